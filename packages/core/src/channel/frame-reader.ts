@@ -1,0 +1,184 @@
+/**
+ * Frames out of a stream of bytes.
+ *
+ * ```text
+ * 0   4     5      6        8
+ * | n | kind| mark | parts p | body: n bytes | p × length (u64) | p parts …
+ * ```
+ *
+ * All numbers are little-endian. The mark tells a frame from noise; its lowest bit says that the last part is no binary
+ * part but the JSON list of the modules that the body names. The table of lengths follows the body, so that a sender
+ * knows it when it is written. Lengths are checked against the limit before anything is allocated.
+ */
+import { ProtocolError } from "../errors.ts";
+import { host } from "../host/mod.ts";
+import { Frame } from "./channel.ts";
+
+export const HEADER_SIZE = 8;
+export const MARK = 0xa4;
+export const HAS_MODULES = 1;
+/** The longest message: what one typed array and one frame length can hold everywhere. */
+export const MAX_MESSAGE: number = 2 ** 31;
+
+const NONE: readonly never[] = Object.freeze([]) as never;
+const MAX_PARTS_TABLE = 8 * 0xffff;
+
+/** Cuts a stream of chunks into frames and hands each to `emit`, in order. */
+export class FrameReader {
+  /** The longest message that is accepted, in bytes. */
+  limit: number;
+  readonly #emit: (frame: Frame) => void;
+  readonly #header = new Uint8Array(HEADER_SIZE);
+  #headerFill = 0;
+  /** The piece of a frame that is being filled across chunks; the header is when it is missing. */
+  #piece: Uint8Array | undefined;
+  #fill = 0;
+  #done: (piece: Uint8Array) => void = () => {};
+  #body: Uint8Array = this.#header;
+  #lengths: number[] = [];
+  #parts: Uint8Array[] = [];
+
+  constructor(emit: (frame: Frame) => void, limit: number = MAX_MESSAGE) {
+    this.#emit = emit;
+    this.limit = limit;
+  }
+
+  /** Whether the stream ended here would cut a message in two. */
+  get isInside(): boolean {
+    return this.#headerFill > 0 || this.#piece !== undefined;
+  }
+
+  /**
+   * Takes the next bytes of the stream; frames keep views of them.
+   *
+   * @throws {ProtocolError} if they are no frames
+   */
+  feed(chunk: Uint8Array): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#piece === undefined && this.#headerFill === 0) {
+        at = this.#wholeFrames(chunk, at);
+        if (at === chunk.length) return;
+      }
+      at = this.#piece === undefined ? this.#fillHeader(chunk, at) : this.#fillPiece(this.#piece, chunk, at);
+    }
+  }
+
+  /** The fast path: frames without parts that lie in the chunk from end to end. */
+  #wholeFrames(chunk: Uint8Array, from: number): number {
+    let at = from;
+    while (chunk.length - at >= HEADER_SIZE) {
+      const length = bodyLength(chunk, at);
+      const end = at + HEADER_SIZE + length;
+      if (end > chunk.length || chunk[at + 6] !== 0 || chunk[at + 7] !== 0) break;
+      this.#check(chunk, at, length);
+      const kind = chunk[at + 4] as number;
+      this.#emit(new Frame(kind, chunk, at + HEADER_SIZE, end, NONE, NONE));
+      at = end;
+    }
+    return at;
+  }
+
+  #fillHeader(chunk: Uint8Array, from: number): number {
+    const header = this.#header;
+    let at = from;
+    while (this.#headerFill < HEADER_SIZE && at < chunk.length) header[this.#headerFill++] = chunk[at++] as number;
+    if (this.#headerFill === HEADER_SIZE) {
+      const length = bodyLength(header, 0);
+      this.#check(header, 0, length);
+      this.#await(length, (body) => {
+        this.#body = body;
+        this.#awaitTable();
+      });
+    }
+    return at;
+  }
+
+  #fillPiece(piece: Uint8Array, chunk: Uint8Array, from: number): number {
+    const n = Math.min(piece.length - this.#fill, chunk.length - from);
+    piece.set(from === 0 && n === chunk.length ? chunk : chunk.subarray(from, from + n), this.#fill);
+    this.#fill += n;
+    if (this.#fill === piece.length) this.#done(piece);
+    return from + n;
+  }
+
+  #awaitTable(): void {
+    const parts = (this.#header[6] as number) | ((this.#header[7] as number) << 8);
+    this.#lengths = [];
+    this.#parts = [];
+    if (parts === 0) return this.#finish();
+    this.#await(parts * 8, (table) => {
+      const view = new DataView(table.buffer);
+      let total = this.#body.length;
+      for (let i = 0; i < parts; i++) {
+        const length = view.getUint32(i * 8, true) + view.getUint32(i * 8 + 4, true) * 2 ** 32;
+        total += length;
+        this.#lengths.push(length);
+      }
+      if (total > this.limit) throw tooLong(total, this.limit);
+      this.#awaitParts();
+    });
+  }
+
+  #awaitParts(): void {
+    const length = this.#lengths[this.#parts.length];
+    if (length === undefined) return this.#finish();
+    this.#await(length, (part) => {
+      this.#parts.push(part);
+      this.#awaitParts();
+    });
+  }
+
+  #await(length: number, done: (piece: Uint8Array) => void): void {
+    try {
+      this.#piece = new Uint8Array(length);
+    } catch (cause) {
+      throw new ProtocolError(`There is no memory for a message of ${length} bytes`, { cause });
+    }
+    this.#fill = 0;
+    this.#done = done;
+    if (length === 0) done(this.#piece);
+  }
+
+  #finish(): void {
+    const { 4: kind, 5: mark } = this.#header as unknown as { 4: number; 5: number };
+    const body = this.#body;
+    const parts = this.#parts;
+    const modules = (mark & HAS_MODULES) === 0 ? NONE : moduleList(parts.pop());
+    this.#headerFill = 0;
+    this.#piece = undefined;
+    this.#body = this.#header;
+    this.#parts = [];
+    this.#emit(new Frame(kind, body, 0, body.length, parts.length === 0 ? NONE : parts, modules));
+  }
+
+  #check(header: Uint8Array, at: number, length: number): void {
+    if (((header[at + 5] as number) & ~HAS_MODULES) !== MARK) throw new ProtocolError("The bytes that arrived are no message");
+    if (length > this.limit) throw tooLong(length, this.limit);
+    if (((header[at + 6] as number) | ((header[at + 7] as number) << 8)) * 8 > Math.min(MAX_PARTS_TABLE, this.limit)) {
+      throw new ProtocolError("The message that arrived has too many parts");
+    }
+  }
+}
+
+function bodyLength(header: Uint8Array, at: number): number {
+  return (
+    ((header[at] as number) |
+      ((header[at + 1] as number) << 8) |
+      ((header[at + 2] as number) << 16) |
+      ((header[at + 3] as number) << 24)) >>>
+    0
+  );
+}
+
+function tooLong(length: number, limit: number): ProtocolError {
+  return new ProtocolError(`A message of ${length} bytes is announced; at most ${limit} are accepted`);
+}
+
+function moduleList(part: Uint8Array | undefined): string[] {
+  try {
+    const list: unknown = JSON.parse(part === undefined ? "" : host.utf8Read(part, 0, part.length));
+    if (Array.isArray(list) && list.every((item) => typeof item === "string")) return list;
+  } catch {} // refused below
+  throw new ProtocolError("The list of modules in the message that arrived is malformed");
+}

@@ -1,0 +1,305 @@
+/**
+ * The channel over a stream of bytes.
+ *
+ * What is sent within one turn leaves in one write: each message is encoded in place behind the last, and the buffer is
+ * handed to the system in a microtask, or when it is large. Parts are written from the caller's memory.
+ */
+import { Decoder } from "../codec/decoder.ts";
+import { ByteWriter } from "../codec/byte-writer.ts";
+import { Encoder } from "../codec/encoder.ts";
+import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
+import type { ByteStream } from "../host/host.ts";
+import { singleton } from "../registry.ts";
+import type { Carrier } from "../shareable.ts";
+import { type Channel, type ChannelHandlers, Frame } from "./channel.ts";
+import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./frame-reader.ts";
+
+const FLUSH_AT = 48 * 1024;
+const BUFFER_SIZE = 64 * 1024;
+/** Below this, a copy is cheaper than a new buffer. */
+const COPY_BELOW = 4 * 1024;
+const FULL_AT = 1024 * 1024;
+/** From here on, bytes travel beside the frame instead of being copied into it. */
+const PART_AT = 64 * 1024;
+
+/** How a {@link SocketChannel} is made. */
+export interface SocketChannelOptions {
+  /** Whether messages share a dictionary of shapes, and so must be decoded in order by this channel alone. */
+  readonly shapes?: "inline" | "dictionary";
+  /** The longest message that is accepted, in bytes. */
+  readonly limit?: number;
+  /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
+  readonly peer?: string;
+}
+
+/** A message that was encoded before it had a channel. */
+export interface EncodedMessage {
+  readonly frame: Frame;
+  /** Hands over the live objects in it; called once, when the message is on its way. */
+  commit(carrier: Carrier | undefined): void;
+}
+
+/**
+ * Encodes a value now, to be sent later: what happens to the value in between does not change the message, apart from its
+ * large binary parts, which stay the caller's.
+ *
+ * @throws {SendError} if it cannot be sent
+ */
+export function encodeMessage(value: unknown, root?: string): EncodedMessage {
+  const out = new ByteWriter(256);
+  const encoder = new Encoder();
+  encoder.encode(value, out, root);
+  const frame = new Frame(0, out.bytes, 0, out.position, [...encoder.parts], [...encoder.modules]);
+  return { frame, commit: (carrier) => encoder.commit(carrier) };
+}
+
+const standalone = new Decoder();
+
+/** The value of a message whose shapes are inline; its modules must be loaded. */
+export function decodeMessage(frame: Frame): unknown {
+  return standalone.decode(frame.bytes, frame.start, frame.end, frame.parts);
+}
+
+const open: Set<SocketChannel> = singleton("open channels", () => new Set());
+
+/** Settles when the system has all that was sent on any channel of this process. */
+export async function flushChannels(): Promise<void> {
+  await Promise.all([...open].map((channel) => channel.flushed()));
+}
+
+/** A channel over a stream of bytes. */
+export class SocketChannel implements Channel, Carrier {
+  closed = false;
+  /** What the other side is, for errors. */
+  peer: string;
+  readonly #stream: ByteStream;
+  #encoder: Encoder;
+  readonly #decoder = new Decoder();
+  readonly #reader: FrameReader;
+  #out = new ByteWriter(BUFFER_SIZE);
+  #spare: ByteWriter | undefined;
+  #flushing = false;
+  #ending = false;
+  #handlers: ChannelHandlers | undefined;
+  #reason: Error | undefined;
+  #drained: Array<() => void> = [];
+  #flushed: Array<() => void> = [];
+  readonly #ends: Array<() => void> = [];
+
+  constructor(stream: ByteStream, options: SocketChannelOptions = {}) {
+    this.#stream = stream;
+    this.#encoder = new Encoder({ shapes: options.shapes ?? "inline" });
+    this.#reader = new FrameReader((frame) => this.#handlers?.message(frame), options.limit ?? MAX_MESSAGE);
+    this.peer = options.peer ?? "the other process";
+    stream.unref();
+    open.add(this);
+  }
+
+  /** The longest message that is accepted from now on, in bytes. */
+  set limit(bytes: number) {
+    this.#reader.limit = bytes;
+  }
+
+  /** How messages are encoded from now on. */
+  set shapes(shapes: "inline" | "dictionary") {
+    this.#encoder = new Encoder({ shapes });
+  }
+
+  start(handlers: ChannelHandlers): void {
+    const isFirst = this.#handlers === undefined;
+    this.#handlers = handlers;
+    if (!isFirst) return;
+    this.#stream.start({ data: (chunk) => this.#data(chunk), end: (error) => this.#ended(error), drain: () => this.#drain() });
+  }
+
+  send(kind: number, value: unknown, root?: string, carrier?: Carrier): void {
+    this.#assertOpen();
+    const out = this.#out;
+    const start = out.position;
+    out.ensure(HEADER_SIZE);
+    out.position = start + HEADER_SIZE;
+    const encoder = this.#encoder;
+    try {
+      encoder.encode(value, out, root);
+      this.#close(kind, start, encoder.parts, encoder.modules, root);
+    } catch (error) {
+      out.position = start;
+      throw error;
+    }
+    encoder.commit(carrier);
+  }
+
+  sendBytes(kind: number, bytes: Uint8Array): void {
+    this.#assertOpen();
+    const isPart = bytes.length >= PART_AT;
+    const start = this.#open(isPart ? 0 : bytes.length);
+    if (!isPart) this.#out.bytes.set(bytes, start + HEADER_SIZE);
+    this.#close(kind, start, isPart ? [bytes] : [], []);
+  }
+
+  forward(kind: number, frame: Frame): void {
+    this.#assertOpen();
+    const { bytes, start: from, end } = frame;
+    const start = this.#open(end - from);
+    this.#out.bytes.set(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end), start + HEADER_SIZE);
+    this.#close(kind, start, frame.parts, frame.modules);
+  }
+
+  decode(frame: Frame): unknown {
+    return this.#decoder.decode(frame.bytes, frame.start, frame.end, frame.parts);
+  }
+
+  get full(): boolean {
+    return this.#queued > FULL_AT;
+  }
+
+  drained(): Promise<void> {
+    return this.full && !this.closed ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+  }
+
+  flushed(): Promise<void> {
+    this.flush();
+    return this.#queued > 0 && !this.closed ? new Promise((resolve) => this.#flushed.push(resolve)) : Promise.resolve();
+  }
+
+  flush(): void {
+    this.#flushing = false;
+    const out = this.#out;
+    const size = out.position;
+    if (size === 0 || this.closed) return;
+    out.position = 0;
+    if (size < COPY_BELOW) this.#stream.write(out.bytes.slice(0, size));
+    else {
+      this.#out = this.#spare ?? new ByteWriter(BUFFER_SIZE);
+      this.#spare = undefined;
+      this.#stream.write(out.bytes.subarray(0, size));
+      this.#leaving ??= out;
+    }
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  end(): void {
+    if (this.closed || this.#ending) return;
+    this.flush();
+    this.#ending = true;
+    this.#stream.finish();
+  }
+
+  destroy(reason?: Error): void {
+    if (this.closed) return;
+    this.#reason ??= reason;
+    this.#stream.destroy();
+    this.#ended();
+  }
+
+  ref(): void {
+    this.#stream.ref();
+  }
+
+  unref(): void {
+    this.#stream.unref();
+  }
+
+  onEnd(run: () => void): void {
+    if (this.closed) run();
+    else this.#ends.push(run);
+  }
+
+  /** A buffer that is on its way; once all has left, it is used again. */
+  #leaving: ByteWriter | undefined;
+
+  get #queued(): number {
+    return this.#stream.pending + this.#out.position;
+  }
+
+  #open(bodyLength: number): number {
+    const out = this.#out;
+    const start = out.position;
+    out.ensure(HEADER_SIZE + bodyLength);
+    out.position = start + HEADER_SIZE + bodyLength;
+    return start;
+  }
+
+  /** Completes the frame that began at `start`, and sees to it that it leaves. */
+  #close(kind: number, start: number, parts: readonly Uint8Array[], modules: readonly string[], root = "value"): void {
+    const out = this.#out;
+    const length = out.position - start - HEADER_SIZE;
+    let total = length;
+    for (const part of parts) total += part.byteLength;
+    if (total > MAX_MESSAGE) throw new SendError(root, `it takes ${total} bytes, and a message holds at most ${MAX_MESSAGE}`);
+    const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
+    if (list.length > 0xffff) throw new SendError(root, `it has ${list.length} large binary parts, and a message holds at most 65535`);
+    const { bytes } = out;
+    bytes[start] = length;
+    bytes[start + 1] = length >> 8;
+    bytes[start + 2] = length >> 16;
+    bytes[start + 3] = length >> 24;
+    bytes[start + 4] = kind;
+    bytes[start + 5] = modules.length === 0 ? MARK : MARK | HAS_MODULES;
+    bytes[start + 6] = list.length;
+    bytes[start + 7] = list.length >> 8;
+    if (list.length > 0) this.#writeParts(list);
+    else if (out.position > FLUSH_AT) this.flush();
+    else this.#flushSoon();
+  }
+
+  #writeParts(parts: readonly Uint8Array[]): void {
+    const out = this.#out;
+    out.ensure(parts.length * 8);
+    for (const part of parts) {
+      out.view.setUint32(out.position, part.byteLength % 2 ** 32, true);
+      out.view.setUint32(out.position + 4, Math.floor(part.byteLength / 2 ** 32), true);
+      out.position += 8;
+    }
+    this.flush();
+    for (const part of parts) if (part.byteLength > 0) this.#stream.write(part);
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      if (this.#flushing) this.flush();
+    });
+  }
+
+  #data(chunk: Uint8Array): void {
+    if (this.closed) return;
+    try {
+      this.#reader.feed(chunk);
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new ProtocolError(`A message from ${this.peer} could not be taken`, { cause: error }));
+    }
+  }
+
+  #drain(): void {
+    // One that a huge message has grown is not worth keeping.
+    if (this.#leaving !== undefined && this.#leaving.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#leaving;
+    this.#leaving = undefined;
+    if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
+    if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
+  }
+
+  #ended(error?: Error): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.#reader.isInside) this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
+    // A reset is how a system tells of an end with messages unread.
+    if (error !== undefined && (error as { code?: string }).code !== "ECONNRESET" && error.name !== "ConnectionReset") this.#reason ??= error;
+    this.#stream.destroy();
+    open.delete(this);
+    for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
+    this.#handlers?.closed(this.#reason);
+  }
+
+  #assertOpen(): void {
+    if (this.closed || this.#ending) throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * How channels between processes come to be.
+ *
+ * A process that has something to share opens its *door*: a Unix socket in the family's private folder. For each thing it
+ * makes an *invitation*: the door's address and a token that nobody can guess. The invitation travels in a message; who
+ * holds it dials the door, shows the token in a first message, and has a channel to the thing.
+ *
+ * ```text
+ *   A: invite(accept) ── invitation, inside any message ──> B: dial(invitation)
+ *   A <──────────── HELLO [protocol, token, pid of B] ───────────── B
+ *   A: accept(channel)                                              B: channel
+ * ```
+ *
+ * A caller that shows no valid token is cut off unanswered, and one that says nothing is after a time; until then it may
+ * send a short message and no more.
+ */
+import type { Channel } from "./channel/channel.ts";
+import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
+import { MAX_MESSAGE } from "./channel/frame-reader.ts";
+import { ChannelClosedError } from "./errors.ts";
+import type { ByteStream, StreamServer } from "./host/host.ts";
+import { host } from "./host/mod.ts";
+import { lifetime } from "./lifetime.ts";
+import { PROTOCOL, singleton } from "./registry.ts";
+
+/** Leave to open one channel, or many, to a thing in another process; plain data. */
+export interface Invitation {
+  readonly address: string;
+  readonly token: string;
+}
+
+/** What becomes of those who come with an invitation. */
+export interface InviteOptions {
+  /** Whether more than one may come. @default false */
+  readonly many?: boolean;
+  /** How the channels are made. */
+  readonly channel?: Pick<SocketChannelOptions, "shapes">;
+}
+
+interface Guest {
+  readonly accept: (channel: Channel, pid: number) => void;
+  readonly options: InviteOptions;
+}
+
+const HELLO = 0;
+const HELLO_LIMIT = 256;
+const HELLO_TIMEOUT = 10_000;
+
+class Door {
+  #path: string | undefined;
+  #server: StreamServer | undefined;
+  readonly #guests = new Map<string, Guest>();
+
+  /** Where the door is, or will be once something is shared. */
+  get address(): string {
+    this.#path ??= `${lifetime.folder()}/${randomToken().slice(0, 12)}`;
+    return this.#path;
+  }
+
+  /** Uses the place that the parent chose, and will clear. */
+  inherit(path: string): void {
+    this.#path = path;
+    lifetime.inheritFolder(path.slice(0, path.lastIndexOf("/")));
+  }
+
+  invite(accept: Guest["accept"], options: InviteOptions): Invitation {
+    const invitation = { address: this.address, token: randomToken() };
+    this.#server ??= host.listen(
+      invitation.address,
+      (stream) => this.#greet(stream),
+      () => {}, // who comes later finds no door, and says so
+    );
+    this.#guests.set(invitation.token, { accept, options });
+    return invitation;
+  }
+
+  revoke(invitation: Invitation): void {
+    this.#guests.delete(invitation.token);
+  }
+
+  #greet(stream: ByteStream): void {
+    let guest: Guest | undefined;
+    // The options are known with the token only, and both kinds of shapes can be read by any decoder.
+    const hello = new SocketChannel(stream, { limit: HELLO_LIMIT });
+    const cancel = host.timer(() => hello.destroy(), HELLO_TIMEOUT, false);
+    hello.start({
+      message: (frame) => {
+        if (guest !== undefined) return;
+        cancel();
+        const [protocol, token, pid] = frame.kind === HELLO ? (hello.decode(frame) as [unknown, string, number]) : [];
+        guest = protocol === PROTOCOL && token !== undefined ? this.#guests.get(token) : undefined;
+        if (guest === undefined) return hello.destroy();
+        if (guest.options.many !== true) this.#guests.delete(token as string);
+        hello.limit = MAX_MESSAGE;
+        hello.shapes = guest.options.channel?.shapes ?? "inline";
+        hello.peer = `process ${pid}`;
+        guest.accept(hello, pid as number);
+      },
+      closed: cancel,
+    });
+  }
+}
+
+const door: Door = singleton("door", () => new Door());
+
+/** Says where the parent wants this process to open its door. */
+export function inheritDoor(path: string): void {
+  door.inherit(path);
+}
+
+/** A place for a child's door; the parent removes what is left of it when the child has ended. */
+export function placeForChild(): string {
+  return `${lifetime.folder()}/${randomToken().slice(0, 12)}`;
+}
+
+/** Where this process's own door is. */
+export function doorAddress(): string {
+  return door.address;
+}
+
+/** Makes an invitation; `accept` gets the channel of each process that comes with it, and starts it before it returns. */
+export function invite(accept: (channel: Channel, pid: number) => void, options: InviteOptions = {}): Invitation {
+  return door.invite(accept, options);
+}
+
+/** Takes an invitation back; channels that were opened with it stay. */
+export function revoke(invitation: Invitation): void {
+  door.revoke(invitation);
+}
+
+/**
+ * Opens a channel with an invitation.
+ *
+ * @param what what the channel leads to, for errors
+ * @throws {ChannelClosedError} if the process that made the invitation is gone
+ */
+export async function dial(
+  invitation: Invitation,
+  what: string,
+  options: Pick<SocketChannelOptions, "shapes"> = {},
+): Promise<Channel> {
+  let stream: ByteStream;
+  try {
+    stream = await host.connect(invitation.address);
+  } catch (cause) {
+    throw new ChannelClosedError(`${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`, { cause });
+  }
+  const channel = new SocketChannel(stream, { ...options, peer: what });
+  channel.send(HELLO, [PROTOCOL, invitation.token, host.pid]);
+  return channel;
+}
+
+function randomToken(): string {
+  let token = "";
+  for (const byte of crypto.getRandomValues(new Uint8Array(16))) token += byte.toString(16).padStart(2, "0");
+  return token;
+}

@@ -1,0 +1,69 @@
+/**
+ * The part of Deno's own API that the adapter uses, so that it compiles where Deno's types are not loaded.
+ * `deno check` holds it against the real one, see `test/deno-api.check.ts`.
+ */
+
+/** A connection over a Unix socket. */
+export interface DenoConn {
+  read(buffer: Uint8Array): Promise<number | null>;
+  write(bytes: Uint8Array): Promise<number>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** A server on a Unix socket. */
+export interface DenoListener {
+  accept(): Promise<DenoConn>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** A started subprocess. */
+export interface DenoChild {
+  readonly pid: number;
+  readonly status: Promise<{ code: number; signal: string | null }>;
+  readonly stdin: WritableStream<Uint8Array>;
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  kill(signal?: never): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** How a subprocess is started. */
+export interface DenoCommandOptions {
+  args?: string[];
+  env?: Record<string, string>;
+  cwd?: string;
+  stdin?: "null" | "piped";
+  stdout?: "inherit" | "piped" | "null";
+  stderr?: "inherit" | "piped" | "null";
+  detached?: boolean;
+}
+
+/** The namespace itself. */
+export interface DenoApi {
+  readonly pid: number;
+  readonly args: string[];
+  readonly build: { readonly os: string };
+  readonly mainModule: string;
+  readonly Command: new (file: string, options: DenoCommandOptions) => { spawn(): DenoChild };
+  readonly permissions: {
+    querySync(descriptor: { name: never; path?: string; variable?: string }): { state: string; partial: boolean };
+  };
+  readonly env: { get(name: string): string | undefined; toObject(): Record<string, string> };
+  execPath(): string;
+  listen(options: { transport: "unix"; path: string }): DenoListener;
+  connect(options: { transport: "unix"; path: string }): Promise<DenoConn>;
+  chmodSync(path: string, mode: number): void;
+  readTextFileSync(path: string): string;
+  makeTempDirSync(options: { dir: string; prefix: string }): string;
+  removeSync(path: string, options: { recursive: boolean }): void;
+  addSignalListener(signal: never, run: () => void): void;
+  removeSignalListener(signal: never, run: () => void): void;
+  unrefTimer(id: number): void;
+  exit(code: number): never;
+  readonly stderr: { writeSync(bytes: Uint8Array): number };
+}

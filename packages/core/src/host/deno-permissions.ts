@@ -1,0 +1,97 @@
+/**
+ * What a Deno child may do: never more than its parent, and less on request.
+ *
+ * Deno tells which permissions are granted as a whole, and whether a named path or host is; it does not list partial
+ * grants. So a child inherits the whole grants, and of the partial ones those that its work is known to need.
+ */
+import { CapabilityError } from "../errors.ts";
+import type { DenoApi } from "./deno-api.ts";
+import type { InterpreterOptions, Permissions } from "./host.ts";
+
+type Query = DenoApi["permissions"];
+
+/** The kinds of permission, with the field by which one path, host … of it is asked for. */
+const KINDS: Readonly<Record<string, string>> = {
+  read: "path",
+  write: "path",
+  net: "host",
+  env: "variable",
+  sys: "kind",
+  run: "command",
+  ffi: "path",
+  import: "host",
+};
+
+/**
+ * The flags for a child.
+ *
+ * @throws {CapabilityError} when `wanted` asks for more than this process has
+ */
+export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: InterpreterOptions["reach"]): string[] {
+  const query = deno.permissions;
+  const whole = Object.keys(KINDS).filter((kind) => isWhole(query, kind));
+  if (wanted === "inherit" && whole.length === Object.keys(KINDS).length) return ["--allow-all"];
+
+  const granted = new Map<string, true | Set<string>>();
+  if (wanted === "inherit") for (const kind of whole) granted.set(kind, true);
+  else if (wanted !== "none") for (const [kind, value] of Object.entries(wanted)) addWanted(query, granted, kind, value);
+
+  for (const path of reach.read) addReach(query, granted, "read", path);
+  for (const path of reach.write) addReach(query, granted, "write", path);
+  for (const socket of reach.sockets) {
+    for (const kind of ["read", "write"]) addReach(query, granted, kind, socket);
+    addReach(query, granted, "net", `unix:${socket}`);
+  }
+  return [...granted].map(([kind, value]) => (value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`));
+}
+
+/** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
+export function widestReadable(deno: DenoApi, path: string): string {
+  let widest = path;
+  for (let folder = path; folder.lastIndexOf("/") > 0; ) {
+    folder = folder.slice(0, folder.lastIndexOf("/"));
+    if (!isGranted(deno.permissions, "read", folder)) break;
+    widest = folder;
+  }
+  return widest;
+}
+
+function addWanted(query: Query, granted: Map<string, true | Set<string>>, kind: string, value: boolean | readonly string[]): void {
+  if (!(kind in KINDS)) throw new TypeError(`permissions names "${kind}"; Deno has ${Object.keys(KINDS).join(", ")}`);
+  if (value === false) return;
+  if (value === true) {
+    if (!isWhole(query, kind)) throw refused(kind, "all of it");
+    granted.set(kind, true);
+    return;
+  }
+  for (const item of value) {
+    if (!isGranted(query, kind, item)) throw refused(kind, `"${item}"`);
+    add(granted, kind, item);
+  }
+}
+
+function addReach(query: Query, granted: Map<string, true | Set<string>>, kind: string, item: string): void {
+  if (granted.get(kind) !== true && isGranted(query, kind, item)) add(granted, kind, item);
+}
+
+function add(granted: Map<string, true | Set<string>>, kind: string, item: string): void {
+  const items = granted.get(kind);
+  if (items === undefined) granted.set(kind, new Set([item]));
+  else if (items !== true) items.add(item);
+}
+
+function refused(kind: string, what: string): CapabilityError {
+  return new CapabilityError(`A child cannot be given permission "${kind}" for ${what}: this process does not have it itself. Run it with --allow-${kind}`);
+}
+
+function isWhole(query: Query, kind: string): boolean {
+  const status = query.querySync({ name: kind as never });
+  return status.state === "granted" && !status.partial;
+}
+
+function isGranted(query: Query, kind: string, item: string): boolean {
+  return query.querySync({ name: kind as never, [KINDS[kind] as string]: item }).state === "granted";
+}
+
+/** Deno reads a comma in a list as a separator, two as one comma. */
+const escapeCommas = (item: string): string => item.replaceAll(",", ",,");

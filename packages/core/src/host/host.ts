@@ -1,0 +1,155 @@
+/**
+ * The port to the host: all that this library asks of Node or Deno. Adapters translate and hold no policy.
+ *
+ * Everything is callback-based and synchronous where the host is, so that the layers above decide about order and waiting.
+ */
+
+/** How a process ended: by an exit code, or by a signal. */
+export interface ExitStatus {
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+/** What a child's standard streams are connected to. */
+export type Stdio = "inherit" | "pipe" | "ignore";
+
+/** How a subprocess is started. */
+export interface SpawnOptions {
+  readonly args: readonly string[];
+  /** Variables added to this process's own. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly cwd?: string | undefined;
+  /** `"write"` gives the parent a pipe to the child's standard input; otherwise it reads nothing. */
+  readonly stdin?: "ignore" | "write";
+  readonly stdout?: Stdio;
+  readonly stderr?: Stdio;
+  /** Starts the child in a session of its own, out of reach of the terminal's signals. */
+  readonly detached?: boolean;
+}
+
+/** A started subprocess. */
+export interface Subprocess {
+  readonly pid: number;
+  /** Settles when the process has ended; never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  readonly stdout: ReadableStream<Uint8Array> | null;
+  readonly stderr: ReadableStream<Uint8Array> | null;
+  /** Writes to a standard input that was opened with `"write"`; settles when the system has it, also when nobody reads. */
+  write(text: string): Promise<void>;
+  /** Sends a signal; does nothing once the process has ended. */
+  kill(signal: string): void;
+  /** Whether the program waits for this child before it ends. */
+  ref(): void;
+  unref(): void;
+}
+
+/** What a stream of bytes calls back. */
+export interface StreamHandlers {
+  /** Bytes that arrived; the receiver may keep them, the stream never writes to them again. */
+  data(chunk: Uint8Array): void;
+  /** The other side will send no more, or the stream broke; called once, always, and last. */
+  end(error?: Error): void;
+  /** All that was written has been handed to the system. */
+  drain(): void;
+}
+
+/** A stream of bytes to another process. Reading starts with {@link ByteStream.start}. */
+export interface ByteStream {
+  start(handlers: StreamHandlers): void;
+  /** Queues bytes, which must not change until they have left; returns how many wait in the host's queue. */
+  write(chunk: Uint8Array): number;
+  /** How many bytes wait in the host's queue. */
+  readonly pending: number;
+  pause(): void;
+  resume(): void;
+  /** Sends what is queued, then closes. */
+  finish(): void;
+  /** Closes at once and drops what is queued. */
+  destroy(): void;
+  /** Whether the program stays alive for this stream. */
+  ref(): void;
+  unref(): void;
+}
+
+/** A server for streams. */
+export interface StreamServer {
+  close(): void;
+}
+
+/** What a host can do; what it lacks has an error of its own, never a silent difference. */
+export interface Capabilities {
+  /** Children can be stopped by signals other than a hard kill. */
+  readonly signals: boolean;
+  /** Children can be given fewer permissions than their parent has. */
+  readonly permissions: boolean;
+}
+
+/** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
+export type Permissions = "inherit" | "none" | Readonly<Record<string, boolean | readonly string[]>>;
+
+/** What a child interpreter needs to know to be started like its parent. */
+export interface InterpreterOptions {
+  /** The module that the child runs. */
+  readonly entry: URL;
+  readonly args: readonly string[];
+  /** Flags for the interpreter, in place of the parent's own. */
+  readonly execArgv?: readonly string[] | undefined;
+  /** The interpreter, in place of the parent's own. */
+  readonly executable?: string | undefined;
+  readonly permissions?: Permissions | undefined;
+  /** Paths and sockets that the child must reach to do its work; passed on as far as the parent may reach them itself. */
+  readonly reach: { readonly read: readonly string[]; readonly write: readonly string[]; readonly sockets: readonly string[] };
+}
+
+/** The port itself. */
+export interface Host {
+  readonly name: "node" | "deno";
+  readonly pid: number;
+  readonly capabilities: Capabilities;
+
+  /** Starts a program; rejects if it cannot be started. */
+  spawn(file: string, options: SpawnOptions): Promise<Subprocess>;
+  /** The program and arguments by which a child of this host is started. */
+  interpreter(options: InterpreterOptions): { file: string; args: string[] };
+  /** The program and arguments that run a few lines of JavaScript, where a shell is missing; none where that is no way. */
+  evaluate(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
+  /** The arguments that this child's entry was given; the program does not see them afterwards, where that can be done. */
+  takeArgs(): readonly string[];
+
+  /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
+  listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
+  connect(path: string): Promise<ByteStream>;
+
+  /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
+  utf8Write(text: string, bytes: Uint8Array, position: number): number;
+  utf8Read(bytes: Uint8Array, start: number, end: number): string;
+  latin1Read(bytes: Uint8Array, start: number, end: number): string;
+
+  /** A variable of the environment; missing also where reading it is not permitted. */
+  env(name: string): string | undefined;
+  readTextFile(path: string): string;
+  /** The folder for temporary files. */
+  tempDir(): string;
+  /** Makes a new folder that only its owner can enter. */
+  makePrivateDir(parent: string, prefix: string): string;
+  remove(path: string): void;
+  availableParallelism(): number;
+
+  /** The number of a signal on this system. */
+  signalNumber(signal: string): number;
+
+  /** Runs before the process ends in an orderly way. */
+  onExit(run: () => void): void;
+  /** Calls `run` for an error that nobody caught, unless the program has a handler of its own. */
+  onUncaughtError(run: (error: unknown) => void): void;
+  /** Calls `run` at that signal, in place of the default, until the returned function is called. */
+  onSignal(signal: string, run: () => void): () => void;
+  /** Ends this process at once. */
+  exit(code: number): never;
+  /** From now on, what was written to the standard streams has left when the process ends, however it is ended by itself. */
+  keepOutputOnExit(): void;
+  writeError(text: string): void;
+  /** Turns of the loop in which input and timers are served. */
+  immediate(run: () => void): void;
+  timer(run: () => void, delay: number, keepAlive: boolean): () => void;
+}

@@ -1,0 +1,7 @@
+/** The one line that finds out which host this is. */
+import { DenoHost } from "./deno.ts";
+import type { Host } from "./host.ts";
+import { NodeHost } from "./node.ts";
+
+/** The host of this process. */
+export const host: Host = "Deno" in globalThis ? new DenoHost() : new NodeHost();

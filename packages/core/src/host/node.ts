@@ -1,0 +1,314 @@
+/**
+ * The port to Node. Its modules are fetched when they are first needed, so that this file can be loaded by any host and a
+ * child pays only for what it uses.
+ */
+import type * as ChildProcess from "node:child_process";
+import type * as Fs from "node:fs";
+import type * as Net from "node:net";
+import type * as Os from "node:os";
+import type * as Path from "node:path";
+import type * as Stream from "node:stream";
+import type * as Url from "node:url";
+import type {
+  ByteStream,
+  Capabilities,
+  ExitStatus,
+  Host,
+  InterpreterOptions,
+  SpawnOptions,
+  StreamHandlers,
+  StreamServer,
+  Subprocess,
+} from "./host.ts";
+
+const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
+
+/** Node's `Buffer` methods work on any `Uint8Array`, several times faster than the text coders. */
+interface RawText {
+  utf8Write(this: Uint8Array, text: string, position: number): number;
+  utf8Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+}
+
+/** Flags that are about the parent's own program or debugger; a child with them would run something else. */
+const OWN_FLAGS = /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
+const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--input-type", "--watch-path"]);
+
+/** The port to Node. */
+export class NodeHost implements Host {
+  readonly name = "node";
+  readonly capabilities: Capabilities = { signals: true, permissions: false };
+  readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
+
+  get pid(): number {
+    return process.pid;
+  }
+
+  takeArgs(): readonly string[] {
+    return process.argv.splice(2);
+  }
+
+  evaluate(source: string, args: readonly string[]): { file: string; args: string[] } {
+    return { file: process.execPath, args: ["-e", source, "--", ...args] };
+  }
+
+  spawn(file: string, options: SpawnOptions): Promise<Subprocess> {
+    const child = builtin<typeof ChildProcess>("child_process").spawn(file, [...options.args], {
+      ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
+      cwd: options.cwd,
+      detached: options.detached ?? false,
+      stdio: [options.stdin === "write" ? "pipe" : "ignore", options.stdout ?? "inherit", options.stderr ?? "inherit"],
+    });
+    return new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("spawn", () => resolve(new NodeSubprocess(child)));
+    });
+  }
+
+  interpreter(options: InterpreterOptions): { file: string; args: string[] } {
+    const entry = builtin<typeof Url>("url").fileURLToPath(options.entry);
+    const flags = options.execArgv ?? inheritedFlags(process.execArgv);
+    return { file: options.executable ?? process.execPath, args: [...flags, entry, ...options.args] };
+  }
+
+  listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
+    const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
+      accept(new NodeStream(socket)),
+    );
+    server.on("error", failed);
+    // Exclusive: a cluster worker would ask its primary, later; this way the file is there when the call returns.
+    server.listen({ path, exclusive: true });
+    server.unref();
+    if (!server.listening) throw new Error("The system would not open a socket there");
+    builtin<typeof Fs>("fs").chmodSync(path, 0o600);
+    return server;
+  }
+
+  connect(path: string): Promise<ByteStream> {
+    const socket = builtin<typeof Net>("net").connect({ path, allowHalfOpen: true });
+    return new Promise((resolve, reject) => {
+      socket.once("error", reject);
+      socket.once("connect", () => {
+        socket.off("error", reject);
+        resolve(new NodeStream(socket));
+      });
+    });
+  }
+
+  utf8Write(text: string, bytes: Uint8Array, position: number): number {
+    return this.#text.utf8Write.call(bytes, text, position);
+  }
+
+  utf8Read(bytes: Uint8Array, start: number, end: number): string {
+    return this.#text.utf8Slice.call(bytes, start, end);
+  }
+
+  latin1Read(bytes: Uint8Array, start: number, end: number): string {
+    return this.#text.latin1Slice.call(bytes, start, end);
+  }
+
+  env(name: string): string | undefined {
+    return process.env[name];
+  }
+
+  readTextFile(path: string): string {
+    return builtin<typeof Fs>("fs").readFileSync(path, "utf8");
+  }
+
+  tempDir(): string {
+    return builtin<typeof Os>("os").tmpdir();
+  }
+
+  makePrivateDir(parent: string, prefix: string): string {
+    return builtin<typeof Fs>("fs").mkdtempSync(builtin<typeof Path>("path").join(parent, prefix));
+  }
+
+  remove(path: string): void {
+    builtin<typeof Fs>("fs").rmSync(path, { recursive: true, force: true });
+  }
+
+  availableParallelism(): number {
+    return builtin<typeof Os>("os").availableParallelism();
+  }
+
+  signalNumber(signal: string): number {
+    return builtin<typeof Os>("os").constants.signals[signal as NodeJS.Signals] ?? 0;
+  }
+
+  onExit(run: () => void): void {
+    process.once("exit", run);
+  }
+
+  onUncaughtError(run: (error: unknown) => void): void {
+    for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+      // A handler of the program's own decides in our place.
+      process.on(event, (error: unknown) => {
+        if (process.listenerCount(event) === 1) run(error);
+      });
+    }
+  }
+
+  onSignal(signal: string, run: () => void): () => void {
+    process.on(signal, run);
+    return () => process.off(signal, run);
+  }
+
+  exit(code: number): never {
+    process.exit(code);
+  }
+
+  /** Node writes to sockets (its children's pipes are some) in the background and drops the rest at `process.exit()`. */
+  keepOutputOnExit(): void {
+    for (const name of ["stdout", "stderr"] as const) {
+      const get = Object.getOwnPropertyDescriptor(process, name)?.get;
+      if (get === undefined) continue;
+      let blocking = false;
+      Object.defineProperty(process, name, {
+        configurable: true,
+        enumerable: true,
+        get() {
+          const stream = get.call(process);
+          if (!blocking) {
+            blocking = true;
+            stream._handle?.setBlocking?.(true);
+          }
+          return stream;
+        },
+      });
+    }
+  }
+
+  writeError(text: string): void {
+    process.stderr.write(text);
+  }
+
+  immediate(run: () => void): void {
+    setImmediate(run);
+  }
+
+  timer(run: () => void, delay: number, keepAlive: boolean): () => void {
+    const timer = setTimeout(run, delay);
+    if (!keepAlive) timer.unref();
+    return () => clearTimeout(timer);
+  }
+}
+
+/** The parent's flags without those that are about its own program. */
+function inheritedFlags(execArgv: readonly string[]): string[] {
+  const flags: string[] = [];
+  for (let i = 0; i < execArgv.length; i++) {
+    const flag = execArgv[i] as string;
+    if (FLAGS_WITH_VALUE.has(flag)) i++;
+    else if (!OWN_FLAGS.test(flag)) flags.push(flag);
+  }
+  return flags;
+}
+
+class NodeSubprocess implements Subprocess {
+  readonly pid: number;
+  readonly exited: Promise<ExitStatus>;
+  readonly stdout: ReadableStream<Uint8Array> | null;
+  readonly stderr: ReadableStream<Uint8Array> | null;
+  readonly #child: ChildProcess.ChildProcess;
+
+  constructor(child: ChildProcess.ChildProcess) {
+    this.#child = child;
+    this.pid = child.pid as number;
+    this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+    this.stdout = toWeb(child.stdout);
+    this.stderr = toWeb(child.stderr);
+    child.on("error", () => {}); // a signal that could not be sent
+    if (child.stdin !== null) {
+      child.stdin.on("error", () => {});
+      (child.stdin as Net.Socket).unref?.();
+    }
+  }
+
+  write(text: string): Promise<void> {
+    return new Promise((resolve) => this.#child.stdin?.write(text, () => resolve()));
+  }
+
+  kill(signal: string): void {
+    this.#child.kill(signal as NodeJS.Signals);
+  }
+
+  ref(): void {
+    this.#child.ref();
+  }
+
+  unref(): void {
+    this.#child.unref();
+  }
+}
+
+function toWeb(stream: Stream.Readable | null): ReadableStream<Uint8Array> | null {
+  if (stream === null) return null;
+  return builtin<typeof Stream>("stream").Readable.toWeb(stream) as unknown as ReadableStream<Uint8Array>;
+}
+
+class NodeStream implements ByteStream {
+  readonly #socket: Net.Socket;
+  #handlers: StreamHandlers | undefined;
+  #error: Error | undefined;
+
+  constructor(socket: Net.Socket) {
+    this.#socket = socket;
+    socket.on("error", (error) => {
+      this.#error = error;
+    });
+  }
+
+  get pending(): number {
+    return this.#socket.writableLength;
+  }
+
+  start(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+    const socket = this.#socket;
+    let ended = false;
+    const end = (): void => {
+      if (ended) return;
+      ended = true;
+      handlers.end(this.#error);
+    };
+    // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
+    socket.on("data", (chunk: Uint8Array) => handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)));
+    socket.on("end", end);
+    socket.on("close", end);
+    if (socket.destroyed) end();
+    else socket.resume();
+  }
+
+  write(chunk: Uint8Array): number {
+    this.#socket.write(chunk, this.#written);
+    return this.#socket.writableLength;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  finish(): void {
+    this.#socket.end(() => this.#socket.destroy());
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  readonly #written = (): void => {
+    if (this.#socket.writableLength === 0) this.#handlers?.drain();
+  };
+}

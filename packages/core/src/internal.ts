@@ -1,0 +1,16 @@
+/**
+ * The siblings' door: what the packages of this library share and users have no need of. It follows no version rules.
+ *
+ * @module
+ */
+export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
+export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels } from "./channel/socket.ts";
+export { dial, doorAddress, type Invitation, type InviteOptions, inheritDoor, invite, placeForChild, revoke } from "./door.ts";
+export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
+export { host } from "./host/mod.ts";
+export { leaving } from "./leaving.ts";
+export { lifetime } from "./lifetime.ts";
+export { registry, singleton } from "./registry.ts";
+export { type Carrier, registerReviver, type Shareable, shareable, type Ticket } from "./shareable.ts";
+export { areLoaded, loadModules, requireTarget, resolveTarget, type TargetReference, targetOf } from "./target.ts";
+export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

@@ -1,0 +1,18 @@
+/**
+ * Python's `multiprocessing` for TypeScript: everything from one import.
+ *
+ * @module
+ */
+export * from "@multiproc/core";
+export * from "@multiproc/pipe";
+export * from "@multiproc/pool";
+export * from "@multiproc/process";
+export * from "@multiproc/queue";
+export {
+  getAllStartMethods,
+  getStartMethod,
+  type StartMethod,
+  StartMethodError,
+  setExecutable,
+  setStartMethod,
+} from "@multiproc/start-methods";

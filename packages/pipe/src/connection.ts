@@ -1,0 +1,255 @@
+import {
+  areLoaded,
+  checkTimeout,
+  type Frame,
+  loadModules,
+  type Shareable,
+  type Ticket,
+  TIMED_OUT,
+  type WaitOptions,
+  within,
+  withinOrThrow,
+} from "@multiproc/core/internal";
+import { BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
+import type { Link } from "./link.ts";
+import { BYTES } from "./protocol.ts";
+
+const SENT: Promise<void> = Promise.resolve();
+
+/**
+ * One end of a pipe. It can be given to other processes: as an argument, through another connection, through a queue. Who
+ * has it then holds the end; the process that gave it holds it again as soon as it uses it.
+ *
+ * @typeParam T what is received; what is sent is checked by the other end's type
+ *
+ * @example A message to oneself
+ * ```ts
+ * import { pipe } from "@multiproc/pipe";
+ *
+ * const [a, b] = pipe<string>();
+ * await a.send("hello");
+ * console.log(await b.recv()); // "hello"
+ * a.close();
+ * b.close();
+ * ```
+ */
+export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
+  readonly #link: Link;
+  /** Whether messages can be received here. */
+  readonly readable: boolean;
+  /** Whether messages can be sent here. */
+  readonly writable: boolean;
+  #closed = false;
+
+  /** @internal */
+  constructor(link: Link, readable: boolean, writable: boolean) {
+    this.#link = link;
+    this.readable = readable;
+    this.writable = writable;
+  }
+
+  /** Whether this end was closed, by `close()` here. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Sends a value. It is encoded at once: what happens to it afterwards does not change the message, but for binary parts of
+   * 64 KiB and more, which may be reused when the promise has settled. Waits while the other side is slow.
+   *
+   * @throws {SendError} if the value cannot be sent; nothing was sent then
+   * @throws {BrokenPipeError} if nobody holds the other end any more
+   * @throws {ConnectionError} if this end is closed, or only receives
+   */
+  send(value: unknown): Promise<void> {
+    try {
+      this.#prepareToSend("send()");
+      this.#link.send(value);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#link.full ? this.#link.drained() : SENT;
+  }
+
+  /**
+   * Sends bytes as one message, without encoding them.
+   *
+   * @param bytes what is sent; it may be reused when the promise has settled
+   * @param offset where the message begins
+   * @param size how many bytes it has; up to the end of `bytes` when missing
+   * @throws {RangeError} if `offset` and `size` do not lie within `bytes`
+   * @throws {BrokenPipeError} if nobody holds the other end any more
+   * @throws {ConnectionError} if this end is closed, or only receives
+   */
+  async sendBytes(bytes: Uint8Array, offset: number = 0, size: number = bytes.length - offset): Promise<void> {
+    this.#prepareToSend("sendBytes()");
+    if (!(bytes instanceof Uint8Array)) throw new TypeError("sendBytes() takes a Uint8Array");
+    if (offset < 0 || size < 0 || offset + size > bytes.length) {
+      throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
+    }
+    this.#link.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
+    await this.#link.drained();
+  }
+
+  /**
+   * Receives the next message.
+   *
+   * @throws {EOFError} if there is none, and nobody is left who could send one
+   * @throws {TimeoutError} when the time ran out
+   * @throws {ConnectionError} if this end is closed, or only sends
+   */
+  async recv(options: WaitOptions = {}): Promise<T> {
+    const frame = await this.#next("recv()", options);
+    if (frame.kind === BYTES) return contentOf(frame) as T;
+    if (!areLoaded(frame.modules)) await loadModules(frame.modules);
+    return this.#link.decode(frame) as T;
+  }
+
+  /**
+   * Receives the next message, which was sent by `sendBytes()`.
+   *
+   * @param maxLength the longest message that is wanted
+   * @throws {BufferTooShortError} if the message is longer; it is in the error
+   * @throws {ConnectionError} if the next message was sent by `send()`: it stays, `recv()` takes it
+   * @throws {EOFError} if there is none, and nobody is left who could send one
+   */
+  async recvBytes(maxLength: number = Number.POSITIVE_INFINITY, options: WaitOptions = {}): Promise<Uint8Array> {
+    if (!(maxLength >= 0)) throw new RangeError(`recvBytes() takes a maximum of 0 or more bytes, not ${maxLength}`);
+    const bytes = contentOf(await this.#next("recvBytes()", options, true));
+    if (bytes.length > maxLength) throw new BufferTooShortError("recvBytes()", bytes, maxLength);
+    return bytes;
+  }
+
+  /**
+   * Receives the next message, which was sent by `sendBytes()`, into a buffer.
+   *
+   * @param buffer where the message goes
+   * @param offset where in the buffer it begins
+   * @returns how many bytes the message had
+   * @throws {BufferTooShortError} if there is no room for it; it is in the error
+   * @throws {EOFError} if there is none, and nobody is left who could send one
+   */
+  async recvBytesInto(buffer: Uint8Array, offset: number = 0, options: WaitOptions = {}): Promise<number> {
+    if (!(offset >= 0 && offset <= buffer.length)) {
+      throw new RangeError(`recvBytesInto() got offset ${offset} for a buffer of ${buffer.length} bytes`);
+    }
+    const bytes = contentOf(await this.#next("recvBytesInto()", options, true));
+    if (bytes.length > buffer.length - offset) throw new BufferTooShortError("recvBytesInto()", bytes, buffer.length - offset);
+    buffer.set(bytes, offset);
+    return bytes.length;
+  }
+
+  /**
+   * Whether `recv()` would return, or throw its `EOFError`, at once.
+   *
+   * @param timeout how long to wait for that, in milliseconds
+   */
+  async poll(timeout: number = 0, options: Pick<WaitOptions, "signal"> = {}): Promise<boolean> {
+    checkTimeout("poll()", timeout);
+    this.#prepareToReceive("poll()");
+    const { inbox } = this.#link;
+    if (inbox.size > 0 || inbox.ended) return true;
+    let cancel = (): void => {};
+    const arrival = new Promise<true>((resolve) => {
+      cancel = inbox.watch(() => resolve(true));
+    });
+    try {
+      return (await within(arrival, "poll()", { ...options, timeout })) !== TIMED_OUT;
+    } finally {
+      cancel();
+    }
+  }
+
+  /** Closes this end in this process; what was sent still arrives. Others that hold the end keep it. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#link.inbox.end();
+    this.#link.close();
+  }
+
+  /** Receives messages until the other end is gone. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    while (true) {
+      try {
+        yield await this.recv();
+      } catch (error) {
+        if (error instanceof EOFError && error.cause === undefined) return;
+        throw error;
+      }
+    }
+  }
+
+  /** Closes this end. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Closes this end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** @internal */
+  "multiproc:ticket"(): Ticket {
+    if (this.#closed) throw new ConnectionError("A connection cannot be sent after close()", "ERR_CONNECTION_CLOSED");
+    const { data, commit } = this.#link.address();
+    return {
+      kind: "pipe.Connection",
+      module: MODULE,
+      data: [data.invitation.address, data.invitation.token, data.ticket, this.readable, this.writable],
+      commit,
+    };
+  }
+
+  #prepareToSend(call: string): void {
+    if (this.#closed) throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (!this.writable) throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
+    const { broken } = this.#link;
+    if (broken !== undefined) throw broken;
+    this.#link.claim();
+  }
+
+  #prepareToReceive(call: string): void {
+    if (this.#closed) throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (!this.readable) throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
+    this.#link.claim();
+  }
+
+  async #next(call: string, options: WaitOptions, bytesOnly = false): Promise<Frame> {
+    this.#prepareToReceive(call);
+    const { inbox } = this.#link;
+    if (inbox.size === 0 && !inbox.ended) {
+      const { promise, cancel } = inbox.next();
+      try {
+        const frame = await withinOrThrow(promise, call, options);
+        if (frame !== undefined) return this.#checked(call, frame, bytesOnly, true);
+      } finally {
+        cancel();
+      }
+    }
+    const frame = inbox.peek();
+    if (frame !== undefined) {
+      this.#checked(call, frame, bytesOnly, false);
+      inbox.take();
+      return frame;
+    }
+    if (this.#closed) throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
+    const { cause } = inbox;
+    throw new EOFError(`${call} found no message, and nobody holds the other end any more`, cause === undefined ? {} : { cause });
+  }
+
+  #checked(call: string, frame: Frame, bytesOnly: boolean, isTaken: boolean): Frame {
+    if (!bytesOnly || frame.kind === BYTES) return frame;
+    if (isTaken) this.#link.inbox.unshift([frame]);
+    throw new ConnectionError(`${call} found a value that was sent by send(): receive it with recv()`, "ERR_NOT_BYTES");
+  }
+}
+
+/** The module that a receiver loads to get connections. */
+const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+
+/** The bytes of a message that was sent as such; its memory is the receiver's own. */
+function contentOf(frame: Frame): Uint8Array {
+  return frame.parts[0] ?? frame.bytes.slice(frame.start, frame.end);
+}

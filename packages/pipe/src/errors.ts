@@ -1,0 +1,52 @@
+import { ProcessError } from "@multiproc/core";
+
+/** There is nothing left to receive, and nobody is left who could send. */
+export class EOFError extends ProcessError {
+  /**
+   * @param message which call, and who is gone
+   * @param options the `cause`
+   */
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, { code: "ERR_EOF", ...options });
+  }
+}
+
+/** A message was sent to a pipe whose other end nobody holds any more. */
+export class BrokenPipeError extends ProcessError {
+  /**
+   * @param message which call, and who is gone
+   * @param options the `cause`
+   */
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, { code: "ERR_BROKEN_PIPE", ...options });
+  }
+}
+
+/** A connection was used after it was closed, or against its direction. */
+export class ConnectionError extends ProcessError {
+  /**
+   * @param message which call, and why it cannot be made
+   * @param code the stable code
+   */
+  constructor(message: string, code: "ERR_CONNECTION_CLOSED" | "ERR_DIRECTION" | "ERR_NOT_BYTES") {
+    super(message, { code });
+  }
+}
+
+/** A message is longer than the caller allowed; it is whole in `message bytes`, so nothing is lost. */
+export class BufferTooShortError extends ProcessError {
+  /** The whole message. */
+  readonly bytes: Uint8Array;
+
+  /**
+   * @param call the call as the user wrote it
+   * @param bytes the whole message
+   * @param room how many bytes were allowed
+   */
+  constructor(call: string, bytes: Uint8Array, room: number) {
+    super(`${call} got a message of ${bytes.length} bytes, and there is room for ${room}: it is in the error's "bytes"`, {
+      code: "ERR_BUFFER_TOO_SHORT",
+    });
+    this.bytes = bytes;
+  }
+}

@@ -1,0 +1,311 @@
+/** The home of a pipe: its two sides and their holders; see `protocol.ts`. */
+import {
+  type Carrier,
+  type Channel,
+  decodeMessage,
+  encodeMessage,
+  Frame,
+  host,
+  type Invitation,
+  invite,
+  revoke,
+} from "@multiproc/core/internal";
+import { BrokenPipeError } from "./errors.ts";
+import { Inbox } from "./inbox.ts";
+import type { Link, SideAddress } from "./link.ts";
+import { ATTACH, BROKEN, BYTES, END, GET, HAND, PUSH, RETURN, RETURNED, SHARE, VALUE, VOID } from "./protocol.ts";
+
+/** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
+const TICKET_GRACE = 1000;
+
+/** A channel to another process that holds this side. */
+interface Holder {
+  readonly channel: Channel;
+  /** Whether it counts: not after it handed the side on, until it is used again. */
+  holds: boolean;
+  /** How many messages it asked for and did not get yet. */
+  wanted: number;
+}
+
+/** Makes the two sides of a pipe in this process. */
+export function makeSides(): [Side, Side] {
+  const sides: [Side, Side] = [new Side(), new Side()];
+  sides[0].join(sides[1]);
+  sides[1].join(sides[0]);
+  return sides;
+}
+
+/** One side of a pipe, at home. It is also the link of the home's own connection to it. */
+export class Side implements Link {
+  readonly inbox: Inbox = new Inbox({
+    demand: () => this.#share(),
+    waiting: (isWaiting) => this.#other.keepAlive(isWaiting),
+    room: () => this.#other.makeRoom(),
+  });
+  #other!: Side;
+  #holdsHere = true;
+  readonly #holders = new Set<Holder>();
+  readonly #tickets = new Set<string>();
+  /** The tickets whose holders came before the news that they were handed out. */
+  readonly #early = new Set<string>();
+  #invitation: Invitation | undefined;
+  #ticketCount = 0;
+  /** The one holder that messages are pushed to, while the side is not shared. */
+  #pushTo: Holder | undefined;
+  #isShared = false;
+  /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
+  #returning: { holder: Holder; frames: Frame[] } | undefined;
+  #keepsAlive = false;
+  #drained: Array<() => void> = [];
+
+  join(other: Side): void {
+    this.#other = other;
+  }
+
+  get broken(): Error | undefined {
+    return this.#other.hasHolders ? undefined : new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+  }
+
+  get full(): boolean {
+    return this.#other.isFull;
+  }
+
+  drained(): Promise<void> {
+    const target = this.#other.#pushTo;
+    if (target !== undefined) return target.channel.drained();
+    return this.full ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+  }
+
+  send(value: unknown): void {
+    const target = this.#other.#pushTo;
+    if (target !== undefined && this.#other.inbox.size === 0) {
+      target.channel.send(PUSH + VALUE, value, "value", target.channel);
+      return;
+    }
+    const { frame, commit } = encodeMessage(value, "value");
+    // Small parts were copied when the value was encoded; large ones are the caller's memory, and wait here.
+    const parts = frame.parts.map((part) => part.slice());
+    this.#other.deliver(new Frame(VALUE, frame.bytes, frame.start, frame.end, parts, frame.modules));
+    commit(undefined);
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    const target = this.#other.#pushTo;
+    if (target !== undefined && this.#other.inbox.size === 0) target.channel.sendBytes(PUSH + BYTES, bytes);
+    else this.#other.deliver(new Frame(BYTES, bytes.slice(), 0, bytes.length, [], []));
+  }
+
+  decode(frame: Frame): unknown {
+    return decodeMessage(frame);
+  }
+
+  claim(): void {
+    this.#holdsHere = true;
+  }
+
+  address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
+    this.#invitation ??= invite((channel) => this.#accept(channel), { many: true });
+    const ticket = `h${++this.#ticketCount}`;
+    const commit = (carrier: Carrier | undefined): void => {
+      this.#expect(ticket);
+      this.#holdsHere = false;
+      carrier?.onEnd(() => this.#voidLater(ticket));
+      // This process still has its connection; what it does with it counts again.
+      this.#settle();
+    };
+    return { data: { invitation: this.#invitation, ticket }, commit };
+  }
+
+  close(): void {
+    this.#holdsHere = false;
+    this.#settle();
+  }
+
+  /** Whether anybody could still use this side. */
+  get hasHolders(): boolean {
+    if (this.#holdsHere || this.#tickets.size > 0) return true;
+    for (const holder of this.#holders) if (holder.holds) return true;
+    return false;
+  }
+
+  /** Whether who sends to this side should wait. */
+  get isFull(): boolean {
+    return this.#pushTo !== undefined && this.#returning === undefined ? this.#pushTo.channel.full : this.inbox.full;
+  }
+
+  /** Takes a message for this side. */
+  deliver(frame: Frame): void {
+    const target = this.#pushTo;
+    if (target !== undefined && this.#returning === undefined && this.inbox.size === 0) {
+      if (!target.channel.closed) target.channel.forward(PUSH + frame.kind, frame);
+      return;
+    }
+    this.inbox.push(frame);
+    this.#serve();
+  }
+
+  /** Someone here waits for what the holders of this side send. */
+  keepAlive(isWaiting: boolean): void {
+    this.#keepsAlive = isWaiting;
+    for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
+  }
+
+  /** The other side can take more. */
+  makeRoom(): void {
+    for (const resolve of this.#drained.splice(0)) resolve();
+    for (const { channel } of this.#holders) channel.resume();
+  }
+
+  /** Nobody holds the other side any more. */
+  end(): void {
+    if (this.#returning !== undefined) return; // what comes back goes first
+    if (this.inbox.ended) return;
+    if (this.#pushTo !== undefined && this.inbox.size === 0) this.#tell(this.#pushTo, END);
+    this.inbox.end();
+    this.#serve();
+  }
+
+  #accept(channel: Channel): void {
+    const holder: Holder = { channel, holds: false, wanted: 0 };
+    channel.start({
+      message: (frame) => this.#take(holder, frame),
+      closed: () => this.#leave(holder),
+    });
+  }
+
+  #take(holder: Holder, frame: Frame): void {
+    switch (frame.kind) {
+      case PUSH + VALUE:
+      case PUSH + BYTES:
+        holder.holds = true;
+        return this.#receive(holder, new Frame(frame.kind - PUSH, frame.bytes, frame.start, frame.end, frame.parts, frame.modules));
+      case RETURN + VALUE:
+      case RETURN + BYTES:
+        this.#returning ??= { holder, frames: [] };
+        this.#returning.frames.push(new Frame(frame.kind - RETURN, frame.bytes, frame.start, frame.end, frame.parts, frame.modules));
+        return;
+      case GET:
+        holder.holds = true;
+        holder.wanted += 1;
+        return this.#serve();
+      case RETURNED:
+        return this.#restore(holder);
+      case HAND:
+        holder.holds = false;
+        this.#expect(holder.channel.decode(frame) as string);
+        this.#recall(holder);
+        return this.#settle();
+      case ATTACH:
+        return this.#attach(holder, holder.channel.decode(frame) as string);
+      case VOID:
+        return this.#voidLater(holder.channel.decode(frame) as string);
+    }
+  }
+
+  /** A holder of this side sent a message to the other. */
+  #receive(holder: Holder, frame: Frame): void {
+    const other = this.#other;
+    if (!other.hasHolders) return this.#tell(holder, BROKEN);
+    other.deliver(frame);
+    if (!other.isFull) return;
+    holder.channel.pause();
+    void other.#pushTo?.channel.drained().then(() => holder.channel.resume());
+  }
+
+  #attach(holder: Holder, ticket: string): void {
+    if (!this.#tickets.delete(ticket)) this.#early.add(ticket);
+    holder.holds = true;
+    this.#holders.add(holder);
+    if (this.#keepsAlive) holder.channel.ref();
+    const isAlone = this.#holders.size === 1 && this.#tickets.size === 0 && !this.#holdsHere && !this.#isShared;
+    if (isAlone) {
+      this.#pushTo = holder;
+      for (const frame of this.inbox.takeAll()) holder.channel.forward(PUSH + frame.kind, frame);
+      if (this.inbox.ended) this.#tell(holder, END);
+    } else {
+      this.#tell(holder, SHARE);
+      this.#share();
+    }
+    this.#settle();
+  }
+
+  /** The one holder is alone no more: what was pushed to it comes back. */
+  #share(): void {
+    if (this.#holders.size === 0) return;
+    this.#isShared = true;
+    if (this.#pushTo !== undefined) this.#recall(this.#pushTo);
+  }
+
+  #recall(holder: Holder): void {
+    this.#isShared = true;
+    if (this.#pushTo === holder) {
+      this.#pushTo = undefined;
+      this.#returning ??= { holder, frames: [] };
+    }
+    this.#tell(holder, SHARE);
+  }
+
+  #restore(holder: Holder): void {
+    if (this.#returning?.holder !== holder) return;
+    const { frames } = this.#returning;
+    this.#returning = undefined;
+    this.inbox.unshift(frames);
+    this.#settle();
+    this.#serve();
+  }
+
+  /** Gives waiting messages to the holders that asked, in turn. */
+  #serve(): void {
+    if (this.#returning !== undefined) return;
+    for (let served = true; served && this.inbox.size > 0; ) {
+      served = false;
+      for (const holder of this.#holders) {
+        if (holder.wanted === 0 || holder.channel.closed) continue;
+        const frame = this.inbox.take();
+        if (frame === undefined) return;
+        holder.wanted -= 1;
+        holder.channel.forward(PUSH + frame.kind, frame);
+        served = true;
+      }
+    }
+    if (this.inbox.ended && this.inbox.size === 0) for (const holder of this.#holders) if (holder.wanted > 0) this.#tell(holder, END);
+  }
+
+  #leave(holder: Holder): void {
+    holder.holds = false;
+    this.#holders.delete(holder);
+    if (this.#pushTo === holder) this.#pushTo = undefined;
+    this.#restore(holder);
+    this.#settle();
+  }
+
+  #expect(ticket: string): void {
+    if (!this.#early.delete(ticket)) this.#tickets.add(ticket);
+  }
+
+  #voidLater(ticket: string): void {
+    if (!this.#tickets.has(ticket)) return;
+    host.timer(
+      () => {
+        if (this.#tickets.delete(ticket)) this.#settle();
+      },
+      TICKET_GRACE,
+      this.#other.inbox.demand > 0,
+    );
+  }
+
+  /** Looks whether this side has ended, now that a holder has gone. */
+  #settle(): void {
+    if (this.hasHolders || this.#returning !== undefined) return;
+    if (this.#invitation !== undefined && this.#holders.size === 0) revoke(this.#invitation);
+    this.#other.end();
+    for (const resolve of this.#other.#drained.splice(0)) resolve();
+    for (const holder of this.#other.#holders) this.#tell(holder, BROKEN);
+  }
+
+  #tell(holder: Holder, kind: number): void {
+    if (!holder.channel.closed) holder.channel.sendBytes(kind, NOTHING);
+  }
+}
+
+const NOTHING = new Uint8Array(0);

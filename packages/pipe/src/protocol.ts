@@ -1,0 +1,44 @@
+/**
+ * The protocol of pipes.
+ *
+ * A pipe has a *home*, the process that made it, and two *sides*. Each side has *holders*: the home's own connection, and
+ * one channel for each other process that was handed the side. What a holder of one side sends, the home delivers to the
+ * other side.
+ *
+ * ```text
+ *                     ┌────────────── home ──────────────┐
+ *   holder of A ──────┤ side A ⇄ side B                  ├────── holder of B
+ *   holder of A ──────┤    └ inbox    └ inbox            ├────── holder of B
+ *                     └──────────────────────────────────┘
+ * ```
+ *
+ * A side with one holder in another process has its messages pushed there (PUSH). A side with several holders is *shared*:
+ * its messages stay at home until a holder asks for one (GET), so each goes to one holder that wants it. When a second
+ * holder comes, the first is told (SHARE), gives back what it has not used (RETURN …), and says so (RETURNED).
+ *
+ * A holder that hands the side on gives back its unread messages and says HAND with the ticket's number; the new holder
+ * says ATTACH with the same number. A ticket counts as a holder until then, or until it is VOID because the process that it
+ * was sent to is gone. A side without holders has ended: the other side's holders are told END once their messages are
+ * read, and BROKEN when they send.
+ *
+ * Messages of the two kinds (encoded values, plain bytes) keep their kind on every way: a base and 0 or 1.
+ */
+
+/** The kinds of frames. PUSH and RETURN have two each: the message is a value, or bytes. */
+export const PUSH = 2;
+export const RETURN = 4;
+export const GET = 6;
+export const SHARE = 7;
+export const RETURNED = 8;
+export const HAND = 9;
+export const ATTACH = 10;
+export const VOID = 11;
+export const END = 12;
+export const BROKEN = 13;
+
+/** The kind of a message in an inbox, and what is added to PUSH and RETURN. */
+export const VALUE = 0;
+export const BYTES = 1;
+
+/** An inbox that holds more bytes than this asks its senders to wait. */
+export const INBOX_LIMIT: number = 1024 * 1024;

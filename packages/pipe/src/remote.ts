@@ -1,0 +1,162 @@
+/** A side of a pipe whose home is another process; see `protocol.ts`. */
+import {
+  type Carrier,
+  type Channel,
+  decodeMessage,
+  dial,
+  encodeMessage,
+  Frame,
+  host,
+  leaving,
+} from "@multiproc/core/internal";
+import { BrokenPipeError } from "./errors.ts";
+import { Inbox } from "./inbox.ts";
+import type { Link, SideAddress } from "./link.ts";
+import { ATTACH, BROKEN, BYTES, END, GET, HAND, PUSH, RETURN, RETURNED, SHARE, VALUE, VOID } from "./protocol.ts";
+
+/** The link of a connection that was handed to this process. */
+export class RemoteLink implements Link {
+  broken: Error | undefined;
+  readonly inbox: Inbox = new Inbox({
+    demand: () => this.#ask(),
+    waiting: (isWaiting) => (isWaiting ? this.#channel?.ref() : this.#channel?.unref()),
+    room: () => this.#channel?.resume(),
+  });
+  readonly #address: SideAddress;
+  #channel: Channel | undefined;
+  /** What was sent before the channel was open. */
+  #early: Array<(channel: Channel) => void> = [];
+  readonly #opened: Promise<void>;
+  #isShared = false;
+  #isHanded = false;
+  #asked = 0;
+  #ticketCount = 0;
+  /** Those who wait until nothing that was pushed here is left here. */
+  readonly #returned: Array<() => void> = [];
+
+  constructor(address: SideAddress) {
+    this.#address = address;
+    this.#opened = this.#open();
+    leaving.wait(this.#opened);
+  }
+
+  get full(): boolean {
+    return this.#channel?.full ?? this.#early.length > 1000;
+  }
+
+  async drained(): Promise<void> {
+    await this.#opened;
+    await this.#channel?.drained();
+  }
+
+  send(value: unknown): void {
+    if (this.#channel !== undefined) return this.#channel.send(PUSH + VALUE, value, "value");
+    const { frame, commit } = encodeMessage(value, "value");
+    this.#early.push((channel) => channel.forward(PUSH + VALUE, frame));
+    commit(undefined);
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    if (this.#channel !== undefined) return this.#channel.sendBytes(PUSH + BYTES, bytes);
+    const copy = bytes.slice();
+    this.#early.push((channel) => channel.sendBytes(PUSH + BYTES, copy));
+  }
+
+  decode(frame: Frame): unknown {
+    return decodeMessage(frame);
+  }
+
+  /** Every message and request tells the home anyway. */
+  claim(): void {
+    this.#isHanded = false;
+  }
+
+  address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
+    const ticket = `${host.pid}.${this.#address.ticket}.${++this.#ticketCount}`;
+    const commit = (carrier: Carrier | undefined): void => {
+      this.#isHanded = true;
+      this.#isShared = true;
+      this.#whenOpen((channel) => {
+        this.#giveBack(channel, this.inbox.takeAll());
+        channel.send(HAND, ticket);
+      });
+      // What is on its way to here must go back before this process may end.
+      leaving.wait(new Promise<void>((resolve) => this.#returned.push(resolve)));
+      carrier?.onEnd(() => this.#whenOpen((channel) => channel.send(VOID, ticket)));
+    };
+    return { data: { invitation: this.#address.invitation, ticket }, commit };
+  }
+
+  close(): void {
+    this.#whenOpen((channel) => {
+      if (this.#isShared) {
+        this.#giveBack(channel, this.inbox.takeAll());
+        channel.sendBytes(RETURNED, new Uint8Array(0));
+      }
+      channel.end();
+    });
+  }
+
+  async #open(): Promise<void> {
+    try {
+      const channel = await dial(this.#address.invitation, "the other end of this pipe");
+      channel.send(ATTACH, this.#address.ticket);
+      channel.start({ message: (frame) => this.#take(channel, frame), closed: (reason) => this.#ended(reason) });
+      this.#channel = channel;
+      if (this.inbox.demand > 0) channel.ref();
+      for (const run of this.#early.splice(0)) run(channel);
+    } catch (error) {
+      this.#ended(error as Error);
+    }
+  }
+
+  #take(channel: Channel, frame: Frame): void {
+    switch (frame.kind) {
+      case PUSH + VALUE:
+      case PUSH + BYTES: {
+        this.#asked = Math.max(0, this.#asked - 1);
+        const message = new Frame(frame.kind - PUSH, frame.bytes, frame.start, frame.end, frame.parts, frame.modules);
+        if (this.#isHanded) return this.#giveBack(channel, [message]);
+        this.inbox.push(message);
+        if (this.inbox.full) channel.pause();
+        return;
+      }
+      case SHARE: {
+        this.#isShared = true;
+        this.#giveBack(channel, this.inbox.takeAll());
+        channel.sendBytes(RETURNED, new Uint8Array(0));
+        for (const resolve of this.#returned.splice(0)) resolve();
+        this.#asked = 0;
+        for (let i = this.inbox.demand; i > 0; i--) this.#ask();
+        return;
+      }
+      case END:
+        return this.inbox.end();
+      case BROKEN:
+        this.broken ??= new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+        return;
+    }
+  }
+
+  #giveBack(channel: Channel, frames: readonly Frame[]): void {
+    for (const frame of frames) channel.forward(RETURN + frame.kind, frame);
+  }
+
+  #ask(): void {
+    if (!this.#isShared || this.#channel === undefined || this.#channel.closed) return;
+    if (this.#asked >= Math.max(1, this.inbox.demand)) return;
+    this.#asked += 1;
+    this.#channel.sendBytes(GET, new Uint8Array(0));
+  }
+
+  #ended(cause: Error | undefined): void {
+    this.broken ??= new BrokenPipeError("send() on a pipe whose home process is gone", cause === undefined ? {} : { cause });
+    for (const resolve of this.#returned.splice(0)) resolve();
+    this.inbox.end(cause);
+  }
+
+  #whenOpen(run: (channel: Channel) => void): void {
+    if (this.#channel === undefined) this.#early.push(run);
+    else if (!this.#channel.closed) run(this.#channel);
+  }
+}

@@ -1,0 +1,5 @@
+/** The entry of a spawned process; it is started, never imported. */
+import { enter } from "@multiproc/start-methods";
+import { bootstrap } from "./bootstrap.ts";
+
+void enter(bootstrap);

@@ -1,0 +1,82 @@
+/** Who is who among the processes of this family, as far as this process knows. */
+import { ProcessError } from "@multiproc/core";
+import { host, singleton } from "@multiproc/core/internal";
+import type { Process } from "./process.ts";
+
+/** The process that started this one. */
+export interface ParentProcess {
+  readonly name: string;
+  readonly pid: number;
+}
+
+interface Family {
+  /** What this process itself is called, and whether it may have children. */
+  self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array };
+  parent: ParentProcess | undefined;
+  /** The object that stands for this process. */
+  current: Process | undefined;
+  /** Started and not yet known to have ended. */
+  readonly children: Set<Process>;
+  childCount: number;
+  /** Whether the modules that this process was started for are still being loaded. */
+  importing: boolean;
+}
+
+/** The family as this process knows it. */
+export const family: Family = singleton("family", () => ({
+  self: { name: "MainProcess", daemon: false, identity: [], authKey: crypto.getRandomValues(new Uint8Array(32)) },
+  parent: undefined,
+  current: undefined,
+  children: new Set(),
+  childCount: 0,
+  importing: false,
+}));
+
+/**
+ * The process that started this one; undefined in the main process.
+ *
+ * @example
+ * ```ts
+ * import { parentProcess } from "@multiproc/process";
+ *
+ * console.log(parentProcess()); // undefined: this is the main process
+ * ```
+ */
+export function parentProcess(): ParentProcess | undefined {
+  return family.parent;
+}
+
+/**
+ * The children of this process that have been started and have not ended.
+ *
+ * @example
+ * ```ts
+ * import { activeChildren } from "@multiproc/process";
+ *
+ * console.log(activeChildren().length); // 0
+ * ```
+ */
+export function activeChildren(): Process[] {
+  return [...family.children];
+}
+
+/** The identity and the default name of the next child. */
+export function nextIdentity(): readonly number[] {
+  family.childCount += 1;
+  return [...family.self.identity, family.childCount];
+}
+
+/** Refuses a child where there may be none. */
+export function assertMayHaveChildren(): void {
+  if (family.importing) {
+    throw new ProcessError(
+      `Cannot start a process while this one is still importing its modules: move the start into a function, and call it only where parentProcess() is undefined`,
+      { code: "ERR_IMPORTING" },
+    );
+  }
+  if (family.self.daemon) {
+    throw new ProcessError(`Cannot start a process: ${family.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`, {
+      code: "ERR_DAEMONIC",
+    });
+  }
+}

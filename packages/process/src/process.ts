@@ -1,0 +1,356 @@
+import { type Permissions, ProcessError, type Stdio, type Target, TargetError } from "@multiproc/core";
+import {
+  checkTimeout,
+  encodeMessage,
+  type ExitStatus,
+  host,
+  registry,
+  requireTarget,
+  TIMED_OUT,
+  type WaitOptions,
+  within,
+} from "@multiproc/core/internal";
+import { type Child, getStartMethod, requireStartMethod, type StartMethod, spawn } from "@multiproc/start-methods";
+import { assertMayHaveChildren, family, nextIdentity } from "./family.ts";
+import { Sentinel } from "./sentinel.ts";
+
+/** What a {@link Process} is to do, and how it is started. */
+export interface ProcessOptions<A extends unknown[] = unknown[]> {
+  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. */
+  readonly target?: Target<(...args: A) => unknown> | undefined;
+  /** The arguments of the target. @default [] */
+  readonly args?: A | undefined;
+  /** @default `Process-1`, `Process-2` … */
+  readonly name?: string | undefined;
+  /** Whether this process may end without waiting for the child, which then ends too. @default that of the current process */
+  readonly daemon?: boolean | undefined;
+  /** @default getStartMethod() */
+  readonly startMethod?: StartMethod | undefined;
+  /** Variables added to the environment. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** The folder that the child starts in. @default that of this process */
+  readonly cwd?: string | undefined;
+  /** What standard output and standard error are connected to. @default "inherit" */
+  readonly stdio?: Stdio | undefined;
+  /** Flags for the interpreter, in place of those of this process. */
+  readonly execArgv?: readonly string[] | undefined;
+  /** What a Deno child may do; never more than this process. @default "inherit" */
+  readonly permissions?: Permissions | undefined;
+  /** Kills the child when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the entry of a child receives first. */
+export interface Preparation {
+  readonly name: string;
+  readonly daemon: boolean;
+  readonly identity: readonly number[];
+  readonly authKey: Uint8Array;
+  readonly parent: { readonly name: string; readonly pid: number };
+  /** The class of a subclass' instance. */
+  readonly subclass: { readonly module: string; readonly name: string } | undefined;
+}
+
+
+const ENTRY = new URL(`./child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+
+/**
+ * A function that runs in a process of its own.
+ *
+ * @typeParam A the arguments of the target
+ *
+ * @example Start a process and wait for it
+ * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
+ *
+ * export const greet = task(import.meta.url, function greet(name: string) {
+ *   console.log(`Hello, ${name}`);
+ * });
+ * // file: main.ts
+ * import { Process } from "@multiproc/process";
+ * import { greet } from "./tasks.ts";
+ *
+ * const child = new Process({ target: greet, args: ["Ada"] });
+ * await child.start();
+ * console.log(await child.join()); // 0
+ * ```
+ */
+export class Process<A extends unknown[] = unknown[]> {
+  readonly #options: ProcessOptions<A>;
+  readonly #identity: readonly number[];
+  #name: string;
+  #daemon: boolean;
+  #authKey: Uint8Array = family.self.authKey;
+  #state: "initial" | "starting" | "started" | "closed" = "initial";
+  #child: Child | undefined;
+  #ended: Promise<ExitStatus> | undefined;
+  #status: ExitStatus | undefined;
+
+  /**
+   * @param options what the child does, and how it is started
+   * @throws {TargetError} if another process could not find the target
+   * @throws {TypeError} for options of the wrong type
+   */
+  constructor(options: ProcessOptions<A> = {}) {
+    if (options.target !== undefined) requireTarget(options.target, "Process");
+    if (options.args !== undefined && !Array.isArray(options.args)) {
+      throw new TypeError(`Process takes args as an array, not ${typeof options.args}`);
+    }
+    if (options.name !== undefined && typeof options.name !== "string") {
+      throw new TypeError(`Process takes a string as its name, not ${typeof options.name}`);
+    }
+    if (options.startMethod !== undefined) requireStartMethod(options.startMethod);
+    this.#options = options;
+    this.#identity = nextIdentity();
+    this.#name = options.name ?? `Process-${this.#identity.join(":")}`;
+    this.#daemon = options.daemon ?? family.self.daemon;
+  }
+
+  /**
+   * What the child does: calls the target with its arguments. A subclass overrides this; its own fields travel with it, and
+   * it is registered with `registerClass(import.meta.url, TheClass)`.
+   */
+  run(): unknown {
+    return this.#options.target?.(...((this.#options.args ?? []) as A));
+  }
+
+  /**
+   * Starts the child; settles when it is up and has received its work. Several are started at once by
+   * `await Promise.all(processes.map((process) => process.start()))`.
+   *
+   * @throws {ProcessError} if it was started before, was closed, or may not be started here
+   * @throws {SendError} if an argument cannot be sent; nothing was started then
+   * @throws {StartError} if the child cannot be started, or ends before it is ready
+   */
+  async start(): Promise<void> {
+    this.#assertUsable("start()");
+    if (this.#state !== "initial") {
+      throw new ProcessError(`start() has been called on ${this.#name} before: make a new Process for each start`, { code: "ERR_STARTED" });
+    }
+    assertMayHaveChildren();
+    requireStartMethod(this.#options.startMethod ?? getStartMethod());
+    const messages = this.#encode();
+    this.#state = "starting";
+    try {
+      const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
+      const modules = messages.flatMap((message) => message.frame.modules);
+      this.#follow(await spawn({ name: this.#name, entry: ENTRY, messages, modules, env, cwd, stdio, execArgv, permissions, signal }));
+    } catch (error) {
+      this.#state = "initial";
+      throw error;
+    }
+  }
+
+  /**
+   * Waits until the child has ended.
+   *
+   * @param options how long to wait, and what ends the wait
+   * @returns its exit code, as {@link Process.exitCode}; null when the time ran out
+   * @throws {ProcessError} if the process was not started, or was closed
+   */
+  async join(options: WaitOptions = {}): Promise<number | null> {
+    this.#assertUsable("join()");
+    checkTimeout("join()", options.timeout);
+    const child = this.#started("join()");
+    child.ref();
+    try {
+      const status = await within(this.#ended as Promise<ExitStatus>, "join()", options);
+      return status === TIMED_OUT ? null : this.exitCode;
+    } finally {
+      if (this.#daemon) child.unref();
+    }
+  }
+
+  /** Asks the child to stop what it does, by SIGINT, as Ctrl+C does. */
+  interrupt(): void {
+    this.#signal("interrupt()", "SIGINT");
+  }
+
+  /** Ends the child by SIGTERM, which it may handle. */
+  terminate(): void {
+    this.#signal("terminate()", "SIGTERM");
+  }
+
+  /** Ends the child by SIGKILL, which it cannot handle. */
+  kill(): void {
+    this.#signal("kill()", "SIGKILL");
+  }
+
+  /**
+   * Releases what this object holds; it cannot be used afterwards.
+   *
+   * @throws {ProcessError} if the child has not ended
+   */
+  close(): void {
+    if (this.#state === "starting" || this.isAlive()) {
+      throw new ProcessError(`close() cannot be called on ${this.#name} while it runs: call terminate() or join() first`, { code: "ERR_RUNNING" });
+    }
+    this.#state = "closed";
+    this.#child = undefined;
+  }
+
+  /** Ends the child if it still runs, waits for it, and closes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === "closed") return;
+    if (this.isAlive()) this.terminate();
+    await this.#ended;
+    this.close();
+  }
+
+  /** Whether the child has been started and has not ended. */
+  isAlive(): boolean {
+    this.#assertUsable("isAlive()");
+    if (this === (family.current as unknown)) return true;
+    return this.#child !== undefined && this.#status === undefined;
+  }
+
+  /** How the process is called, for people. */
+  get name(): string {
+    return this.#name;
+  }
+
+  set name(name: string) {
+    if (typeof name !== "string") throw new TypeError(`A process's name is a string, not ${typeof name}`);
+    this.#name = name;
+  }
+
+  /** Whether this process may end without waiting for the child, which then ends too. Set before the start. */
+  get daemon(): boolean {
+    return this.#daemon;
+  }
+
+  set daemon(daemon: boolean) {
+    if (this.#state !== "initial") throw new ProcessError(`daemon cannot be changed once ${this.#name} has been started`, { code: "ERR_STARTED" });
+    this.#daemon = daemon;
+  }
+
+  /** The secret that the processes of one family share. */
+  get authKey(): Uint8Array {
+    return this.#authKey;
+  }
+
+  set authKey(key: Uint8Array) {
+    if (!(key instanceof Uint8Array)) throw new TypeError("A process's authKey is a Uint8Array");
+    this.#authKey = key.slice();
+  }
+
+  /** The child's process id; undefined before the start. */
+  get pid(): number | undefined {
+    this.#assertUsable("pid");
+    return this === (family.current as unknown) ? host.pid : this.#child?.pid;
+  }
+
+  /** The exit code, the negative number of the signal that ended the child, or null before its end. */
+  get exitCode(): number | null {
+    this.#assertUsable("exitCode");
+    if (this.#status === undefined) return null;
+    const { code, signal } = this.#status;
+    return signal === null ? code : -host.signalNumber(signal);
+  }
+
+  /** The signal that ended the child, such as "SIGKILL"; null if none did, or before its end. */
+  get signal(): string | null {
+    this.#assertUsable("signal");
+    return this.#status?.signal ?? null;
+  }
+
+  /** What can be given to `wait()`: it is ready when the child has ended. */
+  get sentinel(): Sentinel {
+    this.#assertUsable("sentinel");
+    return new Sentinel(this.#started("sentinel").pid, this.#ended as Promise<ExitStatus>);
+  }
+
+  /** What the child writes to its standard output, with `stdio: "pipe"`. */
+  get stdout(): ReadableStream<Uint8Array> | null {
+    return this.#child?.stdout ?? null;
+  }
+
+  /** What the child writes to its standard error, with `stdio: "pipe"`. */
+  get stderr(): ReadableStream<Uint8Array> | null {
+    return this.#child?.stderr ?? null;
+  }
+
+  #encode(): ReturnType<typeof encodeMessage>[] {
+    const { target, args = [] } = this.#options;
+    const preparation: Preparation = {
+      name: this.#name,
+      daemon: this.#daemon,
+      identity: this.#identity,
+      authKey: this.#authKey,
+      parent: { name: family.self.name, pid: host.pid },
+      subclass: subclassOf(this),
+    };
+    return [
+      encodeMessage(preparation, "preparation"),
+      encodeMessage(target, "target"),
+      encodeMessage(args, "args"),
+      encodeMessage({ ...this }, "this"),
+    ];
+  }
+
+  #follow(child: Child): void {
+    this.#child = child;
+    this.#state = "started";
+    family.children.add(this as never);
+    if (this.#daemon) child.unref();
+    const { signal } = this.#options;
+    const abort = (): void => child.kill("SIGKILL");
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
+    this.#ended = child.exited.then((status) => {
+      this.#status = status;
+      family.children.delete(this as never);
+      signal?.removeEventListener("abort", abort);
+      return status;
+    });
+  }
+
+  #signal(call: string, signal: string): void {
+    this.#assertUsable(call);
+    const child = this.#started(call);
+    if (this.#status === undefined) child.kill(signal);
+  }
+
+  #started(call: string): Child {
+    if (this.#child === undefined) {
+      throw new ProcessError(`${call} was called on ${this.#name} before it was started: call start() first`, { code: "ERR_NOT_STARTED" });
+    }
+    return this.#child;
+  }
+
+  #assertUsable(call: string): void {
+    if (this.#state === "closed") throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
+  }
+}
+
+/**
+ * The object that stands for the process this code runs in.
+ *
+ * @example
+ * ```ts
+ * import { currentProcess } from "@multiproc/process";
+ *
+ * console.log(currentProcess().name); // "MainProcess"
+ * ```
+ */
+export function currentProcess(): Process {
+  if (family.current === undefined) {
+    const { name, daemon } = family.self;
+    family.childCount -= 1; // it is no child of itself
+    family.current = new Process({ name, daemon });
+  }
+  return family.current;
+}
+
+/** How the class of a process is found in the child; a plain `Process` is there anyway. */
+function subclassOf(process: object): Preparation["subclass"] {
+  const prototype = Object.getPrototypeOf(process) as object;
+  if (prototype === Process.prototype) return undefined;
+  const found = registry.classesByPrototype.get(prototype);
+  if (found !== undefined) return { module: found.module, name: found.name };
+  const { name } = prototype.constructor;
+  throw new TargetError(
+    `Process cannot send its subclass "${name}": export it from its module, and call registerClass(import.meta.url, ${name}) there`,
+  );
+}

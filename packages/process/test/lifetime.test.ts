@@ -1,0 +1,123 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { fromModule } from "@multiproc/core";
+import { Process } from "@multiproc/process";
+import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lifetime-test-"));
+let count = 0;
+const file = (): string => path.join(folder, `result-${++count}.json`);
+const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
+
+afterEach(noChildLeft);
+process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+
+/** A folder for temporary files of one program alone, so that what it leaves is seen. */
+function privateTemp(): string {
+  return fs.mkdtempSync(path.join(folder, "t"));
+}
+
+describe("nothing outlives its owner", () => {
+  test.each([
+    ["wait", "SIGKILL"],
+    ["wait", "SIGTERM"],
+    ["wait", "SIGINT"],
+    ["wait", "SIGHUP"],
+    ["throw", undefined],
+    ["exit", undefined],
+  ])("busy children and grandchildren go with a parent that ends by: %s %s", async (how, signal) => {
+    const result = file();
+    const temp = privateTemp();
+    const program = runProgram(fixture(import.meta.url, "family-of-three.js"), [how, result], { env: { TMPDIR: temp } });
+    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
+    const { pid: child } = read(result);
+    const grandchild = read(`${result}.grandchild`);
+    if (signal !== undefined) program.kill(signal);
+    await until(() => !isAlive(program.pid));
+    const since = performance.now();
+    await until(() => !isAlive(child) && !isAlive(grandchild), { timeout: 5000, message: "both to be gone" });
+    // A bound a whole order above what is promised: this is no measurement, but a hang must fail.
+    expect(performance.now() - since).toBeLessThan(2500);
+    await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
+    await program.exited;
+  });
+
+  test("a child's children go when the child alone is killed", async () => {
+    const result = file();
+    const child = new Process({ target: tasks.startChild, args: [result, {}, "loopForever", [`${result}.grandchild`]] });
+    await child.start();
+    await until(() => fs.existsSync(result) && fs.existsSync(`${result}.grandchild`));
+    const grandchild = read(`${result}.grandchild`);
+    expect(isAlive(grandchild)).toBe(true);
+    child.kill();
+    expect(await child.join()).toBe(-9);
+    await until(() => !isAlive(grandchild), { timeout: 5000, message: "the grandchild to be gone" });
+  });
+
+  test("a program ends by itself: it waits for children, not for daemonic ones", async () => {
+    const temp = privateTemp();
+    const program = runProgram(fixture(import.meta.url, "ends-by-itself.js"), [], { env: { TMPDIR: temp } });
+    const { code } = await program.exited;
+    expect(program.stderr).toBe("");
+    expect(code).toBe(0);
+    expect(program.stdout).toContain("the child has run");
+    const daemon = Number(/daemon (\d+)/.exec(program.stdout)?.[1]);
+    await until(() => !isAlive(daemon), { message: "the daemonic child to be gone" });
+    await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
+  });
+
+  test("another guard takes over when somebody kills the first", async () => {
+    const result = file();
+    const temp = privateTemp();
+    const program = runProgram(fixture(import.meta.url, "family-of-three.js"), ["wait", result], { env: { TMPDIR: temp } });
+    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
+    const [first] = await until(() => guards(program.pid));
+    process.kill(first as number, "SIGKILL");
+    const [second] = await until(() => guards(program.pid)?.filter((pid) => pid !== first));
+    expect(second).not.toBe(first);
+    await until(() => fs.readFileSync(`/proc/${second}/cmdline`, "utf8").includes(temp));
+    program.kill("SIGKILL");
+    await until(() => !isAlive(read(result).pid), { message: "the child to be gone" });
+    await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
+    await program.exited;
+  });
+});
+
+describe("a process that starts while modules are imported", () => {
+  test("is refused in the child, so that spawning never recurses", async () => {
+    const program = runProgram(fixture(import.meta.url, "starts-while-importing.js"));
+    await program.exited;
+    expect(program.stdout).toContain("exit code 1");
+    expect(program.stderr).toContain("Cannot start a process while this one is still importing its modules");
+  });
+});
+
+describe("temporary folder", () => {
+  test("start() uses another one where it cannot write, and says what it tried when there is none", async () => {
+    const program = runProgram(fixture(import.meta.url, "ends-by-itself.js"), [], { env: { TMPDIR: "/proc/self/nowhere" } });
+    const { code } = await program.exited;
+    expect(program.stderr).toBe("");
+    expect(code).toBe(0);
+  });
+});
+
+/** The guards of a process: shells with the guard's name among its children. */
+function guards(pid: number): number[] | undefined {
+  const found = fs
+    .readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => {
+      try {
+        const stat = fs.readFileSync(`/proc/${name}/stat`, "utf8");
+        const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+        return parent === pid && fs.readFileSync(`/proc/${name}/cmdline`, "utf8").includes("multiproc-guard");
+      } catch {
+        return false;
+      }
+    });
+  return found.length > 0 ? found.map(Number) : undefined;
+}

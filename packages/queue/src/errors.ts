@@ -1,0 +1,62 @@
+import { ProcessError } from "@multiproc/core";
+
+/** There is no item in the queue, and the call was not to wait for one any longer. */
+export class QueueEmptyError extends ProcessError {
+  /** @param call the call as the user wrote it, and how long it waited */
+  constructor(call: string) {
+    super(`${call} found the queue empty`, { code: "ERR_QUEUE_EMPTY" });
+  }
+}
+
+/** There is no room in the queue, and the call was not to wait for some any longer. */
+export class QueueFullError extends ProcessError {
+  /** The item that was not put. */
+  readonly item: unknown;
+
+  /**
+   * @param call the call as the user wrote it
+   * @param maxSize how many items the queue holds
+   * @param item what was not put
+   */
+  constructor(call: string, maxSize: number, item: unknown) {
+    super(`${call} found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`, { code: "ERR_QUEUE_FULL" });
+    this.item = item;
+  }
+}
+
+/** The queue is closed here, or the process that keeps it is gone. */
+export class QueueClosedError extends ProcessError {
+  /**
+   * @param message which call, and why the queue is closed
+   * @param options the `cause`
+   */
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, { code: "ERR_QUEUE_CLOSED", ...options });
+  }
+}
+
+/** The queue was shut down: it takes no items any more, and has none left. */
+export class QueueShutDownError extends ProcessError {
+  /** @param call the call as the user wrote it */
+  constructor(call: string) {
+    super(`${call} found the queue shut down`, { code: "ERR_QUEUE_SHUT_DOWN" });
+  }
+}
+
+/** A process ended with tasks that it had taken and not reported as done, so that `join()` cannot say that all are. */
+export class TasksLostError extends ProcessError {
+  /** The process that took them. */
+  readonly pid: number;
+  /** How many there were. */
+  readonly count: number;
+
+  /**
+   * @param pid the process that took them
+   * @param count how many there were
+   */
+  constructor(pid: number, count: number) {
+    super(`join() cannot succeed: process ${pid} ended with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`, { code: "ERR_TASKS_LOST" });
+    this.pid = pid;
+    this.count = count;
+  }
+}

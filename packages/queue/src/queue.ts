@@ -1,0 +1,315 @@
+import {
+  areLoaded,
+  checkTimeout,
+  decodeMessage,
+  loadModules,
+  registerReviver,
+  type Shareable,
+  type Ticket,
+} from "@multiproc/core/internal";
+import { QueueClosedError, QueueShutDownError } from "./errors.ts";
+import { HomeLink } from "./home.ts";
+import type { BlockOptions, Link } from "./link.ts";
+import { keepPut, RemoteLink } from "./remote.ts";
+
+/** The module that a receiver loads to get queues. */
+const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+
+/**
+ * A first-in-first-out queue for any number of producers and consumers in any processes.
+ *
+ * The process that makes it is its home and keeps the items; it is given to others as an argument, or inside any value that
+ * is sent. An item is encoded when it is put. It is delivered to one consumer: one that dies while it waits, or while an item
+ * is on its way to it, has lost nothing. What `put()` resolved for is the queue's, also when the producer dies right after.
+ *
+ * @typeParam T the items
+ *
+ * @example A queue that a child fills
+ * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
+ * import type { Queue } from "@multiproc/queue";
+ *
+ * export const produce = task(import.meta.url, async function produce(queue: Queue<number>) {
+ *   for (let i = 1; i <= 3; i++) await queue.put(i * i);
+ *   await queue.shutdown();
+ * });
+ * // file: main.ts
+ * import { Process } from "@multiproc/process";
+ * import { Queue } from "@multiproc/queue";
+ * import { produce } from "./tasks.ts";
+ *
+ * const queue = new Queue<number>();
+ * const child = new Process({ target: produce, args: [queue] });
+ * await child.start();
+ * for await (const square of queue) console.log(square); // 1, 4, 9
+ * await child.join();
+ * ```
+ */
+export class Queue<T = unknown> implements AsyncIterable<T>, Shareable {
+  readonly #link: Link;
+  #closed = false;
+
+  /**
+   * @param maxSize how many items it holds before `put()` waits; 0 for any number
+   * @default maxSize 0
+   * @throws {RangeError} for anything but a whole number from 0
+   */
+  constructor(maxSize: number = 0) {
+    const link: unknown = maxSize;
+    // A reviver gives the link to the items instead.
+    this.#link = link instanceof RemoteLink ? link : new HomeLink(checkedSize(maxSize), this.isJoinable());
+  }
+
+  /** Whether the items are tasks that are reported as done. @internal */
+  protected isJoinable(): boolean {
+    return false;
+  }
+
+  /**
+   * Puts an item; waits while the queue is full. It is encoded at once, but for binary parts of 64 KiB and more, which may be
+   * reused when the promise has settled.
+   *
+   * @throws {SendError} if the item cannot be sent
+   * @throws {QueueFullError} if there is no room and `block` is false, or the time ran out; the item is in the error
+   * @throws {QueueShutDownError} after `shutdown()`
+   * @throws {QueueClosedError} after `close()`, or if the queue's home process is gone
+   */
+  put(item: T, options: BlockOptions = {}): Promise<void> {
+    return this.#put("put()", item, options);
+  }
+
+  /**
+   * Puts an item if there is room at this moment.
+   *
+   * @throws as {@link Queue.put}
+   */
+  putNowait(item: T): Promise<void> {
+    return this.#put("putNowait()", item, { block: false });
+  }
+
+  /**
+   * Takes the next item; waits while the queue is empty.
+   *
+   * @throws {QueueEmptyError} if there is none and `block` is false, or the time ran out
+   * @throws {QueueShutDownError} after `shutdown()`, once the queue is empty
+   * @throws {QueueClosedError} after `close()`, or if the queue's home process is gone
+   */
+  get(options: BlockOptions = {}): Promise<T> {
+    return this.#get("get()", options);
+  }
+
+  /**
+   * Takes the next item if there is one at this moment.
+   *
+   * @throws as {@link Queue.get}
+   */
+  getNowait(): Promise<T> {
+    return this.#get("getNowait()", { block: false });
+  }
+
+  /** How many items are in the queue at this moment. */
+  async qsize(): Promise<number> {
+    return (await this.ask("qsize()", "size")) as number;
+  }
+
+  /** Whether the queue is empty at this moment. */
+  async empty(): Promise<boolean> {
+    return (await this.ask("empty()", "size")) === 0;
+  }
+
+  /** Whether the queue is full at this moment; never, if it holds any number. */
+  async full(): Promise<boolean> {
+    return (await this.ask("full()", "full")) as boolean;
+  }
+
+  /**
+   * Shuts the queue down for everyone: `put()` throws, and `get()` does once the queue is empty.
+   *
+   * @param options `immediate` drops the items that are still there
+   */
+  async shutdown(options: { readonly immediate?: boolean } = {}): Promise<void> {
+    await this.ask("shutdown()", "shutdown", options.immediate === true);
+  }
+
+  /** Settles when the system has all that was put here. */
+  async flush(): Promise<void> {
+    await this.#link.flush();
+  }
+
+  /** Releases the queue in this process; others, and the items, are not touched. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#link.close();
+  }
+
+  /** Takes items until the queue is shut down and empty. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    while (true) {
+      let item: T;
+      try {
+        item = await this.get();
+      } catch (error) {
+        if (error instanceof QueueShutDownError) return;
+        throw error;
+      }
+      yield item;
+    }
+  }
+
+  /** Releases the queue in this process. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Releases the queue in this process, when the system has all that was put here. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#closed) await this.flush();
+    this.close();
+  }
+
+  /** @internal */
+  "multiproc:ticket"(): Ticket {
+    this.#assertOpen("Sending a queue");
+    const { address, token } = this.#link.invitation();
+    return { kind: "queue.Queue", module: MODULE, data: [address, token, this.#link.maxSize, this.constructor.name] };
+  }
+
+  /** @internal */
+  protected async ask(call: string, question: Parameters<Link["ask"]>[1], argument?: unknown): Promise<unknown> {
+    this.#assertOpen(call);
+    return this.#link.ask(call, question, argument);
+  }
+
+  async #put(call: string, item: T, options: BlockOptions): Promise<void> {
+    this.#assertOpen(call);
+    checkTimeout(call, options.timeout);
+    options.signal?.throwIfAborted();
+    return keepPut(this.#link.put(call, item, options));
+  }
+
+  async #get(call: string, options: BlockOptions): Promise<T> {
+    this.#assertOpen(call);
+    checkTimeout(call, options.timeout);
+    const frame = await this.#link.get(call, options);
+    if (!areLoaded(frame.modules)) await loadModules(frame.modules);
+    return decodeMessage(frame) as T;
+  }
+
+  #assertOpen(call: string): void {
+    if (this.#closed) throw new QueueClosedError(`${call} was called on a queue after close()`);
+  }
+}
+
+/**
+ * A queue of tasks: each item that was taken is reported as done, and `join()` waits until all are.
+ *
+ * @typeParam T the items
+ *
+ * @example Wait until all tasks are done
+ * ```ts
+ * import { JoinableQueue } from "@multiproc/queue";
+ *
+ * const queue = new JoinableQueue<string>();
+ * await queue.put("wash up");
+ * console.log(await queue.get());
+ * await queue.taskDone();
+ * await queue.join();
+ * ```
+ */
+export class JoinableQueue<T = unknown> extends Queue<T> {
+  /** @internal */
+  protected override isJoinable(): boolean {
+    return true;
+  }
+
+  /**
+   * Reports that an item that was taken is done.
+   *
+   * @throws {RangeError} if that was called more often than items were put
+   */
+  async taskDone(): Promise<void> {
+    await this.ask("taskDone()", "taskDone");
+  }
+
+  /**
+   * Waits until every item that was put has been reported as done.
+   *
+   * @throws {TasksLostError} if a process ended with items that it had taken and not reported
+   */
+  async join(): Promise<void> {
+    await this.ask("join()", "join");
+  }
+}
+
+/**
+ * A queue with the least that a queue can do.
+ *
+ * @typeParam T the items
+ *
+ * @example
+ * ```ts
+ * import { SimpleQueue } from "@multiproc/queue";
+ *
+ * const queue = new SimpleQueue<number>();
+ * await queue.put(1);
+ * console.log(await queue.get()); // 1
+ * ```
+ */
+export class SimpleQueue<T = unknown> implements Shareable {
+  readonly #queue: Queue<T>;
+
+  /** Makes an empty queue that holds any number of items. */
+  constructor() {
+    const [queue] = arguments as unknown as [unknown];
+    this.#queue = queue instanceof Queue ? queue : new Queue<T>();
+  }
+
+  /**
+   * Puts an item.
+   *
+   * @throws as {@link Queue.put}
+   */
+  put(item: T): Promise<void> {
+    return this.#queue.put(item);
+  }
+
+  /**
+   * Takes the next item; waits while there is none.
+   *
+   * @throws as {@link Queue.get}
+   */
+  get(): Promise<T> {
+    return this.#queue.get();
+  }
+
+  /** Whether the queue is empty at this moment. */
+  empty(): Promise<boolean> {
+    return this.#queue.empty();
+  }
+
+  /** Releases the queue in this process. */
+  close(): void {
+    this.#queue.close();
+  }
+
+  /** @internal */
+  "multiproc:ticket"(): Ticket {
+    const { data } = this.#queue["multiproc:ticket"]();
+    return { kind: "queue.Queue", module: MODULE, data: [...(data as unknown[]).slice(0, 3), "SimpleQueue"] };
+  }
+}
+
+registerReviver("queue.Queue", (data) => {
+  const [address, token, maxSize, name] = data as [string, string, number, string];
+  const link = new RemoteLink({ invitation: { address, token }, maxSize, isJoinable: name === "JoinableQueue" }) as never;
+  if (name === "JoinableQueue") return new JoinableQueue(link);
+  const queue = new Queue(link);
+  return name === "SimpleQueue" ? new (SimpleQueue as new (queue: Queue) => SimpleQueue)(queue) : queue;
+});
+
+function checkedSize(maxSize: number): number {
+  if (!Number.isInteger(maxSize) || maxSize < 0) throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
+  return maxSize;
+}

@@ -1,0 +1,45 @@
+import type { EncodedMessage, ExitStatus, Stdio } from "@multiproc/core/internal";
+import type { Permissions } from "@multiproc/core";
+
+/** How a child process comes to be; see {@link getAllStartMethods}. */
+export type StartMethod = "spawn" | "forkserver" | "fork";
+
+/**
+ * What is started, and how.
+ *
+ * @internal
+ */
+export interface StartOptions {
+  /** How the process is called in errors: `Process-1`. */
+  readonly name: string;
+  /** The module that the child runs; it calls `enter()`. */
+  readonly entry: URL;
+  /** What the child receives, in this order. */
+  readonly messages: readonly EncodedMessage[];
+  /** Modules that the child loads besides its entry. */
+  readonly modules: readonly string[];
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly cwd?: string | undefined;
+  readonly stdio?: Stdio | undefined;
+  readonly execArgv?: readonly string[] | undefined;
+  readonly permissions?: Permissions | undefined;
+  /** Ends the start; a child that is under way is killed. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A started child.
+ *
+ * @internal
+ */
+export interface Child {
+  readonly pid: number;
+  readonly stdout: ReadableStream<Uint8Array> | null;
+  readonly stderr: ReadableStream<Uint8Array> | null;
+  /** Settles when the child has ended; never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  kill(signal: string): void;
+  /** Whether this program waits for the child before it ends. */
+  ref(): void;
+  unref(): void;
+}

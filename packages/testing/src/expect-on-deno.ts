@@ -1,0 +1,79 @@
+/** Vitest's own `expect`, put together from its parts the way vitest does it, for the tests that run under `deno test`. */
+import {
+  ASYMMETRIC_MATCHERS_OBJECT,
+  addCustomEqualityTesters,
+  ChaiStyleAssertions,
+  chai,
+  customMatchers,
+  GLOBAL_EXPECT,
+  getState,
+  JestAsymmetricMatchers,
+  JestChaiExpect,
+  JestExtend,
+  setState,
+} from "@vitest/expect";
+import { processError } from "@vitest/utils/error";
+
+/** What an assertion needs to know of the test it stands in. */
+export interface AssertingTest {
+  /** Assertions under way, so that one that nobody awaited still fails its test. */
+  promises?: Promise<unknown>[];
+  onFinished?: (() => unknown)[];
+}
+
+chai.use(JestExtend);
+chai.use(JestChaiExpect);
+chai.use(ChaiStyleAssertions);
+chai.use(JestAsymmetricMatchers);
+
+let current: AssertingTest | undefined;
+
+// biome-ignore lint/suspicious/noExplicitAny: its type is vitest's; tests are compiled against that
+export const expect: any = (value: unknown, message?: string) => {
+  setState({ assertionCalls: getState(expect).assertionCalls + 1 }, expect);
+  // biome-ignore lint/suspicious/noExplicitAny: its type is vitest's; tests are compiled against that
+  const assertion = chai.expect(value, message) as any;
+  return current ? assertion.withTest(current) : assertion;
+};
+
+Object.assign(expect, chai.expect, (globalThis as Record<symbol, unknown>)[ASYMMETRIC_MATCHERS_OBJECT]);
+(globalThis as Record<symbol, unknown>)[GLOBAL_EXPECT] = expect;
+expect.assert = chai.assert;
+expect.getState = () => getState(expect);
+expect.addEqualityTesters = addCustomEqualityTesters;
+// biome-ignore lint/suspicious/noExplicitAny: its type is vitest's; tests are compiled against that
+expect.extend = (matchers: unknown) => (chai.expect as any).extend(expect, matchers);
+expect.unreachable = (message?: string) =>
+  chai.assert.fail(`expected${message ? ` "${message}" ` : " "}not to be reached`);
+expect.assertions = (count: number) => setState({ expectedAssertionsNumber: count }, expect);
+expect.hasAssertions = () => setState({ isExpectingAssertions: true }, expect);
+expect.extend(customMatchers);
+
+/** Starts counting assertions for `test`. */
+export function beginAssertions(test: AssertingTest): void {
+  current = test;
+  setState({ assertionCalls: 0, expectedAssertionsNumber: null, isExpectingAssertions: false }, expect);
+}
+
+/** Waits for assertions that were not awaited and holds the test to what it promised with `expect.assertions()`. */
+export async function endAssertions(test: AssertingTest): Promise<void> {
+  await Promise.all(test.promises ?? []);
+  const { assertionCalls, expectedAssertionsNumber, isExpectingAssertions } = getState(expect);
+  if (expectedAssertionsNumber != null && assertionCalls !== expectedAssertionsNumber) {
+    throw new Error(`expected number of assertions to be ${expectedAssertionsNumber}, but got ${assertionCalls}`);
+  }
+  if (isExpectingAssertions && assertionCalls === 0) {
+    throw new Error("expected any number of assertion, but got none");
+  }
+}
+
+/** Puts the difference between what was expected and what came into an assertion's message, where Deno's reporter shows it. */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof chai.AssertionError)) return error;
+  const { diff } = processError(error);
+  if (diff && error.stack) {
+    error.stack = error.stack.replace(error.message, () => `${error.message}\n\n${diff}\n`);
+    error.message += `\n\n${diff}\n`;
+  }
+  return error;
+}

@@ -1,0 +1,96 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { until } from "./waiting.ts";
+
+interface Entry {
+  pid: number;
+  parent: number;
+  state: string;
+}
+
+/** Whether the process runs. A zombie does not: it has ended and only waits to be asked about. */
+export function isAlive(pid: number): boolean {
+  if (process.platform === "linux") {
+    const entry = entryOf(pid);
+    return entry !== undefined && runs(entry);
+  }
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** The live children of a process, their children, and so on. A child whose parent is gone is nobody's descendant any more. */
+export function descendants(pid: number): number[] {
+  const live = entries().filter(runs);
+  const found: number[] = [];
+  for (let parents = [pid]; parents.length > 0; ) {
+    parents = live.filter((entry) => parents.includes(entry.parent)).map((entry) => entry.pid);
+    found.push(...parents);
+  }
+  return found;
+}
+
+const before = new Set(descendants(process.pid));
+
+/**
+ * Waits until no process is left that this one, or a child of it, has started since this module was loaded.
+ * Made to be given to `afterEach`.
+ *
+ * @throws Error that names those that are left, with their command lines.
+ */
+export async function noChildLeft(options: { timeout?: number } = {}): Promise<void> {
+  // Given to `afterEach` as it stands, it is called with the test's context, which has no such option.
+  const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
+  // A process's guard lives as long as the process: it is what sees to it that nothing else does.
+  const isGuard = (pid: number) => commandOf(pid).includes("multiproc-guard");
+  const left = () => descendants(process.pid).filter((pid) => !before.has(pid) && isAlive(pid) && !isGuard(pid));
+  await until(() => left().length === 0, {
+    timeout,
+    interval: 10,
+    message: () =>
+      `all children gone; left are ${left()
+        .map((pid) => `${pid} (${commandOf(pid)})`)
+        .join(", ")}`,
+  });
+}
+
+function runs(entry: Entry): boolean {
+  return entry.state !== "Z" && entry.state !== "X";
+}
+
+function entries(): Entry[] {
+  if (process.platform === "linux") {
+    const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    return pids.map((pid) => entryOf(Number(pid))).filter((entry) => entry !== undefined);
+  }
+  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,state="], { encoding: "utf8" }).trim().split("\n");
+  return lines.map((line) => {
+    const [pid, parent, state] = line.trim().split(/\s+/);
+    return { pid: Number(pid), parent: Number(parent), state: state?.[0] ?? "Z" };
+  });
+}
+
+function entryOf(pid: number): Entry | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command's name stands in parentheses and may itself hold spaces and parentheses.
+    const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { pid, parent: Number(parent), state: state ?? "X" };
+  } catch {
+    return undefined;
+  }
+}
+
+function commandOf(pid: number): string {
+  try {
+    return process.platform === "linux"
+      ? readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim()
+      : execFileSync("ps", ["-o", "args=", "-p", String(pid)], { encoding: "utf8" }).trim();
+  } catch {
+    return "gone by now";
+  }
+}

@@ -1,0 +1,9 @@
+/**
+ * What the tests of every package share. It leans on no sibling, so that no test of a package brings in another one.
+ *
+ * @module
+ */
+
+export { descendants, isAlive, noChildLeft } from "./liveness.ts";
+export { type Exit, type Host, host, type Program, type ProgramOptions, runProgram } from "./program.ts";
+export { fixture, type UntilOptions, until } from "./waiting.ts";

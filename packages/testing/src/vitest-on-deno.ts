@@ -1,0 +1,267 @@
+/**
+ * What test files import as `vitest` under `deno test`: the part of vitest's face that the tests use, over `Deno.test`.
+ *
+ * Every test becomes one flat `Deno.test` named `outer > inner > test`, so that filters, reports and counts are Deno's own.
+ * Whatever is missing here is missing loudly: an option that is not known is refused, it is never silently left out.
+ */
+
+import { format } from "node:util";
+import { fn, restoreAllMocks, spyOn } from "@vitest/spy";
+import { type AssertingTest, beginAssertions, endAssertions, expect, explain } from "./expect-on-deno.ts";
+
+export { expect };
+/** The part of vitest's `vi` that needs no help from vitest's runner. */
+export const vi = { fn, spyOn, restoreAllMocks };
+
+interface TestOptions {
+  timeout?: number;
+  skip?: boolean;
+  only?: boolean;
+  todo?: boolean;
+  fails?: boolean;
+  retry?: number;
+}
+
+interface TestContext {
+  task: { name: string };
+  signal: AbortSignal;
+  expect: typeof expect;
+  onTestFinished: typeof onTestFinished;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: tests give their rows' types
+type Body = (...args: any[]) => unknown;
+type Hook = { run: Body; timeout: number };
+type HookName = "beforeAll" | "afterAll" | "beforeEach" | "afterEach";
+
+interface Suite {
+  name: string;
+  parent: Suite | undefined;
+  options: TestOptions;
+  hooks: Record<HookName, Hook[]>;
+  /** Tests that have not run yet; the last one runs the suite's `afterAll` hooks. */
+  left: number;
+  /** The run of the `beforeAll` hooks, once it began; a failure fails every test of the suite, as in vitest. */
+  began: Promise<void> | undefined;
+  ended: boolean;
+}
+
+interface RunningTest extends AssertingTest {
+  finishers: Hook[];
+}
+
+const DEFAULT_TIMEOUT = 30_000;
+const OPTIONS = ["timeout", "skip", "only", "todo", "fails", "retry"];
+
+const root = newSuite("", undefined, {});
+const suites = [root];
+let collecting = root;
+let running: RunningTest | undefined;
+
+// Runs what a filter kept from running: the suite's last test may have been one that the filter left out.
+Deno.test.afterAll(async () => {
+  for (const suite of [...suites].reverse()) await endSuite(suite);
+});
+
+export const beforeAll = hook("beforeAll");
+export const afterAll = hook("afterAll");
+export const beforeEach = hook("beforeEach");
+export const afterEach = hook("afterEach");
+
+/** Registers what runs after the current test and its `afterEach` hooks, the last registered first. */
+export function onTestFinished(run: Body, timeout: number = DEFAULT_TIMEOUT): void {
+  if (!running) throw new Error("onTestFinished() was called outside a test");
+  running.finishers.push({ run, timeout });
+}
+
+export const test = withVariants(registerTest);
+export const it = test;
+export const describe = withVariants(registerSuite);
+export const suite = describe;
+
+/** What a body is called with. */
+interface Row {
+  args: unknown[];
+  context: boolean;
+}
+
+type Register = (name: unknown, optionsOrBody: unknown, bodyOrOptions: unknown, row: Row, preset: TestOptions) => void;
+
+// `test` and `describe` have the same variants, and each variant has them again: `test.skipIf(x).each(y)(…)`.
+// biome-ignore lint/suspicious/noExplicitAny: tests are compiled against vitest's types
+function withVariants(register: Register, preset: TestOptions = {}): any {
+  const call = (name: unknown, first?: unknown, second?: unknown) =>
+    register(name, first, second, { args: [], context: true }, preset);
+  const variant = (more: TestOptions) => withVariants(register, { ...preset, ...more });
+  const rows = (spread: boolean) => (cases: Iterable<unknown>) => (name: string, first?: unknown, second?: unknown) => {
+    let index = 0;
+    for (const item of cases) {
+      // `each` spreads a row over the parameters; `for` gives it whole, and the test's context after it, as `test` does.
+      const args = spread && Array.isArray(item) ? item : [item];
+      register(
+        titleOf(name, Array.isArray(item) ? item : [item], index++),
+        first,
+        second,
+        { args, context: !spread },
+        preset,
+      );
+    }
+  };
+  Object.assign(call, {
+    skipIf: (condition: unknown) => variant(condition ? { skip: true } : {}),
+    runIf: (condition: unknown) => variant(condition ? {} : { skip: true }),
+    each: rows(true),
+    for: rows(false),
+  });
+  for (const flag of ["skip", "only", "todo", "fails"] as const) {
+    Object.defineProperty(call, flag, { get: () => variant({ [flag]: true }) });
+  }
+  return call;
+}
+
+function registerSuite(name: unknown, first: unknown, second: unknown, row: Row, preset: TestOptions): void {
+  const { body, options } = readArguments(first, second, preset);
+  const outer = collecting;
+  collecting = newSuite(nameOf(name), outer, { ...outer.options, ...options });
+  suites.push(collecting);
+  try {
+    const result = body?.(...row.args);
+    if (result instanceof Promise) throw new TypeError(`describe("${nameOf(name)}") was given an async function`);
+  } finally {
+    collecting = outer;
+  }
+}
+
+function registerTest(name: unknown, first: unknown, second: unknown, row: Row, preset: TestOptions): void {
+  const { body, options: own } = readArguments(first, second, preset);
+  const suite = collecting;
+  const options = { ...suite.options, ...own };
+  const ignore = Boolean(options.skip || options.todo || !body);
+  if (!ignore) for (const each of lineage(suite)) each.left++;
+  const fullName = [...lineage(suite).map((each) => each.name), nameOf(name)].filter(Boolean).join(" > ");
+  Deno.test({
+    name: fullName,
+    ignore,
+    ...(options.only ? { only: true } : {}),
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: () => runTest(suite, fullName, body ?? (() => {}), row, options),
+  });
+}
+
+async function runTest(suite: Suite, name: string, body: Body, row: Row, options: TestOptions): Promise<void> {
+  try {
+    for (const each of lineage(suite)) await (each.began ??= runHooks(each.hooks.beforeAll, "beforeAll"));
+    for (let triesLeft = options.retry ?? 0; ; triesLeft--) {
+      const errors = await tryTest(suite, name, body, row, options.timeout ?? DEFAULT_TIMEOUT);
+      if (options.fails) {
+        if (errors.length === 0) throw new Error("Expect test to fail");
+        return;
+      }
+      if (errors.length === 0) return;
+      if (triesLeft === 0)
+        throw errors.length === 1 ? errors[0] : new AggregateError(errors, errors.map(String).join("\n"));
+    }
+  } finally {
+    for (const each of lineage(suite).reverse()) if (--each.left === 0) await endSuite(each);
+  }
+}
+
+async function tryTest(suite: Suite, name: string, body: Body, row: Row, timeout: number): Promise<unknown[]> {
+  const mine: RunningTest = { finishers: [] };
+  running = mine;
+  const abort = new AbortController();
+  const context: TestContext = { task: { name }, signal: abort.signal, expect, onTestFinished };
+  const errors: unknown[] = [];
+  const attempt = (step: () => unknown) =>
+    Promise.resolve()
+      .then(step)
+      .catch((error) => void errors.push(explain(error)));
+  const cleanups: Hook[] = [];
+
+  await attempt(async () => {
+    for (const { run, timeout } of lineage(suite).flatMap((each) => each.hooks.beforeEach)) {
+      const cleanup = await within(timeout, "Hook", () => run(context));
+      if (typeof cleanup === "function") cleanups.push({ run: cleanup as Body, timeout });
+    }
+    beginAssertions(mine);
+    await within(timeout, "Test", () => body(...row.args, ...(row.context ? [context] : [])), abort);
+    await endAssertions(mine);
+  });
+  const after = lineage(suite)
+    .reverse()
+    .flatMap((each) => each.hooks.afterEach.toReversed());
+  await attempt(() => runHooks(after, "afterEach", context));
+  await attempt(() => runHooks(cleanups.toReversed(), "beforeEach"));
+  for (const finisher of mine.finishers.toReversed())
+    await attempt(() => runHooks([finisher], "onTestFinished", context));
+  running = undefined;
+  return errors;
+}
+
+async function endSuite(suite: Suite): Promise<void> {
+  if (suite.ended || !suite.began) return;
+  suite.ended = true;
+  await runHooks(suite.hooks.afterAll.toReversed(), "afterAll");
+}
+
+async function runHooks(hooks: Hook[], name: string, ...args: unknown[]): Promise<void> {
+  for (const { run, timeout } of hooks) await within(timeout, `Hook ${name}`, () => run(...args));
+}
+
+async function within<T>(timeout: number, what: string, step: () => T, abort?: AbortController): Promise<Awaited<T>> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const error = new Error(`${what} timed out in ${timeout}ms.`);
+      abort?.abort(error);
+      reject(error);
+    }, timeout);
+  });
+  try {
+    return await Promise.race([(async () => await step())(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function hook(name: HookName): (run: Body, timeout?: number) => void {
+  return (run, timeout = DEFAULT_TIMEOUT) => void collecting.hooks[name].push({ run, timeout });
+}
+
+function newSuite(name: string, parent: Suite | undefined, options: TestOptions): Suite {
+  const hooks = { beforeAll: [], afterAll: [], beforeEach: [], afterEach: [] };
+  return { name, parent, options, hooks, left: 0, began: undefined, ended: false };
+}
+
+/** The suite and those around it, the outermost first. */
+function lineage(suite: Suite): Suite[] {
+  return suite.parent ? [...lineage(suite.parent), suite] : [suite];
+}
+
+function readArguments(first: unknown, second: unknown, preset: TestOptions): { body?: Body; options: TestOptions } {
+  const body = [first, second].find((each) => typeof each === "function") as Body | undefined;
+  const given = [first, second].find((each) => typeof each === "number" || (typeof each === "object" && each !== null));
+  const options = (typeof given === "number" ? { timeout: given } : (given ?? {})) as TestOptions;
+  for (const key of Object.keys(options)) {
+    if (!OPTIONS.includes(key)) throw new TypeError(`The test option "${key}" is not known to vitest-on-deno.ts`);
+  }
+  return { ...(body ? { body } : {}), options: { ...preset, ...options } };
+}
+
+function nameOf(name: unknown): string {
+  return typeof name === "function" ? name.name || "<anonymous>" : String(name);
+}
+
+/** A title of `each`: `%s` and its like, `%#` for the index, `$key` for a property of an object. */
+function titleOf(template: string, items: unknown[], index: number): string {
+  const numbered = template.replaceAll("%#", String(index)).replaceAll("%$", String(index + 1));
+  const places = numbered.match(/%[sdifjoOc]/g)?.length ?? 0;
+  const filled = format(numbered, ...items.slice(0, places));
+  return filled.replace(/\$([\w.]+)/g, (all, path: string) => {
+    const value = path
+      .split(".")
+      .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], items[0]);
+    return value === undefined ? all : typeof value === "string" ? `'${value}'` : format("%o", value);
+  });
+}

@@ -1,0 +1,61 @@
+/**
+ * Makes a fresh clone ready: the dependencies of package-lock.json, and the build. What is done already is not done again.
+ * It is plain Node with nothing installed yet, and every other script calls it first.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+export const repository = fileURLToPath(new URL("..", import.meta.url));
+
+export function setup() {
+  process.chdir(repository);
+  requireNode(20, 19);
+  if (!isInstalled()) install();
+  run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"], "The build failed");
+}
+
+function requireNode(major, minor) {
+  const [ours, oursMinor] = process.versions.node.split(".").map(Number);
+  if (ours < major || (ours === major && oursMinor < minor)) {
+    fail(`Node ${major}.${minor} or newer is needed, this is ${process.versions.node}`);
+  }
+}
+
+/** Whether node_modules holds just what package-lock.json says, by the note that npm leaves there at the end of an install. */
+function isInstalled() {
+  if (!existsSync("node_modules/.package-lock.json")) return false;
+  const installed = packagesOf("node_modules/.package-lock.json");
+  return Object.entries(packagesOf("package-lock.json")).every(([path, wanted]) => {
+    if (path === "") return true;
+    const found = installed[path];
+    if (!found) return wanted.optional || wanted.devOptional;
+    return found.version === wanted.version && found.integrity === wanted.integrity;
+  });
+}
+
+function packagesOf(lockFile) {
+  return JSON.parse(readFileSync(lockFile, "utf8")).packages;
+}
+
+function install() {
+  console.log("Installing the dependencies");
+  const windows = process.platform === "win32";
+  run(windows ? "npm.cmd" : "npm", ["ci", "--no-audit", "--no-fund"], "npm ci failed", { shell: windows });
+  // Where npm is told to run no install scripts, Deno would be started through a Node process for good.
+  if (!existsSync("node_modules/deno/deno"))
+    run(process.execPath, ["node_modules/deno/install.cjs"], "Deno is not ready");
+}
+
+function run(command, args, failure, options = {}) {
+  const { status, error } = spawnSync(command, args, { stdio: "inherit", ...options });
+  if (status !== 0) fail(error ? `${failure}: ${error.message}` : failure);
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) setup();

@@ -1,0 +1,145 @@
+/**
+ * npm test: every test on Node and then on Deno, and one closing line with the totals of both.
+ *
+ *   npm test -- [--node | --deno] [words that the test file's path holds …]
+ *
+ * On Deno each file has a `deno test` of its own, as on Node it has a fork of its own: signals, exit hooks and children
+ * of one file are never another's.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import process from "node:process";
+import { setup } from "./setup.mjs";
+
+const RESULTS = ".cache/test";
+const CONCURRENCY = 2;
+const FILE_LIMIT = 5 * 60_000;
+const RUN_LIMIT = 30 * 60_000;
+
+setup();
+rmSync(RESULTS, { recursive: true, force: true });
+mkdirSync(RESULTS, { recursive: true });
+
+const flags = process.argv.slice(2).filter((word) => word.startsWith("--"));
+const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const totals = [];
+if (!flags.includes("--deno")) totals.push(await testOnNode());
+if (!flags.includes("--node")) totals.push(await testOnDeno());
+
+console.log();
+for (const { host, ...counts } of totals) console.log(`${host}: ${inWords(counts)}`);
+const all = sum(totals);
+console.log(inWords(all));
+process.exitCode = all.failed > 0 ? 1 : 0;
+
+async function testOnNode() {
+  console.log("\nTesting on Node");
+  const file = `${RESULTS}/node.json`;
+  const args = ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json"];
+  const code = await run(process.execPath, [...args, `--outputFile.json=${file}`, ...words], RUN_LIMIT);
+  const counts = readResults(file, (text) => {
+    const report = JSON.parse(text);
+    // A file that could not be loaded has failed without a test of its own.
+    const unloaded = report.testResults.filter(
+      (each) => each.status === "failed" && each.assertionResults.length === 0,
+    );
+    return {
+      passed: report.numPassedTests,
+      failed: report.numFailedTests + unloaded.length,
+      skipped: report.numPendingTests + report.numTodoTests,
+    };
+  });
+  return { host: `Node ${process.versions.node}`, ...judge("vitest", code, counts) };
+}
+
+async function testOnDeno() {
+  console.log("\nTesting on Deno");
+  const wanted = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+  const counts = [];
+  const next = wanted.values();
+  await Promise.all(
+    Array.from({ length: CONCURRENCY }, async () => {
+      for (const file of next) counts.push(await testFileOnDeno(file));
+    }),
+  );
+  const version = JSON.parse(readFileSync("node_modules/deno/package.json", "utf8")).version;
+  return { host: `Deno ${version}`, ...judge("deno test", 0, sum(counts)) };
+}
+
+function testFiles() {
+  const folders = readdirSync("packages")
+    .map((name) => `packages/${name}/test`)
+    .filter((folder) => existsSync(folder));
+  const files = folders.flatMap((folder) =>
+    readdirSync(folder, { recursive: true }).map((name) => `${folder}/${name}`),
+  );
+  return files.filter((file) => file.endsWith(".test.ts")).sort();
+}
+
+async function testFileOnDeno(file) {
+  const junit = `${RESULTS}/${file.replaceAll("/", "-")}.xml`;
+  const args = ["test", "-A", "--no-check", `--junit-path=${junit}`, file];
+  const output = [];
+  const began = performance.now();
+  const code = await run("node_modules/.bin/deno", args, FILE_LIMIT, output);
+  const counts = judge(
+    file,
+    code,
+    readResults(junit, (text) => {
+      const count = (pattern) => text.match(pattern)?.length ?? 0;
+      const tests = count(/<testcase /g);
+      const failed = count(/<(failure|error) /g);
+      const skipped = count(/<skipped\b/g);
+      return { passed: tests - failed - skipped, failed, skipped };
+    }),
+  );
+  if (counts.failed > 0) process.stdout.write(Buffer.concat(output));
+  console.log(
+    `${counts.failed > 0 ? "✗" : "✓"} ${file}: ${inWords(counts)}, ${Math.round(performance.now() - began)} ms`,
+  );
+  return counts;
+}
+
+/** Runs a program to its end, or to the limit; gives its exit code. What it writes goes to `output`, else to the terminal. */
+function run(command, args, limit, output) {
+  /** @type {import("node:child_process").StdioOptions} */
+  const stdio = output ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
+  const child = spawn(command, args, { stdio, timeout: limit, killSignal: "SIGKILL" });
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => output?.push(chunk));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve(code ?? signal));
+  });
+}
+
+function readResults(file, parse) {
+  try {
+    return parse(readFileSync(file, "utf8"));
+  } catch {
+    return { passed: 0, failed: 0, skipped: 0 };
+  }
+}
+
+/** A runner that ended badly without naming a failed test, or that ran no test at all, counts as one failure. */
+function judge(runner, code, counts) {
+  if (counts.failed > 0) return counts;
+  if (code !== 0) {
+    console.error(`${runner} ended with ${code} and named no failed test`);
+    return { ...counts, failed: 1 };
+  }
+  if (counts.passed + counts.skipped === 0) {
+    console.error(`${runner} ran no test`);
+    return { ...counts, failed: 1 };
+  }
+  return counts;
+}
+
+function sum(list) {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const counts of list) for (const key of Object.keys(total)) total[key] += counts[key];
+  return total;
+}
+
+function inWords({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
