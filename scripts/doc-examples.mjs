@@ -4,7 +4,7 @@
  * An example is a block fenced with ```ts or ```js in a doc comment of packages/<name>/src, in README.md,
  * packages/<name>/README.md or docs/guide. It has run well when its program ends with exit code 0 within 30 seconds.
  *
- * A block whose first line is `// file: tasks.ts` is one file of a small project. The blocks after it in the same doc
+ * A line `// file: tasks.ts` begins one file of a small project. The blocks after it in the same doc
  * belong to it, up to the program, which is the first block named `main.…` or with no name.
  * A block fenced with ```ts no-run is only type-checked.
  *
@@ -19,6 +19,7 @@ import ts from "typescript";
 const FOLDER = ".cache/examples";
 const LIMIT = 30_000;
 const CONCURRENCY = 2;
+const FILE_MARK = /^\s*\/\/ file: (\S+)/;
 const DENO = `${process.cwd()}/node_modules/.bin/deno`;
 
 const words = process.argv.slice(2);
@@ -87,12 +88,17 @@ function blocksOf(lines) {
       if (/^(ts|js)$/.test(open.language)) blocks.push(open);
       open = undefined;
     } else if (open) {
+      // A block can hold several files, one after the other.
+      if (open.code.length > 0 && FILE_MARK.test(text)) {
+        if (/^(ts|js)$/.test(open.language)) blocks.push(open);
+        open = { ...open, line, code: [] };
+      }
       open.code.push(text);
     } else if (fence) {
       open = { language: fence[1], skipped: /\bno-run\b/.test(fence[2]), line: line + 1, code: [] };
     }
   }
-  return blocks.map((block) => ({ ...block, name: block.code[0]?.match(/^\s*\/\/ file: (\S+)/)?.[1] }));
+  return blocks.map((block) => ({ ...block, name: block.code[0]?.match(FILE_MARK)?.[1] }));
 }
 
 function projectsOf(blocks) {

@@ -1,49 +1,9 @@
-/**
- * Nothing outlives its owner.
- *
- * Every process that has children has one *guard*: a tiny program that reads from a pipe which only its owner holds. The
- * owner tells it of each child before that child runs any user code. When the owner is gone, however it went, the kernel
- * closes the pipe: the guard kills the children that are left, removes the private folder, and ends.
- *
- * ```text
- *   owner ──pipe── guard          owner is SIGKILLed:   guard ── SIGKILL ──> child
- *     ├── child                                           └──── rm -rf ────> private folder
- *     └── child ──pipe── its own guard                  child is gone: its own guard does the same below it
- * ```
- *
- * So a child that is stuck in an endless loop goes as well, and it pays nothing for that: no thread, no timer. The guard is
- * a shell script (under 1 MB, no start-up); where there is no shell, the host's interpreter runs the same in JavaScript.
- */
+/** Nothing outlives its owner: the private folder of a family of processes, and the guard of each; see `guard.ts`. */
 import { ProcessError } from "./errors.ts";
+import { SCRIPT_GUARD, SHELL_GUARD } from "./guard.ts";
 import { host } from "./host/mod.ts";
 import type { Subprocess } from "./host/host.ts";
 import { singleton } from "./registry.ts";
-
-const SHELL_GUARD = `
-trap '' HUP INT QUIT TERM PIPE TSTP
-children=
-while read -r word pid; do
-  case $word in
-    watch) children="$children $pid" ;;
-    forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest ;;
-  esac
-done
-for c in $children; do kill -9 "$c"; done
-[ -z "$1" ] || rm -rf -- "$1"
-`;
-
-const SCRIPT_GUARD = `
-for (const signal of ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"]) try { process.on(signal, () => {}); } catch {}
-const children = new Set();
-require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
-  const [word, pid] = line.split(" ");
-  if (word === "watch") children.add(Number(pid)); else children.delete(Number(pid));
-}).on("close", () => {
-  for (const pid of children) try { process.kill(pid, "SIGKILL"); } catch {}
-  const folder = process.argv.at(-1);
-  if (folder !== "--") require("fs").rmSync(folder, { recursive: true, force: true });
-});
-`;
 
 /** A socket's address holds so many bytes, with the names of our sockets in the folder counted in. */
 const LONGEST_FOLDER = 80;
@@ -86,27 +46,27 @@ class Lifetime {
   }
 
   #guarded(): Promise<Subprocess | undefined> {
-    this.#guard ??= startGuard(this.#ownsFolder ? this.#folder : undefined).then((guard) => {
+    const folder = (this.#ownsFolder ? this.#folder : undefined) ?? "";
+    this.#guard ??= startGuard([folder, ...this.#children].map(String)).then((guard) => {
       void guard?.exited.then(() => this.#replace());
       return guard;
     });
     return this.#guard;
   }
 
-  /** Somebody killed the guard: another takes over. */
-  async #replace(): Promise<void> {
+  /** Somebody killed the guard: another takes over, and is told of all children as it starts. */
+  #replace(): void {
     this.#guard = undefined;
-    const guard = await this.#guarded();
-    for (const pid of this.#children) void guard?.write(`watch ${pid}\n`);
+    void this.#guarded();
   }
 }
 
 /** What this process owns. */
 export const lifetime: Lifetime = singleton("lifetime", () => new Lifetime());
 
-async function startGuard(folder: string | undefined): Promise<Subprocess | undefined> {
+/** Starts a guard that knows the folder (none if empty) and the children from its arguments. */
+async function startGuard(args: readonly string[]): Promise<Subprocess | undefined> {
   const options = { stdin: "write", stdout: "ignore", stderr: "ignore", detached: true, cwd: "/" } as const;
-  const args = folder === undefined ? [] : [folder];
   const programs = [
     { file: "/bin/sh", args: ["-c", SHELL_GUARD, "multiproc-guard", ...args], env: { PATH: "/usr/bin:/bin" } },
     host.evaluate(SCRIPT_GUARD, args),

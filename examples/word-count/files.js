@@ -1,0 +1,43 @@
+// The files of a tree, and how they are dealt out.
+import { lstatSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+/** So many bytes make a batch: enough to be worth a message, few enough that the cores end together. */
+const BATCH_BYTES = 500_000;
+
+/** Every regular file below `root`; folders that cannot be entered are told beside them. */
+export function filesOf(root) {
+  const files = [];
+  const unreadable = [];
+  const enter = (folder) => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      try {
+        if (entry.isDirectory()) enter(path);
+        else if (entry.isFile()) files.push({ path, size: lstatSync(path).size });
+      } catch (error) {
+        unreadable.push([path, error.code ?? error.message]);
+      }
+    }
+  };
+  enter(root);
+  return { files, unreadable };
+}
+
+/** The paths of `files` in batches of about equal weight; the heaviest come first, so that none is left for the end. */
+export function batchesOf(files) {
+  const batches = [];
+  let batch = [];
+  let bytes = 0;
+  for (const { path, size } of [...files].sort((a, b) => b.size - a.size)) {
+    batch.push(path);
+    bytes += size;
+    if (bytes >= BATCH_BYTES || batch.length >= 200) {
+      batches.push(batch);
+      batch = [];
+      bytes = 0;
+    }
+  }
+  if (batch.length > 0) batches.push(batch);
+  return batches;
+}
