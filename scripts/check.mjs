@@ -11,7 +11,7 @@ import { setup } from "./setup.mjs";
 
 const RUNS = ".turbo/runs";
 
-setup();
+await setup();
 const { scripts } = JSON.parse(readFileSync("package.json", "utf8"));
 const wanted = process.argv.slice(2).map((name) => `check:${name}`);
 const checks = Object.keys(scripts).filter(

@@ -2,18 +2,19 @@
  * Makes a fresh clone ready: the dependencies of package-lock.json, and the build. What is done already is not done again.
  * It is plain Node with nothing installed yet, and every other script calls it first.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { fail, run } from "./run.mjs";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 
-export function setup() {
+export async function setup() {
   process.chdir(repository);
   requireNode(20, 19);
   if (!isInstalled()) install();
-  run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"], "The build failed");
+  const { build } = await import("./build.mjs");
+  await build();
 }
 
 function requireNode(major, minor) {
@@ -48,14 +49,4 @@ function install() {
     run(process.execPath, ["node_modules/deno/install.cjs"], "Deno is not ready");
 }
 
-function run(command, args, failure, options = {}) {
-  const { status, error } = spawnSync(command, args, { stdio: "inherit", ...options });
-  if (status !== 0) fail(error ? `${failure}: ${error.message}` : failure);
-}
-
-function fail(message) {
-  console.error(message);
-  process.exit(1);
-}
-
-if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) setup();
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await setup();

@@ -9,7 +9,7 @@ import { setup } from "./setup.mjs";
 
 const PROGRAM = "examples/word-count/main.js";
 
-setup();
+await setup();
 if (!existsSync(PROGRAM)) {
   console.error(`There is no main job yet: ${PROGRAM} is missing`);
   process.exit(1);

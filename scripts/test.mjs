@@ -16,7 +16,7 @@ const CONCURRENCY = 2;
 const FILE_LIMIT = 5 * 60_000;
 const RUN_LIMIT = 30 * 60_000;
 
-setup();
+await setup();
 rmSync(RESULTS, { recursive: true, force: true });
 mkdirSync(RESULTS, { recursive: true });
 

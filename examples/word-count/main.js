@@ -51,9 +51,17 @@ function report(together, alone) {
   const result = merged(together.value);
   for (const [path, reason] of [...unreadable, ...result.unreadable]) console.error(`Not read: ${path} (${reason})`);
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-  console.log(`${result.files} text files, ${megabytes(result.bytes)}, ${megabytes(result.gzipBytes)} with gzip, ${result.words} words`);
-  console.log(`The most frequent: ${mostFrequent(result.counts, 10).map(([word, n]) => `${word} ${n}`).join(", ")}`);
-  console.log(`With a pool ${seconds(together)}, in one process ${seconds(alone)}: ${(alone.time / together.time).toFixed(2)} times as fast`);
+  console.log(
+    `${result.files} text files, ${megabytes(result.bytes)}, ${megabytes(result.gzipBytes)} with gzip, ${result.words} words`,
+  );
+  console.log(
+    `The most frequent: ${mostFrequent(result.counts, 10)
+      .map(([word, n]) => `${word} ${n}`)
+      .join(", ")}`,
+  );
+  console.log(
+    `With a pool ${seconds(together)}, in one process ${seconds(alone)}: ${(alone.time / together.time).toFixed(2)} times as fast`,
+  );
   const difference = differenceOf(result, merged(alone.value));
   if (difference === undefined) return console.log("Both came to the same result");
   console.error(`The results differ: ${difference}`);
@@ -84,7 +92,8 @@ function mostFrequent(counts, n) {
 }
 
 function differenceOf(a, b) {
-  for (const field of ["files", "bytes", "gzipBytes", "words"]) if (a[field] !== b[field]) return `${field} ${a[field]} and ${b[field]}`;
+  for (const field of ["files", "bytes", "gzipBytes", "words"])
+    if (a[field] !== b[field]) return `${field} ${a[field]} and ${b[field]}`;
   for (const [word, n] of a.counts) if (b.counts.get(word) !== n) return `"${word}" ${n} and ${b.counts.get(word)}`;
   return a.counts.size === b.counts.size ? undefined : "the words";
 }

@@ -10,14 +10,19 @@ export function display(total) {
 function bar(total) {
   const start = performance.now();
   const bar = new SingleBar(
-    { format: "{bar} {percentage}% | {value}/{total} files | {rate} files/s | {eta_formatted} left", hideCursor: true, gracefulExit: false },
+    {
+      format: "{bar} {percentage}% | {value}/{total} files | {rate} files/s | {eta_formatted} left",
+      hideCursor: true,
+      gracefulExit: false,
+    },
     Presets.shades_classic,
   );
   bar.start(total, 0, { rate: 0 });
   const stop = () => bar.stop(); // the cursor comes back however the program ends
   process.once("exit", stop);
   return {
-    add: (n) => bar.increment(n, { rate: Math.round(bar.getProgress() * total / (performance.now() - start) * 1000) }),
+    add: (n) =>
+      bar.increment(n, { rate: Math.round(((bar.getProgress() * total) / (performance.now() - start)) * 1000) }),
     stop: () => {
       process.off("exit", stop);
       stop();

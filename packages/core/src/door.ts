@@ -15,8 +15,8 @@
  * send a short message and no more.
  */
 import type { Channel } from "./channel/channel.ts";
-import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
+import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { ChannelClosedError } from "./errors.ts";
 import type { ByteStream, StreamServer } from "./host/host.ts";
 import { host } from "./host/mod.ts";
@@ -143,7 +143,10 @@ export async function dial(
   try {
     stream = await host.connect(invitation.address);
   } catch (cause) {
-    throw new ChannelClosedError(`${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`, { cause });
+    throw new ChannelClosedError(
+      `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
+      { cause },
+    );
   }
   const channel = new SocketChannel(stream, { ...options, peer: what });
   channel.send(HELLO, [PROTOCOL, invitation.token, host.pid]);

@@ -75,7 +75,7 @@ export class StartError extends ProcessError {
    * @param options how it ended, and the `cause`
    */
   constructor(message: string, options: { cause?: unknown; exitCode?: number | null; signal?: string | null } = {}) {
-    super(message, { code: "ERR_START", ..."cause" in options ? { cause: options.cause } : {} });
+    super(message, { code: "ERR_START", ...("cause" in options ? { cause: options.cause } : {}) });
     this.exitCode = options.exitCode ?? null;
     this.signal = options.signal ?? null;
   }

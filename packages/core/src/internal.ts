@@ -5,7 +5,16 @@
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
 export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels } from "./channel/socket.ts";
-export { dial, doorAddress, type Invitation, type InviteOptions, inheritDoor, invite, placeForChild, revoke } from "./door.ts";
+export {
+  dial,
+  doorAddress,
+  type Invitation,
+  type InviteOptions,
+  inheritDoor,
+  invite,
+  placeForChild,
+  revoke,
+} from "./door.ts";
 export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { leaving } from "./leaving.ts";

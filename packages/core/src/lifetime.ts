@@ -1,8 +1,8 @@
 /** Nothing outlives its owner: the private folder of a family of processes, and the guard of each; see `guard.ts`. */
 import { ProcessError } from "./errors.ts";
 import { SCRIPT_GUARD, SHELL_GUARD } from "./guard.ts";
-import { host } from "./host/mod.ts";
 import type { Subprocess } from "./host/host.ts";
+import { host } from "./host/mod.ts";
 import { singleton } from "./registry.ts";
 
 /** A socket's address holds so many bytes, with the names of our sockets in the folder counted in. */

@@ -7,7 +7,7 @@
  * that it holds across copies of this package.
  */
 import { TargetError } from "./errors.ts";
-import { registry, type RegisteredClass } from "./registry.ts";
+import { type RegisteredClass, registry } from "./registry.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: functions of all parameters are assignable to it only so
 type AnyFunction = (...args: any[]) => unknown;
@@ -45,7 +45,9 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
   if (typeof fn !== "function") throw new TypeError(`task() takes a function as its second argument, not ${typeof fn}`);
   const module = checkedModule("task()", moduleUrl);
   if (exportName === "") {
-    throw new TargetError("task() needs the name under which the module exports the function: give it as the third argument");
+    throw new TargetError(
+      "task() needs the name under which the module exports the function: give it as the third argument",
+    );
   }
   return mark(fn, { module, name: exportName });
 }
@@ -73,9 +75,14 @@ export function fromModule<M extends object>(moduleUrl: string | URL): M {
       if (typeof name !== "string" || name === "then") return undefined;
       let target = made.get(name);
       if (target === undefined) {
-        target = mark(() => {
-          throw new TargetError(`"${name}" of "${module}" is only named here: give it to a Process or a Pool, or import it to call it`);
-        }, { module, name });
+        target = mark(
+          () => {
+            throw new TargetError(
+              `"${name}" of "${module}" is only named here: give it to a Process or a Pool, or import it to call it`,
+            );
+          },
+          { module, name },
+        );
         made.set(name, target);
       }
       return target;
@@ -104,10 +111,13 @@ export function inline<F extends AnyFunction>(fn: F, captured: Readonly<Record<s
   if (typeof fn !== "function") throw new TypeError(`inline() takes a function, not ${typeof fn}`);
   const source = Function.prototype.toString.call(fn);
   if (/\{\s*\[native code\]\s*\}\s*$/.test(source)) {
-    throw new TargetError(`inline() cannot read the source of "${fn.name}": it is native or bound. Write the function in place`);
+    throw new TargetError(
+      `inline() cannot read the source of "${fn.name}": it is native or bound. Write the function in place`,
+    );
   }
   for (const name of Object.keys(captured)) {
-    if (!/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name)) throw new TargetError(`inline() cannot capture "${name}": it is no variable name`);
+    if (!/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name))
+      throw new TargetError(`inline() cannot capture "${name}": it is no variable name`);
   }
   return mark(fn, { source: checkedSource(source, fn.name), captured, name: fn.name });
 }
@@ -140,8 +150,13 @@ export function registerClass(
   if (typeof Class !== "function" || typeof Class.prototype !== "object") {
     throw new TypeError("registerClass() takes a class as its second argument");
   }
-  if (exportName === "") throw new TargetError("registerClass() needs the name under which the module exports the class");
-  const entry: RegisteredClass = { module: checkedModule("registerClass()", moduleUrl), name: exportName, constructor: Class };
+  if (exportName === "")
+    throw new TargetError("registerClass() needs the name under which the module exports the class");
+  const entry: RegisteredClass = {
+    module: checkedModule("registerClass()", moduleUrl),
+    name: exportName,
+    constructor: Class,
+  };
   registry.classes.set(`${entry.module}#${entry.name}`, entry);
   registry.classesByPrototype.set(Class.prototype, entry);
 }
@@ -153,7 +168,8 @@ export function targetOf(fn: AnyFunction): TargetReference | undefined {
 
 /** The reference of a function that must be a target; refuses any other in words that show the ways. */
 export function requireTarget(fn: unknown, call: string): TargetReference {
-  if (typeof fn !== "function") throw new TypeError(`${call} takes a function, not ${fn === null ? "null" : typeof fn}`);
+  if (typeof fn !== "function")
+    throw new TypeError(`${call} takes a function, not ${fn === null ? "null" : typeof fn}`);
   const reference = targetOf(fn as AnyFunction);
   if (reference !== undefined) return reference;
   throw new TargetError(
@@ -222,7 +238,10 @@ function checkedSource(source: string, name: string): string {
     new Function(`return (${source}\n);`);
     return source;
   } catch (cause) {
-    throw new TargetError(`inline() cannot use "${name}": write it as an arrow function or a function expression, not as a method`, { cause });
+    throw new TargetError(
+      `inline() cannot use "${name}": write it as an arrow function or a function expression, not as a method`,
+      { cause },
+    );
   }
 }
 
@@ -231,9 +250,12 @@ function checkedModule(call: string, moduleUrl: string | URL): string {
   try {
     url = new URL(moduleUrl);
   } catch (cause) {
-    throw new TargetError(`${call} takes the URL of a module, such as import.meta.url, not "${String(moduleUrl)}"`, { cause });
+    throw new TargetError(`${call} takes the URL of a module, such as import.meta.url, not "${String(moduleUrl)}"`, {
+      cause,
+    });
   }
-  if (url.protocol === "blob:") throw new TargetError(`${call} cannot use "${url.href}": a blob is known to this process alone`);
+  if (url.protocol === "blob:")
+    throw new TargetError(`${call} cannot use "${url.href}": a blob is known to this process alone`);
   return url.href;
 }
 

@@ -131,7 +131,8 @@ describe("the door", () => {
     const invitation = invite(() => {
       throw new Error("nobody is to come in");
     });
-    const frame = (body: number[], kind = 0): Uint8Array => Uint8Array.from([body.length, 0, 0, 0, kind, MARK, 0, 0, ...body]);
+    const frame = (body: number[], kind = 0): Uint8Array =>
+      Uint8Array.from([body.length, 0, 0, 0, kind, MARK, 0, 0, ...body]);
     const noises = [
       new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"),
       frame([0]),

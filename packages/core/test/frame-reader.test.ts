@@ -35,7 +35,12 @@ function concat(pieces: Uint8Array[]): Uint8Array {
 }
 
 function contentOf(frame: Frame): Message {
-  return { kind: frame.kind, body: frame.bytes.slice(frame.start, frame.end), parts: [...frame.parts], modules: [...frame.modules] };
+  return {
+    kind: frame.kind,
+    body: frame.bytes.slice(frame.start, frame.end),
+    parts: [...frame.parts],
+    modules: [...frame.modules],
+  };
 }
 
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Uint8Array.from(array));
@@ -43,24 +48,31 @@ const message = fc.record({
   kind: fc.integer({ min: 0, max: 255 }),
   body: bytes(300),
   parts: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, fc.array(bytes(100), { maxLength: 3 })),
-  modules: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, fc.array(fc.string({ maxLength: 10 }), { maxLength: 2 })),
+  modules: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    fc.array(fc.string({ maxLength: 10 }), { maxLength: 2 }),
+  ),
 });
 
 describe("FrameReader", () => {
   test("gives every message, however the stream is cut", () => {
     fc.assert(
-      fc.property(fc.array(message, { maxLength: 8 }), fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 }), (messages, cuts) => {
-        const stream = concat(messages.map(frameOf));
-        const seen: Message[] = [];
-        const reader = new FrameReader((frame) => seen.push(contentOf(frame)));
-        for (let at = 0, i = 0; at < stream.length; i++) {
-          const size = cuts[i % cuts.length] as number;
-          reader.feed(stream.slice(at, at + size));
-          at += size;
-        }
-        expect(seen).toEqual(messages);
-        expect(reader.isInside).toBe(false);
-      }),
+      fc.property(
+        fc.array(message, { maxLength: 8 }),
+        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 }),
+        (messages, cuts) => {
+          const stream = concat(messages.map(frameOf));
+          const seen: Message[] = [];
+          const reader = new FrameReader((frame) => seen.push(contentOf(frame)));
+          for (let at = 0, i = 0; at < stream.length; i++) {
+            const size = cuts[i % cuts.length] as number;
+            reader.feed(stream.slice(at, at + size));
+            at += size;
+          }
+          expect(seen).toEqual(messages);
+          expect(reader.isInside).toBe(false);
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -76,7 +88,8 @@ describe("FrameReader", () => {
 
   test("refuses noise, and messages that are too long, before it makes room for them", () => {
     const emitted: Frame[] = [];
-    const feed = (stream: Uint8Array, limit?: number) => new FrameReader((frame) => emitted.push(frame), limit).feed(stream);
+    const feed = (stream: Uint8Array, limit?: number) =>
+      new FrameReader((frame) => emitted.push(frame), limit).feed(stream);
     expect(() => feed(new TextEncoder().encode("GET / HTTP/1.1\r\n"))).toThrow(ProtocolError);
     expect(() => feed(Uint8Array.from([255, 255, 255, 255, 1, MARK, 0, 0]))).toThrow("at most 2147483648 are accepted");
     expect(() => feed(Uint8Array.from([101, 0, 0, 0, 1, MARK, 0, 0]), 100)).toThrow("A message of 101 bytes");
@@ -99,7 +112,12 @@ describe("FrameReader", () => {
     };
     let refused = 0;
     for (let round = 0; round < 100_000; round++) {
-      const stream = frameOf({ kind: random(256), body: new Uint8Array(random(40)), parts: random(4) === 0 ? [new Uint8Array(random(20))] : [], modules: [] });
+      const stream = frameOf({
+        kind: random(256),
+        body: new Uint8Array(random(40)),
+        parts: random(4) === 0 ? [new Uint8Array(random(20))] : [],
+        modules: [],
+      });
       for (let n = random(3); n >= 0; n--) stream[random(stream.length)] = random(256);
       const reader = new FrameReader(() => {}, 4096);
       try {

@@ -4,8 +4,8 @@ import {
   type Frame,
   loadModules,
   type Shareable,
-  type Ticket,
   TIMED_OUT,
+  type Ticket,
   type WaitOptions,
   within,
   withinOrThrow,
@@ -134,7 +134,8 @@ export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
       throw new RangeError(`recvBytesInto() got offset ${offset} for a buffer of ${buffer.length} bytes`);
     }
     const bytes = contentOf(await this.#next("recvBytesInto()", options, true));
-    if (bytes.length > buffer.length - offset) throw new BufferTooShortError("recvBytesInto()", bytes, buffer.length - offset);
+    if (bytes.length > buffer.length - offset)
+      throw new BufferTooShortError("recvBytesInto()", bytes, buffer.length - offset);
     buffer.set(bytes, offset);
     return bytes.length;
   }
@@ -203,16 +204,20 @@ export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
   }
 
   #prepareToSend(call: string): void {
-    if (this.#closed) throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
-    if (!this.writable) throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
+    if (this.#closed)
+      throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (!this.writable)
+      throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
     const { broken } = this.#link;
     if (broken !== undefined) throw broken;
     this.#link.claim();
   }
 
   #prepareToReceive(call: string): void {
-    if (this.#closed) throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
-    if (!this.readable) throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
+    if (this.#closed)
+      throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (!this.readable)
+      throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
     this.#link.claim();
   }
 
@@ -234,9 +239,13 @@ export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
       inbox.take();
       return frame;
     }
-    if (this.#closed) throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
+    if (this.#closed)
+      throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
     const { cause } = inbox;
-    throw new EOFError(`${call} found no message, and nobody holds the other end any more`, cause === undefined ? {} : { cause });
+    throw new EOFError(
+      `${call} found no message, and nobody holds the other end any more`,
+      cause === undefined ? {} : { cause },
+    );
   }
 
   #checked(call: string, frame: Frame, bytesOnly: boolean, isTaken: boolean): Frame {

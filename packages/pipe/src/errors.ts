@@ -44,9 +44,12 @@ export class BufferTooShortError extends ProcessError {
    * @param room how many bytes were allowed
    */
   constructor(call: string, bytes: Uint8Array, room: number) {
-    super(`${call} got a message of ${bytes.length} bytes, and there is room for ${room}: it is in the error's "bytes"`, {
-      code: "ERR_BUFFER_TOO_SHORT",
-    });
+    super(
+      `${call} got a message of ${bytes.length} bytes, and there is room for ${room}: it is in the error's "bytes"`,
+      {
+        code: "ERR_BUFFER_TOO_SHORT",
+      },
+    );
     this.bytes = bytes;
   }
 }

@@ -13,7 +13,21 @@ import {
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Link, SideAddress } from "./link.ts";
-import { ATTACH, BROKEN, BYTES, END, GET, HAND, PUSH, RETURN, RETURNED, SHARE, VALUE, VOID } from "./protocol.ts";
+import {
+  ATTACH,
+  BROKEN,
+  BYTES,
+  END,
+  GET,
+  HAND,
+  PUSH,
+  RETURN,
+  RETURNED,
+  REVIVED,
+  SHARE,
+  VALUE,
+  VOID,
+} from "./protocol.ts";
 
 /** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
 const TICKET_GRACE = 1000;
@@ -43,7 +57,10 @@ export class Side implements Link {
     room: () => this.#other.makeRoom(),
   });
   #other!: Side;
+  /** Whether this process's own connection counts as a holder. */
   #holdsHere = true;
+  /** Whether the other side was last told that there are holders here. */
+  #isHeld = true;
   readonly #holders = new Set<Holder>();
   readonly #tickets = new Set<string>();
   /** The tickets whose holders came before the news that they were handed out. */
@@ -63,7 +80,9 @@ export class Side implements Link {
   }
 
   get broken(): Error | undefined {
-    return this.#other.hasHolders ? undefined : new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+    return this.#other.hasHolders
+      ? undefined
+      : new BrokenPipeError("send() on a pipe whose other end is closed in every process");
   }
 
   get full(): boolean {
@@ -100,7 +119,9 @@ export class Side implements Link {
   }
 
   claim(): void {
+    if (this.#holdsHere) return;
     this.#holdsHere = true;
+    this.#settle();
   }
 
   address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
@@ -110,7 +131,6 @@ export class Side implements Link {
       this.#expect(ticket);
       this.#holdsHere = false;
       carrier?.onEnd(() => this.#voidLater(ticket));
-      // This process still has its connection; what it does with it counts again.
       this.#settle();
     };
     return { data: { invitation: this.#invitation, ticket }, commit };
@@ -118,6 +138,7 @@ export class Side implements Link {
 
   close(): void {
     this.#holdsHere = false;
+    if (this.#invitation !== undefined && !this.hasHolders) revoke(this.#invitation);
     this.#settle();
   }
 
@@ -156,13 +177,19 @@ export class Side implements Link {
     for (const { channel } of this.#holders) channel.resume();
   }
 
-  /** Nobody holds the other side any more. */
+  /** Nobody holds the other side any more: what is there can still be received. */
   end(): void {
-    if (this.#returning !== undefined) return; // what comes back goes first
-    if (this.inbox.ended) return;
-    if (this.#pushTo !== undefined && this.inbox.size === 0) this.#tell(this.#pushTo, END);
     this.inbox.end();
+    for (const holder of this.#holders) this.#tell(holder, BROKEN);
+    if (this.#pushTo !== undefined && this.inbox.size === 0) this.#tell(this.#pushTo, END);
     this.#serve();
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** Somebody holds the other side again. */
+  revive(): void {
+    this.inbox.reopen();
+    for (const holder of this.#holders) this.#tell(holder, REVIVED);
   }
 
   #accept(channel: Channel): void {
@@ -178,11 +205,16 @@ export class Side implements Link {
       case PUSH + VALUE:
       case PUSH + BYTES:
         holder.holds = true;
-        return this.#receive(holder, new Frame(frame.kind - PUSH, frame.bytes, frame.start, frame.end, frame.parts, frame.modules));
+        return this.#receive(
+          holder,
+          new Frame(frame.kind - PUSH, frame.bytes, frame.start, frame.end, frame.parts, frame.modules),
+        );
       case RETURN + VALUE:
       case RETURN + BYTES:
         this.#returning ??= { holder, frames: [] };
-        this.#returning.frames.push(new Frame(frame.kind - RETURN, frame.bytes, frame.start, frame.end, frame.parts, frame.modules));
+        this.#returning.frames.push(
+          new Frame(frame.kind - RETURN, frame.bytes, frame.start, frame.end, frame.parts, frame.modules),
+        );
         return;
       case GET:
         holder.holds = true;
@@ -268,7 +300,8 @@ export class Side implements Link {
         served = true;
       }
     }
-    if (this.inbox.ended && this.inbox.size === 0) for (const holder of this.#holders) if (holder.wanted > 0) this.#tell(holder, END);
+    if (this.inbox.ended && this.inbox.size === 0)
+      for (const holder of this.#holders) if (holder.wanted > 0) this.#tell(holder, END);
   }
 
   #leave(holder: Holder): void {
@@ -294,13 +327,13 @@ export class Side implements Link {
     );
   }
 
-  /** Looks whether this side has ended, now that a holder has gone. */
+  /** Tells the other side when the last holder has gone, or one has come back. */
   #settle(): void {
-    if (this.hasHolders || this.#returning !== undefined) return;
-    if (this.#invitation !== undefined && this.#holders.size === 0) revoke(this.#invitation);
-    this.#other.end();
-    for (const resolve of this.#other.#drained.splice(0)) resolve();
-    for (const holder of this.#other.#holders) this.#tell(holder, BROKEN);
+    const isHeld = this.hasHolders;
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    if (isHeld) this.#other.revive();
+    else this.#other.end();
   }
 
   #tell(holder: Holder, kind: number): void {

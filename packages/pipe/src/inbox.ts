@@ -128,6 +128,11 @@ export class Inbox {
     this.#notify();
   }
 
+  /** Takes the end back: there is somebody again who could send. */
+  reopen(): void {
+    this.ended = false;
+  }
+
   #settle(waiter: Waiter, frame: Frame | undefined): void {
     this.#remove(waiter);
     waiter(frame);

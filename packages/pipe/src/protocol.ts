@@ -18,8 +18,9 @@
  *
  * A holder that hands the side on gives back its unread messages and says HAND with the ticket's number; the new holder
  * says ATTACH with the same number. A ticket counts as a holder until then, or until it is VOID because the process that it
- * was sent to is gone. A side without holders has ended: the other side's holders are told END once their messages are
- * read, and BROKEN when they send.
+ * was sent to is gone. When a side has no holders, the other side's holders are told END once their messages are read, and
+ * BROKEN. The home's own connection does not count once it has handed its side on: nothing is to hang because somebody forgot
+ * to close a copy. It counts again when it is used, or handed on again; then the others are told REVIVED.
  *
  * Messages of the two kinds (encoded values, plain bytes) keep their kind on every way: a base and 0 or 1.
  */
@@ -35,6 +36,7 @@ export const ATTACH = 10;
 export const VOID = 11;
 export const END = 12;
 export const BROKEN = 13;
+export const REVIVED = 14;
 
 /** The kind of a message in an inbox, and what is added to PUSH and RETURN. */
 export const VALUE = 0;

@@ -12,7 +12,21 @@ import {
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Link, SideAddress } from "./link.ts";
-import { ATTACH, BROKEN, BYTES, END, GET, HAND, PUSH, RETURN, RETURNED, SHARE, VALUE, VOID } from "./protocol.ts";
+import {
+  ATTACH,
+  BROKEN,
+  BYTES,
+  END,
+  GET,
+  HAND,
+  PUSH,
+  RETURN,
+  RETURNED,
+  REVIVED,
+  SHARE,
+  VALUE,
+  VOID,
+} from "./protocol.ts";
 
 /** The link of a connection that was handed to this process. */
 export class RemoteLink implements Link {
@@ -29,6 +43,7 @@ export class RemoteLink implements Link {
   readonly #opened: Promise<void>;
   #isShared = false;
   #isHanded = false;
+  #isClosed = false;
   #asked = 0;
   #ticketCount = 0;
   /** Those who wait until nothing that was pushed here is left here. */
@@ -88,6 +103,7 @@ export class RemoteLink implements Link {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#whenOpen((channel) => {
       if (this.#isShared) {
         this.#giveBack(channel, this.inbox.takeAll());
@@ -132,6 +148,10 @@ export class RemoteLink implements Link {
       }
       case END:
         return this.inbox.end();
+      case REVIVED:
+        this.broken = undefined;
+        if (!this.#isClosed) this.inbox.reopen();
+        return;
       case BROKEN:
         this.broken ??= new BrokenPipeError("send() on a pipe whose other end is closed in every process");
         return;
@@ -150,7 +170,10 @@ export class RemoteLink implements Link {
   }
 
   #ended(cause: Error | undefined): void {
-    this.broken ??= new BrokenPipeError("send() on a pipe whose home process is gone", cause === undefined ? {} : { cause });
+    this.broken ??= new BrokenPipeError(
+      "send() on a pipe whose home process is gone",
+      cause === undefined ? {} : { cause },
+    );
     for (const resolve of this.#returned.splice(0)) resolve();
     this.inbox.end(cause);
   }

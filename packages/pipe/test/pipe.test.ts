@@ -1,5 +1,12 @@
 import { fromModule, SendError, TimeoutError } from "@multiproc/core";
-import { BrokenPipeError, BufferTooShortError, type Connection, ConnectionError, EOFError, pipe } from "@multiproc/pipe";
+import {
+  BrokenPipeError,
+  BufferTooShortError,
+  type Connection,
+  ConnectionError,
+  EOFError,
+  pipe,
+} from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { fixture, noChildLeft, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
@@ -133,7 +140,12 @@ describe("pipe() within one process", () => {
 
   test("one-way ends refuse the other way", async () => {
     const [receiver, sender] = pipe<number>({ duplex: false });
-    expect([receiver.readable, receiver.writable, sender.readable, sender.writable]).toEqual([true, false, false, true]);
+    expect([receiver.readable, receiver.writable, sender.readable, sender.writable]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
     await sender.send(1);
     expect(await receiver.recv()).toBe(1);
     await expect(receiver.send(1)).rejects.toThrow("receiving end");
@@ -153,7 +165,13 @@ describe("pipe() within one process", () => {
     a.close();
     a.close();
     expect(a.closed).toBe(true);
-    for (const use of [() => a.send(1), () => a.recv(), () => a.poll(), () => a.sendBytes(new Uint8Array(1)), () => a.recvBytes()]) {
+    for (const use of [
+      () => a.send(1),
+      () => a.recv(),
+      () => a.poll(),
+      () => a.sendBytes(new Uint8Array(1)),
+      () => a.recvBytes(),
+    ]) {
       await expect(use()).rejects.toThrow("after close()");
     }
     const [c, d] = pipe();
@@ -209,6 +227,16 @@ describe("pipe() between processes", () => {
     await start(tasks.echoBytes, yours);
     await mine.sendBytes(bytes);
     expect((await mine.recvBytes()).length).toBe(bytes.length);
+  });
+
+  test("a 1 GiB message", { timeout: 120_000 }, async () => {
+    const [here, there] = pipe<unknown>();
+    await start(tasks.measure, there);
+    const bytes = new Uint8Array(1024 ** 3);
+    bytes[0] = 1;
+    bytes[bytes.length - 1] = 2;
+    await here.send(bytes);
+    expect(await here.recv()).toEqual([bytes.length, 1, 2]);
   });
 
   test("recv() throws EOFError when a child that held the other end was SIGKILLed, or ended", async () => {
@@ -276,7 +304,11 @@ describe("pipe() between processes", () => {
   test("one end in several processes: each message goes to one of them", async () => {
     const [here, there] = pipe<number>();
     const [results, back] = pipe<number>();
-    await Promise.all([start(tasks.recvOne, there, back), start(tasks.recvOne, there, back), start(tasks.recvOne, there, back)]);
+    await Promise.all([
+      start(tasks.recvOne, there, back),
+      start(tasks.recvOne, there, back),
+      start(tasks.recvOne, there, back),
+    ]);
     for (const i of [1, 2, 3]) await here.send(i);
     const seen = [await results.recv(), await results.recv(), await results.recv()];
     expect(seen.sort()).toEqual([1, 2, 3]);
@@ -296,6 +328,23 @@ describe("pipe() between processes", () => {
       const own = seen.filter((i) => i >= from && i < from + 500);
       expect(own).toEqual([...own].sort((x, y) => x - y));
     }
+  });
+
+  test("an end that was handed on can be handed on again after its holder has ended", async () => {
+    const [here, there] = pipe<number>();
+    for (const round of [1, 2]) {
+      const child = await start(tasks.send, there, [round, round]);
+      expect([await here.recv(), await here.recv()]).toEqual([round, round]);
+      await child.join();
+      await expect(here.recv()).rejects.toThrow(EOFError);
+      await expect(here.send(0)).rejects.toThrow(BrokenPipeError);
+    }
+    // Used here, it is held here.
+    await there.send(3);
+    expect(await here.recv()).toBe(3);
+    await expect(here.recv({ timeout: 5 })).rejects.toThrow(TimeoutError);
+    there.close();
+    await expect(here.recv()).rejects.toThrow(EOFError);
   });
 
   test("10,000 messages at once", async () => {

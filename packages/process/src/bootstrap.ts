@@ -33,8 +33,10 @@ async function build(preparation: Preparation, parent: ParentLink): Promise<Proc
     const args = (await parent.receive()) as unknown[];
     const fields = await parent.receive();
     if (subclass !== undefined) await loadModules([subclass.module]);
-    const Class = subclass === undefined ? Process : registry.classes.get(`${subclass.module}#${subclass.name}`)?.constructor;
-    if (Class === undefined) throw new TypeError(`Module "${subclass?.module}" does not register the class "${subclass?.name}"`);
+    const Class =
+      subclass === undefined ? Process : registry.classes.get(`${subclass.module}#${subclass.name}`)?.constructor;
+    if (Class === undefined)
+      throw new TypeError(`Module "${subclass?.module}" does not register the class "${subclass?.name}"`);
     // The base class alone is constructed: the fields of a subclass come with the message.
     const process = Reflect.construct(Process, [{ target, args, name, daemon }], Class) as Process;
     process.authKey = authKey;

@@ -75,8 +75,11 @@ export function assertMayHaveChildren(): void {
     );
   }
   if (family.self.daemon) {
-    throw new ProcessError(`Cannot start a process: ${family.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`, {
-      code: "ERR_DAEMONIC",
-    });
+    throw new ProcessError(
+      `Cannot start a process: ${family.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`,
+      {
+        code: "ERR_DAEMONIC",
+      },
+    );
   }
 }

@@ -1,8 +1,8 @@
 import { type Permissions, ProcessError, type Stdio, type Target, TargetError } from "@multiproc/core";
 import {
   checkTimeout,
-  encodeMessage,
   type ExitStatus,
+  encodeMessage,
   host,
   registry,
   requireTarget,
@@ -50,7 +50,6 @@ export interface Preparation {
   /** The class of a subclass' instance. */
   readonly subclass: { readonly module: string; readonly name: string } | undefined;
 }
-
 
 const ENTRY = new URL(`./child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 
@@ -126,7 +125,9 @@ export class Process<A extends unknown[] = unknown[]> {
   async start(): Promise<void> {
     this.#assertUsable("start()");
     if (this.#state !== "initial") {
-      throw new ProcessError(`start() has been called on ${this.#name} before: make a new Process for each start`, { code: "ERR_STARTED" });
+      throw new ProcessError(`start() has been called on ${this.#name} before: make a new Process for each start`, {
+        code: "ERR_STARTED",
+      });
     }
     assertMayHaveChildren();
     requireStartMethod(this.#options.startMethod ?? getStartMethod());
@@ -135,7 +136,20 @@ export class Process<A extends unknown[] = unknown[]> {
     try {
       const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
       const modules = messages.flatMap((message) => message.frame.modules);
-      this.#follow(await spawn({ name: this.#name, entry: ENTRY, messages, modules, env, cwd, stdio, execArgv, permissions, signal }));
+      this.#follow(
+        await spawn({
+          name: this.#name,
+          entry: ENTRY,
+          messages,
+          modules,
+          env,
+          cwd,
+          stdio,
+          execArgv,
+          permissions,
+          signal,
+        }),
+      );
     } catch (error) {
       this.#state = "initial";
       throw error;
@@ -184,7 +198,10 @@ export class Process<A extends unknown[] = unknown[]> {
    */
   close(): void {
     if (this.#state === "starting" || this.isAlive()) {
-      throw new ProcessError(`close() cannot be called on ${this.#name} while it runs: call terminate() or join() first`, { code: "ERR_RUNNING" });
+      throw new ProcessError(
+        `close() cannot be called on ${this.#name} while it runs: call terminate() or join() first`,
+        { code: "ERR_RUNNING" },
+      );
     }
     this.#state = "closed";
     this.#child = undefined;
@@ -221,7 +238,8 @@ export class Process<A extends unknown[] = unknown[]> {
   }
 
   set daemon(daemon: boolean) {
-    if (this.#state !== "initial") throw new ProcessError(`daemon cannot be changed once ${this.#name} has been started`, { code: "ERR_STARTED" });
+    if (this.#state !== "initial")
+      throw new ProcessError(`daemon cannot be changed once ${this.#name} has been started`, { code: "ERR_STARTED" });
     this.#daemon = daemon;
   }
 
@@ -314,13 +332,16 @@ export class Process<A extends unknown[] = unknown[]> {
 
   #started(call: string): Child {
     if (this.#child === undefined) {
-      throw new ProcessError(`${call} was called on ${this.#name} before it was started: call start() first`, { code: "ERR_NOT_STARTED" });
+      throw new ProcessError(`${call} was called on ${this.#name} before it was started: call start() first`, {
+        code: "ERR_NOT_STARTED",
+      });
     }
     return this.#child;
   }
 
   #assertUsable(call: string): void {
-    if (this.#state === "closed") throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
+    if (this.#state === "closed")
+      throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
   }
 }
 

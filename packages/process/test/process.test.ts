@@ -82,7 +82,12 @@ describe("Process", () => {
 
   test("env and cwd are the child's alone", async () => {
     const result = file();
-    const child = new Process({ target: tasks.environment, args: [result, "MP_TEST"], env: { MP_TEST: "yes" }, cwd: fs.realpathSync(folder) });
+    const child = new Process({
+      target: tasks.environment,
+      args: [result, "MP_TEST"],
+      env: { MP_TEST: "yes" },
+      cwd: fs.realpathSync(folder),
+    });
     await child.start();
     expect(await child.join()).toBe(0);
     expect(read(result)).toEqual({ value: "yes", cwd: fs.realpathSync(folder) });
@@ -110,7 +115,11 @@ describe("Process", () => {
   });
 
   test("kill(), terminate() and interrupt() end it by their signals", async () => {
-    for (const [call, signal, number] of [["kill", "SIGKILL", 9], ["terminate", "SIGTERM", 15], ["interrupt", "SIGINT", 2]] as const) {
+    for (const [call, signal, number] of [
+      ["kill", "SIGKILL", 9],
+      ["terminate", "SIGTERM", 15],
+      ["interrupt", "SIGINT", 2],
+    ] as const) {
       const child = new Process({ target: tasks.waitForever });
       await child.start();
       expect(child.isAlive()).toBe(true);
@@ -156,7 +165,9 @@ describe("Process", () => {
     const starting = new Process({ target: tasks.waitForever, signal: during.signal }).start();
     during.abort(reason);
     await expect(starting).rejects.toBe(reason);
-    await expect(new Process({ target: tasks.nothing, signal: AbortSignal.abort(reason) }).start()).rejects.toBe(reason);
+    await expect(new Process({ target: tasks.nothing, signal: AbortSignal.abort(reason) }).start()).rejects.toBe(
+      reason,
+    );
   });
 
   test("activeChildren() lists those that run", async () => {
@@ -208,7 +219,9 @@ describe("Process", () => {
 describe("Process refuses", () => {
   test("a target that has no module, showing the ways", () => {
     expect(() => new Process({ target: function greet() {} })).toThrow(TargetError);
-    expect(() => new Process({ target: function greet() {} })).toThrow(/"greet".*task\(import\.meta\.url.*fromModule.*inline/);
+    expect(() => new Process({ target: function greet() {} })).toThrow(
+      /"greet".*task\(import\.meta\.url.*fromModule.*inline/,
+    );
     expect(() => new Process({ target: 5 as never })).toThrow(TypeError);
     expect(() => new Process({ args: "x" as never })).toThrow(TypeError);
     expect(() => new Process({ startMethod: "fork" as never })).toThrow('Start method "fork"');
@@ -244,13 +257,21 @@ describe("Process refuses", () => {
     child.close();
     await expect(child.start()).rejects.toThrow("after close()");
     await expect(child.join()).rejects.toThrow("after close()");
-    for (const use of [() => child.kill(), () => child.isAlive(), () => child.pid, () => child.exitCode, () => child.sentinel]) {
+    for (const use of [
+      () => child.kill(),
+      () => child.isAlive(),
+      () => child.pid,
+      () => child.exitCode,
+      () => child.sentinel,
+    ]) {
       expect(use).toThrow("after close()");
     }
   });
 
   test("a missing export, a module that fails and one that is not there: the child says so and exits with 1", async () => {
-    const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(fixture(import.meta.url, "one-export.js"));
+    const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(
+      fixture(import.meta.url, "one-export.js"),
+    );
     const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
     const { other } = fromModule<{ other(): void }>(fixture(import.meta.url, "not-there.js"));
     const cases = [
@@ -279,7 +300,9 @@ describe("Process refuses", () => {
   test("a folder that does not exist", async () => {
     const child = new Process({ target: tasks.nothing, cwd: path.join(folder, "nowhere") });
     await expect(child.start()).rejects.toThrow(StartError);
-    await expect(new Process({ target: tasks.nothing, cwd: path.join(folder, "nowhere") }).start()).rejects.toThrow(/no folder ".*nowhere"/);
+    await expect(new Process({ target: tasks.nothing, cwd: path.join(folder, "nowhere") }).start()).rejects.toThrow(
+      /no folder ".*nowhere"/,
+    );
   });
 
   test("task() with a name that is no name, inline() with what is no expression", () => {

@@ -19,7 +19,9 @@ export class QueueFullError extends ProcessError {
    * @param item what was not put
    */
   constructor(call: string, maxSize: number, item: unknown) {
-    super(`${call} found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`, { code: "ERR_QUEUE_FULL" });
+    super(`${call} found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`, {
+      code: "ERR_QUEUE_FULL",
+    });
     this.item = item;
   }
 }
@@ -55,7 +57,10 @@ export class TasksLostError extends ProcessError {
    * @param count how many there were
    */
   constructor(pid: number, count: number) {
-    super(`join() cannot succeed: process ${pid} ended with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`, { code: "ERR_TASKS_LOST" });
+    super(
+      `join() cannot succeed: process ${pid} ended with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`,
+      { code: "ERR_TASKS_LOST" },
+    );
     this.pid = pid;
     this.count = count;
   }

@@ -11,8 +11,8 @@ import {
 import { Broker, type Getter, type Putter } from "./broker.ts";
 import { QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import type { BlockOptions, Link } from "./link.ts";
-import * as kinds from "./protocol.ts";
 import type { Question } from "./protocol.ts";
+import * as kinds from "./protocol.ts";
 
 /** A channel to another process that holds the queue. */
 interface Guest {
@@ -69,7 +69,8 @@ export class HomeLink implements Link {
       if (!this.#broker.withdrawGet(getter)) return await promise;
       throw new QueueEmptyError(call);
     } catch (error) {
-      if (options.signal?.aborted && !this.#broker.withdrawGet(getter)) promise.then((frame) => this.#broker.restore([frame])).catch(() => {});
+      if (options.signal?.aborted && !this.#broker.withdrawGet(getter))
+        promise.then((frame) => this.#broker.restore([frame])).catch(() => {});
       throw error;
     } finally {
       this.#wait(-1);
@@ -114,7 +115,8 @@ export class HomeLink implements Link {
   /** Someone here waits for the others: they keep the program alive. */
   #wait(change: 1 | -1): void {
     this.#waiting += change;
-    if (this.#waiting === (change === 1 ? 1 : 0)) for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
+    if (this.#waiting === (change === 1 ? 1 : 0))
+      for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
   }
 
   #accept(channel: Channel, pid: number): void {
@@ -253,5 +255,12 @@ function reply(guest: Guest, kind: number, value: unknown): void {
 /** Large parts are the caller's memory, which may change while the item waits. */
 function own(frame: Frame): Frame {
   if (frame.parts.length === 0) return frame;
-  return new Frame(frame.kind, frame.bytes, frame.start, frame.end, frame.parts.map((part) => part.slice()), frame.modules);
+  return new Frame(
+    frame.kind,
+    frame.bytes,
+    frame.start,
+    frame.end,
+    frame.parts.map((part) => part.slice()),
+    frame.modules,
+  );
 }

@@ -303,13 +303,18 @@ export class SimpleQueue<T = unknown> implements Shareable {
 
 registerReviver("queue.Queue", (data) => {
   const [address, token, maxSize, name] = data as [string, string, number, string];
-  const link = new RemoteLink({ invitation: { address, token }, maxSize, isJoinable: name === "JoinableQueue" }) as never;
+  const link = new RemoteLink({
+    invitation: { address, token },
+    maxSize,
+    isJoinable: name === "JoinableQueue",
+  }) as never;
   if (name === "JoinableQueue") return new JoinableQueue(link);
   const queue = new Queue(link);
   return name === "SimpleQueue" ? new (SimpleQueue as new (queue: Queue) => SimpleQueue)(queue) : queue;
 });
 
 function checkedSize(maxSize: number): number {
-  if (!Number.isInteger(maxSize) || maxSize < 0) throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
+  if (!Number.isInteger(maxSize) || maxSize < 0)
+    throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
   return maxSize;
 }

@@ -11,8 +11,8 @@ import {
 } from "@multiproc/core/internal";
 import { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import type { BlockOptions, Link } from "./link.ts";
-import * as kinds from "./protocol.ts";
 import type { Question } from "./protocol.ts";
+import * as kinds from "./protocol.ts";
 
 /** What a put that has been answered came to. */
 type PutOutcome = "accepted" | "full" | "withdrawn" | "shut down";
@@ -116,11 +116,14 @@ export class RemoteLink implements Link {
     this.#channel ??= this.#dial();
     return this.#channel.then(
       (channel) => {
-        if (channel.closed) throw new QueueClosedError(`${call} found the queue's home process gone, and its items with it`);
+        if (channel.closed)
+          throw new QueueClosedError(`${call} found the queue's home process gone, and its items with it`);
         return channel;
       },
       (cause) => {
-        throw new QueueClosedError(`${call} cannot reach the queue's home process: it is gone, and its items with it`, { cause });
+        throw new QueueClosedError(`${call} cannot reach the queue's home process: it is gone, and its items with it`, {
+          cause,
+        });
       },
     );
   }
@@ -136,7 +139,13 @@ export class RemoteLink implements Link {
     return new Promise((resolve, reject) => waiters.set(id, { resolve, reject }));
   }
 
-  async #putWithin(call: string, outcome: Promise<PutOutcome>, id: number, channel: Channel, options: BlockOptions): Promise<PutOutcome> {
+  async #putWithin(
+    call: string,
+    outcome: Promise<PutOutcome>,
+    id: number,
+    channel: Channel,
+    options: BlockOptions,
+  ): Promise<PutOutcome> {
     try {
       const answer = await within(outcome, call, options);
       if (answer !== TIMED_OUT) return answer;
@@ -172,7 +181,9 @@ export class RemoteLink implements Link {
       case kinds.SHUT_DOWN: {
         const [what, id] = channel.decode(frame) as [number, number];
         this.#isShutDown ||= what === kinds.PUT;
-        return what === kinds.GET ? this.#settle(this.#getters, id, "shut down") : this.#settle(this.#putters, id, "shut down");
+        return what === kinds.GET
+          ? this.#settle(this.#getters, id, "shut down")
+          : this.#settle(this.#putters, id, "shut down");
       }
       case kinds.ANSWER: {
         const [id, answer] = channel.decode(frame) as [number, unknown];
@@ -208,7 +219,10 @@ export class RemoteLink implements Link {
     for (const map of [this.#putters, this.#getters, this.#questions]) map.clear();
     const error = this.#isClosed
       ? new QueueClosedError("The queue was closed in this process while it was waited for")
-      : new QueueClosedError("The queue's home process is gone, and its items with it", cause === undefined ? {} : { cause });
+      : new QueueClosedError(
+          "The queue's home process is gone, and its items with it",
+          cause === undefined ? {} : { cause },
+        );
     for (const { reject } of waiting) reject(error);
   }
 }

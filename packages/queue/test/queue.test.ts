@@ -179,7 +179,10 @@ describe("Queue between processes", () => {
     const queue = new Queue<number>(100);
     const results = new Queue<number[]>();
     await Promise.all([start(tasks.consume, queue, results), start(tasks.consume, queue, results)]);
-    const producers = await Promise.all([start(tasks.produce, queue, 0, 3000), start(tasks.produce, queue, 10_000, 13_000)]);
+    const producers = await Promise.all([
+      start(tasks.produce, queue, 0, 3000),
+      start(tasks.produce, queue, 10_000, 13_000),
+    ]);
     for (const producer of producers) await producer.join();
     await queue.shutdown();
     const seen = [await results.get(), await results.get()];
@@ -200,7 +203,11 @@ describe("Queue between processes", () => {
 
   test("a process can be joined before its queue is drained", async () => {
     const queue = new Queue<string>();
-    const child = await start(tasks.put, queue, Array.from({ length: 100 }, () => "x".repeat(100_000)));
+    const child = await start(
+      tasks.put,
+      queue,
+      Array.from({ length: 100 }, () => "x".repeat(100_000)),
+    );
     expect(await child.join()).toBe(0);
     expect(await queue.qsize()).toBe(100);
   });

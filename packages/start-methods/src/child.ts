@@ -1,5 +1,5 @@
 /** The child's side of a start: what every entry runs first. */
-import { dial, flushChannels, type Frame, host, inheritDoor, leaving, loadModules } from "@multiproc/core/internal";
+import { dial, type Frame, flushChannels, host, inheritDoor, leaving, loadModules } from "@multiproc/core/internal";
 
 /**
  * What a child's entry is given.

@@ -61,7 +61,9 @@ export function getStartMethod(): StartMethod {
 export function setStartMethod(method: StartMethod, options: { force?: boolean } = {}): void {
   requireStartMethod(method);
   if (chosen.method !== undefined && options.force !== true) {
-    throw new StartMethodError(`The start method has been set to "${chosen.method}" before: give { force: true } to change it`);
+    throw new StartMethodError(
+      `The start method has been set to "${chosen.method}" before: give { force: true } to change it`,
+    );
   }
   chosen.method = method;
 }
@@ -73,6 +75,8 @@ export function setStartMethod(method: StartMethod, options: { force?: boolean }
  */
 export function requireStartMethod(method: StartMethod): void {
   if (!AVAILABLE.includes(method)) {
-    throw new StartMethodError(`Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`);
+    throw new StartMethodError(
+      `Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`,
+    );
   }
 }

@@ -1,5 +1,5 @@
-import type { EncodedMessage, ExitStatus, Stdio } from "@multiproc/core/internal";
 import type { Permissions } from "@multiproc/core";
+import type { EncodedMessage, ExitStatus, Stdio } from "@multiproc/core/internal";
 
 /** How a child process comes to be; see {@link getAllStartMethods}. */
 export type StartMethod = "spawn" | "forkserver" | "fork";

@@ -35,6 +35,10 @@ import type { Child, StartOptions } from "./method.ts";
 export async function spawn(options: StartOptions): Promise<Child> {
   const { name, signal } = options;
   signal?.throwIfAborted();
+  const over = deferred<unknown>();
+  const carrier: Carrier = { onEnd: (run) => void over.promise.then(run) };
+  // At the call: what is handed over here counts as handed over, whatever happens while the child comes up.
+  for (const message of options.messages) message.commit(carrier);
   const place = placeForChild();
   const arrival = deferred<Channel>();
   const invitation = invite((channel) => {
@@ -47,19 +51,17 @@ export async function spawn(options: StartOptions): Promise<Child> {
     const ended = child.exited.then((status) => {
       lifetime.forget(child.pid);
       host.remove(place);
+      over.resolve(status);
       return status;
     });
     const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), lifetime.watch(child.pid)]);
-    const carrier: Carrier = { onEnd: (run) => void ended.then(run) };
-    for (const message of options.messages) {
-      if (!channel.closed) channel.forward(0, message.frame);
-      message.commit(carrier);
-    }
+    for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
     // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
     await channel.flushed();
     return child;
   } catch (error) {
     revoke(invitation);
+    over.resolve(error);
     if (error instanceof StartError || signal?.aborted) throw error;
     throw new StartError(`Cannot start ${name}: ${(error as Error).message}`, { cause: error });
   }
@@ -78,14 +80,25 @@ async function launch(options: StartOptions, args: string[]): Promise<Subprocess
     reach: { read: options.modules.flatMap(filePath), write: [], sockets },
   });
   try {
-    return await host.spawn(command.file, { args: command.args, env, cwd, stdout: stdio ?? "inherit", stderr: stdio ?? "inherit" });
+    return await host.spawn(command.file, {
+      args: command.args,
+      env,
+      cwd,
+      stdout: stdio ?? "inherit",
+      stderr: stdio ?? "inherit",
+    });
   } catch (cause) {
     throw new StartError(`Cannot start ${options.name}: ${reasonOf(cause as Error, command.file, cwd)}`, { cause });
   }
 }
 
 /** Waits for the child to come to the door, but no longer than it lives. */
-async function ready(arrival: Promise<Channel>, ended: Promise<ExitStatus>, child: Subprocess, options: StartOptions): Promise<Channel> {
+async function ready(
+  arrival: Promise<Channel>,
+  ended: Promise<ExitStatus>,
+  child: Subprocess,
+  options: StartOptions,
+): Promise<Channel> {
   const { name, signal } = options;
   const aborted = deferred<never>();
   const abort = (): void => {

@@ -18,6 +18,8 @@ export interface ProgramOptions {
   host?: Host;
   /** Options of the host that stand before the program's file. On Deno they take the place of `-A`. */
   execArgv?: string[];
+  /** A command with its arguments that runs the host and the program, which are appended to it. */
+  wrap?: string[];
 }
 
 /** How a program ended, in `node:child_process`'s terms. */
@@ -48,7 +50,8 @@ const repository = new URL("../../../", import.meta.url);
 export function runProgram(file: string | URL, args: string[] = [], options: ProgramOptions = {}): Program {
   const path = String(file).startsWith("file:") ? fileURLToPath(file) : String(file);
   const { command, before } = launcher(options.host ?? host, options.execArgv);
-  const child = spawn(command, [...before, path, ...args], {
+  const [first, ...rest] = [...(options.wrap ?? []), command, ...before, path, ...args];
+  const child = spawn(first as string, rest, {
     cwd: options.cwd,
     // Colours would only stand between the text and the test that looks for it.
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: "1", ...options.env },

@@ -153,7 +153,8 @@ export class FrameReader {
   }
 
   #check(header: Uint8Array, at: number, length: number): void {
-    if (((header[at + 5] as number) & ~HAS_MODULES) !== MARK) throw new ProtocolError("The bytes that arrived are no message");
+    if (((header[at + 5] as number) & ~HAS_MODULES) !== MARK)
+      throw new ProtocolError("The bytes that arrived are no message");
     if (length > this.limit) throw tooLong(length, this.limit);
     if (((header[at + 6] as number) | ((header[at + 7] as number) << 8)) * 8 > Math.min(MAX_PARTS_TABLE, this.limit)) {
       throw new ProtocolError("The message that arrived has too many parts");

@@ -4,8 +4,9 @@
  * What is sent within one turn leaves in one write: each message is encoded in place behind the last, and the buffer is
  * handed to the system in a microtask, or when it is large. Parts are written from the caller's memory.
  */
-import { Decoder } from "../codec/decoder.ts";
+
 import { ByteWriter } from "../codec/byte-writer.ts";
+import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
 import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
@@ -109,7 +110,11 @@ export class SocketChannel implements Channel, Carrier {
     const isFirst = this.#handlers === undefined;
     this.#handlers = handlers;
     if (!isFirst) return;
-    this.#stream.start({ data: (chunk) => this.#data(chunk), end: (error) => this.#ended(error), drain: () => this.#drain() });
+    this.#stream.start({
+      data: (chunk) => this.#data(chunk),
+      end: (error) => this.#ended(error),
+      drain: () => this.#drain(),
+    });
   }
 
   send(kind: number, value: unknown, root?: string, carrier?: Carrier): void {
@@ -233,9 +238,11 @@ export class SocketChannel implements Channel, Carrier {
     const length = out.position - start - HEADER_SIZE;
     let total = length;
     for (const part of parts) total += part.byteLength;
-    if (total > MAX_MESSAGE) throw new SendError(root, `it takes ${total} bytes, and a message holds at most ${MAX_MESSAGE}`);
+    if (total > MAX_MESSAGE)
+      throw new SendError(root, `it takes ${total} bytes, and a message holds at most ${MAX_MESSAGE}`);
     const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
-    if (list.length > 0xffff) throw new SendError(root, `it has ${list.length} large binary parts, and a message holds at most 65535`);
+    if (list.length > 0xffff)
+      throw new SendError(root, `it has ${list.length} large binary parts, and a message holds at most 65535`);
     const { bytes } = out;
     bytes[start] = length;
     bytes[start + 1] = length >> 8;
@@ -275,7 +282,11 @@ export class SocketChannel implements Channel, Carrier {
     try {
       this.#reader.feed(chunk);
     } catch (error) {
-      this.destroy(error instanceof Error ? error : new ProtocolError(`A message from ${this.peer} could not be taken`, { cause: error }));
+      this.destroy(
+        error instanceof Error
+          ? error
+          : new ProtocolError(`A message from ${this.peer} could not be taken`, { cause: error }),
+      );
     }
   }
 
@@ -290,9 +301,11 @@ export class SocketChannel implements Channel, Carrier {
   #ended(error?: Error): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.#reader.isInside) this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
+    if (this.#reader.isInside)
+      this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
     // A reset is how a system tells of an end with messages unread.
-    if (error !== undefined && (error as { code?: string }).code !== "ECONNRESET" && error.name !== "ConnectionReset") this.#reason ??= error;
+    if (error !== undefined && (error as { code?: string }).code !== "ECONNRESET" && error.name !== "ConnectionReset")
+      this.#reason ??= error;
     this.#stream.destroy();
     open.delete(this);
     for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
@@ -300,6 +313,7 @@ export class SocketChannel implements Channel, Carrier {
   }
 
   #assertOpen(): void {
-    if (this.closed || this.#ending) throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
+    if (this.closed || this.#ending)
+      throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
   }
 }

@@ -34,7 +34,8 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
 
   const granted = new Map<string, true | Set<string>>();
   if (wanted === "inherit") for (const kind of whole) granted.set(kind, true);
-  else if (wanted !== "none") for (const [kind, value] of Object.entries(wanted)) addWanted(query, granted, kind, value);
+  else if (wanted !== "none")
+    for (const [kind, value] of Object.entries(wanted)) addWanted(query, granted, kind, value);
 
   for (const path of reach.read) addReach(query, granted, "read", path);
   for (const path of reach.write) addReach(query, granted, "write", path);
@@ -42,7 +43,9 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
     for (const kind of ["read", "write"]) addReach(query, granted, kind, socket);
     addReach(query, granted, "net", `unix:${socket}`);
   }
-  return [...granted].map(([kind, value]) => (value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`));
+  return [...granted].map(([kind, value]) =>
+    value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`,
+  );
 }
 
 /** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
@@ -56,7 +59,12 @@ export function widestReadable(deno: DenoApi, path: string): string {
   return widest;
 }
 
-function addWanted(query: Query, granted: Map<string, true | Set<string>>, kind: string, value: boolean | readonly string[]): void {
+function addWanted(
+  query: Query,
+  granted: Map<string, true | Set<string>>,
+  kind: string,
+  value: boolean | readonly string[],
+): void {
   if (!(kind in KINDS)) throw new TypeError(`permissions names "${kind}"; Deno has ${Object.keys(KINDS).join(", ")}`);
   if (value === false) return;
   if (value === true) {
@@ -81,7 +89,9 @@ function add(granted: Map<string, true | Set<string>>, kind: string, item: strin
 }
 
 function refused(kind: string, what: string): CapabilityError {
-  return new CapabilityError(`A child cannot be given permission "${kind}" for ${what}: this process does not have it itself. Run it with --allow-${kind}`);
+  return new CapabilityError(
+    `A child cannot be given permission "${kind}" for ${what}: this process does not have it itself. Run it with --allow-${kind}`,
+  );
 }
 
 function isWhole(query: Query, kind: string): boolean {

@@ -11,17 +11,28 @@ import type {
   Host,
   InterpreterOptions,
   SpawnOptions,
+  Stdio,
   StreamHandlers,
   StreamServer,
-  Stdio,
   Subprocess,
 } from "./host.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
 const SIGNALS =
-  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(" ");
+  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
+    " ",
+  );
 const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
-  BUS: 10, SYS: 12, URG: 16, STOP: 17, TSTP: 18, CONT: 19, CHLD: 20, IO: 23, USR1: 30, USR2: 31,
+  BUS: 10,
+  SYS: 12,
+  URG: 16,
+  STOP: 17,
+  TSTP: 18,
+  CONT: 19,
+  CHLD: 20,
+  IO: 23,
+  USR1: 30,
+  USR2: 31,
 };
 
 const READ_SIZE = 64 * 1024;
@@ -68,7 +79,16 @@ export class DenoHost implements Host {
     const flags = options.execArgv ?? permissionFlags(deno, options.permissions ?? "inherit", options.reach);
     return {
       file: options.executable ?? deno.execPath(),
-      args: ["run", "--no-prompt", "--quiet", ...flags, "--preload", options.entry.href, deno.mainModule, ...options.args],
+      args: [
+        "run",
+        "--no-prompt",
+        "--quiet",
+        ...flags,
+        "--preload",
+        options.entry.href,
+        deno.mainModule,
+        ...options.args,
+      ],
     };
   }
 
@@ -107,14 +127,17 @@ export class DenoHost implements Host {
 
   latin1Read(bytes: Uint8Array, start: number, end: number): string {
     let text = "";
-    for (let i = start; i < end; i += 4096) text += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(end, i + 4096)) as never);
+    for (let i = start; i < end; i += 4096)
+      text += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(end, i + 4096)) as never);
     return text;
   }
 
   /** Asks before it reads: Deno would stop the program with a question to the user. */
   env(name: string): string | undefined {
     const { permissions, env } = this.#deno;
-    return permissions.querySync({ name: "env" as never, variable: name }).state === "granted" ? env.get(name) : undefined;
+    return permissions.querySync({ name: "env" as never, variable: name }).state === "granted"
+      ? env.get(name)
+      : undefined;
   }
 
   readTextFile(path: string): string {

@@ -98,7 +98,11 @@ export interface InterpreterOptions {
   readonly executable?: string | undefined;
   readonly permissions?: Permissions | undefined;
   /** Paths and sockets that the child must reach to do its work; passed on as far as the parent may reach them itself. */
-  readonly reach: { readonly read: readonly string[]; readonly write: readonly string[]; readonly sockets: readonly string[] };
+  readonly reach: {
+    readonly read: readonly string[];
+    readonly write: readonly string[];
+    readonly sockets: readonly string[];
+  };
 }
 
 /** The port itself. */

@@ -272,7 +272,9 @@ class NodeStream implements ByteStream {
       handlers.end(this.#error);
     };
     // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
-    socket.on("data", (chunk: Uint8Array) => handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)));
+    socket.on("data", (chunk: Uint8Array) =>
+      handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)),
+    );
     socket.on("end", end);
     socket.on("close", end);
     if (socket.destroyed) end();
