@@ -18,7 +18,7 @@ import type { Channel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { ChannelClosedError } from "./errors.ts";
-import type { ByteStream, StreamServer } from "./host/host.ts";
+import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { lifetime } from "./lifetime.ts";
 import { PROTOCOL, singleton } from "./registry.ts";
@@ -48,7 +48,7 @@ const HELLO_TIMEOUT = 10_000;
 
 class Door {
   #path: string | undefined;
-  #server: StreamServer | undefined;
+  #isOpen = false;
   readonly #guests = new Map<string, Guest>();
 
   /** Where the door is, or will be once something is shared. */
@@ -65,11 +65,14 @@ class Door {
 
   invite(accept: Guest["accept"], options: InviteOptions): Invitation {
     const invitation = { address: this.address, token: randomToken() };
-    this.#server ??= host.listen(
-      invitation.address,
-      (stream) => this.#greet(stream),
-      () => {}, // who comes later finds no door, and says so
-    );
+    if (!this.#isOpen) {
+      host.listen(
+        invitation.address,
+        (stream) => this.#greet(stream),
+        () => {}, // who comes later finds no door, and says so
+      );
+      this.#isOpen = true;
+    }
     this.#guests.set(invitation.token, { accept, options });
     return invitation;
   }

@@ -20,7 +20,7 @@ function frameOf({ kind, body, parts, modules }: Message): Uint8Array {
   header.setUint8(5, modules.length === 0 ? MARK : MARK | HAS_MODULES);
   header.setUint16(6, list.length, true);
   const table = new DataView(new ArrayBuffer(8 * list.length));
-  list.forEach((part, i) => table.setBigUint64(i * 8, BigInt(part.length), true));
+  for (const [i, part] of list.entries()) table.setBigUint64(i * 8, BigInt(part.length), true);
   return concat([new Uint8Array(header.buffer), body, new Uint8Array(table.buffer), ...list]);
 }
 

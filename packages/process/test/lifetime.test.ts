@@ -6,7 +6,7 @@ import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lifetime-test-"));
@@ -16,6 +16,13 @@ const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 
 afterEach(noChildLeft);
 process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+
+/** Starts a program that is gone after the test, also when the test fails. */
+function run(...args: Parameters<typeof runProgram>): ReturnType<typeof runProgram> {
+  const program = runProgram(...args);
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  return program;
+}
 
 /** A folder for temporary files of one program alone, so that what it leaves is seen. */
 function privateTemp(): string {
@@ -33,7 +40,7 @@ describe("nothing outlives its owner", () => {
   ])("busy children and grandchildren go with a parent that ends by: %s %s", async (how, signal) => {
     const result = file();
     const temp = privateTemp();
-    const program = runProgram(fixture(import.meta.url, "family-of-three.js"), [how, result], {
+    const program = run(fixture(import.meta.url, "family-of-three.js"), [how, result], {
       env: { TMPDIR: temp },
     });
     await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
@@ -66,7 +73,7 @@ describe("nothing outlives its owner", () => {
 
   test("a program ends by itself: it waits for children, not for daemonic ones", async () => {
     const temp = privateTemp();
-    const program = runProgram(fixture(import.meta.url, "ends-by-itself.js"), [], { env: { TMPDIR: temp } });
+    const program = run(fixture(import.meta.url, "ends-by-itself.js"), [], { env: { TMPDIR: temp } });
     const { code } = await program.exited;
     expect(program.stderr).toBe("");
     expect(code).toBe(0);
@@ -79,7 +86,7 @@ describe("nothing outlives its owner", () => {
   test("another guard takes over when somebody kills the first", async () => {
     const result = file();
     const temp = privateTemp();
-    const program = runProgram(fixture(import.meta.url, "family-of-three.js"), ["wait", result], {
+    const program = run(fixture(import.meta.url, "family-of-three.js"), ["wait", result], {
       env: { TMPDIR: temp },
     });
     await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
@@ -96,7 +103,7 @@ describe("nothing outlives its owner", () => {
 
 describe("a process that starts while modules are imported", () => {
   test("is refused in the child, so that spawning never recurses", async () => {
-    const program = runProgram(fixture(import.meta.url, "starts-while-importing.js"));
+    const program = run(fixture(import.meta.url, "starts-while-importing.js"));
     await program.exited;
     expect(program.stdout).toContain("exit code 1");
     expect(program.stderr).toContain("Cannot start a process while this one is still importing its modules");
@@ -105,7 +112,7 @@ describe("a process that starts while modules are imported", () => {
 
 describe("temporary folder", () => {
   test("another one is used where TMPDIR cannot be written to", async () => {
-    const program = runProgram(fixture(import.meta.url, "starts-one.js"), [], {
+    const program = run(fixture(import.meta.url, "starts-one.js"), [], {
       env: { TMPDIR: "/proc/self/nowhere" },
     });
     await program.exited;
@@ -118,7 +125,7 @@ describe("temporary folder", () => {
     ["every disk is full", "mount -t tmpfs -o size=4k,nr_inodes=1 none"],
   ])("start() says what it tried when %s", async (_, mount) => {
     const script = `for folder in /tmp /var/tmp /dev/shm; do ${mount} $folder; done; exec "$@"`;
-    const program = runProgram(fixture(import.meta.url, "starts-one.js"), [], {
+    const program = run(fixture(import.meta.url, "starts-one.js"), [], {
       env: { TMPDIR: "/tmp" },
       wrap: ["unshare", "-rm", "sh", "-c", script, "sh"],
     });

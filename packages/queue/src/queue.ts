@@ -260,10 +260,9 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
 export class SimpleQueue<T = unknown> implements Shareable {
   readonly #queue: Queue<T>;
 
-  /** Makes an empty queue that holds any number of items. */
-  constructor() {
-    const [queue] = arguments as unknown as [unknown];
-    this.#queue = queue instanceof Queue ? queue : new Queue<T>();
+  /** @param queue where the items are; a new queue that holds any number of them when missing */
+  constructor(queue: Queue<T> = new Queue<T>()) {
+    this.#queue = queue;
   }
 
   /**
@@ -310,7 +309,7 @@ registerReviver("queue.Queue", (data) => {
   }) as never;
   if (name === "JoinableQueue") return new JoinableQueue(link);
   const queue = new Queue(link);
-  return name === "SimpleQueue" ? new (SimpleQueue as new (queue: Queue) => SimpleQueue)(queue) : queue;
+  return name === "SimpleQueue" ? new SimpleQueue(queue) : queue;
 });
 
 function checkedSize(maxSize: number): number {
