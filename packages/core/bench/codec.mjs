@@ -28,8 +28,14 @@ const cases = {
   "{id,x} ints": (i) => ({ id: i & 1023, x: i & 63 }),
   "task [id,fn,[args]]": (i) => [i & 1023, "square", [i & 63]],
   "task {id,fn,args,kw}": (i) => ({ id: i & 1023, fn: "square", args: [i & 63], kw: {} }),
-  nested: (i) => ({ user: { id: i, name: "Ada Lovelace", tags: ["a", "b"] }, pos: { x: 1.5, y: 2.5 }, ok: true, none: null }),
-  "100 rows": (i) => Array.from({ length: 100 }, (_, j) => ({ id: j, name: words[j], score: j / 3, ok: (i & 1) === 0 })),
+  nested: (i) => ({
+    user: { id: i, name: "Ada Lovelace", tags: ["a", "b"] },
+    pos: { x: 1.5, y: 2.5 },
+    ok: true,
+    none: null,
+  }),
+  "100 rows": (i) =>
+    Array.from({ length: 100 }, (_, j) => ({ id: j, name: words[j], score: j / 3, ok: (i & 1) === 0 })),
   "six shapes": (i) => mixed[i % 6](i),
   number: (i) => i & 0xffff,
   "10 chars": (i) => words[i % 100].padEnd(10, "x"),
@@ -138,8 +144,14 @@ function compete(make) {
       return [
         name,
         {
-          encode: quantile(column(([a]) => a), 0.5),
-          decode: quantile(column(([, b]) => b), 0.5),
+          encode: quantile(
+            column(([a]) => a),
+            0.5,
+          ),
+          decode: quantile(
+            column(([, b]) => b),
+            0.5,
+          ),
           both: quantile(both, 0.5),
           low: quantile(both, 0.25),
           high: quantile(both, 0.75),
@@ -149,9 +161,15 @@ function compete(make) {
   );
 }
 
-const runtime = globalThis.Deno ? `Deno ${Deno.version.deno} (V8 ${Deno.version.v8})` : `Node ${process.version} (V8 ${process.versions.v8})`;
-console.log(`${runtime}, ${os.availableParallelism()} × ${os.cpus()[0]?.model ?? "unknown CPU"}, ${os.platform()} ${os.arch()}, ${rounds} rounds`);
-console.log("Nanoseconds: encode + decode = both (spread). In brackets how many times the dictionary mode is faster.\n");
+const runtime = globalThis.Deno
+  ? `Deno ${Deno.version.deno} (V8 ${Deno.version.v8})`
+  : `Node ${process.version} (V8 ${process.versions.v8})`;
+console.log(
+  `${runtime}, ${os.availableParallelism()} × ${os.cpus()[0]?.model ?? "unknown CPU"}, ${os.platform()} ${os.arch()}, ${rounds} rounds`,
+);
+console.log(
+  "Nanoseconds: encode + decode = both (spread). In brackets how many times the dictionary mode is faster.\n",
+);
 for (const [name, make] of Object.entries(cases)) {
   if (chosen.length > 0 && !chosen.some((part) => name.includes(part))) continue;
   console.log(name);
@@ -160,7 +178,9 @@ for (const [name, make] of Object.entries(cases)) {
   for (const [competitor, { encode, decode, both, low, high }] of results) {
     const n = (number, width) => number.toFixed(0).padStart(width);
     console.log(
-      `  ${competitor.padEnd(20)} ${n(encode, 7)} + ${n(decode, 7)} = ${n(both, 7)}  (${n(low, 0)}–${n(high, 0)})`.padEnd(66) + ` [${(both / own).toFixed(1)}×]`,
+      `  ${competitor.padEnd(20)} ${n(encode, 7)} + ${n(decode, 7)} = ${n(both, 7)}  (${n(low, 0)}–${n(high, 0)})`.padEnd(
+        66,
+      ) + ` [${(both / own).toFixed(1)}×]`,
     );
   }
 }

@@ -4,6 +4,8 @@ export class ProcessError extends Error {
   readonly code: string;
 
   /**
+   * Makes the error.
+   *
    * @param message what happened, in words
    * @param options the stable `code` and the `cause`
    */
@@ -17,6 +19,8 @@ export class ProcessError extends Error {
 /** A function cannot be named across processes, or the module that it was named in does not hold it. */
 export class TargetError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message what is wrong with the target and how to name it
    * @param options the `cause`, such as what the module threw while it was loading
    */
@@ -31,6 +35,8 @@ export class SendError extends ProcessError {
   readonly path: string;
 
   /**
+   * Makes the error.
+   *
    * @param path where the value stands
    * @param what what it is, such as "a function without a module reference"
    * @param options the `cause`, such as what a getter threw
@@ -44,6 +50,8 @@ export class SendError extends ProcessError {
 /** The other side of a channel sent bytes that are no message; the channel was closed. */
 export class ProtocolError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message what was wrong with the bytes
    * @param options the `cause`
    */
@@ -55,6 +63,8 @@ export class ProtocolError extends ProcessError {
 /** A channel was used after one of its sides closed it, or after the other side died. */
 export class ChannelClosedError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which channel, and why it is closed
    * @param options the `cause`
    */
@@ -71,6 +81,8 @@ export class StartError extends ProcessError {
   readonly signal: string | null;
 
   /**
+   * Makes the error.
+   *
    * @param message which process, and why
    * @param options how it ended, and the `cause`
    */
@@ -87,6 +99,8 @@ export class TimeoutError extends ProcessError {
   readonly timeout: number;
 
   /**
+   * Makes the error.
+   *
    * @param call the call as the user wrote it, such as `recv()`
    * @param timeout how long was waited, in milliseconds
    */
@@ -99,6 +113,8 @@ export class TimeoutError extends ProcessError {
 /** This host, or what it was permitted, lacks something that the call needs. */
 export class CapabilityError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message what is missing, and what would make it
    * @param options the `cause`
    */

@@ -9,8 +9,9 @@
 import { TargetError } from "./errors.ts";
 import { type RegisteredClass, registry } from "./registry.ts";
 
+/** Any function at all. */
 // biome-ignore lint/suspicious/noExplicitAny: functions of all parameters are assignable to it only so
-type AnyFunction = (...args: any[]) => unknown;
+export type AnyFunction = (...args: any[]) => unknown;
 
 /** A function that can be named in another process: made by {@link task}, {@link fromModule} or {@link inline}. */
 export type Target<F extends AnyFunction = AnyFunction> = F;
@@ -202,7 +203,12 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   if ("source" in reference) return build(reference);
   const { module, name } = reference;
   const found = registry.modules.get(module)?.[name];
-  if (typeof found === "function") return found as AnyFunction;
+  if (typeof found === "function") {
+    // A function that was found by its name can be passed on by it.
+    if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
+      mark(found as AnyFunction, reference);
+    return found as AnyFunction;
+  }
   if (!registry.modules.has(module)) throw new TargetError(`Module "${module}" has not been loaded`);
   throw new TargetError(
     found === undefined

@@ -21,8 +21,9 @@ export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
  * @throws {RangeError} for a time-out that is no duration
  * @throws the signal's reason
  */
-export function within<T>(promise: PromiseLike<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
+export function within<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;
+  if (timeout === undefined && signal === undefined) return promise;
   checkTimeout(call, timeout);
   if (signal?.aborted) return Promise.reject(signal.reason);
   return new Promise((resolve, reject) => {
@@ -48,7 +49,7 @@ export function within<T>(promise: PromiseLike<T>, call: string, options: WaitOp
  *
  * @throws {TimeoutError} when the time ran out
  */
-export async function withinOrThrow<T>(promise: PromiseLike<T>, call: string, options: WaitOptions): Promise<T> {
+export async function withinOrThrow<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T> {
   const value = await within(promise, call, options);
   if (value === TIMED_OUT) throw new TimeoutError(call, options.timeout as number);
   return value;

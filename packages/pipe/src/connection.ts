@@ -3,7 +3,6 @@ import {
   checkTimeout,
   type Frame,
   loadModules,
-  type Shareable,
   TIMED_OUT,
   type Ticket,
   type WaitOptions,
@@ -33,7 +32,7 @@ const SENT: Promise<void> = Promise.resolve();
  * b.close();
  * ```
  */
-export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
+export class Connection<T = unknown> implements AsyncIterable<T> {
   readonly #link: Link;
   /** Whether messages can be received here. */
   readonly readable: boolean;
@@ -99,7 +98,9 @@ export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
    * @throws {ConnectionError} if this end is closed, or only sends
    */
   async recv(options: WaitOptions = {}): Promise<T> {
-    const frame = await this.#next("recv()", options);
+    options.signal?.throwIfAborted();
+    // What is there is given at once: a wait costs several turns of the microtask queue.
+    const frame = this.#takeReady("recv()") ?? (await this.#next("recv()", options));
     if (frame.kind === BYTES) return contentOf(frame) as T;
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return this.#link.decode(frame) as T;
@@ -219,6 +220,11 @@ export class Connection<T = unknown> implements AsyncIterable<T>, Shareable {
     if (!this.readable)
       throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
     this.#link.claim();
+  }
+
+  #takeReady(call: string): Frame | undefined {
+    this.#prepareToReceive(call);
+    return this.#link.inbox.take();
   }
 
   async #next(call: string, options: WaitOptions, bytesOnly = false): Promise<Frame> {

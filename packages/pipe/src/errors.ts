@@ -3,6 +3,8 @@ import { ProcessError } from "@multiproc/core";
 /** There is nothing left to receive, and nobody is left who could send. */
 export class EOFError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which call, and who is gone
    * @param options the `cause`
    */
@@ -14,6 +16,8 @@ export class EOFError extends ProcessError {
 /** A message was sent to a pipe whose other end nobody holds any more. */
 export class BrokenPipeError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which call, and who is gone
    * @param options the `cause`
    */
@@ -25,6 +29,8 @@ export class BrokenPipeError extends ProcessError {
 /** A connection was used after it was closed, or against its direction. */
 export class ConnectionError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which call, and why it cannot be made
    * @param code the stable code
    */
@@ -39,6 +45,8 @@ export class BufferTooShortError extends ProcessError {
   readonly bytes: Uint8Array;
 
   /**
+   * Makes the error.
+   *
    * @param call the call as the user wrote it
    * @param bytes the whole message
    * @param room how many bytes were allowed

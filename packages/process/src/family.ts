@@ -5,13 +5,15 @@ import type { Process } from "./process.ts";
 
 /** The process that started this one. */
 export interface ParentProcess {
+  /** What it is called, for people. */
   readonly name: string;
+  /** Its process id. */
   readonly pid: number;
 }
 
 interface Family {
   /** What this process itself is called, and whether it may have children. */
-  self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array };
+  self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array | undefined };
   parent: ParentProcess | undefined;
   /** The object that stands for this process. */
   current: Process | undefined;
@@ -24,7 +26,7 @@ interface Family {
 
 /** The family as this process knows it. */
 export const family: Family = singleton("family", () => ({
-  self: { name: "MainProcess", daemon: false, identity: [], authKey: crypto.getRandomValues(new Uint8Array(32)) },
+  self: { name: "MainProcess", daemon: false, identity: [], authKey: undefined },
   parent: undefined,
   current: undefined,
   children: new Set(),
@@ -58,6 +60,12 @@ export function parentProcess(): ParentProcess | undefined {
  */
 export function activeChildren(): Process[] {
   return [...family.children];
+}
+
+/** The secret of this family: made by its first process when it is first needed, and inherited by all others. */
+export function familyKey(): Uint8Array {
+  family.self.authKey ??= crypto.getRandomValues(new Uint8Array(32));
+  return family.self.authKey;
 }
 
 /** The identity and the default name of the next child. */

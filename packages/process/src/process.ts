@@ -11,7 +11,7 @@ import {
   within,
 } from "@multiproc/core/internal";
 import { type Child, getStartMethod, requireStartMethod, type StartMethod, spawn } from "@multiproc/start-methods";
-import { assertMayHaveChildren, family, nextIdentity } from "./family.ts";
+import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
 import { Sentinel } from "./sentinel.ts";
 
 /** What a {@link Process} is to do, and how it is started. */
@@ -20,11 +20,11 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly target?: Target<(...args: A) => unknown> | undefined;
   /** The arguments of the target. @default [] */
   readonly args?: A | undefined;
-  /** @default `Process-1`, `Process-2` … */
+  /** What it is called, for people. @default `Process-1`, `Process-2` … */
   readonly name?: string | undefined;
   /** Whether this process may end without waiting for the child, which then ends too. @default that of the current process */
   readonly daemon?: boolean | undefined;
-  /** @default getStartMethod() */
+  /** How it comes to be. @default getStartMethod() */
   readonly startMethod?: StartMethod | undefined;
   /** Variables added to the environment. */
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -80,13 +80,15 @@ export class Process<A extends unknown[] = unknown[]> {
   readonly #identity: readonly number[];
   #name: string;
   #daemon: boolean;
-  #authKey: Uint8Array = family.self.authKey;
+  #authKey: Uint8Array | undefined;
   #state: "initial" | "starting" | "started" | "closed" = "initial";
   #child: Child | undefined;
   #ended: Promise<ExitStatus> | undefined;
   #status: ExitStatus | undefined;
 
   /**
+   * Describes a process; nothing is started yet.
+   *
    * @param options what the child does, and how it is started
    * @throws {TargetError} if another process could not find the target
    * @throws {TypeError} for options of the wrong type
@@ -245,7 +247,7 @@ export class Process<A extends unknown[] = unknown[]> {
 
   /** The secret that the processes of one family share. */
   get authKey(): Uint8Array {
-    return this.#authKey;
+    return (this.#authKey ??= familyKey());
   }
 
   set authKey(key: Uint8Array) {
@@ -295,7 +297,7 @@ export class Process<A extends unknown[] = unknown[]> {
       name: this.#name,
       daemon: this.#daemon,
       identity: this.#identity,
-      authKey: this.#authKey,
+      authKey: this.authKey,
       parent: { name: family.self.name, pid: host.pid },
       subclass: subclassOf(this),
     };

@@ -8,6 +8,8 @@ export class Sentinel {
   readonly ended: Promise<unknown>;
 
   /**
+   * Makes it.
+   *
    * @param pid the process
    * @param ended settles when it has ended
    * @internal

@@ -6,7 +6,7 @@ import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
-import { afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lifetime-test-"));
@@ -15,7 +15,7 @@ const file = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 
 afterEach(noChildLeft);
-process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 /** Starts a program that is gone after the test, also when the test fails. */
 function run(...args: Parameters<typeof runProgram>): ReturnType<typeof runProgram> {

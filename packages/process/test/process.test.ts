@@ -5,7 +5,7 @@ import process from "node:process";
 import { fromModule, inline, ProcessError, SendError, StartError, TargetError, task } from "@multiproc/core";
 import { activeChildren, currentProcess, Process, parentProcess } from "@multiproc/process";
 import { fixture, isAlive, noChildLeft, until } from "@multiproc/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "process-test-"));
@@ -15,7 +15,7 @@ const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 const written = (from: string) => until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
 
 afterEach(noChildLeft);
-process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("Process", () => {
   test("start() runs the target in another process, join() gives its exit code", async () => {
@@ -68,6 +68,14 @@ describe("Process", () => {
     const [output, exitCode] = await Promise.all([new Response(child.stdout).text(), child.join()]);
     expect(exitCode).toBe(0);
     expect(output).toBe("the answer is 42\n");
+  });
+
+  test("fromModule() names any exported function, and the child can pass it on", async () => {
+    const result = file();
+    const child = new Process({ target: tasks.plain, args: [result] });
+    await child.start();
+    expect(await child.join()).toBe(0);
+    expect(read(result)).toBe("plain");
   });
 
   test("a subclass' run() runs in the child with the instance's own fields", async () => {

@@ -2,7 +2,11 @@ import { ProcessError } from "@multiproc/core";
 
 /** There is no item in the queue, and the call was not to wait for one any longer. */
 export class QueueEmptyError extends ProcessError {
-  /** @param call the call as the user wrote it, and how long it waited */
+  /**
+   * Makes the error.
+   *
+   * @param call the call as the user wrote it, and how long it waited
+   */
   constructor(call: string) {
     super(`${call} found the queue empty`, { code: "ERR_QUEUE_EMPTY" });
   }
@@ -14,6 +18,8 @@ export class QueueFullError extends ProcessError {
   readonly item: unknown;
 
   /**
+   * Makes the error.
+   *
    * @param call the call as the user wrote it
    * @param maxSize how many items the queue holds
    * @param item what was not put
@@ -29,6 +35,8 @@ export class QueueFullError extends ProcessError {
 /** The queue is closed here, or the process that keeps it is gone. */
 export class QueueClosedError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which call, and why the queue is closed
    * @param options the `cause`
    */
@@ -39,7 +47,11 @@ export class QueueClosedError extends ProcessError {
 
 /** The queue was shut down: it takes no items any more, and has none left. */
 export class QueueShutDownError extends ProcessError {
-  /** @param call the call as the user wrote it */
+  /**
+   * Makes the error.
+   *
+   * @param call the call as the user wrote it
+   */
   constructor(call: string) {
     super(`${call} found the queue shut down`, { code: "ERR_QUEUE_SHUT_DOWN" });
   }
@@ -53,6 +65,8 @@ export class TasksLostError extends ProcessError {
   readonly count: number;
 
   /**
+   * Makes the error.
+   *
    * @param pid the process that took them
    * @param count how many there were
    */

@@ -4,7 +4,6 @@ import {
   decodeMessage,
   loadModules,
   registerReviver,
-  type Shareable,
   type Ticket,
 } from "@multiproc/core/internal";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
@@ -46,11 +45,13 @@ const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" :
  * await child.join();
  * ```
  */
-export class Queue<T = unknown> implements AsyncIterable<T>, Shareable {
+export class Queue<T = unknown> implements AsyncIterable<T> {
   readonly #link: Link;
   #closed = false;
 
   /**
+   * Makes an empty queue, whose home is this process.
+   *
    * @param maxSize how many items it holds before `put()` waits; 0 for any number
    * @default maxSize 0
    * @throws {RangeError} for anything but a whole number from 0
@@ -257,10 +258,14 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
  * console.log(await queue.get()); // 1
  * ```
  */
-export class SimpleQueue<T = unknown> implements Shareable {
+export class SimpleQueue<T = unknown> {
   readonly #queue: Queue<T>;
 
-  /** @param queue where the items are; a new queue that holds any number of them when missing */
+  /**
+   * Makes an empty queue, whose home is this process.
+   *
+   * @param queue where the items are; a new queue that holds any number of them when missing
+   */
   constructor(queue: Queue<T> = new Queue<T>()) {
     this.#queue = queue;
   }

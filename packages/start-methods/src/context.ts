@@ -5,6 +5,8 @@ import type { StartMethod } from "./method.ts";
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
 export class StartMethodError extends ProcessError {
   /**
+   * Makes the error.
+   *
    * @param message which method, why not, and what would make it
    * @param options the `cause`
    */

@@ -2,7 +2,8 @@
  * The channel over a stream of bytes.
  *
  * What is sent within one turn leaves in one write: each message is encoded in place behind the last, and the buffer is
- * handed to the system in a microtask, or when it is large. Parts are written from the caller's memory.
+ * handed to the system when no more messages come, or when it is large. While the system still has an earlier write to do,
+ * messages gather behind it. Parts are written from the caller's memory.
  */
 
 import { ByteWriter } from "../codec/byte-writer.ts";
@@ -20,6 +21,10 @@ const BUFFER_SIZE = 64 * 1024;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
+/** So many microtasks in a row without a message end a turn: who awaits one `send()` after the other sends on before. */
+const QUIET_MICROTASKS = 4;
+/** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
+const SETTLED: Promise<void> = Promise.resolve();
 /** From here on, bytes travel beside the frame instead of being copied into it. */
 const PART_AT = 64 * 1024;
 
@@ -79,7 +84,9 @@ export class SocketChannel implements Channel, Carrier {
   readonly #reader: FrameReader;
   #out = new ByteWriter(BUFFER_SIZE);
   #spare: ByteWriter | undefined;
-  #flushing = false;
+  #isFlushPlanned = false;
+  #seen = 0;
+  #quiet = 0;
   #ending = false;
   #handlers: ChannelHandlers | undefined;
   #reason: Error | undefined;
@@ -168,7 +175,6 @@ export class SocketChannel implements Channel, Carrier {
   }
 
   flush(): void {
-    this.#flushing = false;
     const out = this.#out;
     const size = out.position;
     if (size === 0 || this.closed) return;
@@ -270,12 +276,24 @@ export class SocketChannel implements Channel, Carrier {
   }
 
   #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    queueMicrotask(() => {
-      if (this.#flushing) this.flush();
-    });
+    if (this.#isFlushPlanned) return;
+    this.#isFlushPlanned = true;
+    this.#seen = this.#quiet = 0;
+    SETTLED.then(this.#flushWhenQuiet);
   }
+
+  readonly #flushWhenQuiet = (): void => {
+    const { position } = this.#out;
+    if (position !== this.#seen) {
+      this.#seen = position;
+      this.#quiet = 0;
+    } else if (++this.#quiet === QUIET_MICROTASKS) {
+      this.#isFlushPlanned = false;
+      if (this.#stream.pending === 0) this.flush();
+      return;
+    }
+    SETTLED.then(this.#flushWhenQuiet);
+  };
 
   #data(chunk: Uint8Array): void {
     if (this.closed) return;
@@ -294,6 +312,7 @@ export class SocketChannel implements Channel, Carrier {
     // One that a huge message has grown is not worth keeping.
     if (this.#leaving !== undefined && this.#leaving.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#leaving;
     this.#leaving = undefined;
+    if (!this.#isFlushPlanned) this.flush();
     if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
     if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
   }

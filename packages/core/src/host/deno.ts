@@ -44,6 +44,7 @@ export class DenoHost implements Host {
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #utf16 = new TextDecoder("utf-16le", { ignoreBOM: true });
 
   get pid(): number {
     return this.#deno.pid;
@@ -125,10 +126,27 @@ export class DenoHost implements Host {
     return this.#decoder.decode(bytes.subarray(start, end));
   }
 
-  latin1Read(bytes: Uint8Array, start: number, end: number): string {
+  asciiRead(bytes: Uint8Array, start: number, end: number): string {
+    return this.#decoder.decode(bytes.subarray(start, end));
+  }
+
+  utf16Write(text: string, bytes: Uint8Array, position: number): void {
+    for (let i = 0, at = position; i < text.length; i++, at += 2) {
+      const code = text.charCodeAt(i);
+      bytes[at] = code;
+      bytes[at + 1] = code >> 8;
+    }
+  }
+
+  /** The TextDecoder replaces halves of pairs; then it is done by hand. */
+  utf16Read(bytes: Uint8Array, start: number, end: number): string {
+    const decoded = this.#utf16.decode(bytes.subarray(start, end));
+    if (!decoded.includes("\ufffd")) return decoded;
+    const units = new Uint16Array(bytes.slice(start, end).buffer);
     let text = "";
-    for (let i = start; i < end; i += 4096)
-      text += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(end, i + 4096)) as never);
+    for (let i = 0; i < units.length; i += 4096) {
+      text += String.fromCharCode.apply(null, units.subarray(i, i + 4096) as never);
+    }
     return text;
   }
 
@@ -356,7 +374,7 @@ class DenoStream implements ByteStream {
     this.#writing = true;
     try {
       while (this.#queue.length > 0) {
-        const chunk = this.#queue.shift() as Uint8Array;
+        const chunk = this.#gather();
         for (let done = 0; done < chunk.byteLength; ) {
           const n = await this.#conn.write(done === 0 ? chunk : chunk.subarray(done));
           done += n;
@@ -371,6 +389,25 @@ class DenoStream implements ByteStream {
     }
     this.#handlers?.drain();
     if (this.#finishing) this.destroy();
+  }
+
+  /** The next piece to write: small ones together, since each write takes a turn of the loop. */
+  #gather(): Uint8Array {
+    const queue = this.#queue;
+    const first = queue.shift() as Uint8Array;
+    let size = first.length;
+    let count = 0;
+    while (count < queue.length && size + (queue[count] as Uint8Array).length <= READ_SIZE)
+      size += (queue[count++] as Uint8Array).length;
+    if (count === 0) return first;
+    const all = new Uint8Array(size);
+    all.set(first);
+    let at = first.length;
+    for (const piece of queue.splice(0, count)) {
+      all.set(piece, at);
+      at += piece.length;
+    }
+    return all;
   }
 
   #end(error?: Error): void {

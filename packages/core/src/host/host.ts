@@ -127,7 +127,10 @@ export interface Host {
   /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
   utf8Read(bytes: Uint8Array, start: number, end: number): string;
-  latin1Read(bytes: Uint8Array, start: number, end: number): string;
+  asciiRead(bytes: Uint8Array, start: number, end: number): string;
+  /** Writes text into bytes as UTF-16, little endian, for which there is room; halves of pairs stay as they are. */
+  utf16Write(text: string, bytes: Uint8Array, position: number): void;
+  utf16Read(bytes: Uint8Array, start: number, end: number): string;
 
   /** A variable of the environment; missing also where reading it is not permitted. */
   env(name: string): string | undefined;

@@ -28,6 +28,8 @@ interface RawText {
   utf8Write(this: Uint8Array, text: string, position: number): number;
   utf8Slice(this: Uint8Array, start: number, end: number): string;
   latin1Slice(this: Uint8Array, start: number, end: number): string;
+  ucs2Write(this: Uint8Array, text: string, position: number): number;
+  ucs2Slice(this: Uint8Array, start: number, end: number): string;
 }
 
 /** Flags that are about the parent's own program or debugger; a child with them would run something else. */
@@ -103,8 +105,16 @@ export class NodeHost implements Host {
     return this.#text.utf8Slice.call(bytes, start, end);
   }
 
-  latin1Read(bytes: Uint8Array, start: number, end: number): string {
+  asciiRead(bytes: Uint8Array, start: number, end: number): string {
     return this.#text.latin1Slice.call(bytes, start, end);
+  }
+
+  utf16Write(text: string, bytes: Uint8Array, position: number): void {
+    this.#text.ucs2Write.call(bytes, text, position);
+  }
+
+  utf16Read(bytes: Uint8Array, start: number, end: number): string {
+    return this.#text.ucs2Slice.call(bytes, start, end);
   }
 
   env(name: string): string | undefined {
