@@ -1,5 +1,5 @@
 // What a worker does with a batch of files.
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { task } from "@multiproc/core";
 
@@ -8,7 +8,8 @@ export const measure = task(import.meta.url, function measure(paths) {
   const result = { files: 0, binary: 0, bytes: 0, gzipBytes: 0, words: 0, counts: new Map(), unreadable: [] };
   for (const path of paths) {
     try {
-      add(result, readFileSync(path));
+      if (isText(path)) add(result, readFileSync(path));
+      else result.binary += 1;
     } catch (error) {
       result.unreadable.push([path, error.code ?? error.message]);
     }
@@ -16,11 +17,18 @@ export const measure = task(import.meta.url, function measure(paths) {
   return result;
 });
 
-function add(result, content) {
-  if (content.subarray(0, 8000).includes(0)) {
-    result.binary += 1;
-    return;
+/** Text has no zero byte; a look at the beginning is enough, and a binary file can be huge. */
+function isText(path) {
+  const file = openSync(path);
+  try {
+    const head = new Uint8Array(8000);
+    return !head.subarray(0, readSync(file, head)).includes(0);
+  } finally {
+    closeSync(file);
   }
+}
+
+function add(result, content) {
   result.files += 1;
   result.bytes += content.length;
   result.gzipBytes += gzipSync(content).length;
