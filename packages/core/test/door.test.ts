@@ -89,7 +89,7 @@ describe("a channel", () => {
     await new Promise<void>((resolve) => server.listen(`${invitation.address}.between`, resolve));
     const near = await dial({ ...invitation, address: `${invitation.address}.between` }, "the test");
     near.start({ message: () => {}, closed: () => {} });
-    const greeting = await until(() => hello);
+    const greeting = (await until(() => hello)) as Uint8Array;
     await strange(invitation.address, Uint8Array.from([...greeting, ...new TextEncoder().encode("no message at all")]));
     await until(() => ends.length === 1);
     expect(ends[0]).toBeInstanceOf(ProtocolError);

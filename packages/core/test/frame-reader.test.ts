@@ -44,14 +44,17 @@ function contentOf(frame: Frame): Message {
 }
 
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((array) => Uint8Array.from(array));
-const message = fc.record({
+const message: fc.Arbitrary<Message> = fc.record({
   kind: fc.integer({ min: 0, max: 255 }),
   body: bytes(300),
-  parts: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, fc.array(bytes(100), { maxLength: 3 })),
+  parts: fc.oneof(
+    { weight: 3, arbitrary: fc.constant<Uint8Array[]>([]) },
+    fc.array(bytes(100), { maxLength: 3 }),
+  ) as fc.Arbitrary<Uint8Array[]>,
   modules: fc.oneof(
-    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 3, arbitrary: fc.constant<string[]>([]) },
     fc.array(fc.string({ maxLength: 10 }), { maxLength: 2 }),
-  ),
+  ) as fc.Arbitrary<string[]>,
 });
 
 describe("FrameReader", () => {

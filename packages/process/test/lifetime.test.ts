@@ -90,7 +90,7 @@ describe("nothing outlives its owner", () => {
       env: { TMPDIR: temp },
     });
     await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
-    const [first] = await until(() => guards(program.pid));
+    const [first] = (await until(() => guards(program.pid))) as number[];
     process.kill(first as number, "SIGKILL");
     const second = await until(() => guards(program.pid)?.find((pid) => pid !== first));
     await until(() => fs.readFileSync(`/proc/${second}/cmdline`, "utf8").includes(temp));

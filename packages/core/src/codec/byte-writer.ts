@@ -1,0 +1,32 @@
+/** Bytes that grow while a message is written into them. */
+export class ByteWriter {
+  /** The memory; what has been written stands in front of {@link ByteWriter.position}. Replaced when it grows. */
+  bytes: Uint8Array;
+  /** The same memory, for numbers of several bytes. */
+  view: DataView;
+  /** Where the next byte goes. */
+  position = 0;
+
+  /**
+   * @param capacity how many bytes fit before the memory grows for the first time
+   * @default capacity 1024
+   */
+  constructor(capacity = 1024) {
+    this.bytes = new Uint8Array(capacity);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /**
+   * Makes sure that `n` more bytes fit.
+   *
+   * @throws {RangeError} if there is no memory for that many
+   */
+  ensure(n: number): void {
+    const needed = this.position + n;
+    if (needed <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.bytes.length * 2, needed));
+    grown.set(this.bytes.subarray(0, this.position));
+    this.bytes = grown;
+    this.view = new DataView(grown.buffer);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The first byte of each value, see `README.md` for what follows it.
+ *
+ * The reader names them only in comments: a `switch` over literals is a jump, one over names a row of comparisons.
+ */
+
+export const UNDEFINED = 0x00;
+export const NULL = 0x01;
+export const FALSE = 0x02;
+export const TRUE = 0x03;
+export const INT8 = 0x04;
+export const INT16 = 0x05;
+export const INT32 = 0x06;
+export const FLOAT64 = 0x07;
+export const BIGINT64 = 0x08;
+export const BIGINT = 0x09;
+export const ASCII8 = 0x0a;
+export const ASCII32 = 0x0b;
+export const UTF8 = 0x0c;
+export const UTF16 = 0x0d;
+export const ARRAY = 0x0e;
+export const SPARSE = 0x0f;
+export const INTS8 = 0x10;
+export const INTS16 = 0x11;
+export const INTS32 = 0x12;
+export const DOUBLES = 0x13;
+export const STRINGS = 0x14;
+export const OBJECT = 0x15;
+export const KNOWN = 0x16;
+export const DEFINE = 0x17;
+export const MAP = 0x18;
+export const SET = 0x19;
+export const DATE = 0x1a;
+export const REGEXP = 0x1b;
+export const BOXED = 0x1c;
+export const URL_TEXT = 0x1d;
+export const BINARY = 0x1e;
+export const PART = 0x1f;
+export const ERROR = 0x20;
+export const INSTANCE = 0x21;
+export const DERIVED = 0x22;
+export const LIVE = 0x23;
+export const FUNCTION = 0x24;
+export const SOURCE = 0x25;
+export const REFERENCE = 0x26;
+
+/** With a length of up to 15 in the low bits. */
+export const SHORT_ARRAY = 0x30;
+/** With the number of a form, up to 31, in the low bits. */
+export const SHORT_KNOWN = 0x40;
+/** With a length of up to 31 in the low bits. */
+export const SHORT_ASCII = 0x60;
+/** With an integer from 0 to 127 in the low bits. */
+export const SMALL_INT = 0x80;
+
+/** Header bit: the message points back to objects that it has sent already. */
+export const HAS_REFERENCES = 1;
+/** Header bit: the message has a dictionary of its own, empty at its start; that of the channel is not touched. */
+export const STANDS_ALONE = 2;
+/** Header bit: the channel's dictionary is empty when the message begins, whatever came before. */
+export const BEGINS = 4;
+
+/** What a form describes: the first byte of its definition. */
+export const PLAIN_FORM = 0;
+export const CLASS_FORM = 1;
+export const FUNCTION_FORM = 2;
+
+/**
+ * How deeply objects can be nested in a message. It is less than what fits on the stack of a receiver that has not compiled
+ * anything yet, so that what could be sent can be received.
+ */
+export const MAX_DEPTH = 500;
+/** How many forms a dictionary holds; beyond them objects are written with their keys. */
+export const MAX_FORMS = 4096;
+/** How many keys a form has at most; an object with more is taken for a map. */
+export const MAX_FORM_KEYS = 64;
+/** How long a form's definition is at most, in bytes. */
+export const MAX_FORM_BYTES = 2048;
+/** How long a string can be whose length is part of its tag. */
+export const MAX_SHORT_ASCII = 31;
+/** Strings with other than ASCII characters are written as UTF-16 up to this length, where that is faster. */
+export const MAX_SHORT_UTF16 = 64;
+/** Binary contents of this size travel beside the message, in bytes. */
+export const PART_SIZE = 65536;
+
+/** The kinds of binary contents, in the order of their numbers; `Buffer` is Node's own. */
+export const BINARY_KINDS: readonly string[] = [
+  "ArrayBuffer",
+  "DataView",
+  "Int8Array",
+  "Uint8Array",
+  "Uint8ClampedArray",
+  "Int16Array",
+  "Uint16Array",
+  "Int32Array",
+  "Uint32Array",
+  "Float32Array",
+  "Float64Array",
+  "BigInt64Array",
+  "BigUint64Array",
+  "Float16Array",
+  "Buffer",
+  "resizable ArrayBuffer",
+];

@@ -1,0 +1,408 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fromModule, inline, SendError, TargetError, TimeoutError } from "@multiproc/core";
+import { Pool, PoolClosedError, type PoolOptions, WorkerLostError } from "@multiproc/pool";
+import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-test-"));
+let count = 0;
+const file = (): string => path.join(folder, `file-${++count}`);
+const lines = (from: string): string[] => (fs.existsSync(from) ? fs.readFileSync(from, "utf8").trim().split("\n") : []);
+const pools: Pool[] = [];
+
+function poolOf(options: PoolOptions = { processes: 2 }): Pool {
+  const pool = new Pool(options);
+  pools.push(pool);
+  return pool;
+}
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
+  await noChildLeft();
+});
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+describe("Pool", () => {
+  test("apply() calls a function in a worker", async () => {
+    const pool = poolOf();
+    expect(await pool.apply(tasks.square, [7])).toBe(49);
+    expect(await pool.apply(tasks.add, [1, 2])).toBe(3);
+    expect(await pool.apply(tasks.describeMe)).toEqual({
+      name: expect.stringMatching(/^PoolWorker-[12]$/),
+      daemon: true,
+    });
+    expect(
+      await pool.apply(
+        inline((x: number) => x + 1),
+        [1],
+      ),
+    ).toBe(2);
+  });
+
+  test("map() and starmap() keep the order of their inputs", async () => {
+    const pool = poolOf();
+    const inputs = Array.from({ length: 1000 }, (_, i) => i);
+    expect(await pool.map(tasks.square, inputs)).toEqual(inputs.map((i) => i * i));
+    expect(await pool.map(tasks.square, new Set(inputs), { chunkSize: 7 })).toEqual(inputs.map((i) => i * i));
+    expect(
+      await pool.starmap(
+        tasks.add,
+        inputs.map((i) => [i, 1] as [number, number]),
+      ),
+    ).toEqual(inputs.map((i) => i + 1));
+    expect(await pool.map(tasks.square, [])).toEqual([]);
+    const asynchronous = (async function* () {
+      yield* [1, 2, 3];
+    })();
+    expect(await pool.map(tasks.square, asynchronous)).toEqual([1, 4, 9]);
+  });
+
+  test("map() tells how far it is", async () => {
+    const seen: number[] = [];
+    await poolOf().map(tasks.square, [1, 2, 3, 4], {
+      chunkSize: 1,
+      onProgress: ({ done, total }) => seen.push(done, total),
+    });
+    expect(seen.filter((_, i) => i % 2 === 1)).toEqual([4, 4, 4, 4]);
+    expect(seen.filter((_, i) => i % 2 === 0)).toEqual([1, 2, 3, 4]);
+  });
+
+  test("imap() gives results in order, imapUnordered() as they come", async () => {
+    const pool = poolOf();
+    const ordered: number[] = [];
+    for await (const result of pool.imap(tasks.square, [1, 2, 3, 4, 5])) ordered.push(result);
+    expect(ordered).toEqual([1, 4, 9, 16, 25]);
+    const chunked: number[] = [];
+    for await (const result of pool.imap(tasks.square, [1, 2, 3, 4, 5], { chunkSize: 2 })) chunked.push(result);
+    expect(chunked).toEqual(ordered);
+
+    const gate = file();
+    const results = pool.imapUnordered(tasks.waitForFile, [gate, folder]);
+    const first = await results.next();
+    fs.writeFileSync(gate, "");
+    const second = await results.next();
+    expect([first.done, second.done]).toEqual([false, false]);
+    expect((await results.next()).done).toBe(true);
+  });
+
+  test("imap() reads its input only as results are taken, also an asynchronous one", async () => {
+    const pool = poolOf();
+    for (const asynchronous of [false, true]) {
+      let read = 0;
+      function* count() {
+        while (true) yield read++;
+      }
+      async function* countSlowly() {
+        while (true) yield read++;
+      }
+      const results = pool.imap(tasks.square, asynchronous ? countSlowly() : count(), { bufferSize: 5 });
+      for (let i = 0; i < 10; i++) {
+        expect((await results.next()).value).toBe(i * i);
+        expect(read).toBeLessThanOrEqual(i + 1 + 5);
+      }
+      await results.return();
+      const after = read;
+      await pool.apply(tasks.square, [1]);
+      expect(read).toBe(after);
+    }
+    expect(pool.stats()).toMatchObject({ waiting: 0, running: 0 });
+  });
+
+  test("leaving the loop closes the input and gives up what is not done", async () => {
+    const pool = poolOf({ processes: 1, graceMs: 50 });
+    let isClosed = false;
+    const marks = file();
+    function* inputs() {
+      try {
+        yield folder;
+        while (true) yield path.join(folder, "never");
+      } finally {
+        isClosed = true;
+      }
+    }
+    for await (const _ of pool.imap(tasks.waitForFile, inputs())) break;
+    expect(isClosed).toBe(true);
+    await pool.apply(tasks.say, [marks]);
+    expect(lines(marks).length).toBe(1);
+  });
+
+  test("an error of the input comes after the results before it", async () => {
+    const pool = poolOf();
+    function* inputs() {
+      yield* [1, 2];
+      throw new Error("no more");
+    }
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const result of pool.imap(tasks.square, inputs())) seen.push(result);
+    })();
+    await expect(reading).rejects.toThrow("no more");
+    expect(seen).toEqual([1, 4]);
+    expect(() => pool.map(tasks.square, inputs())).toThrow("no more");
+  });
+
+  test("what a task throws arrives as itself, its trace continued by the caller's", async () => {
+    const pool = poolOf();
+    const error = await (async function theCaller() {
+      return await pool.apply(tasks.fail);
+    })().catch((error: unknown) => error as any);
+    expect(error).toBeInstanceOf(RangeError);
+    expect(error).toMatchObject({ message: "No undefined", code: "E_NO" });
+    expect(error.cause).toBeInstanceOf(TypeError);
+    expect(error.stack).toMatch(/tasks\.js[\s\S]*called from[\s\S]*theCaller[\s\S]*pool\.test/);
+    await expect(pool.map(tasks.fail, [1, 2, 3, 4])).rejects.toThrow("No 3");
+    const reading = (async () => {
+      for await (const _ of pool.imap(tasks.fail, [1, 2, 3, 4]));
+    })();
+    await expect(reading).rejects.toThrow("No 3");
+    for (const what of ["text", undefined, null]) {
+      const [result] = await Promise.allSettled([pool.apply(tasks.throwText, [what])]);
+      expect(result).toEqual({ status: "rejected", reason: what });
+    }
+    expect(await pool.apply(tasks.square, [2])).toBe(4);
+  });
+
+  test("what cannot be sent fails its call with its path, and no worker", async () => {
+    const pool = poolOf({ processes: 1 });
+    const pid = await pool.apply(tasks.myPid);
+    expect(() => pool.apply(tasks.square, [(() => {}) as never])).toThrow(SendError);
+    const error = await pool.apply(tasks.unsendable).catch((error: unknown) => error as any);
+    expect(error).toBeInstanceOf(SendError);
+    expect(error.path).toBe("result.list[1]");
+    expect(await pool.apply(tasks.myPid)).toBe(pid);
+  });
+
+  test("AsyncResult: get, wait, ready, successful", async () => {
+    const pool = poolOf({ processes: 1 });
+    const gate = file();
+    const result = pool.apply(tasks.waitForFile, [gate, 5]);
+    expect(result.ready()).toBe(false);
+    expect(() => result.successful()).toThrow("before the result was ready");
+    await expect(result.get({ timeout: 5 })).rejects.toThrow(TimeoutError);
+    expect(await result.wait({ timeout: 5 })).toBe(false);
+    fs.writeFileSync(gate, "");
+    expect(await result.get()).toBe(5);
+    expect([result.ready(), result.successful()]).toEqual([true, true]);
+    const failing = pool.apply(tasks.fail);
+    expect(await failing.wait()).toBe(true);
+    expect(failing.successful()).toBe(false);
+    await expect(failing.get()).rejects.toThrow(RangeError);
+  });
+
+  test("10,000 tasks at once", async () => {
+    const pool = poolOf();
+    const results = await Promise.all(Array.from({ length: 10_000 }, (_, i) => pool.apply(tasks.square, [i])));
+    expect(results).toEqual(Array.from({ length: 10_000 }, (_, i) => i * i));
+    expect(pool.stats()).toEqual({ workers: 2, waiting: 0, running: 0, completed: 10_000, failed: 0, lost: 0 });
+  });
+
+  test("large arguments and results", async () => {
+    const pool = poolOf({ processes: 1 });
+    expect(await pool.apply(tasks.length, [new Uint8Array(50_000_000)])).toBe(50_000_000);
+  });
+
+  test("a pool can be used in a task", async () => {
+    // A daemonic process may have no children, as in Python.
+    await expect(poolOf({ processes: 1 }).apply(tasks.nested, [[1, 2]])).rejects.toThrow("daemonic");
+  });
+});
+
+describe("a worker that dies", () => {
+  test.each([
+    ["SIGKILL", -9, /^Worker \d+ ended with signal SIGKILL while running "kill": the system may be out of memory$/],
+    ["SIGTERM", -15, /^Worker \d+ ended with signal SIGTERM while running "kill"$/],
+  ])("by %s fails the task that it was running, and no other", async (signal, exitCode, message) => {
+    const pool = poolOf();
+    const others = Array.from({ length: 200 }, (_, i) => pool.apply(tasks.square, [i]));
+    const error = await pool.apply(tasks.kill, [signal]).catch((error: unknown) => error as any);
+    const later = pool.apply(tasks.square, [5]);
+    expect(error).toBeInstanceOf(WorkerLostError);
+    expect(error.message).toMatch(message);
+    expect(error).toMatchObject({ exitCode, signal, task: "kill" });
+    expect(await Promise.all(others)).toEqual(Array.from({ length: 200 }, (_, i) => i * i));
+    expect(await later).toBe(25);
+    expect(pool.stats().lost).toBe(1);
+  });
+
+  test("by an exit code, also 0", async () => {
+    const pool = poolOf({ processes: 1 });
+    for (const code of [0, 3]) {
+      const queued = [pool.apply(tasks.square, [1]), pool.apply(tasks.exit, [code]), pool.apply(tasks.square, [2])];
+      const [before, dead, after] = await Promise.allSettled(queued);
+      expect(before).toEqual({ status: "fulfilled", value: 1 });
+      expect(dead).toMatchObject({ status: "rejected", reason: { exitCode: code, signal: null } });
+      expect(after).toEqual({ status: "fulfilled", value: 4 });
+    }
+  });
+
+  test("retries give a lost task another go", async () => {
+    const pool = poolOf({ processes: 1 });
+    expect(await pool.apply(tasks.killOnce, [file()], { retries: 1 })).toBe("survived");
+    await expect(pool.apply(tasks.kill, ["SIGKILL"], { retries: 2 })).rejects.toThrow(WorkerLostError);
+    expect(pool.stats().lost).toBe(4);
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("while it is idle is replaced", async () => {
+    const pool = poolOf({ processes: 1 });
+    const pid = await pool.apply(tasks.myPid);
+    globalThis.process.kill(pid, "SIGKILL");
+    await until(() => !isAlive(pid));
+    const next = await pool.apply(tasks.myPid).catch((error: unknown) => error as any);
+    // A task can have been on its way to the worker as it died.
+    expect(next instanceof WorkerLostError || next !== pid).toBe(true);
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("in a map fails the map", async () => {
+    const pool = poolOf();
+    await expect(pool.map(tasks.kill, ["SIGKILL", "SIGKILL"])).rejects.toThrow(WorkerLostError);
+    expect(await pool.map(tasks.square, [1, 2])).toEqual([1, 4]);
+  });
+});
+
+describe("Pool refuses", () => {
+  test("functions that workers could not find, and numbers that are none", async () => {
+    const pool = poolOf({ processes: 1 });
+    expect(() => pool.apply(function greet() {})).toThrow(TargetError);
+    expect(() => pool.imap(function greet() {}, [])).toThrow(/imap\(\) cannot use "greet"/);
+    expect(() => pool.apply(tasks.square, 5 as never)).toThrow(TypeError);
+    expect(() => pool.map(tasks.square, [1], { chunkSize: 0 })).toThrow(RangeError);
+    expect(() => pool.apply(tasks.square, [1], { timeout: -1 })).toThrow(RangeError);
+    expect(() => pool.apply(tasks.square, [1], { retries: 0.5 })).toThrow(RangeError);
+    for (const options of [{ processes: 0 }, { processes: 1.5 }, { maxTasksPerChild: 0 }, { graceMs: -1 }]) {
+      expect(() => new Pool(options)).toThrow(RangeError);
+    }
+    expect(() => new Pool({ initializer: function local() {} })).toThrow(TargetError);
+  });
+
+  test("a module that fails and an export that is missing: their tasks fail, the pool goes on", async () => {
+    const pool = poolOf({ processes: 1 });
+    const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
+    const { missing } = fromModule<{ missing(): void }>(fixture(import.meta.url, "tasks.js"));
+    await expect(pool.apply(any)).rejects.toThrow("could not be loaded: This module cannot be loaded");
+    await expect(pool.apply(missing)).rejects.toThrow('has no export "missing"');
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("work after close() and terminate(); join() before", async () => {
+    const pool = poolOf({ processes: 1 });
+    await expect(pool.join()).rejects.toThrow("call close() or terminate() first");
+    const last = pool.apply(tasks.square, [4]);
+    pool.close();
+    expect(() => pool.apply(tasks.square, [1])).toThrow(PoolClosedError);
+    expect(await last).toBe(16);
+    await pool.join();
+    await pool.join();
+    const other = poolOf({ processes: 1 });
+    const waiting = other.apply(tasks.loop);
+    await other.terminate();
+    await expect(waiting).rejects.toThrow(PoolClosedError);
+    expect(() => other.map(tasks.square, [1])).toThrow("after terminate()");
+  });
+
+  test("a pool whose workers cannot start says so", async () => {
+    const pool = poolOf({ processes: 2, execArgv: ["--no-such-flag"] });
+    await expect(pool.apply(tasks.square, [1])).rejects.toThrow("before it was ready");
+    expect(() => pool.apply(tasks.square, [1])).toThrow("before it was ready");
+  });
+
+  test("a pool whose initializer fails fails with that error, and starts no more workers", async () => {
+    const pool = poolOf({ processes: 2, initializer: tasks.failToInitialize });
+    await expect(pool.apply(tasks.square, [1])).rejects.toThrow(RangeError);
+    expect(() => pool.apply(tasks.square, [1])).toThrow("This worker does not want to");
+    const dying = poolOf({ processes: 1, initializer: tasks.exit, initArgs: [4] });
+    await expect(dying.apply(tasks.square, [1])).rejects.toThrow(
+      "ended with exit code 4 before it was ready for tasks",
+    );
+  });
+});
+
+describe("workers", () => {
+  test("are initialized", async () => {
+    const pool = poolOf({ processes: 1, initializer: tasks.initialize, initArgs: ["Good morning"] });
+    expect(await pool.apply(tasks.greet, ["Ada"])).toBe("Good morning Ada");
+  });
+
+  test("are replaced after maxTasksPerChild tasks", async () => {
+    const pool = poolOf({ processes: 1, maxTasksPerChild: 2 });
+    const pids = await Promise.all(Array.from({ length: 6 }, () => pool.apply(tasks.myPid)));
+    expect(new Set(pids).size).toBe(3);
+    expect(pids).toEqual([pids[0], pids[0], pids[2], pids[2], pids[4], pids[4]]);
+  });
+
+  test("stop when a task is given up: softly, then hard", async () => {
+    const pool = poolOf({ processes: 1, graceMs: 100 });
+    const marks = file();
+    const soft = pool.apply(tasks.untilAborted, [marks]);
+    await until(() => lines(marks).length === 1);
+    soft.cancel(new Error("enough"));
+    await expect(soft).rejects.toThrow("enough");
+    await until(() => lines(marks)[1] === "aborted enough");
+    expect(String(await pool.apply(tasks.myPid))).toBe(lines(marks)[0]);
+
+    const hard = pool.apply(tasks.loop, [marks], { timeout: 300 });
+    await expect(hard).rejects.toThrow("apply() ran out of time after 300 ms");
+    expect(String(await pool.apply(tasks.myPid))).not.toBe(lines(marks)[0]);
+
+    const controller = new AbortController();
+    const aborted = pool.apply(tasks.loop, [marks], { signal: controller.signal });
+    await until(() => lines(marks).length === 4);
+    controller.abort(new Error("aborted"));
+    await expect(aborted).rejects.toThrow("aborted");
+    await expect(pool.apply(tasks.square, [1], { signal: controller.signal })).rejects.toThrow("aborted");
+    expect(await pool.apply(tasks.square, [1])).toBe(1);
+  });
+
+  test("never see a task that was given up while it waited", async () => {
+    const pool = poolOf({ processes: 1 });
+    const [gate, marks] = [file(), file()];
+    const first = pool.apply(tasks.waitForFile, [gate, 1]);
+    const second = pool.apply(tasks.say, [marks]);
+    second.cancel();
+    await expect(second).rejects.toThrow("cancelled");
+    fs.writeFileSync(gate, "");
+    expect(await first).toBe(1);
+    expect(await pool.apply(tasks.square, [2])).toBe(4);
+    expect(lines(marks)).toEqual([]);
+  });
+
+  test("do not keep a program alive", async () => {
+    const program = runProgram(fixture(import.meta.url, "no-close.js"));
+    onTestFinished(() => program[Symbol.asyncDispose]());
+    const { code } = await program.exited;
+    expect(program.stderr).toBe("");
+    expect(program.stdout).toBe("[ 1, 4, 9 ]\n");
+    expect(code).toBe(0);
+  });
+
+  test.each(["SIGKILL", "SIGTERM", "SIGINT"])("that are busy end with a parent that ends by %s", async (signal) => {
+    const marks = file();
+    const program = runProgram(fixture(import.meta.url, "busy.js"), [marks]);
+    onTestFinished(() => program[Symbol.asyncDispose]());
+    await until(() => lines(marks).length === 2, { message: () => program.stderr });
+    const pids = lines(marks).map(Number);
+    program.kill(signal);
+    await until(() => !pids.some(isAlive), { timeout: 5000, message: "the workers to be gone" });
+    expect((await program.exited).signal).toBe(signal);
+  });
+
+  test("are killed at random, and every task settles", { timeout: 60_000 }, async () => {
+    const pool = poolOf({ processes: 2 });
+    let random = 7;
+    const next = (n: number) => (random = (random * 16807) % 2147483647) % n;
+    const results = await Promise.allSettled(
+      Array.from({ length: 400 }, (_, i) =>
+        next(40) === 0 ? pool.apply(tasks.kill, ["SIGKILL"]) : pool.apply(tasks.square, [i]),
+      ),
+    );
+    for (const [i, result] of results.entries()) {
+      if (result.status === "fulfilled") expect(result.value).toBe(i * i);
+      else expect(result.reason).toMatchObject({ code: "ERR_WORKER_LOST", task: "kill" });
+    }
+    expect(results.filter(({ status }) => status === "rejected").length).toBe(pool.stats().lost);
+  });
+});
