@@ -81,6 +81,7 @@ function numbered(text, firstLine) {
 
 function blocksOf(lines) {
   const blocks = [];
+  /** @type {{ language: string, skipped: boolean, line: number, code: string[] } | undefined} */
   let open;
   for (const { text, line } of lines) {
     const fence = text.match(/^\s*```(\S*)(.*)$/);

@@ -33,6 +33,8 @@ export class WorkerLink {
   /** How many tasks it was sent. */
   sent = 0;
   #channel: Channel | undefined;
+  /** Kills the process at any time, also while it starts. */
+  readonly #killer = new AbortController();
   readonly #handlers: WorkerHandlers;
 
   constructor(
@@ -50,7 +52,13 @@ export class WorkerLink {
       channel.start({ message: (frame) => this.#take(frame), closed: () => close() });
       channel.forward(INIT, init.frame);
     });
-    this.process = new Process({ ...options, target: work, args: [invitation], daemon: true });
+    this.process = new Process({
+      ...options,
+      target: work,
+      args: [invitation],
+      daemon: true,
+      signal: this.#killer.signal,
+    });
     void this.#live(invitation, closed);
   }
 
@@ -85,11 +93,12 @@ export class WorkerLink {
   }
 
   terminate(): void {
-    if (this.process.pid !== undefined) this.process.terminate();
+    if (this.process.pid === undefined) this.kill();
+    else this.process.terminate();
   }
 
   kill(): void {
-    if (this.process.pid !== undefined) this.process.kill();
+    this.#killer.abort();
   }
 
   #take(frame: Frame): void {

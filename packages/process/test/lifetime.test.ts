@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
@@ -121,13 +122,20 @@ describe("temporary folder", () => {
 
   // Needs a mount namespace: as root, or where users may make their own.
   test.skipIf(spawnSync("unshare", ["-rm", "true"]).status !== 0).each([
-    ["no disk can be written to", "mount -t tmpfs -o ro none"],
-    ["every disk is full", "mount -t tmpfs -o size=4k,nr_inodes=1 none"],
-  ])("start() says what it tried when %s", async (_, mount) => {
-    const script = `for folder in /tmp /var/tmp /dev/shm; do ${mount} $folder; done; exec "$@"`;
+    ["no disk can be written to", "mount -o remount,ro"],
+    ["every disk is full", "fill"],
+  ])("start() says what it tried when %s", async (_, spoil) => {
+    // The repository may itself lie in one of the folders.
+    const script = `
+      fill() { i=0; while mkdir $1/fill-$i 2>/dev/null; do i=$((i + 1)); done; }
+      mount --bind "$1" /mnt
+      for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o nr_inodes=50 none $folder; done
+      mkdir -p "$1" && mount --bind /mnt "$1"
+      for folder in /tmp /var/tmp /dev/shm; do ${spoil} $folder; done
+      cd "$1"; shift; exec "$@"`;
     const program = run(fixture(import.meta.url, "starts-one.js"), [], {
       env: { TMPDIR: "/tmp" },
-      wrap: ["unshare", "-rm", "sh", "-c", script, "sh"],
+      wrap: ["unshare", "-rm", "sh", "-c", script, "sh", fileURLToPath(new URL("../../..", import.meta.url))],
     });
     await program.exited;
     expect(program.stdout).toMatch(
