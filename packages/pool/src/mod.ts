@@ -9,7 +9,8 @@
  */
 export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
-export { type ImapOptions, type MapOptions, Pool, type PoolOptions, type PoolStats } from "./pool.ts";
+export type { ImapOptions, MapOptions, PoolOptions, PoolStats } from "./options.ts";
+export { Pool } from "./pool.ts";
 export { AsyncResult } from "./result.ts";
 export type { Inputs, Progress } from "./spreading.ts";
 export type { TaskOptions } from "./task.ts";

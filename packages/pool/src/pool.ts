@@ -1,4 +1,4 @@
-import { type AnyFunction, cpuCount, type Permissions, TimeoutError } from "@multiproc/core";
+import { type AnyFunction, cpuCount, TimeoutError } from "@multiproc/core";
 import {
   checkTimeout,
   type EncodedMessage,
@@ -7,68 +7,15 @@ import {
   host,
   requireTarget,
 } from "@multiproc/core/internal";
-import type { ProcessOptions } from "@multiproc/process";
 import { PoolClosedError, WorkerLostError } from "./errors.ts";
+import type { ImapOptions, MapOptions, PoolOptions, PoolStats } from "./options.ts";
 import { DONE, type Way } from "./protocol.ts";
 import { AsyncResult } from "./result.ts";
 import { Scheduler } from "./scheduler.ts";
-import { type Inputs, mapped, type Progress, streamed, type TaskRunner } from "./spreading.ts";
+import { type Inputs, mapped, streamed, type TaskRunner } from "./spreading.ts";
 import { Task, type TaskOptions } from "./task.ts";
+import { continueStack, withCaller } from "./trace.ts";
 import { WorkerLink } from "./worker-link.ts";
-
-/** How a {@link Pool} is made. */
-export interface PoolOptions<I extends unknown[] = unknown[]> {
-  /** How many workers it has. @default cpuCount() */
-  readonly processes?: number | undefined;
-  /** What each worker calls before its first task; if that fails, the pool does, with that error. */
-  readonly initializer?: ((...args: I) => unknown) | undefined;
-  /** The arguments of the initializer. @default [] */
-  readonly initArgs?: I | undefined;
-  /** How many tasks (chunks, for `map`) a worker does before another takes its place. @default any number */
-  readonly maxTasksPerChild?: number | undefined;
-  /** How workers come to be. @default getStartMethod() */
-  readonly startMethod?: ProcessOptions["startMethod"];
-  /** Variables added to the workers' environment. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Flags for the workers' interpreter, in place of those of this process. */
-  readonly execArgv?: readonly string[] | undefined;
-  /** What Deno workers may do; never more than this process. @default "inherit" */
-  readonly permissions?: Permissions | undefined;
-  /** How long, in milliseconds, a task that is given up may go on before its worker is killed. @default 500 */
-  readonly graceMs?: number | undefined;
-}
-
-/** How a map is done. */
-export interface MapOptions extends TaskOptions {
-  /** How many inputs travel together. @default so many that each worker gets about four chunks */
-  readonly chunkSize?: number | undefined;
-  /** Called when inputs are done. */
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/** How an `imap` is done. */
-export interface ImapOptions extends TaskOptions {
-  /** How many inputs travel together. @default 1 */
-  readonly chunkSize?: number | undefined;
-  /** How many inputs may be read ahead of the results that were taken. @default enough for two chunks for each worker */
-  readonly bufferSize?: number | undefined;
-}
-
-/** What a pool is doing. */
-export interface PoolStats {
-  /** Workers that are ready. */
-  readonly workers: number;
-  /** Tasks that wait for a worker. */
-  readonly waiting: number;
-  /** Tasks that workers have. */
-  readonly running: number;
-  /** Tasks that succeeded. */
-  readonly completed: number;
-  /** Tasks that failed. */
-  readonly failed: number;
-  /** Workers that died. */
-  readonly lost: number;
-}
 
 /** So many workers in a row that never were ready are enough to give up. */
 const START_FAILURES = 3;
@@ -459,21 +406,6 @@ export class Pool<I extends unknown[] = unknown[]> {
         `${call} was called on a pool after ${this.#state === "closed" ? "close()" : "terminate()"}`,
       );
   }
-}
-
-/** The trace of an error leads on to the caller's; it is only read, and so only costs, when there is one. */
-function withCaller<R>(promise: Promise<R>, caller: Error): Promise<R> {
-  return promise.catch((error) => {
-    throw continueStack(error, caller);
-  });
-}
-
-function continueStack(error: unknown, caller: Error): unknown {
-  if (!(error instanceof Error) || caller.stack === undefined) return error;
-  const [, , ...frames] = caller.stack.split("\n"); // without the message, and the pool's own method
-  const stack = `${error.stack}\n    -- called from --\n${frames.join("\n")}`;
-  Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true });
-  return error;
 }
 
 function checked(call: string, options: TaskOptions): TaskOptions {

@@ -37,7 +37,9 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
   else if (wanted !== "none")
     for (const [kind, value] of Object.entries(wanted)) addWanted(query, granted, kind, value);
 
-  for (const path of reach.read) addReach(query, granted, "read", path);
+  // What a module imports is read as well; a child that was given less gets no more than the module's own folder.
+  const around = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
+  for (const path of reach.read) addReach(query, granted, "read", around(path));
   for (const path of reach.write) addReach(query, granted, "write", path);
   for (const socket of reach.sockets) {
     for (const kind of ["read", "write"]) addReach(query, granted, kind, socket);
@@ -49,11 +51,10 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
 }
 
 /** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
-export function widestReadable(deno: DenoApi, path: string): string {
+function widestReadable(query: Query, path: string): string {
   let widest = path;
-  for (let folder = path; folder.lastIndexOf("/") > 0; ) {
-    folder = folder.slice(0, folder.lastIndexOf("/"));
-    if (!isGranted(deno.permissions, "read", folder)) break;
+  for (let folder = folderOf(path); folder !== ""; folder = folderOf(folder)) {
+    if (!isGranted(query, "read", folder)) break;
     widest = folder;
   }
   return widest;
@@ -102,6 +103,8 @@ function isWhole(query: Query, kind: string): boolean {
 function isGranted(query: Query, kind: string, item: string): boolean {
   return query.querySync({ name: kind as never, [KINDS[kind] as string]: item }).state === "granted";
 }
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
 /** Deno reads a comma in a list as a separator, two as one comma. */
 const escapeCommas = (item: string): string => item.replaceAll(",", ",,");

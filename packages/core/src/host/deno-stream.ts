@@ -1,0 +1,135 @@
+import type { DenoConn } from "./deno-api.ts";
+import type { ByteStream, StreamHandlers } from "./host.ts";
+
+const READ_SIZE = 64 * 1024;
+
+/** A stream over a connection of Deno's own API. */
+export class DenoStream implements ByteStream {
+  pending = 0;
+  readonly #conn: DenoConn;
+  readonly #queue: Uint8Array[] = [];
+  #handlers: StreamHandlers | undefined;
+  #writing = false;
+  #finishing = false;
+  #closed = false;
+  #ended = false;
+  #resumed: (() => void) | undefined;
+  #paused: Promise<void> | undefined;
+
+  constructor(conn: DenoConn) {
+    this.#conn = conn;
+  }
+
+  start(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+    this.#read(handlers).then(
+      () => this.#end(),
+      (error: Error) => this.#end(this.#closed ? undefined : error),
+    );
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#closed) return 0;
+    this.pending += chunk.byteLength;
+    this.#queue.push(chunk);
+    if (!this.#writing) void this.#drain();
+    return this.pending;
+  }
+
+  pause(): void {
+    this.#paused ??= new Promise((resolve) => {
+      this.#resumed = resolve;
+    });
+  }
+
+  resume(): void {
+    this.#resumed?.();
+    this.#paused = this.#resumed = undefined;
+  }
+
+  finish(): void {
+    this.#finishing = true;
+    if (!this.#writing) this.destroy();
+  }
+
+  destroy(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue.length = this.pending = 0;
+    this.resume();
+    try {
+      this.#conn.close();
+    } catch {} // the resource is gone already
+    queueMicrotask(() => this.#end());
+  }
+
+  ref(): void {
+    if (!this.#closed) this.#conn.ref();
+  }
+
+  unref(): void {
+    if (!this.#closed) this.#conn.unref();
+  }
+
+  /** A large read hands its buffer over, a small one is copied out of it, so that chunks are never written to again. */
+  async #read(handlers: StreamHandlers): Promise<void> {
+    let buffer = new Uint8Array(READ_SIZE);
+    while (true) {
+      const n = await this.#conn.read(buffer);
+      while (this.#paused !== undefined) await this.#paused;
+      if (n === null || this.#closed) return;
+      if (n < READ_SIZE / 4) handlers.data(buffer.slice(0, n));
+      else {
+        const full = buffer;
+        buffer = new Uint8Array(READ_SIZE);
+        handlers.data(full.subarray(0, n));
+      }
+    }
+  }
+
+  async #drain(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#queue.length > 0) {
+        const chunk = this.#gather();
+        for (let done = 0; done < chunk.byteLength; ) {
+          const n = await this.#conn.write(done === 0 ? chunk : chunk.subarray(done));
+          done += n;
+          this.pending -= n;
+        }
+      }
+    } catch (error) {
+      this.#end(this.#closed ? undefined : (error as Error));
+      return;
+    } finally {
+      this.#writing = false;
+    }
+    this.#handlers?.drain();
+    if (this.#finishing) this.destroy();
+  }
+
+  /** The next piece to write: small ones together, since each write takes a turn of the loop. */
+  #gather(): Uint8Array {
+    const queue = this.#queue;
+    const first = queue.shift() as Uint8Array;
+    let size = first.length;
+    let count = 0;
+    while (count < queue.length && size + (queue[count] as Uint8Array).length <= READ_SIZE)
+      size += (queue[count++] as Uint8Array).length;
+    if (count === 0) return first;
+    const all = new Uint8Array(size);
+    all.set(first);
+    let at = first.length;
+    for (const piece of queue.splice(0, count)) {
+      all.set(piece, at);
+      at += piece.length;
+    }
+    return all;
+  }
+
+  #end(error?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#handlers?.end(error);
+  }
+}

@@ -1,0 +1,46 @@
+import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+afterEach(noChildLeft);
+
+async function tell(execArgv: string[]): Promise<unknown[]> {
+  const program = runProgram(fixture(import.meta.url, "permissions.js"), [], { execArgv });
+  await program.exited;
+  expect(program.stderr).toBe("");
+  return program.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+describe.skipIf(host !== "deno")("permissions of Deno children", () => {
+  test("are at most those of the parent", async () => {
+    const repository = new URL("../../..", import.meta.url).pathname;
+    const own = ["--allow-run", "--allow-net", "--allow-write", `--allow-read=/tmp,${repository}`];
+    expect(await tell(own)).toEqual([
+      { granted: ["write", "net", "run"], here: "granted", above: "granted" },
+      { granted: [], here: "granted", above: "prompt" }, // the folder of its own module, and no more
+      { granted: ["net"], here: "granted", above: "prompt" },
+      { refused: expect.stringContaining('cannot be given permission "ffi" for all of it') },
+      { refused: expect.stringContaining('cannot be given permission "sys" for "hostname"') },
+      { refused: expect.stringContaining('permissions names "sound"') },
+    ]);
+  });
+
+  test("are all that the parent has, if that is all", async () => {
+    const [inherited, none] = await tell(["--allow-all"]);
+    expect(inherited).toEqual({
+      granted: ["read", "write", "net", "env", "sys", "run", "ffi"],
+      here: "granted",
+      above: "granted",
+    });
+    expect(none).toMatchObject({ granted: [] });
+  });
+
+  test("never grow by what the parent is denied", async () => {
+    const [inherited] = (await tell(["--allow-all", "--deny-env"])) as [{ granted: string[] }];
+    expect(inherited.granted).not.toContain("env");
+    const [partial] = (await tell(["--allow-all", "--deny-read=/etc"])) as [{ granted: string[] }];
+    expect(partial.granted).not.toContain("read");
+  });
+});
