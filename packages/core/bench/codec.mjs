@@ -105,7 +105,7 @@ function measure({ begin, encode, decode }, values, times) {
     const start = performance.now();
     for (let i = 0; i < values.length; i++) out[i] = encode(values[i]);
     const middle = performance.now();
-    for (let i = 0; i < values.length; i++) globalThis.kept = decode(out[i]);
+    for (let i = 0; i < values.length; i++) kept = decode(out[i]);
     const end = performance.now();
     encoding += middle - start;
     decoding += end - middle;
@@ -115,7 +115,7 @@ function measure({ begin, encode, decode }, values, times) {
 }
 
 /** Keeps the optimizer from leaving the work out. */
-globalThis.kept = undefined;
+let kept;
 
 function quantile(sorted, q) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];

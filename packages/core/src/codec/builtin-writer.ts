@@ -82,7 +82,7 @@ export function writeDate(scribe: Scribe, object: object): boolean {
 /** Appends a RegExp without its `lastIndex`, as structured clone does. */
 export function writeRegExp(scribe: Scribe, object: object): boolean {
   const source = contents(regExpSource, object) as string | undefined;
-  if (source === undefined || object === RegExp.prototype) return false;
+  if (source === undefined) return false;
   scribe.grow(1);
   scribe.tag(REGEXP);
   writeText(scribe, source);

@@ -1,0 +1,304 @@
+/** Bytes that no encoder wrote. */
+import { describe, expect, test } from "vitest";
+import { Decoder } from "../src/codec/decoder.ts";
+import { Encoder } from "../src/codec/encoder.ts";
+import { ProtocolError, TargetError } from "../src/errors.ts";
+import { task } from "../src/target.ts";
+import { type Message, send } from "./fixtures/codec.ts";
+import { Random } from "./fixtures/random.ts";
+
+function bytesOf(text: string): Uint8Array {
+  return Uint8Array.from(text.trim().split(/\s+/), (byte) => Number.parseInt(byte, 16));
+}
+
+function decode(bytes: Uint8Array, parts: readonly Uint8Array[] = [], decoder: Decoder = new Decoder()): unknown {
+  return decoder.decode(bytes, 0, bytes.length, parts);
+}
+
+const TRUNCATED = "A message ends in the middle of a value";
+
+describe("malformed messages are refused in words", () => {
+  const many = "02 0e ff ff ff ff ff";
+  const messages: [string, string, string][] = [
+    ["nothing but a header", "02", TRUNCATED],
+    ["an unknown header", "08 80", "A message has an unknown header (8)"],
+    ["an unknown tag", "02 27", "A message holds an unknown tag (39)"],
+    ["more than a value", "02 80 80", "A message is longer than its value"],
+    ["an unfinished number", "02 07 00 00", ""],
+    ["an unfinished int", "02 06 00", ""],
+    ["an unfinished text", "02 63 61 61", TRUNCATED],
+    ["a text longer than memory", "02 0b ff ff ff ff 61", TRUNCATED],
+    ["a UTF-8 text longer than memory", "02 0c ff ff ff ff 61", TRUNCATED],
+    ["a UTF-16 text longer than memory", "02 0d ff ff ff ff ff 61", TRUNCATED],
+    ["an array longer than memory", many, TRUNCATED],
+    ["a short array without elements", "02 33 80", TRUNCATED],
+    ["ints longer than memory", "02 12 ff ff ff ff ff 00", TRUNCATED],
+    ["doubles longer than memory", "02 13 02 00", TRUNCATED],
+    ["strings longer than memory", "02 14 ff ff ff ff ff", TRUNCATED],
+    ["a group of no strings", "02 14 01 00 60", "An array of strings is malformed"],
+    ["a group of too many strings", "02 14 01 02 00 00 60", "An array of strings is malformed"],
+    ["strings shorter than their text", "02 14 01 01 01 62 61 61", "An array of strings is malformed"],
+    ["strings longer than their text", "02 14 01 01 05 62 61 61", "An array of strings is malformed"],
+    ["a Map longer than memory", "02 18 ff ff ff ff ff 80 80", TRUNCATED],
+    ["a Set longer than memory", "02 19 fe ff ff 80", TRUNCATED],
+    ["properties longer than memory", "02 15 fe ff ff 60 80", TRUNCATED],
+    ["a number for a key", "02 15 01 80 80", "A message holds something else where a text is due"],
+    [
+      "a sparse array with an element beyond its end",
+      "02 0f 02 01 02 80 00",
+      "An array has an element beyond its length",
+    ],
+    ["a reference in a message without any", "02 26 00", "A message refers to an object that it does not hold"],
+    ["a reference to nothing", "03 31 26 01", "A message refers to an object that it does not hold"],
+    [
+      "a reference into a ticket that is being read",
+      "03 23 61 61 26 00",
+      "A message refers to an object that it does not hold",
+    ],
+    ["a form that nobody defined", "02 40", "A message refers to what nobody defined"],
+    ["a form of two bytes that nobody defined", "02 16 00 01", "A message refers to what nobody defined"],
+    ["a form of half a number", "02 16 00", "A message refers to what nobody defined"],
+    ["a definition of an unknown kind", "02 17 00 00 04 00 03 01 61 61 80", "A definition is malformed"],
+    ["a definition longer than memory", "02 17 00 00 ff 00 00 00 80", TRUNCATED],
+    ["a definition longer than any", `02 17 00 00 01 08${" 00".repeat(2100)}`, "A message defines too much"],
+    ["a definition shorter than its length", "02 17 00 00 05 00 00 01 61 61 80 80", "A definition is malformed"],
+    ["a definition of too many keys", `02 17 00 00 43 00 00 41${" 60".repeat(65)}`, "A definition is malformed"],
+    ["a class without a name", "02 17 00 00 04 00 01 01 61 61", "A definition is malformed"],
+    ["a function with keys", "02 17 00 00 08 00 02 03 61 61 61 61 61 61", "A definition is malformed"],
+    ["a big integer of letters", "02 09 00 62 78 79", "A big integer is malformed"],
+    ["a big integer of no digits", "02 09 00 60", "A big integer is malformed"],
+    ["a big integer of an odd sign", "02 09 02 61 31", "A big integer is malformed"],
+    ["an object of null", "02 1c 01", "A message holds an object of a primitive that is none"],
+    ["an object of an array", "02 1c 30", "A message holds an object of a primitive that is none"],
+    ["a bad pattern", "02 1b 61 28 60", ""],
+    ["bad flags", "02 1b 61 61 62 67 67", ""],
+    ["a bad URL", "02 1d 61 61", ""],
+    ["binary contents longer than memory", "02 1e 03 ff ff ff ff ff 00", TRUNCATED],
+    ["binary contents of an unknown kind", "02 1e 10 00", "A message holds binary contents of an unknown kind (16)"],
+    ["doubles of three bytes", "02 1e 0a 03 00 00 00", "A Float64Array cannot be 3 bytes long"],
+    ["a resizable buffer that is smaller than itself", "02 1e 0f 01 00 00 00 00 00 00 00 00 00", ""],
+    ["a resizable buffer of a size that is none", "02 1e 0f 01 00 00 00 00 00 00 00 f8 7f", ""],
+    ["a part that did not come", "02 1f 03 00", "A message names a part that it does not have"],
+    ["a class for a number", "02 22 61 61 61 61 80", ""],
+    ["an error with a number for a message", "02 20 00 60 80 60 00", "An error is malformed"],
+    ["an unfinished error", "02 20 01 60", TRUNCATED],
+    ["a live object with too little memory", "02 23 61 61", TRUNCATED],
+  ];
+  test.each(messages)("%s", (_, text, words) => {
+    const bytes = bytesOf(text);
+    // In a memory of its own, and in one where other bytes follow.
+    const wide = new Uint8Array(bytes.length + 100).fill(0x80);
+    wide.set(bytes);
+    for (const memory of [bytes, wide]) {
+      let thrown: unknown;
+      try {
+        new Decoder().decode(memory, 0, bytes.length, []);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toBeInstanceOf(ProtocolError);
+      if (memory === bytes && words !== "") expect((thrown as Error).message).toBe(words);
+      expect((thrown as Error).message).toMatch(/^(A|An|This) /);
+    }
+  });
+
+  test("a place outside the memory", () => {
+    for (const [start, end] of [
+      [0, 0],
+      [1, 1],
+      [2, 1],
+      [-1, 1],
+      [0, 3],
+      [0, Number.NaN],
+    ] as const) {
+      expect(() => new Decoder().decode(new Uint8Array(2), start, end, [])).toThrow(
+        new ProtocolError("A message is empty"),
+      );
+    }
+  });
+
+  test("parts that are missing, left over, or used twice or out of turn", () => {
+    const part = (): Uint8Array => new Uint8Array(3);
+    expect(() => decode(bytesOf("02 80"), [part()])).toThrow("A message has more parts than its value");
+    for (const text of ["02 1f 03 01", "02 32 1f 03 00 1f 03 00", "02 32 1f 03 01 1f 03 00"]) {
+      expect(() => decode(bytesOf(text), [part(), part()])).toThrow("A message names a part that it does not have");
+    }
+    expect(() => decode(bytesOf("02 1f 0a 00"), [part()])).toThrow("A Float64Array cannot be 3 bytes long");
+    expect(decode(bytesOf("02 32 1f 03 00 1f 03 01"), [part(), part()])).toStrictEqual([part(), part()]);
+  });
+
+  test("nesting without end", () => {
+    for (const tag of ["31", "19 01", "0e 01", "1c", "22 60 60", "18 01 80"]) {
+      const unit = bytesOf(tag);
+      const bytes = new Uint8Array(unit.length * 200_000 + 1);
+      for (let i = 1; i < bytes.length; i++) bytes[i] = unit[(i - 1) % unit.length] as number;
+      bytes[0] = 2;
+      expect(() => decode(bytes)).toThrow(new ProtocolError("A message holds a value that is nested too deeply"));
+    }
+  });
+
+  test("arrays in arrays that each announce as much as there is reserve no memory", () => {
+    const size = 4_000_000;
+    const bombs = [
+      [0x0e, 0xff, 0, 0x09, 0x3d, 0],
+      [0x0f, 0xff, 0, 0x09, 0x3d, 0, 0x01, 0x00],
+      [0x14, 0xff, 0, 0x09, 0x3d, 0, 0x01, 0x00],
+    ];
+    for (const unit of bombs) {
+      const bytes = new Uint8Array(size + 10_000).fill(0x80);
+      bytes[0] = 2;
+      for (let i = 0; i < 900; i++) bytes.set(unit, 1 + i * unit.length);
+      const before = process.memoryUsage().heapUsed;
+      expect(() => decode(bytes)).toThrow(ProtocolError);
+      expect(process.memoryUsage().heapUsed - before).toBeLessThan(20 * bytes.length);
+    }
+  });
+
+  test("more forms than a dictionary holds", () => {
+    const define = bytesOf("17 00 00 04 00 00 01 61 61 80");
+    const bytes = new Uint8Array(4 + define.length * 4097);
+    bytes.set([2, 0x0e, 0xfe, 0x01]);
+    bytes.set([0x10], 4);
+    const whole = new Uint8Array(5 + define.length * 4097);
+    whole.set([2, 0x0e, 0xfe, 0x01, 0x10]);
+    for (let i = 0; i < 4097; i++) whole.set(define, 5 + i * define.length);
+    expect(() => decode(whole)).toThrow("A message defines too much");
+    whole[3] = 0x00;
+    expect((decode(whole.subarray(0, 5 + define.length * 4096)) as unknown[]).length).toBe(4096);
+  });
+
+  test("keys called `__proto__` in forged definitions and errors pollute nothing", () => {
+    const name = "69 5f 5f 70 72 6f 74 6f 5f 5f";
+    const proto = decode(bytesOf(`02 17 00 00 0c 00 00 01 ${name} 15 01 61 61 81`)) as object;
+    expect(Object.keys(proto)).toStrictEqual(["__proto__"]);
+    expect(Object.getPrototypeOf(proto)).toBe(Object.prototype);
+    const error = decode(bytesOf(`02 20 00 60 60 60 01 ${name} 01 15 01 61 61 81`)) as object;
+    expect(Object.getPrototypeOf(error)).toBe(Error.prototype);
+    expect(Object.keys(error)).toStrictEqual(["__proto__"]);
+  });
+});
+
+describe("random bytes", () => {
+  const decoders = [new Decoder(), new Decoder()];
+
+  /** Decodes; anything but a value or one of the two errors is a bug. */
+  function attempt(bytes: Uint8Array, end: number, parts: readonly Uint8Array[]): "value" | "error" {
+    try {
+      (decoders[end & 1] as Decoder).decode(bytes, 0, end, parts);
+      return "value";
+    } catch (error) {
+      if (error instanceof ProtocolError || error instanceof TargetError) return "error";
+      throw new Error(`${[...bytes.subarray(0, end)]} made ${error}`, { cause: error });
+    }
+  }
+
+  test("60,000 random messages give values or errors that say what is wrong", () => {
+    const random = new Random(11);
+    const parts = [new Uint8Array(16)];
+    const outcomes = { value: 0, error: 0 };
+    for (let i = 0; i < 60_000; i++) {
+      const length = 1 + random.below(i % 50 === 0 ? 400 : 30);
+      // The memory is often larger than the message.
+      const bytes = Uint8Array.from({ length: length + random.below(8) }, () =>
+        random.below(4) === 0 ? random.below(0x30) : random.below(256),
+      );
+      bytes[0] = random.below(8);
+      outcomes[attempt(bytes, length, random.below(20) === 0 ? parts : [])]++;
+    }
+    expect(outcomes.value).toBeGreaterThan(500);
+    expect(outcomes.error).toBeGreaterThan(10_000);
+  });
+
+  test("60,000 messages with a few wrong bytes give values or errors that say what is wrong", () => {
+    const random = new Random(12);
+    const corpus = seeds();
+    const outcomes = { value: 0, error: 0 };
+    for (let i = 0; i < 60_000; i++) {
+      const { bytes, start, end, parts } = random.pick(corpus);
+      const mutant = mutate(bytes.slice(start, end), random, random.pick(corpus));
+      outcomes[
+        attempt(
+          mutant,
+          mutant.length,
+          parts.map((part) => part.slice()),
+        )
+      ]++;
+    }
+    expect(outcomes.value).toBeGreaterThan(5000);
+    expect(outcomes.error).toBeGreaterThan(5000);
+  });
+
+  test("every message cut off anywhere is refused", () => {
+    for (const { bytes, start, end, parts } of seeds()) {
+      for (let cut = start + 1; cut < end; cut += end - start > 300 ? 7 : 1) {
+        expect(() => new Decoder().decode(bytes, start, cut, parts)).toThrow(ProtocolError);
+        expect(() => new Decoder().decode(bytes.slice(0, cut), start, cut, parts)).toThrow(ProtocolError);
+      }
+    }
+  });
+});
+
+/** Messages of every kind, with and without a dictionary. */
+function seeds(): Message[] {
+  const cycle: Record<string, unknown> = { a: 1 };
+  cycle.self = cycle;
+  const values = [
+    [1, -1, 300, 70000, 1.5, true, null, undefined, -0, 5n, 2n ** 70n],
+    { id: 1, name: "short", text: "x".repeat(50), long: "y".repeat(300), wide: "é日本", wider: "é".repeat(70) },
+    [1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => n * 100),
+    Array.from({ length: 10 }, (_, i) => i / 3),
+    Array.from({ length: 10 }, (_, i) => `s${i}`),
+    Array.from({ length: 20 }, (_, i) => ({ i, s: "s" })),
+    new Map<unknown, unknown>([
+      ["a", new Set([1, [2]])],
+      [{ k: 1 }, new Date(1)],
+    ]),
+    [
+      /a/g,
+      Object(1),
+      Object("s"),
+      new URL("http://x/"),
+      new Uint8Array([1, 2, 3]),
+      new Float64Array(2),
+      new DataView(new ArrayBuffer(3)),
+    ],
+    [new Uint8Array(65536), { after: 1 }],
+    cycle,
+    [cycle, cycle, [cycle]],
+    Object.assign([1, , 3], { x: 1 }),
+    Object.assign(new RangeError("r", { cause: new Error("c") }), { code: "E", list: [1] }),
+    new AggregateError([new TypeError("t")], "a"),
+    [task("file:///nowhere.js", () => 1, "fn"), { z: 1 }],
+  ];
+  const inline = new Encoder();
+  const dictionary = new Encoder({ shapes: "dictionary" });
+  return [...values, ...values]
+    .flatMap((value) =>
+      [
+        send(value, inline),
+        send(value, new Encoder()),
+        ...(value === values[0] ? [] : [send([value, value], dictionary)]),
+      ].filter((message) => message.end < 5000),
+    )
+    .filter((message, i) => i < 200 && (message.bytes[message.start] as number) !== 0);
+}
+
+function mutate(bytes: Uint8Array, random: Random, other: Message): Uint8Array {
+  let mutant = bytes;
+  for (let times = 1 + random.below(3); times > 0; times--) {
+    const at = random.below(mutant.length);
+    const kind = random.below(5);
+    if (kind === 0) mutant[at] = random.below(256);
+    else if (kind === 1) mutant[at] = (mutant[at] as number) ^ (1 << random.below(8));
+    else if (kind === 2)
+      mutant = Uint8Array.from([...mutant.subarray(0, at), random.below(256), ...mutant.subarray(at)]);
+    else if (kind === 3 && mutant.length > 2)
+      mutant = Uint8Array.from([...mutant.subarray(0, at), ...mutant.subarray(at + 1)]);
+    else if (kind === 4)
+      mutant = Uint8Array.from([
+        ...mutant.subarray(0, at),
+        ...other.bytes.subarray(other.start + random.below(other.end - other.start), other.end),
+      ]);
+  }
+  return mutant.length === 0 ? bytes : mutant;
+}
