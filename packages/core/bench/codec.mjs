@@ -1,17 +1,15 @@
 // Speed of the codec against msgpackr, v8.serialize and JSON, in one process, taking turns.
 //
-//   npx tsc -b packages/core && node packages/core/bench/codec.mjs [--rounds=9] [case …]
+//   npm run build && node packages/core/bench/codec.mjs [--rounds=9] [case …]
 //   npx deno run -A packages/core/bench/codec.mjs
 //
 // Each competitor encodes into memory that it owns and decodes from there, as a channel would. All take turns in every
 // round; a table holds the medians over the rounds, in nanoseconds, with the spread (the middle half of the rounds).
 import os from "node:os";
 import v8 from "node:v8";
+import { task } from "@multiproc/core";
+import { ByteWriter, Decoder, Encoder, registry } from "@multiproc/core/internal";
 import { Packr, Unpackr } from "msgpackr";
-import { ByteWriter } from "../dist/codec/byte-writer.js";
-import { Decoder } from "../dist/codec/decoder.js";
-import { Encoder } from "../dist/codec/encoder.js";
-import { task } from "../dist/target.js";
 
 const flags = process.argv.slice(2);
 const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 9);
@@ -19,7 +17,6 @@ const chosen = flags.filter((flag) => !flag.startsWith("--"));
 
 const words = Array.from({ length: 100 }, (_, i) => `name-${i}`);
 const target = task(import.meta.url, function work() {});
-const { registry } = await import("../dist/registry.js");
 registry.modules.set(import.meta.url, { work: target });
 
 /** Each case makes a new value each time, so that nobody profits from having seen the very same object. */
@@ -105,7 +102,7 @@ function measure({ begin, encode, decode }, values, times) {
     const start = performance.now();
     for (let i = 0; i < values.length; i++) out[i] = encode(values[i]);
     const middle = performance.now();
-    for (let i = 0; i < values.length; i++) kept = decode(out[i]);
+    for (let i = 0; i < values.length; i++) globalThis.kept = decode(out[i]);
     const end = performance.now();
     encoding += middle - start;
     decoding += end - middle;
@@ -115,7 +112,7 @@ function measure({ begin, encode, decode }, values, times) {
 }
 
 /** Keeps the optimizer from leaving the work out. */
-let kept;
+globalThis.kept = undefined;
 
 function quantile(sorted, q) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
@@ -178,9 +175,9 @@ for (const [name, make] of Object.entries(cases)) {
   for (const [competitor, { encode, decode, both, low, high }] of results) {
     const n = (number, width) => number.toFixed(0).padStart(width);
     console.log(
-      `  ${competitor.padEnd(20)} ${n(encode, 7)} + ${n(decode, 7)} = ${n(both, 7)}  (${n(low, 0)}–${n(high, 0)})`.padEnd(
+      `${`  ${competitor.padEnd(20)} ${n(encode, 7)} + ${n(decode, 7)} = ${n(both, 7)}  (${n(low, 0)}–${n(high, 0)})`.padEnd(
         66,
-      ) + ` [${(both / own).toFixed(1)}×]`,
+      )} [${(both / own).toFixed(1)}×]`,
     );
   }
 }

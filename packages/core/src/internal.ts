@@ -5,6 +5,9 @@
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
 export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels } from "./channel/socket.ts";
+export { ByteWriter } from "./codec/byte-writer.ts";
+export { Decoder } from "./codec/decoder.ts";
+export { Encoder } from "./codec/encoder.ts";
 export {
   dial,
   doorAddress,
