@@ -4,7 +4,7 @@
  * @module
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
-export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels } from "./channel/socket.ts";
+export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels, SocketChannel } from "./channel/socket.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";
 export { Encoder } from "./codec/encoder.ts";
@@ -22,6 +22,18 @@ export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { leaving } from "./leaving.ts";
 export { lifetime } from "./lifetime.ts";
+export {
+  type Forker,
+  type Forking,
+  type ForkReason,
+  type ForkRefusal,
+  forking,
+  type MissingNative,
+  missingNative,
+  type Native,
+  native,
+  type Surroundings,
+} from "./native/mod.ts";
 export { registry, singleton } from "./registry.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, type Ticket } from "./shareable.ts";
 export { areLoaded, loadModules, requireTarget, resolveTarget, type TargetReference, targetOf } from "./target.ts";

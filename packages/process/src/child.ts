@@ -2,4 +2,4 @@
 import { enter } from "@multiproc/start-methods";
 import { bootstrap } from "./bootstrap.ts";
 
-void enter(bootstrap);
+export const run: (...args: string[]) => Promise<void> = enter(bootstrap);

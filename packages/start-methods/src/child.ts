@@ -1,5 +1,6 @@
 /** The child's side of a start: what every entry runs first. */
 import { dial, type Frame, flushChannels, host, inheritDoor, leaving, loadModules } from "@multiproc/core/internal";
+import { role } from "./fork/role.ts";
 
 /**
  * What a child's entry is given.
@@ -18,8 +19,12 @@ export interface ParentLink {
  *
  * @internal
  */
-export async function enter(main: (parent: ParentLink) => Promise<void>): Promise<void> {
-  const [address = "", token = "", place = ""] = host.takeArgs();
+export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
+  if (!role.isForkServer) void run(main, ...host.takeArgs());
+  return (...args) => run(main, ...args);
+}
+
+async function run(main: (parent: ParentLink) => Promise<void>, address = "", token = "", place = ""): Promise<void> {
   host.keepOutputOnExit();
   inheritDoor(place);
   const frames: Frame[] = [];

@@ -9,5 +9,15 @@
 export { enter, type ParentLink } from "./child.ts";
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
 export { setExecutable } from "./executable.ts";
+export type { ForkOrder, ServerConnection } from "./fork/connection.ts";
+export type { ForkServer, ForkServerOptions } from "./fork/fork-server.ts";
+export type { ForkRefusedError } from "./fork/refused.ts";
 export type { Child, StartMethod, StartOptions } from "./method.ts";
 export { spawn } from "./spawn.ts";
+
+/**
+ * Fork servers, which no start method uses yet; loaded when they are asked for.
+ *
+ * @internal
+ */
+export const forkServing = (): Promise<typeof import("./fork/mod.ts")> => import("./fork/mod.ts");

@@ -1,0 +1,117 @@
+/** The port to libc on Deno: `Deno.dlopen`, which takes `--allow-ffi` without a path. */
+import { CapabilityError } from "../errors.ts";
+import {
+  bindLibc,
+  type Call,
+  type Kind,
+  LIBC,
+  type Libc,
+  type MissingNative,
+  type Native,
+  type Signature,
+} from "./native.ts";
+
+/** The part of Deno's API that is used, so that this compiles where its types are not loaded. */
+interface DenoFfi {
+  readonly build: { readonly os: string };
+  readonly UnsafePointerView: new (pointer: object) => { getInt32(): number };
+  dlopen(
+    path: string,
+    symbols: Record<string, { parameters: string[]; result: string; optional: true }>,
+  ): { symbols: Record<string, ((...args: unknown[]) => unknown) | null> };
+}
+
+const TYPES: Record<Kind, string> = {
+  void: "void",
+  i32: "i32",
+  u32: "u32",
+  size: "i64",
+  address: "usize",
+  bytes: "buffer",
+  text: "buffer",
+};
+const LIBRARIES: Readonly<Record<string, { path: string; errno: string }>> = {
+  linux: { path: "libc.so.6", errno: "__errno_location" },
+  darwin: { path: "libSystem.dylib", errno: "__error" },
+};
+
+/** The port by `Deno.dlopen`, or why there is none. */
+export function openOnDeno(): Native | MissingNative {
+  const deno = (globalThis as unknown as { Deno: DenoFfi }).Deno;
+  const library = LIBRARIES[deno.build.os];
+  if (library === undefined)
+    return { reason: "not-supported", message: `There is no C library to open on ${deno.build.os}` };
+  try {
+    return new DenoNative(deno, library.path, library.errno);
+  } catch (cause) {
+    if ((cause as Error).name === "NotCapable") {
+      return {
+        reason: "not-permitted",
+        message: "Deno was started without leave to call the C library: allow it by --allow-ffi",
+        cause,
+      };
+    }
+    return { reason: "not-supported", message: `Deno cannot open the C library: ${(cause as Error).message}`, cause };
+  }
+}
+
+class DenoNative implements Native {
+  readonly libc: Libc;
+  readonly #path: string;
+  readonly #deno: DenoFfi;
+  readonly #errno: { getInt32(): number };
+
+  constructor(deno: DenoFfi, path: string, errno: string) {
+    this.#deno = deno;
+    this.#path = path;
+    const { symbols } = deno.dlopen(path, {
+      ...definitions(LIBC),
+      [errno]: { parameters: [], result: "pointer", optional: true },
+    });
+    // It is a place in this thread's memory, the same for each call.
+    this.#errno = new deno.UnsafePointerView(symbols[errno]?.() as object);
+    this.libc = bindLibc((name, signature) => {
+      const call = symbols[name];
+      if (!call) throw new CapabilityError(`The C library of this system has no function "${name}"`);
+      return adapt(call, signature);
+    });
+  }
+
+  errno(): number {
+    return this.#errno.getInt32();
+  }
+
+  /** Deno opens libraries by their path, and tells no addresses. */
+  symbol(): undefined {
+    return undefined;
+  }
+
+  declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined {
+    const call = this.#deno.dlopen(this.#path, definitions({ [name]: signature })).symbols[name];
+    return call ? (adapt(call, signature) as Call<S>) : undefined;
+  }
+}
+
+function definitions(
+  table: Readonly<Record<string, Signature>>,
+): Record<string, { parameters: string[]; result: string; optional: true }> {
+  return Object.fromEntries(
+    Object.entries(table).map(([name, [result, ...parameters]]) => [
+      name,
+      { parameters: parameters.map((kind) => TYPES[kind]), result: TYPES[result], optional: true },
+    ]),
+  );
+}
+
+/** Deno takes numbers for 64-bit parameters, but returns bigints; and it knows no strings. */
+function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
+  const isWide = result === "size" || result === "address";
+  const hasText = parameters.includes("text");
+  if (!isWide && !hasText) return call;
+  return (...args: unknown[]) => {
+    const value = call(
+      ...args.map((value) => (typeof value === "string" ? new TextEncoder().encode(`${value}\0`) : value)),
+    );
+    return isWide ? Number(value) : value;
+  };
+}

@@ -1,0 +1,64 @@
+/** What Node keeps about its process and a fork leaves as it was; put right in the child, before any other code runs. */
+import type { Native } from "../native.ts";
+import { renewRandomness } from "./randomness.ts";
+
+const fs = process.getBuiltinModule("node:fs");
+const wakeUp = new Int32Array(new SharedArrayBuffer(4));
+let knowsItsExit = false;
+let isLeaving = false;
+let poolIsMended = false;
+
+/** Makes a fresh child a process of its own. */
+export function renewProcess(native: Native): void {
+  // Node keeps the pid as a plain value.
+  const value = native.libc.getpid();
+  Object.defineProperty(process, "pid", { value, enumerable: true, configurable: true, writable: false });
+  renewRandomness();
+  leaveQuickly(native);
+  mendPool();
+  wakeLoop();
+}
+
+/**
+ * `process.exit()` ends a child as `os._exit()` does in Python, after the `exit` event: what the parent registered with C's
+ * `atexit()` is the parent's. Coverage and profiles are written at the end of a native exit, so it stays where they are on.
+ */
+function leaveQuickly(native: Native): void {
+  const profiled =
+    process.env.NODE_V8_COVERAGE !== undefined || process.execArgv.some((flag) => /^--(cpu|heap)-prof/.test(flag));
+  if (profiled) return;
+  const { _exit } = native.libc;
+  (process as unknown as { reallyExit(code: number): void }).reallyExit = (code) => _exit(code & 0xff);
+  if (knowsItsExit) return;
+  knowsItsExit = true;
+  const { exit } = process;
+  process.exit = (code) => {
+    isLeaving = true;
+    return exit.call(process, code);
+  };
+}
+
+/**
+ * A native exit, at the end of the loop or after an uncaught error, joins the threads of libuv's pool. If the parent used the
+ * pool and the child has not, those threads are the parent's, and the exit would hang. With a request libuv makes the pool
+ * anew first: its `pthread_atfork` handler has marked it as not yet made.
+ */
+function mendPool(): void {
+  if (poolIsMended) return;
+  poolIsMended = true;
+  process.prependListener("exit", () => {
+    // By `process.exit()` it is no native exit, and the threads would be made for nothing.
+    if (!isLeaving) fs.stat("/", () => {});
+  });
+}
+
+/**
+ * `uv_loop_fork()` drops wake-ups that were on their way, so a task that V8 posted before the fork (the end of an
+ * asynchronous wasm compilation) would sleep until the next one. This posts one.
+ */
+function wakeLoop(): void {
+  const { waitAsync } = Atomics as unknown as {
+    waitAsync?: (cell: Int32Array, index: number, value: number, timeout: number) => unknown;
+  };
+  waitAsync?.(wakeUp, 0, 0, 1);
+}

@@ -1,0 +1,112 @@
+/**
+ * Whether the other threads of this process rest.
+ *
+ * A child has one thread, the one that called `fork()`. Whatever another thread was in the middle of stays half done there:
+ * a lock that it held is held for ever. So a fork is good only if every other thread sleeps in a wait of its own, and has
+ * slept all the time between the look before the fork and the look after it. `/proc/<pid>/task/<tid>/syscall` says in what
+ * a thread sleeps, and its count of context switches whether it was woken meanwhile.
+ */
+import { type ForkRefusal, refusal } from "./refusal.ts";
+
+const fs = process.getBuiltinModule("node:fs");
+
+/** The numbers of `futex`, and of `epoll_wait` and `epoll_pwait`, by processor. */
+const WAITS: Readonly<Record<string, { futex: string; epoll: readonly string[] }>> = {
+  x64: { futex: "202", epoll: ["232", "281"] },
+  arm64: { futex: "98", epoll: ["22"] },
+};
+
+const PATIENCE = 3000;
+
+/** What the kernel tells of a thread; kept open, since finding a file in `/proc` costs more than reading it. */
+interface Thread {
+  readonly call: number;
+  readonly status: number;
+}
+
+/** The other threads of this process. */
+export class Threads {
+  readonly #waits: { futex: string; epoll: readonly string[] } = WAITS[process.arch] as never;
+  readonly #bytes = Buffer.alloc(4096);
+  readonly #nap = new Int32Array(new SharedArrayBuffer(4));
+  readonly #known = new Map<string, Thread>();
+  #self = String(process.pid);
+
+  /** Whether this processor's system calls are known. */
+  static get areKnown(): boolean {
+    return process.arch in WAITS;
+  }
+
+  /** In a child, whose only thread has its pid as its id: forgets the threads of the parent. */
+  renew(pid: number): void {
+    this.#self = String(pid);
+    for (const thread of this.#known.keys()) this.#forget(thread);
+  }
+
+  /** Waits until all other threads rest; what it gives is the same later only if none of them has run meanwhile. */
+  rest(): string | ForkRefusal {
+    for (let waited = 0; waited < PATIENCE; waited++) {
+      const snapshot = this.look();
+      if (snapshot !== undefined) return snapshot;
+      Atomics.wait(this.#nap, 0, 0, 1); // jobs of the collector and the compiler end within milliseconds
+    }
+    return refusal("busy-threads", `other threads of the process did not come to rest within ${PATIENCE} ms`);
+  }
+
+  /** What the other threads wait in; undefined if one of them does not wait. */
+  look(): string | ForkRefusal | undefined {
+    let snapshot = "";
+    let loops = 0;
+    for (const id of fs.readdirSync("/proc/self/task")) {
+      if (id === this.#self) continue;
+      let call: string;
+      let status: string;
+      try {
+        const thread = this.#open(id);
+        call = this.#read(thread.call);
+        status = this.#read(thread.status);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        this.#forget(id);
+        if (code === "ENOENT" || code === "ESRCH") return undefined; // it has just ended
+        return refusal("proc", `/proc does not tell what the threads of the process do (${code})`);
+      }
+      const number = call.slice(0, call.indexOf(" "));
+      if (number !== this.#waits.futex) {
+        if (!this.#waits.epoll.includes(number)) return undefined;
+        // The scheduler of V8's delayed tasks has the only other loop in a process without workers.
+        if (++loops > 1) return refusal("event-loops", whoseLoop());
+      }
+      snapshot += `${id} ${status.slice(status.indexOf("voluntary_ctxt_switches"))}`;
+    }
+    return snapshot;
+  }
+
+  #open(id: string): Thread {
+    let thread = this.#known.get(id);
+    if (thread === undefined) {
+      const call = fs.openSync(`/proc/self/task/${id}/syscall`, "r");
+      thread = { call, status: fs.openSync(`/proc/self/task/${id}/status`, "r") };
+      this.#known.set(id, thread);
+    }
+    return thread;
+  }
+
+  #forget(id: string): void {
+    const thread = this.#known.get(id);
+    if (thread === undefined) return;
+    this.#known.delete(id);
+    fs.closeSync(thread.call);
+    fs.closeSync(thread.status);
+  }
+
+  #read(file: number): string {
+    const length = fs.readSync(file, this.#bytes, 0, this.#bytes.length, 0);
+    return this.#bytes.toString("latin1", 0, length);
+  }
+}
+
+function whoseLoop(): string {
+  if (process.getBuiltinModule("node:inspector").url() !== undefined) return "the inspector is active";
+  return "another thread with an event loop is alive: a worker, hooks by module.register() (as loaders such as tsx use), or trace events";
+}

@@ -1,0 +1,10 @@
+/** Numbers of the Linux ABI, alike on x64 and arm64. */
+
+export const O_CLOEXEC = 0o2000000;
+export const POLLIN = 0x1;
+export const WNOHANG = 1;
+export const MADV_DOFORK = 11;
+export const PR_SET_PDEATHSIG = 1;
+export const SIGKILL = 9;
+export const EAGAIN = 11;
+export const ENOMEM = 12;

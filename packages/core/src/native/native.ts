@@ -1,0 +1,106 @@
+/**
+ * The port to libc: all that this library asks of the system below its host, through a foreign function interface.
+ *
+ * Calls are synchronous and never parked in a host's thread pool: four waiting calls there freeze Node's `fs`, and one keeps
+ * `process.exit()` from ending. What has to wait without blocking waits on the event loop, for a pipe or a socket.
+ */
+
+/**
+ * How a value crosses into C and back.
+ *
+ * - `i32`, `u32`: an int
+ * - `size`: a 64-bit size or offset; signed as a result
+ * - `address`: a pointer as a number. User addresses end below 2^48 on x64 and, unless asked otherwise, on arm64
+ * - `bytes`: a view whose memory C reads or writes during the call, or null
+ * - `text`: a string, as UTF-8 that ends with a zero; a parameter only
+ */
+export type Kind = "void" | "i32" | "u32" | "size" | "address" | "bytes" | "text";
+
+/** The kind of the result, then those of the parameters. */
+export type Signature = readonly [result: Kind, ...parameters: Kind[]];
+
+interface Kinds {
+  void: undefined;
+  i32: number;
+  u32: number;
+  size: number;
+  address: number;
+  bytes: ArrayBufferView | null;
+  text: string;
+}
+
+/** A C function as JavaScript sees it. */
+export type Call<S extends Signature> = S extends readonly [infer R extends Kind, ...infer P extends readonly Kind[]]
+  ? (...args: { -readonly [I in keyof P]: Kinds[P[I]] }) => Kinds[R]
+  : never;
+
+/**
+ * The functions of libc that are in use. One that takes a variable number of arguments stands here with those that its only
+ * use needs: on Linux these are passed alike.
+ */
+export const LIBC = {
+  _exit: ["void", "i32"],
+  accept4: ["i32", "i32", "bytes", "bytes", "i32"],
+  bind: ["i32", "i32", "bytes", "u32"],
+  close: ["i32", "i32"],
+  connect: ["i32", "i32", "bytes", "u32"],
+  dup: ["i32", "i32"],
+  dup2: ["i32", "i32", "i32"],
+  fork: ["i32"],
+  getpid: ["i32"],
+  kill: ["i32", "i32", "i32"],
+  listen: ["i32", "i32", "i32"],
+  madvise: ["i32", "address", "size", "i32"],
+  memcpy: ["address", "address", "address", "size"],
+  open: ["i32", "text", "i32"],
+  pipe2: ["i32", "bytes", "i32"],
+  poll: ["i32", "bytes", "size", "i32"],
+  prctl: ["i32", "i32", "size"],
+  read: ["size", "i32", "bytes", "size"],
+  send: ["size", "i32", "bytes", "size", "i32"],
+  sigaction: ["i32", "i32", "bytes", "bytes"],
+  signal: ["address", "i32", "address"],
+  socket: ["i32", "i32", "i32", "i32"],
+  syscall: ["size", "size", "size", "size"],
+  waitpid: ["i32", "i32", "bytes", "i32"],
+  write: ["size", "i32", "bytes", "size"],
+} as const;
+
+/** The functions of libc; one that this system lacks throws a `CapabilityError` when it is first asked for. */
+export type Libc = { readonly [Name in keyof typeof LIBC]: Call<(typeof LIBC)[Name]> };
+
+/** The port itself. */
+export interface Native {
+  readonly libc: Libc;
+  /** What went wrong in the last call; to be asked right after it. */
+  errno(): number;
+  /** Where the running program has a symbol; undefined if it has not, or if the host cannot tell. */
+  symbol(name: string): number | undefined;
+  /** A function of the running program by its symbol; undefined as with {@link Native.symbol}. */
+  declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined;
+}
+
+/** Why a process has no way to libc. */
+export interface MissingNative {
+  readonly reason: "not-installed" | "not-permitted" | "not-supported";
+  /** What is missing, and what would make it. */
+  readonly message: string;
+  readonly cause?: unknown;
+}
+
+/** Makes each function of the table when it is first asked for; after that it is a plain property. */
+export function bindLibc(bind: (name: string, signature: Signature) => unknown): Libc {
+  const libc = {};
+  for (const [name, signature] of Object.entries(LIBC)) {
+    Object.defineProperty(libc, name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        const value = bind(name, signature);
+        Object.defineProperty(libc, name, { value, enumerable: true });
+        return value;
+      },
+    });
+  }
+  return libc as Libc;
+}

@@ -1,0 +1,158 @@
+/**
+ * How long a process takes from the call that starts it to its first line of user code, and until it is joined:
+ * the fork server against child_process.fork() and Python's start methods. All contenders take turns in one run; the table has
+ * medians, and ratios to the fork server.
+ *
+ *   node packages/start-methods/bench/start.js [rounds] [how many at once]
+ */
+import childProcess from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import process from "node:process";
+import readline from "node:readline";
+import { fileURLToPath } from "node:url";
+import { forkServing } from "@multiproc/start-methods";
+
+const { ForkServer } = await forkServing();
+
+const ROUNDS = Number(process.argv[2] ?? 20);
+const MANY = Number(process.argv[3] ?? 100);
+const at = (name) => new URL(`fixtures/${name}`, import.meta.url);
+const module = at("first-code.js").href;
+let heardOf;
+const pipe = makePipe();
+const typescript = import.meta.resolve("typescript");
+
+const light = await ForkServer.start({ preload: [module] });
+const heavy = await ForkServer.start({ preload: [typescript, module] });
+const python = await startPython();
+
+const one = {
+  "fork server": () => byServer(light, 1),
+  "child_process.fork": () => byFork("", 1),
+  "fork server, typescript loaded": () => byServer(heavy, 1),
+  "child_process.fork, typescript loaded": () => byFork(typescript, 1),
+  ...(python &&
+    Object.fromEntries(["fork", "forkserver", "spawn"].map((method) => [`Python ${method}`, () => python(method, 1)]))),
+};
+const many = {
+  "fork server": () => byServer(light, MANY),
+  "child_process.fork": () => byFork("", MANY),
+  "fork server, typescript loaded": () => byServer(heavy, MANY),
+  "child_process.fork, typescript loaded": () => byFork(typescript, MANY),
+  ...(python && { "Python forkserver": () => python("forkserver", MANY) }),
+};
+console.log(`Node ${process.versions.node}`);
+await compare("One process, ms", one, ROUNDS);
+await compare(`${MANY} processes at once, ms`, many, 1);
+await compareMemory();
+await Promise.all([light.close(), heavy.close()]);
+process.exit();
+
+async function compare(title, contenders, rounds) {
+  const times = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, run] of Object.entries(contenders)) times[name].push(await run());
+  }
+  console.log(`\n${title}: first code, joined`);
+  const medians = Object.entries(times).map(([name, pairs]) => [
+    name,
+    median(pairs.map(([first]) => first)),
+    median(pairs.map(([, joined]) => joined)),
+  ]);
+  for (const [name, first, joined] of medians) {
+    const [, baseFirst, baseJoined] = medians[name.endsWith("typescript loaded") ? 2 : 0];
+    const ratios = `${(first / baseFirst).toFixed(1)} x, ${(joined / baseJoined).toFixed(1)} x`;
+    console.log(`  ${name.padEnd(40)}${first.toFixed(1).padStart(9)}${joined.toFixed(1).padStart(9)}   ${ratios}`);
+  }
+}
+
+/** Waits until so many children have written to the pipe that was made for all of them, as Python's were beforehand. */
+function hear(count) {
+  return new Promise((resolve) => {
+    heardOf = (bytes) => {
+      count -= bytes.length;
+      if (count === 0) resolve();
+    };
+  });
+}
+
+function makePipe() {
+  const folder = fs.mkdtempSync(`${os.tmpdir()}/fork-bench-`);
+  childProcess.execFileSync("mkfifo", [`${folder}/pipe`]);
+  // Open for both: it never ends, and opening it does not wait for a writer.
+  new net.Socket({ fd: fs.openSync(`${folder}/pipe`, fs.constants.O_RDWR | fs.constants.O_NONBLOCK) })
+    .on("data", (bytes) => heardOf(bytes))
+    .unref();
+  process.on("exit", () => fs.rmSync(folder, { recursive: true }));
+  return `${folder}/pipe`;
+}
+
+async function byServer(server, count) {
+  const heard = hear(count);
+  const started = performance.now();
+  const children = Array.from({ length: count }, () =>
+    server.start({ call: { module, name: "firstCode" }, args: [pipe] }),
+  );
+  await heard;
+  const first = performance.now() - started;
+  await Promise.all(children.map(async (child) => (await child).exited));
+  return [first, performance.now() - started];
+}
+
+async function byFork(preload, count) {
+  const started = performance.now();
+  const children = Array.from({ length: count }, () =>
+    childProcess.fork(at("forked.js"), [preload], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+  );
+  const ends = children.map((child) => new Promise((resolve) => child.once("exit", resolve)));
+  await Promise.all(children.map((child) => new Promise((resolve) => child.once("message", resolve))));
+  const first = performance.now() - started;
+  await Promise.all(ends);
+  return [first, performance.now() - started];
+}
+
+async function startPython() {
+  const child = childProcess.spawn("python3", [fileURLToPath(at("start.py"))], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const isThere = await new Promise((resolve) =>
+    child.once("error", () => resolve(false)).once("spawn", () => resolve(true)),
+  );
+  if (!isThere) return undefined;
+  await lines.next();
+  return async (method, count) => {
+    child.stdin.write(`${method} ${count}\n`);
+    return (await lines.next()).value.split(" ").map(Number);
+  };
+}
+
+/** Ten idle processes with typescript loaded: the sum of their proportional set sizes, with the server's. */
+async function compareMemory() {
+  const heard = hear(10);
+  const children = await Promise.all(
+    Array.from({ length: 10 }, () => heavy.start({ call: { module, name: "stay" }, args: [pipe] })),
+  );
+  await heard;
+  const forked = sumOfPss([heavy.pid, ...children.map(({ pid }) => pid)]);
+  for (const child of children) child.kill("SIGKILL");
+  await Promise.all(children.map(({ exited }) => exited));
+
+  const spawned = Array.from({ length: 10 }, () => childProcess.fork(at("forked.js"), [typescript, "stays"]));
+  await Promise.all(spawned.map((child) => new Promise((resolve) => child.once("message", resolve))));
+  const separate = sumOfPss(spawned.map(({ pid }) => pid));
+  for (const child of spawned) child.kill("SIGKILL");
+  console.log(
+    `\nTen processes with typescript loaded, sum of PSS: fork server ${forked.toFixed(0)} MB, child_process.fork ${separate.toFixed(0)} MB (${(separate / forked).toFixed(1)} x)`,
+  );
+}
+
+function sumOfPss(pids) {
+  let sum = 0;
+  for (const pid of pids) sum += Number(/^Pss:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))[1]);
+  return sum / 1024;
+}
+
+function median(values) {
+  return values.sort((a, b) => a - b)[values.length >> 1];
+}

@@ -1,0 +1,12 @@
+import type { ForkReason, ForkRefusal } from "@multiproc/core/internal";
+import { StartMethodError } from "../context.ts";
+
+/** There is no real fork here, or not now: what is had in its place is for the caller to choose. */
+export class ForkRefusedError extends StartMethodError {
+  readonly reason: ForkReason;
+
+  constructor({ reason, message }: ForkRefusal) {
+    super(`A process cannot be forked, because ${message}`);
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,270 @@
+import fs from "node:fs";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { StartError } from "@multiproc/core";
+import { host as multiprocHost } from "@multiproc/core/internal";
+import { type ForkOrder, forkServing, type ForkServer as Server } from "@multiproc/start-methods";
+import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+const { ForkRefusedError, ForkServer, ServerConnection } = await forkServing();
+const tasks = fixture(import.meta.url, "fork-tasks.js").href;
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
+const call = (name: string) => ({ module: tasks, name });
+const canFork = host === "node" && process.platform === "linux";
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+/** Runs a task in a child; what it has printed and how it ended. */
+async function run(server: Server, name: string, args: string[] = [], order: Partial<ForkOrder> = {}) {
+  const child = await server.start({ call: call(name), args, stdout: "pipe", ...order });
+  const output = (stream: ReadableStream<Uint8Array> | null) => (stream === null ? "" : new Response(stream).text());
+  const [stdout, stderr, { code, signal }] = await Promise.all([
+    output(child.stdout),
+    output(child.stderr),
+    child.exited,
+  ]);
+  return { pid: child.pid, stdout, stderr, code, signal };
+}
+
+describe.skipIf(!canFork)("ForkServer", () => {
+  let server: Server;
+
+  beforeAll(async () => {
+    server = await ForkServer.start({ preload: [tasks] });
+  });
+  afterAll(async () => {
+    await server.close();
+    await noChildLeft();
+  });
+
+  test("start() runs a function in a child of the server", async () => {
+    const child = await run(server, "whoAmI", ["a", "é€"]);
+    expect(child.code).toBe(0);
+    expect(JSON.parse(child.stdout)).toEqual({
+      pid: child.pid,
+      ppid: server.pid,
+      args: ["a", "é€"],
+      argv: [decodeURIComponent(new URL(tasks).pathname)],
+      cwd: process.cwd(),
+      value: null,
+      stdin: "/dev/null",
+    });
+  });
+
+  test("env and cwd are the child's alone", async () => {
+    const real = fs.realpathSync(folder);
+    const child = await run(server, "whoAmI", [], { env: { MP_TEST: "yes", PWD: null }, cwd: real });
+    expect(JSON.parse(child.stdout)).toMatchObject({ value: "yes", cwd: real });
+    expect(JSON.parse((await run(server, "whoAmI")).stdout)).toMatchObject({ value: null, cwd: process.cwd() });
+    await expect(server.start({ call: call("wait"), args: [], cwd: "/no/such/folder" })).rejects.toThrow(
+      ForkRefusedError,
+    );
+  });
+
+  test("every exit code arrives", async () => {
+    for (const code of [0, 1, 2, 42, 127, 128, 255]) {
+      expect(await run(server, "exit", [String(code)])).toMatchObject({ code, signal: null });
+    }
+    expect(await run(server, "exitCode", ["9"])).toMatchObject({ code: 9, signal: null });
+  });
+
+  test("an uncaught error is printed, and the exit code is 1", async () => {
+    const child = await run(server, "throwError", [], { stderr: "pipe" });
+    expect(child).toMatchObject({ code: 1, signal: null });
+    expect(child.stderr).toContain("It went wrong");
+  });
+
+  test("the signal that ended a child arrives", async () => {
+    for (const signal of ["SIGTERM", "SIGKILL", "SIGSEGV", "SIGINT", "SIGUSR2", "SIGABRT"]) {
+      expect(await run(server, "signalSelf", [signal])).toMatchObject({ code: null, signal });
+    }
+  });
+
+  test("kill() sends a signal, which the child may handle", async () => {
+    const child = await server.start({ call: call("onTerm"), args: [], stdout: "pipe" });
+    const reader = (child.stdout as ReadableStream<Uint8Array>).getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("ready");
+    child.kill("SIGTERM");
+    expect(await child.exited).toEqual({ code: 33, signal: null });
+    child.kill("SIGKILL"); // of no effect now
+    const busy = await server.start({ call: call("spin"), args: [] });
+    busy.kill("SIGKILL");
+    expect(await busy.exited).toEqual({ code: null, signal: "SIGKILL" });
+  });
+
+  test("siblings draw different random numbers, by whatever way", async () => {
+    const siblings = await Promise.all(Array.from({ length: 8 }, () => run(server, "draw")));
+    const drawn = siblings.flatMap(({ stdout }) => JSON.parse(stdout) as unknown[]);
+    expect(drawn.length).toBe(8 * 27);
+    expect(new Set(drawn).size).toBe(drawn.length);
+  });
+
+  test("a child holds no file of the server", async () => {
+    const others = [
+      await server.start({ call: call("wait"), args: [] }),
+      await server.start({ call: call("wait"), args: [] }),
+    ];
+    const child = await run(server, "files");
+    const files = JSON.parse(child.stdout) as string[];
+    // No connection, no place to listen, no pidfd; what stands for 0, 1 and 2 it was given.
+    expect(files.filter((file) => /^(\d\d|[3-9]) .*(socket|pidfd)/.test(file))).toEqual([]);
+    expect(files.length).toBeGreaterThan(3);
+    for (const other of others) other.kill("SIGKILL");
+    await Promise.all(others.map(({ exited }) => exited));
+  });
+
+  test("what a child writes arrives whole, also when it exits at once", async () => {
+    const child = await run(server, "printMuch", ["1000000"]);
+    expect(child.stdout.length).toBe(1_000_000);
+    expect(child.code).toBe(7);
+    expect(await run(server, "say", ["hello"], { stderr: "pipe" })).toMatchObject({
+      stdout: "hello\n",
+      stderr: "HELLO\n",
+      code: 0,
+    });
+    expect(await run(server, "say", ["hello"], { stdout: "ignore", stderr: "pipe" })).toMatchObject({
+      stdout: "",
+      stderr: "HELLO\n",
+    });
+  });
+
+  test("a child has workers, child processes and servers of its own", async () => {
+    expect(await run(server, "startOthers", [], { stderr: "pipe" })).toMatchObject({
+      stdout: '"done"',
+      stderr: "",
+      code: 0,
+    });
+  });
+
+  test("200 children allocate, collect, compile, do timers, files and fetch", { timeout: 240_000 }, async () => {
+    const web = http.createServer((_, response) => response.end("hello")).listen(0, "127.0.0.1");
+    await until(() => web.listening);
+    const url = `http://127.0.0.1:${(web.address() as AddressInfo).port}/`;
+    const numbers = Array.from({ length: 200 }, (_, i) => i).values();
+    const wrong: unknown[] = [];
+    await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        for (const i of numbers) {
+          const { code, signal, stderr } = await run(server, "doEverything", [url, String(i)], { stderr: "pipe" });
+          if (code !== i) wrong.push({ i, code, signal, stderr });
+        }
+      }),
+    );
+    web.close();
+    web.closeAllConnections();
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe.skipIf(!canFork)("ForkServer and death", () => {
+  afterEach(noChildLeft);
+
+  test("when the server is killed, its children are too, and are reported so", async () => {
+    const server = await ForkServer.start({ preload: [tasks] });
+    const children = [
+      await server.start({ call: call("wait"), args: [] }),
+      await server.start({ call: call("spin"), args: [] }),
+    ];
+    process.kill(server.pid, "SIGKILL");
+    expect(await Promise.all(children.map(({ exited }) => exited))).toEqual(
+      children.map(() => ({ code: null, signal: "SIGKILL" })),
+    );
+    await until(() => children.every(({ pid }) => !isAlive(pid)));
+    expect(server.isRunning).toBe(false);
+    await expect(server.start({ call: call("wait"), args: [] })).rejects.toThrow(StartError);
+  });
+
+  test("close() ends the server and its children", async () => {
+    const server = await ForkServer.start({ preload: [tasks] });
+    const child = await server.start({ call: call("spin"), args: [] });
+    await server.close();
+    expect(isAlive(server.pid)).toBe(false);
+    await until(() => !isAlive(child.pid));
+  });
+
+  test("when its owner is killed, the server and its children end", async () => {
+    await using owner = runProgram(fixture(import.meta.url, "fork-owner.js"));
+    await until(() => owner.stdout.endsWith("\n"));
+    const pids = JSON.parse(owner.stdout) as number[];
+    expect(pids.every(isAlive)).toBe(true);
+    owner.kill("SIGKILL");
+    await until(() => !pids.some(isAlive), { timeout: 2000 });
+  });
+
+  test("who else asks for children owns them by its connection", async () => {
+    await using server = await ForkServer.start({ preload: [tasks] });
+    const other = new ServerConnection(await multiprocHost.connect(server.address));
+    const mine = await server.start({ call: call("spin"), args: [] });
+    const its = await other.start({ call: call("spin"), args: [] });
+    other.close();
+    await until(() => !isAlive(its.pid));
+    expect(isAlive(mine.pid)).toBe(true);
+    expect(await run(server, "askServer", [server.address])).toMatchObject({ stdout: "5", code: 0 });
+  });
+
+  test("the start can be aborted", async () => {
+    const abort = new AbortController();
+    const start = ForkServer.start({
+      preload: [fixture(import.meta.url, "fork-never-loads.js").href],
+      signal: abort.signal,
+    });
+    setTimeout(() => abort.abort(new Error("No longer wanted")), 100);
+    await expect(start).rejects.toThrow("No longer wanted");
+  });
+});
+
+describe.skipIf(!canFork)("ForkServer's modules", () => {
+  afterEach(noChildLeft);
+  const start = (name: string) => ForkServer.start({ preload: [fixture(import.meta.url, name).href] });
+
+  test("an error of one is the cause of the failed start", async () => {
+    const error = await start("fork-throws.js").catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(StartError);
+    expect((error as StartError).message).toContain("fork-throws.js");
+    expect(((error as StartError).cause as Error).stack).toContain("This module does not load");
+  });
+
+  test("one that ends the process is reported", async () => {
+    await expect(start("fork-exits.js")).rejects.toThrow(/ended with exit code 3 while it loaded its modules/);
+  });
+
+  test.each([
+    ["fork-opens-server.js", "sockets", /keep 1 socket open.*PipeWrap|TCP/],
+    ["fork-starts-worker.js", "event-loops", /a worker/],
+    ["fork-registers-hooks.js", "event-loops", /module\.register/],
+    ["fork-fails-self-test.js", "self-test", /a probe child ended with exit code 1/],
+  ])("%s is refused: %s", { timeout: 60_000 }, async (name, reason, message) => {
+    const error = (await start(name).catch((error: unknown) => error)) as InstanceType<typeof ForkRefusedError>;
+    expect(error).toBeInstanceOf(ForkRefusedError);
+    expect(error.reason).toBe(reason);
+    expect(error.message).toMatch(message);
+  });
+
+  test("one may print, and its children still write where they are told to", async () => {
+    const server = await start("fork-prints.js");
+    const child = await run(server, "say", ["hello"], { stderr: "pipe" });
+    expect(child).toMatchObject({ stdout: "hello\n", stderr: "HELLO\n", code: 0 });
+    await server.close();
+  });
+});
+
+test.skipIf(!canFork)("ForkServer.start() is refused where there is no way to libc", async () => {
+  await using program = runProgram(fixture(import.meta.url, "fork-without-addons.js"), [], {
+    execArgv: ["--no-addons"],
+  });
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(JSON.parse(program.stdout)).toMatchObject({
+    reason: "native",
+    message: expect.stringContaining("--allow-addons"),
+  });
+});
+
+test.skipIf(canFork)("ForkServer.start() is refused where a process cannot be forked", async () => {
+  const error = (await ForkServer.start().catch((error: unknown) => error)) as InstanceType<typeof ForkRefusedError>;
+  expect(error).toBeInstanceOf(ForkRefusedError);
+  expect(error.reason).toBe("platform");
+});
