@@ -18,10 +18,12 @@ import type { Channel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { ChannelClosedError } from "./errors.ts";
+import { HELLO, HELLO_LIMIT, helloText, readHello } from "./hello.ts";
 import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
+import { inherited } from "./inheritance.ts";
 import { lifetime } from "./lifetime.ts";
-import { PROTOCOL, singleton } from "./registry.ts";
+import { singleton } from "./registry.ts";
 
 /** Leave to open one channel, or many, to a thing in another process; plain data. */
 export interface Invitation {
@@ -42,8 +44,6 @@ interface Guest {
   readonly options: InviteOptions;
 }
 
-const HELLO = 0;
-const HELLO_LIMIT = 256;
 const HELLO_TIMEOUT = 10_000;
 
 class Door {
@@ -53,14 +53,8 @@ class Door {
 
   /** Where the door is, or will be once something is shared. */
   get address(): string {
-    this.#path ??= `${lifetime.folder()}/${randomToken().slice(0, 12)}`;
+    this.#path ??= inherited.place ?? placeForChild();
     return this.#path;
-  }
-
-  /** Uses the place that the parent chose, and will clear. */
-  inherit(path: string): void {
-    this.#path = path;
-    lifetime.inheritFolder(path.slice(0, path.lastIndexOf("/")));
   }
 
   invite(accept: Guest["accept"], options: InviteOptions): Invitation {
@@ -90,14 +84,14 @@ class Door {
       message: (frame) => {
         if (guest !== undefined) return;
         cancel();
-        const [protocol, token, pid] = frame.kind === HELLO ? (hello.decode(frame) as [unknown, string, number]) : [];
-        guest = protocol === PROTOCOL && token !== undefined ? this.#guests.get(token) : undefined;
-        if (guest === undefined) return hello.destroy();
-        if (guest.options.many !== true) this.#guests.delete(token as string);
+        const shown = readHello(frame);
+        guest = shown && this.#guests.get(shown.token);
+        if (guest === undefined || shown === undefined) return hello.destroy();
+        if (guest.options.many !== true) this.#guests.delete(shown.token);
         hello.limit = MAX_MESSAGE;
         hello.shapes = guest.options.channel?.shapes ?? "inline";
-        hello.peer = `process ${pid}`;
-        guest.accept(hello, pid as number);
+        hello.peer = `process ${shown.pid}`;
+        guest.accept(hello, shown.pid);
       },
       closed: cancel,
     });
@@ -105,11 +99,6 @@ class Door {
 }
 
 const door: Door = singleton("door", () => new Door());
-
-/** Says where the parent wants this process to open its door. */
-export function inheritDoor(path: string): void {
-  door.inherit(path);
-}
 
 /** A place for a child's door; the parent removes what is left of it when the child has ended. */
 export function placeForChild(): string {
@@ -152,7 +141,7 @@ export async function dial(
     );
   }
   const channel = new SocketChannel(stream, { ...options, peer: what });
-  channel.send(HELLO, [PROTOCOL, invitation.token, host.pid]);
+  channel.sendBytes(HELLO, helloText(invitation.token));
   return channel;
 }
 

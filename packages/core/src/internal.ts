@@ -4,7 +4,7 @@
  * @module
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
-export { decodeMessage, type EncodedMessage, encodeMessage, flushChannels, SocketChannel } from "./channel/socket.ts";
+export { decodeMessage, type EncodedMessage, encodeMessage, SocketChannel, textMessage } from "./channel/socket.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";
 export { Encoder } from "./codec/encoder.ts";
@@ -13,7 +13,6 @@ export {
   doorAddress,
   type Invitation,
   type InviteOptions,
-  inheritDoor,
   invite,
   placeForChild,
   revoke,

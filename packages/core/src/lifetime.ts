@@ -3,6 +3,7 @@ import { ProcessError } from "./errors.ts";
 import { SCRIPT_GUARD, SHELL_GUARD } from "./guard.ts";
 import type { Subprocess } from "./host/host.ts";
 import { host } from "./host/mod.ts";
+import { inherited } from "./inheritance.ts";
 import { singleton } from "./registry.ts";
 
 /** A socket's address holds so many bytes, with the names of our sockets in the folder counted in. */
@@ -17,6 +18,7 @@ class Lifetime {
 
   /** The private folder of this family; made when it is first asked for. */
   folder(): string {
+    this.#folder ??= inherited.place?.slice(0, inherited.place.lastIndexOf("/"));
     if (this.#folder === undefined) {
       this.#folder = makeFolder();
       this.#ownsFolder = true;
@@ -25,11 +27,6 @@ class Lifetime {
       void this.#guarded();
     }
     return this.#folder;
-  }
-
-  /** Uses the folder that an ancestor made, and will remove. */
-  inheritFolder(folder: string): void {
-    this.#folder = folder;
   }
 
   /** Has a child killed when this process is gone; settles when that is certain. */

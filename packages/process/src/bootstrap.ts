@@ -1,22 +1,21 @@
 /** What a child does from its first message to its end. */
-import { host, loadModules, registry } from "@multiproc/core/internal";
-import type { ParentLink } from "@multiproc/start-methods";
+import { host, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
 import { family } from "./family.ts";
-import { type Preparation, Process } from "./process.ts";
+import type { Preparation } from "./preparation.ts";
 
 /** Runs the process that the parent sent, and ends with its exit code. */
 export async function bootstrap(parent: ParentLink): Promise<void> {
-  const preparation = (await parent.receive()) as Preparation;
+  const preparation = JSON.parse(await parent.receiveText()) as Preparation;
   const { name, daemon, identity, authKey } = preparation;
-  family.self = { name, daemon, identity, authKey };
+  family.self = { name, daemon, identity, authKey: Uint8Array.from(authKey) };
   family.parent = preparation.parent;
   host.onUncaughtError((error) => {
     report(name, error);
     host.exit(1);
   });
   try {
-    const process = await build(preparation, parent);
-    await process.run();
+    const run = await prepare(preparation, parent);
+    await run();
     await endChildren();
   } catch (error) {
     report(name, error);
@@ -25,24 +24,20 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
   return parent.leave(0);
 }
 
-async function build(preparation: Preparation, parent: ParentLink): Promise<Process> {
-  const { name, daemon, subclass, authKey } = preparation;
+/** Loads what the process needs; the result runs it. */
+async function prepare({ target, subclass, follows }: Preparation, parent: ParentLink): Promise<() => unknown> {
   family.importing = true;
   try {
-    const target = (await parent.receive()) as never;
-    const args = (await parent.receive()) as unknown[];
-    const fields = await parent.receive();
-    if (subclass !== undefined) await loadModules([subclass.module]);
-    const Class =
-      subclass === undefined ? Process : registry.classes.get(`${subclass.module}#${subclass.name}`)?.constructor;
-    if (Class === undefined)
-      throw new TypeError(`Module "${subclass?.module}" does not register the class "${subclass?.name}"`);
-    // The base class alone is constructed: the fields of a subclass come with the message.
-    const process = Reflect.construct(Process, [{ target, args, name, daemon }], Class) as Process;
-    process.authKey = authKey;
-    family.childCount = 0;
-    family.current = process;
-    return Object.assign(process, fields);
+    if (target !== null) await loadModules([target.module]);
+    const values: Record<string, unknown> = {};
+    for (const what of follows) values[what] = await parent.receive();
+    const fn = target === null ? values.target : resolveTarget(target);
+    const args = (values.args ?? []) as unknown[];
+    if (subclass === null) return () => (fn as ((...args: unknown[]) => unknown) | undefined)?.(...args);
+    await loadModules([subclass.module]);
+    const { revive } = await import("./revive.ts");
+    const process = revive(subclass, { target: fn as never, args }, values.fields);
+    return () => process.run();
   } finally {
     family.importing = false;
   }

@@ -1,17 +1,20 @@
 import { type Permissions, ProcessError, type Stdio, type Target, TargetError } from "@multiproc/core";
 import {
   checkTimeout,
+  type EncodedMessage,
   type ExitStatus,
   encodeMessage,
   host,
   registry,
   requireTarget,
   TIMED_OUT,
+  textMessage,
   type WaitOptions,
   within,
 } from "@multiproc/core/internal";
 import { type Child, getStartMethod, requireStartMethod, type StartMethod, spawn } from "@multiproc/start-methods";
 import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
+import type { Preparation } from "./preparation.ts";
 import { Sentinel } from "./sentinel.ts";
 
 /** What a {@link Process} is to do, and how it is started. */
@@ -38,17 +41,6 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly permissions?: Permissions | undefined;
   /** Kills the child when it is aborted. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** What the entry of a child receives first. */
-export interface Preparation {
-  readonly name: string;
-  readonly daemon: boolean;
-  readonly identity: readonly number[];
-  readonly authKey: Uint8Array;
-  readonly parent: { readonly name: string; readonly pid: number };
-  /** The class of a subclass' instance. */
-  readonly subclass: { readonly module: string; readonly name: string } | undefined;
 }
 
 const ENTRY = new URL(`./child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
@@ -133,11 +125,10 @@ export class Process<A extends unknown[] = unknown[]> {
     }
     assertMayHaveChildren();
     requireStartMethod(this.#options.startMethod ?? getStartMethod());
-    const messages = this.#encode();
+    const { messages, modules } = this.#encode();
     this.#state = "starting";
     try {
       const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
-      const modules = messages.flatMap((message) => message.frame.modules);
       this.#follow(
         await spawn({
           name: this.#name,
@@ -291,22 +282,35 @@ export class Process<A extends unknown[] = unknown[]> {
     return this.#child?.stderr ?? null;
   }
 
-  #encode(): ReturnType<typeof encodeMessage>[] {
+  /** The messages of `preparation.ts`, and the modules that they name. */
+  #encode(): { messages: EncodedMessage[]; modules: string[] } {
     const { target, args = [] } = this.#options;
+    const reference = target === undefined ? undefined : requireTarget(target, "Process");
+    const named = reference !== undefined && "module" in reference ? reference : null;
+    const fields = { ...this };
+    const values = {
+      ...(target === undefined || named !== null ? {} : { target }),
+      ...(args.length === 0 ? {} : { args }),
+      ...(Object.keys(fields).length === 0 ? {} : { fields }),
+    };
     const preparation: Preparation = {
       name: this.#name,
       daemon: this.#daemon,
       identity: this.#identity,
-      authKey: this.authKey,
+      authKey: [...this.authKey],
       parent: { name: family.self.name, pid: host.pid },
+      target: named,
       subclass: subclassOf(this),
+      follows: Object.keys(values) as Array<keyof typeof values>,
     };
-    return [
-      encodeMessage(preparation, "preparation"),
-      encodeMessage(target, "target"),
-      encodeMessage(args, "args"),
-      encodeMessage({ ...this }, "this"),
-    ];
+    const encoded = Object.entries(values).map(([name, value]) =>
+      encodeMessage(value, name === "fields" ? "this" : name),
+    );
+    const modules = [named, preparation.subclass].flatMap((found) => (found === null ? [] : [found.module]));
+    return {
+      messages: [textMessage(JSON.stringify(preparation)), ...encoded],
+      modules: [...modules, ...encoded.flatMap(({ frame }) => frame.modules)],
+    };
   }
 
   #follow(child: Child): void {
@@ -369,7 +373,7 @@ export function currentProcess(): Process {
 /** How the class of a process is found in the child; a plain `Process` is there anyway. */
 function subclassOf(process: object): Preparation["subclass"] {
   const prototype = Object.getPrototypeOf(process) as object;
-  if (prototype === Process.prototype) return undefined;
+  if (prototype === Process.prototype) return null;
   const found = registry.classesByPrototype.get(prototype);
   if (found !== undefined) return { module: found.module, name: found.name };
   const { name } = prototype.constructor;

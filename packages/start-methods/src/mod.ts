@@ -6,7 +6,6 @@
  *
  * @module
  */
-export { enter, type ParentLink } from "./child.ts";
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
 export { setExecutable } from "./executable.ts";
 export type { ForkOrder, ServerConnection } from "./fork/connection.ts";

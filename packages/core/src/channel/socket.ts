@@ -11,7 +11,7 @@ import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
 import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
-import { singleton } from "../registry.ts";
+import { openChannels } from "../open-channels.ts";
 import type { Carrier } from "../shareable.ts";
 import { type Channel, type ChannelHandlers, Frame } from "./channel.ts";
 import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./frame-reader.ts";
@@ -36,6 +36,12 @@ export interface SocketChannelOptions {
   readonly limit?: number;
   /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
   readonly peer?: string;
+}
+
+/** A text as a message, for a receiver that has no codec. */
+export function textMessage(text: string): EncodedMessage {
+  const bytes = new TextEncoder().encode(text);
+  return { frame: new Frame(0, bytes, 0, bytes.length, [], []), commit() {} };
 }
 
 /** A message that was encoded before it had a channel. */
@@ -66,13 +72,6 @@ export function decodeMessage(frame: Frame): unknown {
   return standalone.decode(frame.bytes, frame.start, frame.end, frame.parts);
 }
 
-const open: Set<SocketChannel> = singleton("open channels", () => new Set());
-
-/** Settles when the system has all that was sent on any channel of this process. */
-export async function flushChannels(): Promise<void> {
-  await Promise.all([...open].map((channel) => channel.flushed()));
-}
-
 /** A channel over a stream of bytes. */
 export class SocketChannel implements Channel, Carrier {
   closed = false;
@@ -100,7 +99,7 @@ export class SocketChannel implements Channel, Carrier {
     this.#reader = new FrameReader((frame) => this.#handlers?.message(frame), options.limit ?? MAX_MESSAGE);
     this.peer = options.peer ?? "the other process";
     stream.unref();
-    open.add(this);
+    openChannels.add(this);
   }
 
   /** The longest message that is accepted from now on, in bytes. */
@@ -326,7 +325,7 @@ export class SocketChannel implements Channel, Carrier {
     if (error !== undefined && (error as { code?: string }).code !== "ECONNRESET" && error.name !== "ConnectionReset")
       this.#reason ??= error;
     this.#stream.destroy();
-    open.delete(this);
+    openChannels.delete(this);
     for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
     this.#handlers?.closed(this.#reason);
   }

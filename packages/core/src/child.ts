@@ -1,0 +1,87 @@
+/**
+ * The children's door: what a process that was started loads before it knows what it is to do. Every child pays for it, so it
+ * leaves out what many of them never need: the codec comes with the first value that needs one.
+ *
+ * @module
+ */
+import type { Frame } from "./channel/channel.ts";
+import { FrameReader } from "./channel/frame-reader.ts";
+import { helloFrame } from "./hello.ts";
+import { host } from "./host/mod.ts";
+import { inherited } from "./inheritance.ts";
+import { leaving } from "./leaving.ts";
+import { flushChannels } from "./open-channels.ts";
+import { singleton } from "./registry.ts";
+import { loadModules } from "./target.ts";
+
+export { host } from "./host/mod.ts";
+export { registry, singleton } from "./registry.ts";
+export { loadModules, resolveTarget } from "./target.ts";
+
+/** What an entry is given: the way to its parent. */
+export interface ParentLink {
+  /** The next message that the parent sent, which is a text. */
+  receiveText(): Promise<string>;
+  /** The next value that the parent sent; the modules it names are loaded first. */
+  receive(): Promise<unknown>;
+  /** Ends this process, when all that it sent and wrote has left. */
+  leave(code: number): Promise<never>;
+}
+
+/** A fork server loads entries for its children, and must not begin itself. */
+const role: { isForkServer: boolean } = singleton("fork role", () => ({ isForkServer: false }));
+
+/**
+ * Connects this child with its parent and runs `main`. The child ends when its parent does.
+ *
+ * @returns the same with arguments of its own, for a child that was forked after this module had been loaded
+ */
+export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
+  if (!role.isForkServer) void run(main, ...host.takeArgs());
+  return (...args) => run(main, ...args);
+}
+
+async function run(main: (parent: ParentLink) => Promise<void>, address = "", token = "", place = ""): Promise<void> {
+  host.keepOutputOnExit();
+  inherited.place = place;
+  const next = await connect(address, token);
+  await main({
+    async receiveText() {
+      const { bytes, start, end } = await next();
+      return host.utf8Read(bytes, start, end);
+    },
+    async receive() {
+      const frame = await next();
+      const [{ decodeMessage }] = await Promise.all([import("./channel/socket.ts"), loadModules(frame.modules)]);
+      return decodeMessage(frame);
+    },
+    async leave(code) {
+      await leaving.finished();
+      await flushChannels();
+      return host.exit(code);
+    },
+  });
+}
+
+/** Dials the parent; the result gives its messages one by one. */
+async function connect(address: string, token: string): Promise<() => Promise<Frame>> {
+  const frames: Frame[] = [];
+  let arrived = (): void => {};
+  const reader = new FrameReader((frame) => {
+    frames.push(frame);
+    arrived();
+  });
+  // The parent is gone, and nobody is left to work for.
+  const orphaned = (): never => host.exit(1);
+  try {
+    const stream = await host.connect(address);
+    stream.write(helloFrame(token));
+    stream.start({ data: (chunk) => reader.feed(chunk), end: orphaned, drain() {} });
+  } catch {
+    orphaned();
+  }
+  return async () => {
+    while (frames.length === 0) await new Promise<void>((resolve) => (arrived = resolve));
+    return frames.shift() as Frame;
+  };
+}

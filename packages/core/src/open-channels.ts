@@ -1,0 +1,15 @@
+/** The channels of this process that are open, for what must happen to all of them. */
+import { singleton } from "./registry.ts";
+
+/** A channel that can be waited for. */
+export interface Flushable {
+  flushed(): Promise<void>;
+}
+
+/** All that are open. */
+export const openChannels: Set<Flushable> = singleton("open channels", () => new Set());
+
+/** Settles when the system has all that was sent on any channel of this process. */
+export async function flushChannels(): Promise<void> {
+  await Promise.all([...openChannels].map((channel) => channel.flushed()));
+}

@@ -1,0 +1,18 @@
+/**
+ * What a parent sends to a child: a text that says what the child is and what follows, then the values that follow, each only
+ * if there is one. Most children run a function of a module with few arguments, and the less they must decode, the sooner they
+ * begin.
+ */
+export interface Preparation {
+  readonly name: string;
+  readonly daemon: boolean;
+  readonly identity: readonly number[];
+  readonly authKey: readonly number[];
+  readonly parent: { readonly name: string; readonly pid: number };
+  /** The function, if its module and its name are enough to find it. */
+  readonly target: { readonly module: string; readonly name: string } | null;
+  /** The class of a subclass' instance. */
+  readonly subclass: { readonly module: string; readonly name: string } | null;
+  /** The values that follow, in this order. */
+  readonly follows: ReadonlyArray<"target" | "args" | "fields">;
+}
