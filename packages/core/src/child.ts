@@ -14,9 +14,19 @@ import { flushChannels } from "./open-channels.ts";
 import { singleton } from "./registry.ts";
 import { loadModules } from "./target.ts";
 
+export { ProcessError } from "./errors.ts";
 export { host } from "./host/mod.ts";
 export { registry, singleton } from "./registry.ts";
 export { loadModules, resolveTarget } from "./target.ts";
+
+/**
+ * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that
+ * may read little must be able to read this, see {@link codecModule}.
+ */
+const CODEC = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
+
+/** The module that a child loads when it needs the codec. */
+export const codecModule: string = new URL(CODEC, import.meta.url).href;
 
 /** What an entry is given: the way to its parent. */
 export interface ParentLink {
@@ -52,7 +62,8 @@ async function run(main: (parent: ParentLink) => Promise<void>, address = "", to
     },
     async receive() {
       const frame = await next();
-      const [{ decodeMessage }] = await Promise.all([import("./channel/socket.ts"), loadModules(frame.modules)]);
+      const codec = import(CODEC) as Promise<typeof import("./internal.ts")>;
+      const [{ decodeMessage }] = await Promise.all([codec, loadModules(frame.modules)]);
       return decodeMessage(frame);
     },
     async leave(code) {

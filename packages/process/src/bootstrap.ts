@@ -3,6 +3,9 @@ import { host, loadModules, type ParentLink, resolveTarget } from "@multiproc/co
 import { family } from "./family.ts";
 import type { Preparation } from "./preparation.ts";
 
+/** The path is put together, because Deno loads ahead whatever it can foresee to be imported, and few children need this. */
+const REVIVE = `./revive${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
+
 /** Runs the process that the parent sent, and ends with its exit code. */
 export async function bootstrap(parent: ParentLink): Promise<void> {
   const preparation = JSON.parse(await parent.receiveText()) as Preparation;
@@ -35,7 +38,7 @@ async function prepare({ target, subclass, follows }: Preparation, parent: Paren
     const args = (values.args ?? []) as unknown[];
     if (subclass === null) return () => (fn as ((...args: unknown[]) => unknown) | undefined)?.(...args);
     await loadModules([subclass.module]);
-    const { revive } = await import("./revive.ts");
+    const { revive } = (await import(REVIVE)) as typeof import("./revive.ts");
     const process = revive(subclass, { target: fn as never, args }, values.fields);
     return () => process.run();
   } finally {

@@ -1,6 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { ProcessError } from "@multiproc/core";
-import { host, singleton } from "@multiproc/core/child";
+import { host, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
 /** The process that started this one. */

@@ -1,4 +1,5 @@
 import { type Permissions, ProcessError, type Stdio, type Target, TargetError } from "@multiproc/core";
+import { codecModule } from "@multiproc/core/child";
 import {
   checkTimeout,
   type EncodedMessage,
@@ -43,7 +44,11 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly signal?: AbortSignal | undefined;
 }
 
-const ENTRY = new URL(`./child${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+const ENTRY = new URL(`./child${EXTENSION}`, import.meta.url);
+const WHOLE_ENTRY = new URL(`./child-whole${EXTENSION}`, import.meta.url);
+/** What a child loads when it needs it. */
+const PARTS = [ENTRY.href, codecModule];
 
 /**
  * A function that runs in a process of its own.
@@ -132,7 +137,7 @@ export class Process<A extends unknown[] = unknown[]> {
       this.#follow(
         await spawn({
           name: this.#name,
-          entry: ENTRY,
+          entry: mayLoadParts() ? ENTRY : WHOLE_ENTRY,
           messages,
           modules,
           env,
@@ -309,7 +314,7 @@ export class Process<A extends unknown[] = unknown[]> {
     const modules = [named, preparation.subclass].flatMap((found) => (found === null ? [] : [found.module]));
     return {
       messages: [textMessage(JSON.stringify(preparation)), ...encoded],
-      modules: [...modules, ...encoded.flatMap(({ frame }) => frame.modules)],
+      modules: [...PARTS, ...modules, ...encoded.flatMap(({ frame }) => frame.modules)],
     };
   }
 
@@ -368,6 +373,11 @@ export function currentProcess(): Process {
     family.current = new Process({ name, daemon });
   }
   return family.current;
+}
+
+/** Whether a child, which may do no more than this process, can load parts of this library later. */
+function mayLoadParts(): boolean {
+  return PARTS.every((url) => !url.startsWith("file:") || host.mayRead(decodeURIComponent(new URL(".", url).pathname)));
 }
 
 /** How the class of a process is found in the child; a plain `Process` is there anyway. */

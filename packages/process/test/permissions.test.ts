@@ -1,5 +1,8 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 afterEach(noChildLeft);
 
@@ -35,6 +38,22 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
       above: "granted",
     });
     expect(none).toMatchObject({ granted: [] });
+  });
+
+  test("need not cover the files of this library", async () => {
+    const temp = fs.mkdtempSync(path.join(os.tmpdir(), "permissions-test-"));
+    onTestFinished(() => fs.rmSync(temp, { recursive: true }));
+    const execArgv = [
+      "--allow-run",
+      "--allow-net",
+      `--allow-read=${temp}`,
+      `--allow-write=${temp}`,
+      "--allow-env=TMPDIR",
+    ];
+    const program = runProgram(fixture(import.meta.url, "reads-nothing.js"), [], { execArgv, env: { TMPDIR: temp } });
+    await program.exited;
+    expect(program.stderr).toBe("");
+    expect(program.stdout).toBe("got 1,2\n0\n");
   });
 
   test("never grow by what the parent is denied", async () => {

@@ -156,8 +156,12 @@ export class DenoHost implements Host {
       : undefined;
   }
 
+  mayRead(path: string): boolean {
+    return this.#deno.permissions.querySync({ name: "read" as never, path }).state === "granted";
+  }
+
   readTextFile(path: string): string {
-    if (this.#deno.permissions.querySync({ name: "read" as never, path }).state !== "granted") {
+    if (!this.mayRead(path)) {
       throw new CapabilityError(`Reading "${path}" is not permitted: run Deno with --allow-read=${path}`);
     }
     return this.#deno.readTextFileSync(path);

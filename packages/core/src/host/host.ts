@@ -135,6 +135,8 @@ export interface Host {
   /** A variable of the environment; missing also where reading it is not permitted. */
   env(name: string): string | undefined;
   readTextFile(path: string): string;
+  /** Whether this process is permitted to read a file or folder, as far as the host has a say in that. */
+  mayRead(path: string): boolean;
   /** The folder for temporary files. */
   tempDir(): string;
   /** Makes a new folder that only its owner can enter. */

@@ -121,6 +121,10 @@ export class NodeHost implements Host {
     return process.env[name];
   }
 
+  mayRead(): boolean {
+    return true;
+  }
+
   readTextFile(path: string): string {
     return builtin<typeof Fs>("fs").readFileSync(path, "utf8");
   }
