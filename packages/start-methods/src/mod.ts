@@ -8,9 +8,6 @@
  */
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
 export { setExecutable } from "./executable.ts";
-export type { ForkOrder, ServerConnection } from "./fork/connection.ts";
-export type { ForkServer, ForkServerOptions } from "./fork/fork-server.ts";
-export type { ForkRefusedError } from "./fork/refused.ts";
 export type { Child, StartMethod, StartOptions } from "./method.ts";
 export { spawn } from "./spawn.ts";
 

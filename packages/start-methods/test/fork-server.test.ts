@@ -6,11 +6,13 @@ import path from "node:path";
 import process from "node:process";
 import { StartError } from "@multiproc/core";
 import { host as multiprocHost } from "@multiproc/core/internal";
-import { type ForkOrder, forkServing, type ForkServer as Server } from "@multiproc/start-methods";
+import { forkServing } from "@multiproc/start-methods";
 import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 const { ForkRefusedError, ForkServer, ServerConnection } = await forkServing();
+type Server = Awaited<ReturnType<typeof ForkServer.start>>;
+type ForkOrder = Parameters<Server["start"]>[0];
 const tasks = fixture(import.meta.url, "fork-tasks.js").href;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 const call = (name: string) => ({ module: tasks, name });
