@@ -3,7 +3,7 @@ import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
 /** So many bytes make a batch: enough to be worth a message, few enough that the cores end together. */
-const BATCH_BYTES = 500_000;
+const BATCH_BYTES = 1_000_000;
 
 /** Every regular file below `root`; folders that cannot be entered are told beside them. */
 export function filesOf(root) {
