@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { Decoder } from "../src/codec/decoder.ts";
 import { Encoder } from "../src/codec/encoder.ts";
@@ -75,7 +76,7 @@ describe("errors", () => {
     expect(Object.keys(limit)).toStrictEqual(["name", "limit"]);
     const quiet = trip(new QuietError("hush"));
     expect(Object.getPrototypeOf(quiet)).toBe(Error.prototype);
-    expect([quiet.name, Object.keys(quiet)]).toStrictEqual(["QuietError", []]);
+    expect([quiet.name, quiet.code, Object.keys(quiet)]).toStrictEqual(["QuietError", "ERR_QUIET", []]);
     expect(String(quiet)).toBe("QuietError: hush");
   });
 
@@ -201,6 +202,17 @@ describe("errors", () => {
     });
     const arrived = trip(error);
     expect([arrived.name, arrived.message, arrived.stack]).toStrictEqual(["Error", "from an object", "5"]);
+  });
+
+  test("what only calls itself an error is none", () => {
+    class Report {
+      total = 3;
+      get [Symbol.toStringTag](): string {
+        return "Error";
+      }
+    }
+    expect(difference(trip(new Report()), { total: 3 })).toBe(undefined);
+    expect(trip(runInNewContext("new RangeError('theirs')")).message).toBe("theirs");
   });
 
   test("an error arrives wherever it stands", () => {

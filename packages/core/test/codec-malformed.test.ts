@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { Decoder } from "../src/codec/decoder.ts";
 import { Encoder } from "../src/codec/encoder.ts";
 import { ProtocolError, TargetError } from "../src/errors.ts";
+import { registry } from "../src/registry.ts";
+import { registerReviver } from "../src/shareable.ts";
 import { task } from "../src/target.ts";
 import { type Message, send } from "./fixtures/codec.ts";
 import { Random } from "./fixtures/random.ts";
@@ -58,7 +60,7 @@ describe("malformed messages are refused in words", () => {
     ["a form that nobody defined", "02 40", "A message refers to what nobody defined"],
     ["a form of two bytes that nobody defined", "02 16 00 01", "A message refers to what nobody defined"],
     ["a form of half a number", "02 16 00", "A message refers to what nobody defined"],
-    ["a definition of an unknown kind", "02 17 00 00 04 00 03 01 61 61 80", "A definition is malformed"],
+    ["a definition of an unknown kind", "02 17 00 00 06 00 03 02 61 61 61 61 80", "A definition is malformed"],
     ["a definition longer than memory", "02 17 00 00 ff 00 00 00 80", TRUNCATED],
     ["a definition longer than any", `02 17 00 00 01 08${" 00".repeat(2100)}`, "A message defines too much"],
     ["a definition shorter than its length", "02 17 00 00 05 00 00 01 61 61 80 80", "A definition is malformed"],
@@ -125,6 +127,47 @@ describe("malformed messages are refused in words", () => {
     }
     expect(() => decode(bytesOf("02 1f 0a 00"), [part()])).toThrow("A Float64Array cannot be 3 bytes long");
     expect(decode(bytesOf("02 32 1f 03 00 1f 03 01"), [part(), part()])).toStrictEqual([part(), part()]);
+  });
+
+  test("a ticket that is cut off is not used", () => {
+    const used: unknown[] = [];
+    registerReviver("t", (data) => {
+      used.push(data);
+      return {};
+    });
+    const bytes = bytesOf("02 23 61 74 80 80 80");
+    expect(() => new Decoder().decode(bytes, 0, 4, [])).toThrow(ProtocolError);
+    expect(used).toStrictEqual([]);
+    new Decoder().decode(bytes, 0, 5, []);
+    expect(used).toStrictEqual([0]);
+    registry.revivers.delete("t");
+  });
+
+  test("definitions with the same check number", () => {
+    const decoder = new Decoder();
+    const [a, b] = ["61 61", "61 62"].map((key) => `02 17 05 00 04 00 00 01 ${key} 81`);
+    for (let i = 0; i < 3; i++) {
+      expect(decode(bytesOf(a as string), [], decoder)).toStrictEqual({ a: 1 });
+      expect(decode(bytesOf(b as string), [], decoder)).toStrictEqual({ b: 1 });
+      expect(() => decode(bytesOf("02 17 05 00 05 00 00 01 61 61 80 81"), [], decoder)).toThrow(
+        "A definition is malformed",
+      );
+      expect(() => decode(bytesOf("02 17 05 00 03 00 00 01 61 61 81"), [], decoder)).toThrow(ProtocolError);
+    }
+  });
+
+  test("nesting just beyond what can be written", () => {
+    const bytes = new Uint8Array(1100).fill(0x31);
+    bytes[0] = 2;
+    for (const [depth, isRead] of [
+      [1002, true],
+      [1003, false],
+    ] as const) {
+      const nested = bytes.slice(0, depth + 2);
+      nested[depth + 1] = 0x80;
+      if (isRead) expect(Array.isArray(decode(nested))).toBe(true);
+      else expect(() => decode(nested)).toThrow("A message holds a value that is nested too deeply");
+    }
   });
 
   test("nesting without end", () => {

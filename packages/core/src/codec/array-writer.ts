@@ -15,16 +15,17 @@ const LAST_KEYS = ["0", "1", "2"];
 /** Appends an array, with its holes and own properties. */
 export function writeArray(scribe: Scribe, array: readonly unknown[]): void {
   const { length } = array;
-  if (hasOnlyElements(array)) {
-    if (length >= MIN_BLOCK) {
-      const first = array[0];
-      if (typeof first === "number" && writeNumbers(scribe, array)) return;
-      if (typeof first === "string" && writeStrings(scribe, array)) return;
-    }
-    writeElements(scribe, array);
-  } else {
-    writeOdd(scribe, array);
+  if (length < MIN_BLOCK) {
+    if (hasOnlyElements(array)) writeElements(scribe, array);
+    else writeOdd(scribe, array);
+    return;
   }
+  // What is all numbers or strings has no holes.
+  const first = array[0];
+  if (typeof first === "number" && writeNumbers(scribe, array)) return;
+  if (typeof first === "string" && writeStrings(scribe, array)) return;
+  if (hasOnlyElements(array)) writeElements(scribe, array);
+  else writeOdd(scribe, array);
 }
 
 /** Appends an array that the library has made itself. Its elements are called by names instead of their places. */
@@ -40,22 +41,25 @@ export function writeTuple(scribe: Scribe, tuple: readonly unknown[], names: rea
   }
 }
 
-/**
- * There is no fast way to ask whether an array has holes or properties of its own. Counting is the least slow one: keys of
- * short arrays, values of longer ones, of which V8 makes no strings.
- */
 function hasOnlyElements(array: readonly unknown[]): boolean {
   const { length } = array;
   if (length <= LAST_KEYS.length) {
     const keys = Object.keys(array);
     return keys.length === length && (length === 0 || keys[length - 1] === LAST_KEYS[length - 1]);
   }
-  if (Object.values(array).length !== length) return false;
-  // It could have as many properties as holes.
+  if (hasProperties(array)) return false;
   for (let i = 0; i < length; i++) {
     if (array[i] === undefined && !Object.hasOwn(array, i)) return false;
   }
   return true;
+}
+
+/**
+ * Whether an array without holes has properties of its own. There is no fast way to ask. Counting is the least slow one:
+ * keys of short arrays, values of longer ones, of which V8 makes no strings.
+ */
+function hasProperties(array: readonly unknown[]): boolean {
+  return Object.values(array).length !== array.length;
 }
 
 function writeElements(scribe: Scribe, array: readonly unknown[]): void {
@@ -110,6 +114,7 @@ function writeStrings(scribe: Scribe, array: readonly unknown[]): boolean {
   for (let i = 1; i < length; i++) {
     if (typeof array[i] !== "string") return false;
   }
+  if (hasProperties(array)) return false;
   scribe.tagAndCount(STRINGS, length);
   for (let i = 0; i < length; ) i = writeJoined(scribe, array as readonly string[], i);
   return true;
@@ -138,14 +143,13 @@ function writeNumbers(scribe: Scribe, array: readonly unknown[]): boolean {
     if (typeof value !== "number" || (value | 0) !== value || (value === 0 && 1 / value < 0)) break;
     bits |= value ^ (value >> 31);
   }
-  if (i === length) {
-    writeInts(scribe, array as readonly number[], bits);
-    return true;
-  }
+  const isInts = i === length;
   for (; i < length; i++) {
     if (typeof array[i] !== "number") return false;
   }
-  writeDoubles(scribe, array as readonly number[]);
+  if (hasProperties(array)) return false;
+  if (isInts) writeInts(scribe, array as readonly number[], bits);
+  else writeDoubles(scribe, array as readonly number[]);
   return true;
 }
 

@@ -52,7 +52,7 @@ export function writeClassed(scribe: Scribe, object: object, prototype: object |
 
 function classify(object: object, prototype: object): Writer {
   const tag = tagOf(object);
-  const builtin = builtinAbove(prototype) ?? BUILTINS.get(ArrayBuffer.isView(object) ? "TypedArray" : tag);
+  const builtin = builtinAbove(prototype) ?? foreignBuiltin(object, tag);
   if (builtin === undefined) {
     const refusal = refusalFor(object, tag);
     return (scribe, each, proto) => writeInstance(scribe, each, proto, refusal);
@@ -70,6 +70,12 @@ function builtinAbove(prototype: object): { prototype: object; write: BuiltinWri
     for (const builtin of BUILTINS.values()) if (builtin.prototype === each) return builtin;
   }
   return undefined;
+}
+
+/** The builtin class of another realm. Each writer finds out whether it really is, but for errors nobody can. */
+function foreignBuiltin(object: object, tag: string): { prototype: object; write: BuiltinWriter } | undefined {
+  if (tag === "Error" && Symbol.toStringTag in object) return undefined;
+  return BUILTINS.get(ArrayBuffer.isView(object) ? "TypedArray" : tag);
 }
 
 function isTypedArrayPrototype(prototype: object): boolean {

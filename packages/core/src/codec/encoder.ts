@@ -1,8 +1,11 @@
 /** Values to bytes. What the bytes mean is told in `README.md` beside this file. */
 import type { Carrier } from "../shareable.ts";
+import { writeTuple } from "./array-writer.ts";
 import type { ByteWriter } from "./byte-writer.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 import { Scribe } from "./scribe.ts";
+
+const BUSY = "a value that is sent while another one of the same channel is read";
 
 /** How an encoder names the keys of objects. */
 export interface EncoderOptions {
@@ -36,12 +39,17 @@ export class Encoder {
    * @throws {SendError} for a value that cannot be sent; then writer and dictionary are as they were
    */
   encode(value: unknown, writer: ByteWriter, root: string | readonly string[] = "value"): void {
-    const isTuple = typeof root !== "string";
+    const scribe = this.#scribe;
+    if (scribe.isBusy) throw new Refusal(BUSY).toError(typeof root === "string" ? root : "");
+    scribe.begin(writer);
     try {
-      if (this.#scribe.isBusy) throw new Refusal("a value that is sent while another one of the same channel is read");
-      this.#scribe.message(value, writer, isTuple ? root : null);
+      scribe.open();
+      if (typeof root === "string") scribe.write(value);
+      else writeTuple(scribe, value as readonly unknown[], root);
+      scribe.finish();
     } catch (thrown) {
-      throw refusalOf(thrown).toError(isTuple ? "" : root);
+      scribe.abandon();
+      throw refusalOf(thrown).toError(typeof root === "string" ? root : "");
     }
   }
 

@@ -33,10 +33,14 @@ function propertiesOf(error: object): [name: string, enumerable: boolean][] {
   const found: [string, boolean][] = [];
   for (const name of Object.keys(error)) if (!HEAD.has(name)) found.push([name, true]);
   for (const name of HIDDEN) {
-    const descriptor = Object.getOwnPropertyDescriptor(error, name);
-    if (descriptor?.enumerable === false) found.push([name, false]);
+    if (name in error && !Object.keys(error).includes(name) && isOfItself(error, name)) found.push([name, false]);
   }
   return found;
+}
+
+/** Whether a property is the error's own, or comes from a class that its receiver may not have. */
+function isOfItself(error: object, name: string): boolean {
+  return Object.hasOwn(error, name) || (name === "code" && !(error instanceof DOMException));
 }
 
 function writeProperty(scribe: Scribe, error: object, name: string): void {

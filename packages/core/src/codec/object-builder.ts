@@ -19,7 +19,7 @@ type Builder = (reader: Reader, form: Form) => object;
 /** Reads the values of a form's keys into a plain object. */
 export function buildObject(reader: Reader, form: Form): object {
   if (form.builder !== null) return form.builder(reader, form);
-  if (++form.uses === OFTEN) form.builder = takeBuilder(form);
+  if (form.uses < OFTEN && ++form.uses === OFTEN) form.builder = takeBuilder(form);
   const object: Record<string, unknown> = {};
   if (reader.isTracking) reader.track(object);
   const { keys, size } = form;
@@ -46,171 +46,211 @@ function takeBuilder(form: Form): Builder | null {
 /** The copies. */
 const builders: readonly Builder[] = [
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
   (reader, form) => {
-    const object: Record<string, unknown> = {};
-    if (reader.isTracking) reader.track(object);
     const { size } = form;
+    const object = reader.begin();
     object[form.k0] = reader.read();
-    if (size === 1) return object;
-    object[form.k1] = reader.read();
-    if (size === 2) return object;
-    object[form.k2] = reader.read();
-    if (size === 3) return object;
-    object[form.k3] = reader.read();
-    if (size === 4) return object;
-    object[form.k4] = reader.read();
-    if (size === 5) return object;
-    object[form.k5] = reader.read();
-    if (size === 6) return object;
-    object[form.k6] = reader.read();
-    if (size === 7) return object;
-    object[form.k7] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
+    return object;
+  },
+  (reader, form) => {
+    const { size } = form;
+    const object = reader.begin();
+    object[form.k0] = reader.read();
+    if (size > 1) object[form.k1] = reader.read();
+    if (size > 2) object[form.k2] = reader.read();
+    if (size > 3) object[form.k3] = reader.read();
+    if (size > 4) object[form.k4] = reader.read();
+    if (size > 5) object[form.k5] = reader.read();
+    if (size > 6) object[form.k6] = reader.read();
+    if (size > 7) object[form.k7] = reader.read();
     return object;
   },
 ];

@@ -159,6 +159,13 @@ export class Reader {
     return readAscii(this.bytes, position, length);
   }
 
+  /** Begins a plain object. */
+  begin(): Record<string, unknown> {
+    const object: Record<string, unknown> = {};
+    if (this.isTracking) this.#objects.push(object);
+    return object;
+  }
+
   /** Gives an object its number, before what it contains is read. */
   track<T>(object: T): T {
     if (this.isTracking) this.#objects.push(object);

@@ -49,7 +49,7 @@ export function propertyStep(key: string): string {
   return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
-/** A short description of any value, for people; it runs no code of the value's. */
+/** A short description of any value, for people. */
 export function describe(value: unknown): string {
   switch (typeof value) {
     case "string":

@@ -5,9 +5,9 @@
  * are given the scribe.
  */
 import type { RegisteredClass } from "../registry.ts";
-import { writeArray, writeTuple } from "./array-writer.ts";
+import { writeArray } from "./array-writer.ts";
 import { writeBigInt } from "./builtin-writer.ts";
-import type { ByteWriter } from "./byte-writer.ts";
+import { ByteWriter } from "./byte-writer.ts";
 import { Cargo, type CargoMark } from "./cargo.ts";
 import { writeClassed } from "./class-writer.ts";
 import { Dictionary, writeDefinition } from "./dictionary.ts";
@@ -29,11 +29,16 @@ export interface Mark {
 
 const OBJECT_PROTOTYPE = Object.prototype;
 const ARRAY_PROTOTYPE = Array.prototype;
+/** An object that has nothing but what it inherits. */
+const EMPTY = {};
+/** Memory of more than this is not kept between messages. */
+const KEPT_MEMORY = 1 << 20;
+const NO_MEMORY = new ByteWriter(0);
 
 /** The state of one encoder. */
 export class Scribe {
-  bytes: Uint8Array = new Uint8Array(0);
-  view: DataView = new DataView(new ArrayBuffer(0));
+  bytes: Uint8Array = NO_MEMORY.bytes;
+  view: DataView = NO_MEMORY.view;
   /** Where the next byte goes. */
   position = 0;
   /** How far `bytes` reaches. */
@@ -45,6 +50,7 @@ export class Scribe {
   readonly #seen: Seen = new Seen();
   #referenced = false;
   #depth = 0;
+  #start = 0;
   #formsBefore = 0;
   #writer: ByteWriter | null = null;
   /** Whether `for in` lists more than own properties. */
@@ -61,37 +67,39 @@ export class Scribe {
     return this.#writer !== null;
   }
 
-  /**
-   * Writes a message; on failure all is as it was, and what was thrown goes on.
-   *
-   * @param names makes the value a tuple, see `writeTuple`
-   */
-  message(value: unknown, writer: ByteWriter, names: readonly string[] | null): void {
-    const { dictionary } = this;
+  /** Begins a message; `finish` or `abandon` must end it. */
+  begin(writer: ByteWriter): void {
     const start = writer.position;
     this.#writer = writer;
+    this.#start = start;
     this.position = start;
     this.#adopt(writer);
     this.cargo.clear();
     this.#referenced = false;
     this.#depth = 0;
-    const before = (this.#formsBefore = dictionary.begin());
-    try {
-      this.#polluted = isPolluted();
-      this.grow(1);
-      this.position++;
-      if (names === null) this.write(value);
-      else writeTuple(this, value as readonly unknown[], names);
-      this.bytes[start] = this.#header(before);
-      writer.position = this.position;
-    } catch (thrown) {
-      writer.position = start;
-      this.discard();
-      throw thrown;
-    } finally {
-      this.#seen.clear();
-      this.#writer = null;
-    }
+    this.#formsBefore = this.dictionary.begin();
+    this.#polluted = isPolluted();
+  }
+
+  /** Leaves room for the header; there may be no memory for it. */
+  open(): void {
+    this.grow(1);
+    this.position++;
+  }
+
+  /** Ends the message. */
+  finish(): void {
+    const dictionary = this.#standsAlone ? tags.STANDS_ALONE : this.#formsBefore === 0 ? tags.BEGINS : 0;
+    this.bytes[this.#start] = this.#referenced ? dictionary | tags.HAS_REFERENCES : dictionary;
+    (this.#writer as ByteWriter).position = this.position;
+    this.#release();
+  }
+
+  /** Ends the message that has failed: all is as it was before it. */
+  abandon(): void {
+    (this.#writer as ByteWriter).position = this.#start;
+    this.discard();
+    this.#release();
   }
 
   /** Takes back what the last message did to the dictionary. */
@@ -341,19 +349,28 @@ export class Scribe {
     if (form.definition === null) {
       form.definition = writeDefinition(this, form.kind, form.texts());
     } else {
-      const { length } = form.definition;
-      this.grow(length);
-      this.bytes.set(form.definition, this.position);
-      this.position += length;
+      this.#copy(form.definition);
     }
     if (form.definition.length === 0) return false;
     this.dictionary.add(form);
     return true;
   }
 
-  #header(formsBefore: number): number {
-    const dictionary = this.#standsAlone ? tags.STANDS_ALONE : formsBefore === 0 ? tags.BEGINS : 0;
-    return this.#referenced ? dictionary | tags.HAS_REFERENCES : dictionary;
+  #release(): void {
+    this.#seen.clear();
+    this.#writer = null;
+    // What a huge message has grown would stay alive.
+    if (this.limit > KEPT_MEMORY) this.#adopt(NO_MEMORY);
+  }
+
+  #copy(source: Uint8Array): void {
+    const { length } = source;
+    this.grow(length);
+    const { bytes, position } = this;
+    // A loop is faster than a call for a few bytes.
+    if (length > 48) bytes.set(source, position);
+    else for (let i = 0; i < length; i++) bytes[position + i] = source[i] as number;
+    this.position = position + length;
   }
 
   #adopt(writer: ByteWriter): void {
@@ -365,6 +382,6 @@ export class Scribe {
 
 /** Whether somebody has put enumerable properties where every object inherits them. */
 function isPolluted(): boolean {
-  for (const _ in OBJECT_PROTOTYPE) return true;
+  for (const _ in EMPTY) return true;
   return false;
 }

@@ -16,6 +16,12 @@ export class Seen {
   /** The number of an object that was met before; otherwise it gets the next one, and the answer is -1. */
   meet(object: object): number {
     const count = this.count;
+    // Most messages hold one object.
+    if (count === 0) {
+      this.#first[0] = object;
+      this.count = 1;
+      return -1;
+    }
     if (count > LOOPED) return count < SCANNED ? this.#search(object) : this.#meetMany(object);
     const first = this.#first;
     for (let i = 0; i < count; i++) {
