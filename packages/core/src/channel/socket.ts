@@ -130,11 +130,14 @@ export class SocketChannel implements Channel, Carrier {
     out.ensure(HEADER_SIZE);
     out.position = start + HEADER_SIZE;
     const encoder = this.#encoder;
+    let isEncoded = false;
     try {
       encoder.encode(value, out, root);
+      isEncoded = true;
       this.#close(kind, start, encoder.parts, encoder.modules, root);
     } catch (error) {
       out.position = start;
+      if (isEncoded) encoder.discard(); // the receiver will not learn what this message defined
       throw error;
     }
     encoder.commit(carrier);
