@@ -81,7 +81,8 @@ function merged(results) {
   const sum = { files: 0, bytes: 0, gzipBytes: 0, words: 0, counts: new Map(), unreadable: [] };
   for (const result of results) {
     for (const field of ["files", "bytes", "gzipBytes", "words"]) sum[field] += result[field];
-    for (const [word, n] of result.counts) sum.counts.set(word, (sum.counts.get(word) ?? 0) + n);
+    for (const [i, word] of result.different.entries())
+      sum.counts.set(word, (sum.counts.get(word) ?? 0) + result.counts[i]);
     sum.unreadable.push(...result.unreadable);
   }
   return sum;

@@ -20,6 +20,8 @@ import { WorkerLink } from "./worker-link.ts";
 /** So many workers in a row that never were ready are enough to give up. */
 const START_FAILURES = 3;
 const FOREVER = 2 ** 30;
+/** So many bytes take longer to decode than a write takes. */
+const SLOW_TO_DECODE = 16 * 1024;
 
 /**
  * Worker processes that do tasks.
@@ -303,12 +305,14 @@ export class Pool<I extends unknown[] = unknown[]> {
 
   #answered(worker: WorkerLink, frame: Frame): void {
     const task = this.#scheduler.finish(worker, performance.now());
+    const { maxTasksPerChild } = this.#options;
+    const isUsedUp = maxTasksPerChild !== undefined && worker.sent >= maxTasksPerChild;
+    if (isUsedUp && this.#scheduler.load(worker) === 0) worker.leave();
+    this.#handOut();
+    // The worker goes on while its large results are decoded here.
+    if (frame.size > SLOW_TO_DECODE) worker.flush();
     const value = worker.decode(frame);
     if (task !== undefined) this.#finish(task, frame.kind === DONE ? "completed" : "failed", value);
-    const { maxTasksPerChild } = this.#options;
-    if (maxTasksPerChild !== undefined && worker.sent >= maxTasksPerChild && this.#scheduler.load(worker) === 0)
-      worker.leave();
-    this.#handOut();
     this.#endIfDone();
   }
 

@@ -77,6 +77,11 @@ export class WorkerLink {
     message.commit(undefined);
   }
 
+  /** Hands what was sent to the system now. */
+  flush(): void {
+    this.#channel?.flush();
+  }
+
   /** Tells the running task that it is not wanted any more. */
   cancel(reason: unknown): void {
     if (this.#channel?.closed !== false) return;
