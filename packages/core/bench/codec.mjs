@@ -1,50 +1,27 @@
-// Speed of the codec against msgpackr, v8.serialize and JSON, in one process, taking turns.
-//
-//   npm run build && node packages/core/bench/codec.mjs [--rounds=9] [case …]
-//   npx deno run -A packages/core/bench/codec.mjs
-//
-// Each competitor encodes into memory that it owns and decodes from there, as a channel would. All take turns in every
-// round; a table holds the medians over the rounds, in nanoseconds, with the spread (the middle half of the rounds).
+/**
+ * How fast the codec is, against msgpackr, v8.serialize and JSON, in one process and taking turns.
+ *
+ *   npm run build && node packages/core/bench/codec.mjs [--rounds=15] [part of a case's name …]
+ *   npx deno run -A packages/core/bench/codec.mjs
+ *
+ * Each competitor encodes a batch of different values and decodes what came out, as on a channel. All take turns in every
+ * round; the table has the medians over the rounds, in nanoseconds for one value, with the middle half of the rounds.
+ */
 import os from "node:os";
+import process from "node:process";
 import v8 from "node:v8";
 import { task } from "@multiproc/core";
 import { ByteWriter, Decoder, Encoder, registry } from "@multiproc/core/internal";
-import { Packr, Unpackr } from "msgpackr";
+import { Packr } from "msgpackr";
 
 const flags = process.argv.slice(2);
-const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 9);
+const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 15);
 const chosen = flags.filter((flag) => !flag.startsWith("--"));
 
 const words = Array.from({ length: 100 }, (_, i) => `name-${i}`);
-const target = task(import.meta.url, function work() {});
-registry.modules.set(import.meta.url, { work: target });
+const work = task(import.meta.url, function work() {});
+registry.modules.set(import.meta.url, { work });
 
-/** Each case makes a new value each time, so that nobody profits from having seen the very same object. */
-const cases = {
-  "{id,x}": (i) => ({ id: i & 1023, x: (i & 63) + 0.5 }),
-  "{id,x} ints": (i) => ({ id: i & 1023, x: i & 63 }),
-  "task [id,fn,[args]]": (i) => [i & 1023, "square", [i & 63]],
-  "task {id,fn,args,kw}": (i) => ({ id: i & 1023, fn: "square", args: [i & 63], kw: {} }),
-  nested: (i) => ({
-    user: { id: i, name: "Ada Lovelace", tags: ["a", "b"] },
-    pos: { x: 1.5, y: 2.5 },
-    ok: true,
-    none: null,
-  }),
-  "100 rows": (i) =>
-    Array.from({ length: 100 }, (_, j) => ({ id: j, name: words[j], score: j / 3, ok: (i & 1) === 0 })),
-  "six shapes": (i) => mixed[i % 6](i),
-  number: (i) => i & 0xffff,
-  "10 chars": (i) => words[i % 100].padEnd(10, "x"),
-  "30 chars": (i) => words[i % 100].padEnd(30, "x"),
-  "10 chars, not ASCII": (i) => words[i % 10].padEnd(10, "é"),
-  "30 chars, not ASCII": (i) => words[i % 10].padEnd(30, "日本"),
-  "1000 chars": (i) => words[i % 100].padEnd(1000, "x"),
-  "100 short strings": () => words.slice(),
-  "100 strings of 30": () => words.map((word) => word.padEnd(30, "x")),
-  "1000 ints": (i) => Array.from({ length: 1000 }, (_, j) => j + i),
-  "1000 doubles": (i) => Array.from({ length: 1000 }, (_, j) => j + i + 0.5),
-};
 const mixed = [
   (i) => ({ id: i & 127, x: 2 }),
   (i) => ({ name: "n", value: i & 127 }),
@@ -54,19 +31,53 @@ const mixed = [
   (i) => ({ key: "k", at: i & 127, ttl: 5, ok: true, note: null }),
 ];
 
+const cases = {
+  "{id,x}": (i) => ({ id: i & 1023, x: i & 63 }),
+  "{id,x} with doubles": (i) => ({ id: i & 1023, x: (i & 63) + 0.5 }),
+  "six shapes in turn": (i) => mixed[i % 6](i),
+  "task [id,fn,[x]]": (i) => [i & 1023, "square", [i & 63]],
+  "task {id,fn,args,kw}": (i) => ({ id: i & 1023, fn: "square", args: [i & 63], kw: {} }),
+  nested: (i) => ({
+    user: { id: i, name: "Ada Lovelace", tags: ["a", "b"] },
+    pos: { x: 1.5, y: 2.5 },
+    ok: true,
+    none: null,
+  }),
+  "100 rows": (i) =>
+    Array.from({ length: 100 }, (_, j) => ({ id: j, name: words[j], score: j / 3, ok: (i & 1) === 0 })),
+  number: (i) => i & 0xffff,
+  "10 characters": (i) => words[i % 100].padEnd(10, "x"),
+  "30 characters": (i) => words[i % 100].padEnd(30, "x"),
+  "10 characters, é": (i) => words[i % 10].padEnd(10, "é"),
+  "30 characters, 日本": (i) => words[i % 10].padEnd(30, "日本"),
+  "1000 characters": (i) => words[i % 100].padEnd(1000, "x"),
+  "100 short strings": () => words.slice(),
+  "100 strings of 30": () => words.map((word) => word.padEnd(30, "x")),
+  "1000 ints": (i) => Array.from({ length: 1000 }, (_, j) => j + i),
+  "1000 doubles": (i) => Array.from({ length: 1000 }, (_, j) => j + i + 0.5),
+  "Map of 10": (i) => new Map(words.slice(0, 10).map((word, j) => [word, i + j])),
+};
+
 const competitors = {
-  dictionary: ours("dictionary"),
-  inline: ours("inline"),
+  dictionary: ours({ shapes: "dictionary" }),
+  inline: ours({}),
   "msgpackr pack": msgpackr({ useRecords: false }),
   "msgpackr records": msgpackr({}),
   "msgpackr sequential": msgpackr({ sequential: true }),
-  v8: { begin() {}, encode: v8.serialize, decode: v8.deserialize },
+  // On Deno it takes gigabytes that are not collected in time: a few rounds of it are enough.
+  "v8.serialize": { begin() {}, encode: v8.serialize, decode: v8.deserialize, share: globalThis.Deno ? 0.02 : 1 },
   JSON: { begin() {}, encode: JSON.stringify, decode: JSON.parse },
 };
 
+printHead();
+for (const [name, make] of Object.entries(cases)) {
+  if (chosen.length === 0 || chosen.some((part) => name.includes(part))) print(name, compete(make));
+}
+printFunctions();
+
 /** Messages lie one behind the other in one writer, as on a channel; where each ends is noted. */
-function ours(shapes) {
-  const encoder = new Encoder({ shapes });
+function ours(options, root) {
+  const encoder = new Encoder(options);
   const decoder = new Decoder();
   const writer = new ByteWriter(65536);
   let start = 0;
@@ -75,7 +86,7 @@ function ours(shapes) {
       writer.position = start = 0;
     },
     encode(value) {
-      encoder.encode(value, writer);
+      encoder.encode(value, writer, root);
       return writer.position;
     },
     decode(end) {
@@ -87,12 +98,36 @@ function ours(shapes) {
 }
 
 function msgpackr(options) {
-  const packr = new Packr(options);
-  const unpackr = new Unpackr(options);
+  const packr = new Packr({ ...options, moreTypes: true });
+  const unpackr = new Packr({ ...options, moreTypes: true });
   return { begin() {}, encode: (value) => packr.pack(value), decode: (bytes) => unpackr.unpack(bytes) };
 }
 
-/** Nanoseconds for encoding and for decoding one value, over a batch of different ones. */
+/** Medians of encoding, decoding and both for each competitor, and the spread of both. */
+function compete(make) {
+  const weight = JSON.stringify(make(0))?.length ?? 10;
+  const values = Array.from({ length: weight > 1000 ? 8 : 64 }, (_, i) => make(i));
+  const times = Math.ceil(1_000_000 / ((weight + 40) * values.length));
+  const results = new Map(Object.keys(competitors).map((name) => [name, []]));
+  for (let round = -3; round < rounds; round++) {
+    // Each round has another order, so that nobody always pays for what the same neighbour left behind.
+    const names = shuffled(Object.keys(competitors), round + 3);
+    for (const name of names) {
+      const { share = 1 } = competitors[name];
+      const result = measure(competitors[name], values, Math.ceil((round < 0 ? times * 3 : times) * share));
+      if (round >= 0) results.get(name).push(result);
+    }
+  }
+  return new Map([...results].map(([name, list]) => [name, summary(list)]));
+}
+
+/** One of the orders of a list; the same in every run. */
+function shuffled(list, round) {
+  const keyed = list.map((item, i) => [Math.sin((round + 1) * 12.9898 + i * 78.233) * 43758.5453, item]);
+  return keyed.sort(([a], [b]) => a - Math.floor(a) - (b - Math.floor(b))).map(([, item]) => item);
+}
+
+/** Nanoseconds for encoding and for decoding one value. */
 function measure({ begin, encode, decode }, values, times) {
   const out = new Array(values.length);
   let encoding = 0;
@@ -102,82 +137,60 @@ function measure({ begin, encode, decode }, values, times) {
     const start = performance.now();
     for (let i = 0; i < values.length; i++) out[i] = encode(values[i]);
     const middle = performance.now();
-    for (let i = 0; i < values.length; i++) globalThis.kept = decode(out[i]);
-    const end = performance.now();
+    for (let i = 0; i < values.length; i++) out[i] = decode(out[i]);
     encoding += middle - start;
-    decoding += end - middle;
+    decoding += performance.now() - middle;
   }
   const scale = 1e6 / (times * values.length);
   return [encoding * scale, decoding * scale];
 }
 
-/** Keeps the optimizer from leaving the work out. */
-globalThis.kept = undefined;
-
-function quantile(sorted, q) {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+function summary(list) {
+  const quantile = (q, pick) => {
+    const sorted = list.map(pick).sort((a, b) => a - b);
+    return sorted[Math.floor((sorted.length - 1) * q)];
+  };
+  const both = ([encode, decode]) => encode + decode;
+  return {
+    encode: quantile(0.5, ([encode]) => encode),
+    decode: quantile(0.5, ([, decode]) => decode),
+    both: quantile(0.5, both),
+    low: quantile(0.25, both),
+    high: quantile(0.75, both),
+  };
 }
 
-/** Medians of encoding, decoding and both for each competitor, and the spread of both. */
-function compete(make) {
-  const sample = make(0);
-  const heavy = JSON.stringify(sample)?.length ?? 10;
-  const values = Array.from({ length: heavy > 1000 ? 8 : 64 }, (_, i) => make(i));
-  const names = Object.keys(competitors);
-  const results = new Map(names.map((name) => [name, []]));
-  const times = Math.max(2, Math.ceil((heavy > 1000 ? 300_000 : 1_500_000) / (heavy * values.length + 2000)));
-  for (let round = -2; round < rounds; round++) {
-    // Each round begins with another one, so that nobody always runs behind the same neighbour.
-    for (let i = 0; i < names.length; i++) {
-      const name = names[(i + round + 2) % names.length];
-      const result = measure(competitors[name], values, round < 0 ? times * 4 : times);
-      if (round >= 0) results.get(name).push(result);
-    }
-  }
-  return new Map(
-    [...results].map(([name, list]) => {
-      const column = (pick) => list.map(pick).sort((a, b) => a - b);
-      const both = column(([a, b]) => a + b);
-      return [
-        name,
-        {
-          encode: quantile(
-            column(([a]) => a),
-            0.5,
-          ),
-          decode: quantile(
-            column(([, b]) => b),
-            0.5,
-          ),
-          both: quantile(both, 0.5),
-          low: quantile(both, 0.25),
-          high: quantile(both, 0.75),
-        },
-      ];
-    }),
+function printHead() {
+  const deno = globalThis.Deno?.version;
+  const host = deno ? `Deno ${deno.deno} (V8 ${deno.v8})` : `Node ${process.version} (V8 ${process.versions.v8})`;
+  console.log(`${host}, ${os.availableParallelism()} × ${os.cpus()[0]?.model}, ${os.platform()} ${os.arch()}`);
+  console.log(
+    `Medians of ${rounds} rounds in ns: encode + decode = both (middle half); then how often "dictionary" does both`,
   );
 }
 
-const runtime = globalThis.Deno
-  ? `Deno ${Deno.version.deno} (V8 ${Deno.version.v8})`
-  : `Node ${process.version} (V8 ${process.versions.v8})`;
-console.log(
-  `${runtime}, ${os.availableParallelism()} × ${os.cpus()[0]?.model ?? "unknown CPU"}, ${os.platform()} ${os.arch()}, ${rounds} rounds`,
-);
-console.log(
-  "Nanoseconds: encode + decode = both (spread). In brackets how many times the dictionary mode is faster.\n",
-);
-for (const [name, make] of Object.entries(cases)) {
-  if (chosen.length > 0 && !chosen.some((part) => name.includes(part))) continue;
-  console.log(name);
-  const results = compete(make);
+function print(name, results) {
+  console.log(`\n${name}`);
   const own = results.get("dictionary").both;
+  const show = (number, width) => number.toFixed(0).padStart(width);
   for (const [competitor, { encode, decode, both, low, high }] of results) {
-    const n = (number, width) => number.toFixed(0).padStart(width);
-    console.log(
-      `${`  ${competitor.padEnd(20)} ${n(encode, 7)} + ${n(decode, 7)} = ${n(both, 7)}  (${n(low, 0)}–${n(high, 0)})`.padEnd(
-        66,
-      )} [${(both / own).toFixed(1)}×]`,
-    );
+    const times = `${show(encode, 7)} + ${show(decode, 7)} = ${show(both, 7)}`;
+    const spread = `(${show(low, 0)}–${show(high, 0)})`;
+    console.log(`  ${competitor.padEnd(20)}${times}  ${spread.padEnd(17)} ${(both / own).toFixed(1)}×`);
   }
+}
+
+/** What nobody else can send: a function. As an array like any other, and as a tuple of the library's own. */
+function printFunctions() {
+  if (chosen.length > 0 && !chosen.includes("function")) return;
+  const tasks = Array.from({ length: 64 }, (_, i) => [i, work, i]);
+  const results = new Map([
+    ["dictionary", ours({ shapes: "dictionary" })],
+    ["as a tuple", ours({ shapes: "dictionary" }, ["id", "fn", "x"])],
+  ]);
+  for (const [name, competitor] of results) {
+    const list = Array.from({ length: rounds + 3 }, () => measure(competitor, tasks, 300));
+    results.set(name, summary(list.slice(3)));
+  }
+  print("task [id,fn,x] with a function", results);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../src/codec/byte-writer.ts";
+import { Decoder } from "../src/codec/decoder.ts";
 import { Encoder } from "../src/codec/encoder.ts";
 import { SendError } from "../src/errors.ts";
 import { inline } from "../src/target.ts";
@@ -243,6 +244,56 @@ describe("a value that cannot be sent", () => {
     );
     expect(writer.position).toBe(0);
     encoder.encode({ ok: 1 }, writer);
+  });
+
+  test("a message for which there is no stack left harms none of the others", () => {
+    const encoder = new Encoder({ shapes: "dictionary" });
+    const decoder = new Decoder();
+    const writer = new ByteWriter(8);
+    let failures = 0;
+    let round = 0;
+    const value = (): unknown => ({
+      [`key${round % 50}`]: [{ a: { b: round } }, new Map([[1, { [`c${round % 30}`]: 1 }]])],
+    });
+    const dive = (): void => {
+      try {
+        dive();
+      } catch {
+        // With a little more stack each time.
+      }
+      if (round++ > 4000) return;
+      const before = writer.position;
+      try {
+        encoder.encode(value(), writer);
+        ends.push([value(), writer.position]);
+      } catch {
+        failures++;
+        if (writer.position !== before) throw new Error("something is left");
+      }
+    };
+    const ends: [unknown, number][] = [];
+    dive();
+    expect(failures).toBeGreaterThan(5);
+    let start = 0;
+    for (const [sent, end] of ends) {
+      expect(decoder.decode(writer.bytes, start, end, [])).toStrictEqual(sent);
+      start = end;
+    }
+    expect(ends.length).toBeGreaterThan(100);
+  });
+
+  test("a message for which there is no memory is refused", () => {
+    class Small extends ByteWriter {
+      override ensure(n: number): void {
+        if (this.position + n > 100) throw new RangeError("Array buffer allocation failed");
+        super.ensure(n);
+      }
+    }
+    const encoder = new Encoder();
+    expect(() => encoder.encode([1, "x".repeat(200)], new Small(10), "args")).toThrow(
+      new SendError("args[1]", "there is no memory for the message"),
+    );
+    expect(() => encoder.encode(["x"], new Small(10))).not.toThrow();
   });
 
   test("nothing is left of a message that failed", () => {

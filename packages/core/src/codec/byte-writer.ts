@@ -25,8 +25,9 @@ export class ByteWriter {
     const needed = this.position + n;
     if (needed <= this.bytes.length) return;
     const grown = new Uint8Array(Math.max(this.bytes.length * 2, needed));
+    const view = new DataView(grown.buffer);
     grown.set(this.bytes.subarray(0, this.position));
     this.bytes = grown;
-    this.view = new DataView(grown.buffer);
+    this.view = view;
   }
 }

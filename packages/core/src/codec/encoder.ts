@@ -41,15 +41,20 @@ export class Encoder {
   encode(value: unknown, writer: ByteWriter, root: string | readonly string[] = "value"): void {
     const scribe = this.#scribe;
     if (scribe.isBusy) throw new Refusal(BUSY).toError(typeof root === "string" ? root : "");
-    scribe.begin(writer);
+    const start = writer.position;
+    scribe.isBusy = true;
     try {
-      scribe.open();
+      scribe.begin(writer);
       if (typeof root === "string") scribe.write(value);
       else writeTuple(scribe, value as readonly unknown[], root);
       scribe.finish();
     } catch (thrown) {
+      writer.position = start;
       scribe.abandon();
       throw refusalOf(thrown).toError(typeof root === "string" ? root : "");
+    } finally {
+      // No call: there may be no stack left for one.
+      scribe.isBusy = false;
     }
   }
 

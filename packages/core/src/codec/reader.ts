@@ -75,6 +75,7 @@ export class Reader {
     } catch (thrown) {
       throw thrown instanceof ProtocolError ? thrown : malformed(thrown);
     } finally {
+      this.isBusy = false;
       this.#release();
     }
     if (failure !== null) throw failure.error;
@@ -266,6 +267,7 @@ export class Reader {
     this.#parts = parts;
     this.#nextPart = 0;
     this.#depth = 0;
+    this.#failure = null;
     this.end = end;
     this.#elements = end - start;
     this.position = start + 1;
@@ -273,6 +275,7 @@ export class Reader {
     if (header > (HAS_REFERENCES | STANDS_ALONE | BEGINS))
       throw new ProtocolError(`A message has an unknown header (${header})`);
     this.isTracking = (header & HAS_REFERENCES) !== 0;
+    if (this.isTracking) this.#objects = [];
     if ((header & BEGINS) !== 0) this.#dictionary.length = 0;
     const standsAlone = (header & STANDS_ALONE) !== 0;
     this.#forms = standsAlone ? this.#own : this.#dictionary;
@@ -280,10 +283,8 @@ export class Reader {
   }
 
   #release(): void {
-    this.isBusy = false;
     if (this.isTracking) this.#objects = [];
     this.#parts = NO_PARTS;
-    this.#failure = null;
     if (this.bytes.length > KEPT_MEMORY) {
       this.bytes = NO_BYTES;
       this.#view = null;

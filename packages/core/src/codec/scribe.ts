@@ -43,6 +43,8 @@ export class Scribe {
   position = 0;
   /** How far `bytes` reaches. */
   limit = 0;
+  /** Whether a message is being written. */
+  isBusy = false;
   /** What goes with the message. */
   readonly cargo: Cargo = new Cargo();
   readonly dictionary: Dictionary;
@@ -53,6 +55,7 @@ export class Scribe {
   #start = 0;
   #formsBefore = 0;
   #writer: ByteWriter | null = null;
+  #isOpen = false;
   /** Whether `for in` lists more than own properties. */
   #polluted = false;
 
@@ -62,27 +65,20 @@ export class Scribe {
     this.dictionary = new Dictionary(standsAlone);
   }
 
-  /** Whether a message is being written. */
-  get isBusy(): boolean {
-    return this.#writer !== null;
-  }
-
   /** Begins a message; `finish` or `abandon` must end it. */
   begin(writer: ByteWriter): void {
-    const start = writer.position;
+    // The message before has failed, and there was too little stack left to clear up.
+    this.abandon();
+    this.#formsBefore = this.dictionary.begin();
+    this.#isOpen = true;
     this.#writer = writer;
-    this.#start = start;
-    this.position = start;
+    this.#start = writer.position;
+    this.position = writer.position;
     this.#adopt(writer);
     this.cargo.clear();
     this.#referenced = false;
     this.#depth = 0;
-    this.#formsBefore = this.dictionary.begin();
     this.#polluted = isPolluted();
-  }
-
-  /** Leaves room for the header; there may be no memory for it. */
-  open(): void {
     this.grow(1);
     this.position++;
   }
@@ -95,9 +91,9 @@ export class Scribe {
     this.#release();
   }
 
-  /** Ends the message that has failed: all is as it was before it. */
+  /** Ends the message that has failed, if there is one: all is as it was before it. */
   abandon(): void {
-    (this.#writer as ByteWriter).position = this.#start;
+    if (!this.#isOpen) return;
     this.discard();
     this.#release();
   }
@@ -358,6 +354,7 @@ export class Scribe {
 
   #release(): void {
     this.#seen.clear();
+    this.#isOpen = false;
     this.#writer = null;
     // What a huge message has grown would stay alive.
     if (this.limit > KEPT_MEMORY) this.#adopt(NO_MEMORY);
