@@ -1,22 +1,75 @@
+/** What the code of a task can ask about it. */
 import { singleton } from "@multiproc/core/internal";
 
-/** The task that this worker is running. */
+/** The task that a worker is running. */
 export interface CurrentTask {
-  /** Aborted when the task is no longer wanted: it should stop soon, since its worker is killed after a while. */
+  /** The name of its function. */
+  readonly name: string;
+  /** Aborted when the task is cancelled or its time has run out; what goes on after that is killed soon. */
   readonly signal: AbortSignal;
 }
 
-/** Where a worker keeps what it runs. */
-export const running: { task: CurrentTask | undefined } = singleton("current task", () => ({ task: undefined }));
+/** A running task; its signal is made when somebody asks for it. */
+export class RunningTask implements CurrentTask {
+  readonly name: string;
+  /** The how-manieth task of its worker it is. */
+  readonly ordinal: number;
+  #isDropped = false;
+  #reason: unknown;
+  #controller: AbortController | undefined;
+
+  constructor(name: string, ordinal: number) {
+    this.name = name;
+    this.ordinal = ordinal;
+  }
+
+  get isDropped(): boolean {
+    return this.#isDropped;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isDropped) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  /** Nobody wants its answer any more. */
+  drop(reason: unknown): void {
+    this.#isDropped = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Where a worker notes what it runs; all copies of this package in the process see the same. */
+export const running: { task: RunningTask | undefined } = singleton("running task", () => ({ task: undefined }));
 
 /**
- * The task that this worker is running; undefined outside a pool's task.
+ * The task that this process is running as a worker of a pool; undefined elsewhere.
  *
- * @example
+ * Ask for it before the first `await`: a worker goes on to its next task when a task has returned, also if parts of it
+ * are still under way.
+ *
+ * @example A task that can be cancelled
  * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
  * import { currentTask } from "@multiproc/pool";
  *
- * console.log(currentTask()); // undefined: this is no worker
+ * export const sleep = task(import.meta.url, async function sleep(ms: number) {
+ *   const { signal } = currentTask()!;
+ *   await new Promise<void>((resolve, reject) => {
+ *     setTimeout(resolve, ms);
+ *     signal.addEventListener("abort", () => reject(signal.reason));
+ *   });
+ * });
+ * // file: main.ts
+ * import { Pool } from "@multiproc/pool";
+ * import { sleep } from "./tasks.ts";
+ *
+ * await using pool = new Pool({ processes: 1 });
+ * const sleeping = pool.apply(sleep, [60_000], { timeout: 100 });
+ * await sleeping.catch((error) => console.log(error.name)); // "TimeoutError"
  * ```
  */
 export function currentTask(): CurrentTask | undefined {

@@ -1,6 +1,26 @@
 import { ProcessError } from "@multiproc/core";
 
-/** A worker died; it fails the task that it was running, and no other. */
+/**
+ * A worker process ended while it ran a task. The task may have been done in part; no other task is touched by it.
+ *
+ * @example Find out how a task ended its worker
+ * ```ts
+ * // file: tasks.ts
+ * import process from "node:process";
+ * import { task } from "@multiproc/core";
+ *
+ * export const leave = task(import.meta.url, function leave(code: number) {
+ *   process.exit(code);
+ * });
+ * // file: main.ts
+ * import { Pool, WorkerLostError } from "@multiproc/pool";
+ * import { leave } from "./tasks.ts";
+ *
+ * await using pool = new Pool({ processes: 1 });
+ * const error = await pool.apply(leave, [3]).catch((error) => error);
+ * console.log(error instanceof WorkerLostError, error.exitCode, error.task); // true 3 "leave"
+ * ```
+ */
 export class WorkerLostError extends ProcessError {
   /** The worker's process id. */
   readonly pid: number;
@@ -17,17 +37,32 @@ export class WorkerLostError extends ProcessError {
    * @param pid the worker's process id
    * @param how its exit code and the signal that ended it
    * @param task the function that it was running
+   * @param options the `cause`
    */
-  constructor(pid: number, how: { readonly exitCode: number | null; readonly signal: string | null }, task: string) {
+  constructor(
+    pid: number,
+    how: { readonly exitCode: number | null; readonly signal: string | null },
+    task: string,
+    options: { cause?: unknown } = {},
+  ) {
     const end = how.signal === null ? `exit code ${how.exitCode}` : `signal ${how.signal}`;
-    const cause = how.signal === "SIGKILL" ? ": the system may be out of memory" : "";
-    super(`Worker ${pid} ended with ${end} while running "${task}"${cause}`, { code: "ERR_WORKER_LOST" });
+    const message = `Worker ${pid} ended with ${end} while running "${task}"${REASONS[how.signal ?? ""] ?? ""}`;
+    super(message, { code: "ERR_WORKER_LOST", ...options });
     this.pid = pid;
     this.exitCode = how.exitCode;
     this.signal = how.signal;
     this.task = task;
   }
 }
+
+/** What most likely was the reason. */
+const REASONS: Readonly<Record<string, string>> = {
+  SIGKILL: ": the system may be out of memory",
+  SIGABRT: ": it may have run out of memory; see what it wrote to its standard error",
+  SIGTRAP: ": it may have run out of memory; see what it wrote to its standard error",
+  SIGSEGV: ": native code in it has crashed",
+  SIGBUS: ": native code in it has crashed",
+};
 
 /** Work was given to a pool that takes none any more, or that was terminated before the work was done. */
 export class PoolClosedError extends ProcessError {

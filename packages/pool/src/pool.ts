@@ -1,33 +1,34 @@
-import { type AnyFunction, cpuCount, TimeoutError } from "@multiproc/core";
+import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
+import { checkTimeout, encodeMessage, host, requireTarget, withinOrThrow } from "@multiproc/core/internal";
+import { Crew } from "./crew.ts";
+import { PoolClosedError } from "./errors.ts";
+import { FunctionTable, type KnownFunction } from "./functions.ts";
+import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
+import { CallJob, type JobEnds, MapJob, taskFor, WorkTask } from "./jobs.ts";
 import {
-  checkTimeout,
-  type EncodedMessage,
-  encodeMessage,
-  type Frame,
-  host,
-  requireTarget,
-} from "@multiproc/core/internal";
-import { PoolClosedError, WorkerLostError } from "./errors.ts";
-import type { ImapOptions, MapOptions, PoolOptions, PoolStats } from "./options.ts";
-import { DONE, type Way } from "./protocol.ts";
-import { AsyncResult } from "./result.ts";
-import { Scheduler } from "./scheduler.ts";
-import { type Inputs, mapped, streamed, type TaskRunner } from "./spreading.ts";
-import { Task, type TaskOptions } from "./task.ts";
-import { continueStack, withCaller } from "./trace.ts";
-import { WorkerLink } from "./worker-link.ts";
+  checkCount,
+  checkOptions,
+  type ImapOptions,
+  type MapOptions,
+  type PoolOptions,
+  type PoolStats,
+  type TaskOptions,
+} from "./options.ts";
+import { CALL } from "./protocol.ts";
+import { AsyncResult, type Cancellable } from "./result.ts";
+import { Stream } from "./stream.ts";
 
-/** So many workers in a row that never were ready are enough to give up. */
-const START_FAILURES = 3;
-const FOREVER = 2 ** 30;
-/** So many bytes take longer to decode than a write takes. */
-const SLOW_TO_DECODE = 16 * 1024;
+/** As Python does: about so many chunks for each worker. */
+const CHUNKS_PER_WORKER = 4;
+/** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
+const MAX_CHUNK = 8192;
+const FOREVER = 2 ** 31 - 1;
 
 /**
  * Worker processes that do tasks.
  *
- * A worker that dies fails the one task that it was running; its other tasks go to others, and another worker takes its place.
- * A pool does not keep a program alive, its work does.
+ * The workers are started when the pool is made. One that dies fails the one task that it was running; its other tasks go to
+ * others, and another worker takes its place. A pool does not keep a program alive, its work does.
  *
  * @typeParam I the arguments of the initializer
  *
@@ -52,20 +53,20 @@ const SLOW_TO_DECODE = 16 * 1024;
  * ```
  */
 export class Pool<I extends unknown[] = unknown[]> {
-  readonly #options: PoolOptions<I>;
   readonly #size: number;
-  readonly #init: EncodedMessage;
-  readonly #scheduler = new Scheduler<WorkerLink, Task>();
-  readonly #workers = new Set<WorkerLink>();
-  readonly #outstanding = new Set<Task>();
-  readonly #counts = { completed: 0, failed: 0, lost: 0 };
-  #state: "open" | "closed" | "terminated" = "open";
-  #broken: unknown;
-  #isBroken = false;
-  #startFailures = 0;
-  #workerCount = 0;
+  readonly #crew: Crew;
+  readonly #functions: FunctionTable = new FunctionTable();
+  #state: "open" | "closed" | "terminated" | "broken" = "open";
+  /** Why the pool is broken. */
+  #reason: unknown;
+  /** Jobs that can go on by themselves, without a task under way. */
+  readonly #jobs: Set<Cancellable> = new Set();
+  /** How many jobs may still give tasks to the workers. */
+  #jobCount = 0;
+  #joining: Array<() => void> = [];
+  /** Lets the program end. */
   #release: (() => void) | undefined;
-  #joiners: Array<() => void> = [];
+  readonly #callEnds: JobEnds;
 
   /**
    * Makes a pool, and begins to start its workers.
@@ -76,21 +77,38 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
   constructor(options: PoolOptions<I> = {}) {
-    this.#options = options;
-    this.#size = options.processes === undefined ? cpuCount() : wholeFromOne("processes", options.processes);
-    if (options.maxTasksPerChild !== undefined) wholeFromOne("maxTasksPerChild", options.maxTasksPerChild);
-    checkTimeout("Pool with graceMs", options.graceMs);
-    if (options.initializer !== undefined) requireTarget(options.initializer, "Pool with an initializer");
-    this.#init = encodeMessage([options.initializer, options.initArgs ?? []], "initializer");
-    this.#init.commit(undefined);
-    for (let i = 0; i < this.#size; i++) this.#startWorker();
+    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500, initializer, initArgs = [] } = options;
+    checkCount("Pool with processes", processes, 1);
+    if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
+    checkTimeout("Pool with graceMs", graceMs);
+    if (initializer !== undefined) requireTarget(initializer, "Pool with an initializer");
+    if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
+    // Each worker is sent its own copy; this one only finds out whether that can be done.
+    encodeMessage([initializer, initArgs], "init");
+    const { name = "PoolWorker", env, execArgv, permissions, startMethod } = options;
+    if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
+    this.#size = processes;
+    this.#crew = new Crew({
+      processes,
+      maxTasksPerChild,
+      graceMs,
+      link: { name, env, execArgv, permissions, startMethod },
+      init: [initializer, initArgs],
+      broken: (reason) => this.#break(reason),
+      changed: () => this.#update(),
+    });
+    this.#callEnds = { office: this.#crew, over: () => this.#jobOver() };
   }
 
   /**
    * Calls a function in a worker.
    *
+   * The arguments are read at the call; large binary ones (64 KiB and more) are not copied, and must stay as they are until the
+   * result is there.
+   *
    * @param fn a target: see `task()`, `fromModule()` and `inline()`
    * @param args its arguments
+   * @param options how long it may run, and what ends it
    * @throws {TargetError} if a worker could not find the function
    * @throws {SendError} if an argument cannot be sent
    * @throws {PoolClosedError} after `close()` or `terminate()`
@@ -100,46 +118,54 @@ export class Pool<I extends unknown[] = unknown[]> {
     args: A = [] as unknown as A,
     options: TaskOptions = {},
   ): AsyncResult<Awaited<R>> {
-    const call = "apply()";
-    this.#assertOpen(call);
+    const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const task = this.#submit(new Task(call, fn, "apply", args, checked(call, options)), options);
-    return new AsyncResult(withCaller(task.done, new Error()) as Promise<Awaited<R>>, (reason) =>
-      this.#giveUp(task, reason),
-    );
+    const message = known.encode(args);
+    const { signal } = options;
+    const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));
+    const job: CallJob = new CallJob("apply()", ends);
+    this.#jobCount++;
+    if (signal?.aborted) job.cancel(signal.reason);
+    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, options));
+    return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 
   /**
-   * Calls a function for each input; the results are in the order of the inputs. It fails with the first error.
+   * Calls a function for each input; the results are in the order of the inputs. It fails with the first error; inputs that
+   * have not been begun then are dropped.
    *
    * @param fn a target that takes one input
-   * @param inputs read to their end at once
-   * @throws as {@link Pool.apply}
+   * @param inputs read to their end before the work begins
+   * @param options how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
    */
   map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options: MapOptions = {}): AsyncResult<Awaited<R>[]> {
-    return this.#map("map()", fn, "map", inputs, options);
+    return this.#map("map()", fn, false, inputs, options) as AsyncResult<Awaited<R>[]>;
   }
 
   /**
-   * Calls a function for each input, which is a list of arguments; the results are in the order of the inputs.
+   * Calls a function for each input, which is a list of arguments; else as {@link Pool.map}.
    *
    * @param fn a target
    * @param inputs lists of arguments
-   * @throws as {@link Pool.apply}
+   * @param options how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
    */
   starmap<A extends unknown[], R>(
     fn: (...args: A) => R,
     inputs: Inputs<A>,
     options: MapOptions = {},
   ): AsyncResult<Awaited<R>[]> {
-    return this.#map("starmap()", fn, "starmap", inputs, options);
+    return this.#map("starmap()", fn, true, inputs, options) as AsyncResult<Awaited<R>[]>;
   }
 
   /**
    * Calls a function for each input, and gives the results in the order of the inputs while more are computed. Inputs are read
-   * only as results are taken; leaving the loop gives up what is not done.
+   * only as results are taken; leaving the loop gives up what is not done. The first error ends it.
    *
    * @param fn a target that takes one input
+   * @param inputs read as results are taken
+   * @param options how inputs are sent, how long each may take, and how many are read ahead
    * @throws as {@link Pool.apply}
    */
   imap<T, R>(
@@ -154,6 +180,8 @@ export class Pool<I extends unknown[] = unknown[]> {
    * As {@link Pool.imap}, but gives each result as soon as it is there.
    *
    * @param fn a target that takes one input
+   * @param inputs read as results are taken
+   * @param options how inputs are sent, how long each may take, and how many are read ahead
    * @throws as {@link Pool.apply}
    */
   imapUnordered<T, R>(
@@ -167,261 +195,185 @@ export class Pool<I extends unknown[] = unknown[]> {
   /** Takes no more work; the workers end when what there is has been done. */
   close(): void {
     if (this.#state === "open") this.#state = "closed";
-    this.#endIfDone();
+    this.#update();
   }
 
   /** Ends the workers at once; work that is not done fails with {@link PoolClosedError}. Settles when they are gone. */
   async terminate(): Promise<void> {
-    this.#state = "terminated";
-    this.#failAll(() => new PoolClosedError("The pool was terminated before the task was done"));
-    for (const worker of this.#workers) {
-      worker.terminate();
-      host.timer(() => worker.kill(), this.#options.graceMs ?? 500, false);
-    }
+    if (this.#state !== "broken") this.#state = "terminated";
+    const reason = new PoolClosedError("The pool was terminated before the task was done");
+    for (const job of [...this.#jobs]) job.cancel(reason);
+    this.#crew.terminate(reason);
     await this.join();
   }
 
   /**
-   * Waits until all work is done and the workers have ended.
+   * Waits until all work is done and the workers have ended. Work that `imap()` has not read yet is done as its results are
+   * taken.
    *
+   * @param options how long to wait, and what ends the wait
    * @throws {PoolClosedError} before `close()` or `terminate()`: it would wait forever
+   * @throws {TimeoutError} when the time runs out
    */
-  join(): Promise<void> {
-    if (this.#state === "open")
-      return Promise.reject(
-        new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first"),
-      );
-    if (this.#workers.size === 0) return Promise.resolve();
-    this.#keepAlive();
-    return new Promise((resolve) => this.#joiners.push(resolve));
+  async join(options: WaitOptions = {}): Promise<void> {
+    if (this.#state === "open") {
+      throw new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
+    }
+    if (this.#crew.size === 0 && this.#jobCount === 0) return;
+    let joined = (): void => {};
+    const gone = new Promise<void>((resolve) => {
+      joined = resolve;
+      this.#joining.push(joined);
+    });
+    this.#update();
+    try {
+      await withinOrThrow(gone, "join()", options);
+    } finally {
+      this.#joining = this.#joining.filter((resolve) => resolve !== joined);
+      this.#update();
+    }
   }
 
   /** What the pool is doing. */
   stats(): PoolStats {
-    const workers = [...this.#workers].filter((worker) => worker.isReady).length;
-    return { workers, waiting: this.#scheduler.waiting, running: this.#scheduler.assigned, ...this.#counts };
+    const { workers, running } = this.#crew.state;
+    return { workers, waiting: this.#crew.waiting, running, ...this.#crew.counts };
   }
 
-  /** Terminates the pool, as leaving Python's `with` block does. */
+  /** Terminates the pool, as leaving Python's `with` block does: what is not done is given up. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.terminate();
   }
 
-  #map<T, R>(
+  #map(
     call: string,
     fn: AnyFunction,
-    way: Way,
-    inputs: Inputs<T>,
+    isStar: boolean,
+    inputs: Inputs<unknown>,
     options: MapOptions,
-  ): AsyncResult<Awaited<R>[]> {
-    this.#assertOpen(call);
-    requireTarget(fn, call);
-    if (options.chunkSize !== undefined) wholeFromOne("chunkSize", options.chunkSize);
-    const { results, giveUp } = mapped(
-      inputs,
-      { ...options, workers: this.#size },
-      this.#runner(call, fn, way, checked(call, options)),
+  ): AsyncResult<unknown[]> {
+    const known = this.#admit(call, fn, options);
+    checkInputs(call, inputs);
+    const job: MapJob = new MapJob(
+      call,
+      this.#endsOf(() => job, options),
+      options.onProgress,
     );
-    return new AsyncResult(withCaller(results, new Error()) as Promise<Awaited<R>[]>, giveUp);
+    const begin = (list: unknown[]): void => {
+      const share = Math.ceil(list.length / (this.#size * CHUNKS_PER_WORKER));
+      const chunkSize = options.chunkSize ?? Math.min(share, MAX_CHUNK);
+      if (isStar) checkLists(list);
+      const tasks: WorkTask[] = [];
+      for (let at = 0; at < list.length; at += chunkSize) {
+        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, options));
+      }
+      this.#assertUsable(call);
+      job.begin(tasks, list.length);
+    };
+    const list = readAll(inputs, () => job.isPending);
+    this.#open(job, options);
+    if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
+    else this.#beginNow(job, () => begin(list));
+    return new AsyncResult(job);
   }
 
-  #stream<T, R>(
+  #stream<R>(
     call: string,
     fn: AnyFunction,
-    inputs: Inputs<T>,
+    inputs: Inputs<unknown>,
     options: ImapOptions,
     isOrdered: boolean,
-  ): AsyncGenerator<Awaited<R>, void, undefined> {
-    this.#assertOpen(call);
-    requireTarget(fn, call);
-    const chunkSize = options.chunkSize === undefined ? 1 : wholeFromOne("chunkSize", options.chunkSize);
-    const bufferSize =
-      options.bufferSize === undefined ? chunkSize * this.#size * 2 : wholeFromOne("bufferSize", options.bufferSize);
-    const runner = this.#runner(call, fn, "map", checked(call, options));
-    const caller = new Error();
-    const continued = (error: unknown): unknown => continueStack(error, caller);
-    return streamed(inputs, { chunkSize, bufferSize, isOrdered, continued }, runner) as AsyncGenerator<
-      Awaited<R>,
-      void,
-      undefined
-    >;
+  ): AsyncGenerator<R, void, undefined> {
+    const known = this.#admit(call, fn, options);
+    checkInputs(call, inputs);
+    const { chunkSize, bufferSize } = options;
+    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits: options };
+    const job: Stream<R> = new Stream<R>(
+      plan,
+      this.#endsOf(() => job, options),
+    );
+    this.#open(job, options);
+    job.begin();
+    return job;
   }
 
-  #runner(call: string, fn: AnyFunction, way: Way, options: TaskOptions): TaskRunner<Task> {
+  /** What is wrong with inputs that are there is told at the call. */
+  #beginNow(job: MapJob, begin: () => void): void {
+    try {
+      begin();
+    } catch (error) {
+      job.cancel(error);
+      throw error;
+    }
+  }
+
+  /** Checks what every call has in common. */
+  #admit(call: string, fn: AnyFunction, options: MapOptions & ImapOptions): KnownFunction {
+    this.#assertUsable(call);
+    if (this.#state === "closed") throw new PoolClosedError(`${call} was called on a pool after close()`);
+    if (options.timeout !== undefined || options.retries !== undefined || call !== "apply()")
+      checkOptions(call, options);
+    return this.#functions.of(fn, call);
+  }
+
+  #assertUsable(call: string): void {
+    if (this.#state === "broken") throw this.#reason;
+    if (this.#state === "terminated") throw new PoolClosedError(`${call} was called on a pool after terminate()`);
+  }
+
+  #open(job: Cancellable, { signal }: TaskOptions): void {
+    this.#jobs.add(job);
+    this.#jobCount++;
+    if (signal?.aborted) job.cancel(signal.reason);
+  }
+
+  /** What ends with a job of its own. */
+  #endsOf(job: () => Cancellable, { signal }: TaskOptions): JobEnds {
+    const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job().cancel(reason));
     return {
-      run: (inputs) => {
-        this.#assertOpen(call);
-        return this.#submit(new Task(call, fn, way, inputs, options), options);
+      office: this.#crew,
+      over: () => {
+        this.#jobs.delete(job());
+        ends.over();
       },
-      giveUp: (task, reason) => this.#giveUp(task, reason),
     };
   }
 
-  #submit(task: Task, { signal }: TaskOptions): Task {
-    if (signal?.aborted) {
-      task.reject(signal.reason);
-      return task;
-    }
-    this.#outstanding.add(task);
-    this.#keepAlive();
-    if (signal !== undefined) {
-      const abort = (): void => this.#giveUp(task, signal.reason);
-      signal.addEventListener("abort", abort, { once: true });
-      const forget = (): void => signal.removeEventListener("abort", abort);
-      task.done.then(forget, forget);
-    }
-    this.#scheduler.submit(task);
-    this.#handOut();
-    return task;
-  }
-
-  #handOut(): void {
-    for (const [worker, task] of this.#scheduler.assign(performance.now())) {
-      worker.send(task.message);
-      if (task.timeout !== undefined) {
-        const { timeout } = task;
-        task.stopTimer = host.timer(() => this.#giveUp(task, new TimeoutError(task.call, timeout)), timeout, false);
-      }
-      if (worker.sent === this.#options.maxTasksPerChild) this.#scheduler.retire(worker);
-    }
-  }
-
-  #startWorker(): void {
-    const { env, execArgv, permissions, startMethod } = this.#options;
-    const name = `PoolWorker-${++this.#workerCount}`;
-    const worker: WorkerLink = new WorkerLink({ name, env, execArgv, permissions, startMethod }, this.#init, {
-      ready: () => {
-        this.#startFailures = 0;
-        this.#scheduler.join(worker);
-        this.#handOut();
-        this.#endIfDone();
+  #endsWith(signal: AbortSignal, cancel: (reason: unknown) => void): JobEnds {
+    const abort = (): void => cancel(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    return {
+      office: this.#crew,
+      over: () => {
+        signal.removeEventListener("abort", abort);
+        this.#jobOver();
       },
-      answer: (frame) => this.#answered(worker, frame),
-      broken: (error) => this.#break(error),
-      gone: (error) => this.#gone(worker, error),
-    });
-    this.#workers.add(worker);
+    };
   }
 
-  #answered(worker: WorkerLink, frame: Frame): void {
-    const task = this.#scheduler.finish(worker, performance.now());
-    const { maxTasksPerChild } = this.#options;
-    const isUsedUp = maxTasksPerChild !== undefined && worker.sent >= maxTasksPerChild;
-    if (isUsedUp && this.#scheduler.load(worker) === 0) worker.leave();
-    this.#handOut();
-    // The worker goes on while its large results are decoded here.
-    if (frame.size > SLOW_TO_DECODE) worker.flush();
-    const value = worker.decode(frame);
-    if (task !== undefined) this.#finish(task, frame.kind === DONE ? "completed" : "failed", value);
-    this.#endIfDone();
-  }
-
-  #gone(worker: WorkerLink, error: unknown): void {
-    this.#workers.delete(worker);
-    const task = this.#scheduler.leave(worker);
-    if (task !== undefined) this.#lost(worker, task);
-    if (error !== undefined && this.#state !== "terminated" && ++this.#startFailures >= START_FAILURES)
-      this.#break(error);
-    const isWanted = this.#state === "open" || this.#outstanding.size > 0;
-    if (isWanted && !this.#isBroken && this.#workers.size < this.#size) this.#startWorker();
-    this.#handOut();
-    if (this.#workers.size === 0 && (this.#state !== "open" || this.#isBroken)) this.#allGone();
-  }
-
-  #lost(worker: WorkerLink, task: Task): void {
-    this.#counts.lost += 1;
-    task.stopTimer?.();
-    if (task.isOver) return;
-    if (task.retries > 0) {
-      task.retries -= 1;
-      this.#scheduler.again(task);
-      return;
-    }
-    this.#finish(task, "failed", new WorkerLostError(worker.pid, worker.process, task.name));
-  }
-
-  /** Nobody wants the task any more: it is dropped, or stopped, at last with its worker. */
-  #giveUp(task: Task, reason: unknown): void {
-    if (task.isOver) return;
-    this.#finish(task, "failed", reason);
-    if (this.#scheduler.drop((other) => other === task).length > 0) return this.#endIfDone();
-    const holder = this.#scheduler.holder(task);
-    if (holder?.isRunning !== true) return;
-    holder.worker.cancel(reason);
-    host.timer(
-      () => {
-        const now = this.#scheduler.holder(task);
-        if (now?.isRunning) now.worker.kill();
-      },
-      this.#options.graceMs ?? 500,
-      false,
-    );
-  }
-
-  #finish(task: Task, how: "completed" | "failed", value: unknown): void {
-    task.stopTimer?.();
-    if (task.isOver) return;
-    task.isOver = true;
-    this.#counts[how] += 1;
-    this.#outstanding.delete(task);
-    if (this.#outstanding.size === 0 && this.#joiners.length === 0) this.#letGo();
-    if (how === "completed") task.resolve(value);
-    else task.reject(value);
+  #jobOver(): void {
+    this.#jobCount--;
+    this.#update();
   }
 
   /** The pool cannot work: all that it has fails with the reason, and so does all that comes. */
-  #break(error: unknown): void {
-    if (this.#isBroken) return;
-    this.#isBroken = true;
-    this.#broken = error;
-    this.#failAll(() => error);
-    for (const worker of this.#workers) worker.kill();
+  #break(reason: unknown): void {
+    if (this.#state === "terminated") return;
+    this.#state = "broken";
+    this.#reason = reason;
+    for (const job of [...this.#jobs]) job.cancel(reason);
   }
 
-  #failAll(reason: () => unknown): void {
-    this.#scheduler.drop(() => true);
-    for (const task of [...this.#outstanding]) this.#finish(task, "failed", reason());
+  /** Work under way keeps the program alive, and so does who waits for the end; a pool alone does not. */
+  #update(): void {
+    const isNeeded = this.#crew.pending > 0 || this.#joining.length > 0;
+    if (isNeeded) this.#release ??= host.timer(() => {}, FOREVER, true);
+    else if (this.#release !== undefined) {
+      this.#release();
+      this.#release = undefined;
+    }
+    if (this.#state === "open" || this.#jobCount > 0) return;
+    if (this.#state === "closed") this.#crew.finish();
+    if (this.#crew.size === 0) for (const resolve of this.#joining.splice(0)) resolve();
   }
-
-  #endIfDone(): void {
-    if (this.#state !== "closed" || this.#outstanding.size > 0) return;
-    for (const worker of this.#workers) if (worker.isReady) worker.leave();
-  }
-
-  #allGone(): void {
-    for (const resolve of this.#joiners.splice(0)) resolve();
-    this.#letGo();
-  }
-
-  /** Work under way keeps the program alive, a pool alone does not. */
-  #keepAlive(): void {
-    this.#release ??= host.timer(() => {}, FOREVER, true);
-  }
-
-  #letGo(): void {
-    this.#release?.();
-    this.#release = undefined;
-  }
-
-  #assertOpen(call: string): void {
-    if (this.#isBroken) throw this.#broken;
-    if (this.#state !== "open")
-      throw new PoolClosedError(
-        `${call} was called on a pool after ${this.#state === "closed" ? "close()" : "terminate()"}`,
-      );
-  }
-}
-
-function checked(call: string, options: TaskOptions): TaskOptions {
-  checkTimeout(call, options.timeout);
-  const { retries = 0 } = options;
-  if (!Number.isInteger(retries) || retries < 0)
-    throw new RangeError(`${call} takes retries as a whole number from 0, not ${retries}`);
-  return options;
-}
-
-function wholeFromOne(name: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1)
-    throw new RangeError(`Pool takes ${name} as a whole number from 1, not ${value}`);
-  return value;
 }

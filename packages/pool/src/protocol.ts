@@ -1,31 +1,105 @@
 /**
- * What a pool and a worker say to each other.
+ * What a pool and its workers say to each other.
  *
  * ```text
- *   pool                                          worker
- *     INIT [initializer, arguments] ───────────────>
- *     <─────────────────────────── READY, or BROKEN error
- *     TASK [function, way, inputs] ────────────────>   one after the other, in order
- *     <─────────────── DONE results, or FAILED error    one answer for each, before the next begins
- *     CANCEL ──────────────────────────────────────>   the running task's signal is aborted
- *     LEAVE ───────────────────────────────────────>   after the tasks before it
+ *   pool                                            worker
+ *     INIT [initializer, its arguments]  ────────>    loads and calls it
+ *                 <────────────────────────────────  READY, or REFUSED with what it threw
+ *
+ *     NAME id, FUNCTION reference        ────────>    keeps it; once for each function and worker
+ *     CALL [id, arguments]               ────────>
+ *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown
+ *     CHUNK [id, items]                  ────────>
+ *                 <────────────────────────────────  RESULT value or RESULTS [values] for the next items …,
+ *                                                     in the end LAST [values], or FAILURE with what one threw
+ *     DROP [ordinal, reason]             ────────>    aborts `currentTask().signal`, or will not begin
+ *     RECALL [ordinals]                  ────────>    will not begin those that it has not begun
+ *                 <────────────────────────────────  RETURNED [ordinals]; they get no answer
+ *     STOP                               ────────>    ends, when all before it is done
  * ```
  *
- * Answers carry no numbers: a worker answers in the order in which it was asked, and each answer is with the system before the
- * next task begins. So the first task without an answer is the one that a dead worker was running.
+ * A worker takes its messages in order, one at a time (only DROP and RECALL overtake), and answers in that order. So answers carry no
+ * numbers: they belong to the first task without one. From the pool, every message stands alone; from a worker, they share
+ * a dictionary of shapes, and the pool decodes them in order.
+ *
+ * **Care.** What is answered must have left the worker before it begins something that may kill it, or the wrong task is
+ * blamed. But handing a message to the system costs more than a small task. So each task comes with how careful to be:
+ *
+ * - *careful*: the worker says that it BEGINs, and all that it has said leaves before it does; so does the answer, at once.
+ * - *loose*, for tasks of microseconds: answers may leave together, within {@link HOLD_MS}, or when there is nothing to do.
+ *   When the worker is killed meanwhile, it is unclear which of them it ran: they are all run again, as careful ones.
+ *
+ * When a worker ends by an exit code, the answers held back leave at its end, and nothing is unclear.
+ *
+ * In a chunk, answers leave whenever {@link HOLD_MS} have passed, between two items. The first item without an answer is taken
+ * for the one that was running.
+ *
+ * **Time.** The low bits of an answer's kind say how long an item took, as a power of two.
  */
+import type { Care } from "./ledger.ts";
 
+// From the pool.
 export const INIT = 1;
-export const READY = 2;
-export const BROKEN = 3;
-export const TASK = 4;
-export const DONE = 5;
-export const FAILED = 6;
-export const CANCEL = 7;
-export const LEAVE = 8;
+export const NAME = 2;
+export const FUNCTION = 3;
+/** The function cannot be sent after all: its tasks fail with this. */
+export const NO_FUNCTION = 4;
+/** The function will not be used for some time: its id is void. */
+export const FORGET = 5;
+/** So many items of the next chunk have been answered by another worker. */
+export const SKIP = 6;
+export const DROP = 7;
+export const RECALL = 8;
+export const STOP = 9;
+// With the care in the low bits.
+export const CALL = 0x10;
+export const CHUNK = 0x20;
+/** A chunk whose items are lists of arguments. */
+export const STAR_CHUNK = 0x30;
 
-/** How a function is called for the inputs of a task: once with all of them, or for each, as one argument or as several. */
-export type Way = "apply" | "map" | "starmap";
+// From a worker.
+export const READY = 1;
+export const REFUSED = 2;
+export const BEGIN = 3;
+/** The answer to a task that was dropped. */
+export const DROPPED = 4;
+export const RETURNED = 5;
+// With the time in the low bits.
+export const RESULT = 0x40;
+export const FAILURE = 0x60;
+export const RESULTS = 0x80;
+export const LAST = 0xa0;
 
-/** What a TASK message holds. */
-export type TaskMessage = readonly [fn: (...args: never[]) => unknown, way: Way, inputs: readonly unknown[]];
+/** How long answers may be held back, in milliseconds. */
+export const HOLD_MS = 0.3;
+
+const CARES: readonly Care[] = ["loose", "careful"];
+const LOW_BITS = 31;
+/** The shortest time that is told apart from none: a quarter of a microsecond. */
+const UNITS_PER_MS = 4000;
+
+/** The kind of a task's message. */
+export function taskKind(kind: number, care: Care): number {
+  return kind | CARES.indexOf(care);
+}
+
+/** The kind and the care in a task's kind. */
+export function readTaskKind(kind: number): { kind: number; care: Care } {
+  return { kind: kind & 0xf0, care: CARES[kind & 15] ?? "careful" };
+}
+
+/** The low bits that say how long something took. */
+export function timeBits(ms: number): number {
+  return Math.min(LOW_BITS, 32 - Math.clz32(Math.min(ms * UNITS_PER_MS, 2 ** 31)));
+}
+
+/** The kind of an answer without its time. */
+export function answerKind(kind: number): number {
+  return kind < RESULT ? kind : kind & ~LOW_BITS;
+}
+
+/** The time in an answer's kind, in milliseconds: the middle of what it stands for. */
+export function answerMs(kind: number): number {
+  const bits = kind & LOW_BITS;
+  return (bits === 0 ? 0.5 : 0.75 * 2 ** bits) / UNITS_PER_MS;
+}

@@ -1,5 +1,12 @@
-import { ProcessError } from "@multiproc/core";
-import { TIMED_OUT, type WaitOptions, within, withinOrThrow } from "@multiproc/core/internal";
+import { ProcessError, type WaitOptions } from "@multiproc/core";
+import { TIMED_OUT, within, withinOrThrow } from "@multiproc/core/internal";
+
+/** Something under way that can be given up. */
+export interface Cancellable {
+  cancel(reason: unknown): void;
+}
+
+const OVER = (): true => true;
 
 /**
  * What a pool will have computed: await it like a promise, or ask it as in Python. A failure that nobody asks for is not
@@ -7,7 +14,7 @@ import { TIMED_OUT, type WaitOptions, within, withinOrThrow } from "@multiproc/c
  *
  * @typeParam R what is computed
  *
- * @example
+ * @example Await a result, or ask how it is
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool } from "@multiproc/pool";
@@ -19,69 +26,76 @@ import { TIMED_OUT, type WaitOptions, within, withinOrThrow } from "@multiproc/c
  * ```
  */
 export class AsyncResult<R> implements PromiseLike<R> {
-  readonly #promise: Promise<R>;
-  readonly #cancel: (reason: unknown) => void;
-  #state: "pending" | "fulfilled" | "rejected" = "pending";
+  readonly #outcome: Outcome<R> & Cancellable;
 
   /** @internal */
-  constructor(promise: Promise<R>, cancel: (reason: unknown) => void) {
-    this.#promise = promise;
-    this.#cancel = cancel;
-    promise.then(
-      () => {
-        this.#state = "fulfilled";
-      },
-      () => {
-        this.#state = "rejected";
-      },
-    );
+  constructor(outcome: Outcome<R> & Cancellable) {
+    this.#outcome = outcome;
   }
 
-  /** As a promise's. */
+  /**
+   * As a promise's; this is what `await` calls.
+   *
+   * @param onfulfilled called with the result
+   * @param onrejected called with what the task threw
+   */
   // biome-ignore lint/suspicious/noThenProperty: it is awaited like a promise
   then<A = R, B = never>(
     onfulfilled?: ((value: R) => A | PromiseLike<A>) | null,
-    onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+    // biome-ignore lint/suspicious/noExplicitAny: as a promise's
+    onrejected?: ((reason: any) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    return this.#promise.then(onfulfilled, onrejected);
+    return this.#outcome.promise().then(onfulfilled, onrejected);
   }
 
-  /** As a promise's. */
-  catch<B = never>(onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<R | B> {
-    return this.#promise.catch(onrejected);
+  /**
+   * As a promise's.
+   *
+   * @param onrejected called with what the task threw
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as a promise's
+  catch<B = never>(onrejected?: ((reason: any) => B | PromiseLike<B>) | null): Promise<R | B> {
+    return this.then(undefined, onrejected);
   }
 
-  /** As a promise's. */
+  /**
+   * As a promise's.
+   *
+   * @param onfinally called when the work is over
+   */
   finally(onfinally?: (() => void) | null): Promise<R> {
-    return this.#promise.finally(onfinally);
+    return this.then().finally(onfinally);
   }
 
   /**
    * Waits for the result.
    *
+   * @param options how long to wait, and what ends the wait
    * @throws {TimeoutError} when the time runs out; the work goes on
    * @throws what the task threw
    */
-  get(options: WaitOptions = {}): Promise<R> {
-    return withinOrThrow(this.#promise, "get()", options);
+  async get(options: WaitOptions = {}): Promise<R> {
+    try {
+      return await withinOrThrow(this.#outcome.promise(), "get()", options);
+    } catch (error) {
+      throw continueTrace(error);
+    }
   }
 
   /**
    * Waits until the work is over, whether it succeeded or failed.
    *
+   * @param options how long to wait, and what ends the wait
    * @returns whether it is; false when the time ran out
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
-    const over = this.#promise.then(
-      () => true,
-      () => true,
-    );
+    const over = this.then(OVER, OVER);
     return (await within(over, "wait()", options)) !== TIMED_OUT;
   }
 
   /** Whether the work is over. */
   ready(): boolean {
-    return this.#state !== "pending";
+    return !this.#outcome.isPending;
   }
 
   /**
@@ -90,9 +104,10 @@ export class AsyncResult<R> implements PromiseLike<R> {
    * @throws {ProcessError} if it is not over
    */
   successful(): boolean {
-    if (this.#state === "pending")
+    if (this.#outcome.isPending) {
       throw new ProcessError("successful() was called before the result was ready", { code: "ERR_NOT_READY" });
-    return this.#state === "fulfilled";
+    }
+    return this.#outcome.isFulfilled;
   }
 
   /**
@@ -103,6 +118,99 @@ export class AsyncResult<R> implements PromiseLike<R> {
    * @default reason an AbortError
    */
   cancel(reason: unknown = new DOMException("The task was cancelled", "AbortError")): void {
-    this.#cancel(reason);
+    this.#outcome.cancel(reason);
   }
+}
+
+/** Where errors come from, if not from here. */
+const ORIGINS: WeakMap<Error, string> = new WeakMap();
+/** Errors whose trace has been continued. */
+const CONTINUED: WeakSet<Error> = new WeakSet();
+/** The folder of this file: frames in it are of no interest. */
+const OWN_FOLDER: string = new URL(".", import.meta.url).href;
+
+/** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
+export class Outcome<R> {
+  #state: "pending" | "fulfilled" | "rejected" = "pending";
+  /** The value, or the reason. */
+  #content: unknown;
+  #promise: Promise<R> | undefined;
+  #settle: ((value: R | Promise<R>) => void) | undefined;
+
+  get isPending(): boolean {
+    return this.#state === "pending";
+  }
+
+  get isFulfilled(): boolean {
+    return this.#state === "fulfilled";
+  }
+
+  resolve(value: R): void {
+    if (this.#state !== "pending") return;
+    this.#state = "fulfilled";
+    this.#content = value;
+    this.#settle?.(value);
+  }
+
+  reject(reason: unknown): void {
+    if (this.#state !== "pending") return;
+    this.#state = "rejected";
+    this.#content = reason;
+    this.#settle?.(failing(reason));
+  }
+
+  /** The promise of it; made when somebody asks, so that nobody has to handle a failure that nobody looks at. */
+  promise(): Promise<R> {
+    if (this.#promise !== undefined) return this.#promise;
+    if (this.#state === "pending") {
+      this.#promise = new Promise((resolve) => {
+        this.#settle = resolve;
+      });
+    } else if (this.#state === "fulfilled") this.#promise = Promise.resolve(this.#content as R);
+    else this.#promise = failing(this.#content);
+    return this.#promise;
+  }
+}
+
+/**
+ * A promise that fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the
+ * promise: success costs nothing that way.
+ */
+async function failing(reason: unknown): Promise<never> {
+  // One turn for `await` to call `then()`, one for this promise to be linked with the one it settles.
+  for (let i = 0; i < 3; i++) await undefined;
+  throw continueTrace(reason);
+}
+
+/**
+ * Continues the trace of an error from another process, or from an event, by that of who waits for it. To be called in an
+ * async function: the engine knows who awaits that, so nothing has to be noted while all goes well.
+ */
+export function continueTrace(error: unknown): unknown {
+  if (!(error instanceof Error) || CONTINUED.has(error)) return error;
+  const here: { stack?: string } = {};
+  (Error as { captureStackTrace?: (holder: object, above: unknown) => void }).captureStackTrace?.(here, continueTrace);
+  const frames = (here.stack ?? "").split("\n").filter((line) => isCallersFrame(line));
+  if (frames.length === 0) return error;
+  CONTINUED.add(error);
+  const there = (error.stack ?? "").split("\n").filter((line) => !isOwnFrame(line));
+  const origin = ORIGINS.get(error);
+  const link = origin === undefined ? "called from" : `${origin}, called from`;
+  const stack = `${there.join("\n")}\n    -- ${link} --\n${frames.join("\n")}`;
+  Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true, enumerable: false });
+  return error;
+}
+
+/** Says where an error comes from, in words: "in worker 4711". */
+export function noteOrigin(error: unknown, origin: string): void {
+  if (error instanceof Error) ORIGINS.set(error, origin);
+}
+
+/** Neither the heading, nor this package, nor the host's own machinery. */
+function isCallersFrame(line: string): boolean {
+  return line.startsWith("    at ") && !isOwnFrame(line) && !/(\(|at )(node|ext):/.test(line);
+}
+
+function isOwnFrame(line: string): boolean {
+  return line.startsWith("    at ") && line.includes(OWN_FOLDER);
 }

@@ -1,142 +1,390 @@
 /**
- * Who does what next: pure state, without processes, promises or clocks.
+ * Who does what, and when: the pool's decisions, without processes, promises and timers.
  *
- * Tasks wait in one queue and are handed out in order. A worker does one after the other; it gets a few ahead, so that it
- * need not wait for the next, but only while its tasks are short: a long one must not hold back others that another worker
- * could do meanwhile. The first task that was sent to a worker and not answered is the one it runs.
+ * Events come in as calls, what follows from them goes out as commands; both are synchronous, and the time is told from
+ * outside.
+ *
+ * ```text
+ *             submit()                    ready()                answered()
+ *   task ───────────────> queue ──────────────────────> worker ──────────────> done
+ *                           ^                              │
+ *                           └────────── lost() ────────────┤ its other tasks
+ *                                                          └──> fail(): the task it ran
+ * ```
+ *
+ * **Windows.** A worker has one task at a time, unless tasks are so short that the way there and back would take longer than
+ * the work: then it is sent up to {@link WINDOW} ahead, but never more than {@link AHEAD_MS} of work. A task of unknown length
+ * counts as long.
+ *
+ * **Blame.** A worker answers its tasks in order. When it is lost, the first one without an answer was running, with two
+ * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
+ * back to the queue with the others, and its next worker says exactly what it does.
  */
+import { Backlog, type Commands, type SchedulerOptions, Seat, type Task } from "./ledger.ts";
 
-/** How much work, in milliseconds, a worker may have before it. */
-const AHEAD = 0.5;
-/** How many tasks it may have at most. */
-const MOST_AHEAD = 32;
-/** How far a new measurement moves the average. */
-const WEIGHT = 0.2;
+/** How many tasks a worker has at most, the running one among them. */
+const WINDOW = 64;
+/** How much work waits at a worker, in milliseconds. */
+const AHEAD_MS = 0.5;
+/** How many bytes wait at a worker. */
+const AHEAD_BYTES = 1024 * 1024;
+/** How often a task is sent again after its worker was lost before it began. */
+const MAX_MISSES = 3;
+/** How long tasks wait behind one that takes longer than it should before they are asked back, in milliseconds. */
+const STALL_MS = 5;
+/** How many workers in a row may be lost without having done anything; then no more are started for a while. */
+const MAX_FAILURES = 8;
+const REST_MS = 5000;
 
-/** What the scheduler needs to know of a task. */
-export interface Schedulable {
-  /** Whether it must be alone with its worker: one that is timed, or may have to be killed. */
-  readonly isExclusive: boolean;
-}
+/** Decides; see the head of this file. */
+export class Scheduler<T extends Task, L> {
+  /** Tasks that somebody waits for. */
+  pending = 0;
+  readonly seats: Set<Seat<T, L>> = new Set();
+  readonly #options: SchedulerOptions;
+  readonly #commands: Commands<T, L>;
+  readonly #now: () => number;
+  readonly #backlog: Backlog<T> = new Backlog();
+  #isOver = false;
+  /** Workers in a row that were lost without having done anything, and when another may be tried. */
+  #failures = 0;
+  #restUntil = 0;
+  #wasEverReady = false;
+  #alarmAt: number = Number.POSITIVE_INFINITY;
 
-interface Desk<W, T> {
-  readonly worker: W;
-  /** Sent and not answered, in order: the first is running. */
-  readonly tasks: T[];
-  /** When the worker began with the first of them. */
-  since: number;
-  /** The average time of a task, in milliseconds; undefined before the first. */
-  average: number | undefined;
-  isRetiring: boolean;
-}
-
-/** The state of a pool: tasks that wait, and who has which. */
-export class Scheduler<W, T extends Schedulable> {
-  readonly #waiting: T[] = [];
-  readonly #desks = new Map<W, Desk<W, T>>();
+  constructor(options: SchedulerOptions, commands: Commands<T, L>, now: () => number) {
+    this.#options = options;
+    this.#commands = commands;
+    this.#now = now;
+  }
 
   /** How many tasks wait for a worker. */
-  get waiting(): number {
-    return this.#waiting.length;
+  get queued(): number {
+    return this.#backlog.size;
   }
 
-  /** How many tasks workers have. */
-  get assigned(): number {
-    let count = 0;
-    for (const { tasks } of this.#desks.values()) count += tasks.length;
-    return count;
+  /** Starts the workers that are missing. */
+  hire(): void {
+    if (this.#isOver || this.#failures >= (this.#wasEverReady ? MAX_FAILURES : 1)) return;
+    for (let working = this.#working; working < this.#options.processes; working++) {
+      const seat = new Seat<T, L>();
+      this.seats.add(seat);
+      this.#commands.start(seat);
+    }
   }
 
-  /** A task is to be done. */
+  /** A worker that was to be started may not be started now. */
+  unhire(seat: Seat<T, L>): void {
+    this.seats.delete(seat);
+  }
+
+  /** A new task. */
   submit(task: T): void {
-    this.#waiting.push(task);
+    if (this.#isOver) return this.#commands.abandon(task);
+    this.pending++;
+    task.state = "queued";
+    if (this.seats.size < this.#options.processes) this.#rehire();
+    // While others wait before it, nobody has room.
+    const seat = this.#backlog.peek() === undefined ? this.#roomiest(task) : undefined;
+    if (seat === undefined) this.#backlog.push(task);
+    else this.#send(seat, task);
   }
 
-  /** A worker is ready for tasks. */
-  join(worker: W): void {
-    this.#desks.set(worker, { worker, tasks: [], since: 0, average: undefined, isRetiring: false });
+  /** A worker is there. */
+  ready(seat: Seat<T, L>): void {
+    if (seat.state !== "starting") return;
+    seat.state = "ready";
+    this.#wasEverReady = true;
+    this.#fill(seat);
   }
 
-  /** A worker gets no more tasks. */
-  retire(worker: W): void {
-    const desk = this.#desks.get(worker);
-    if (desk !== undefined) desk.isRetiring = true;
+  /** A worker begins with a task of which it was to say so. */
+  began(seat: Seat<T, L>): void {
+    const [task] = seat.tasks;
+    if (task !== undefined) task.hasBegun = true;
   }
 
-  /** A worker is gone: the task that it was running, if any. The others it had wait again, before all. */
-  leave(worker: W): T | undefined {
-    const [running, ...others] = this.#desks.get(worker)?.tasks ?? [];
-    this.#desks.delete(worker);
-    this.#waiting.unshift(...others);
-    return running;
+  /**
+   * A worker has answered items of its running task.
+   *
+   * @param ms how long one of them took
+   * @param isLast whether it is done with the task
+   */
+  answered(seat: Seat<T, L>, items: number, ms: number, isLast: boolean): void {
+    const [task] = seat.tasks;
+    if (task === undefined) return;
+    task.answered += items;
+    if (items > 0) task.estimate.learn(ms);
+    if (!isLast) return this.#watch(seat);
+    this.#remove(seat, 0);
+    if (seat.answers++ === 0) this.#failures = 0;
+    seat.isStalled = false;
+    seat.killAt = Number.POSITIVE_INFINITY;
+    if (task.state === "sent") this.pending--;
+    task.state = "done";
+    if (seat.tasks.length > 0) this.#watch(seat);
+    if (this.#isSpent(seat)) this.#retire(seat);
+    else this.#fill(seat);
   }
 
-  /** A task goes back to the front of the queue, for another try. */
-  again(task: T): void {
-    this.#waiting.unshift(task);
+  /**
+   * A worker is gone, or did not start.
+   *
+   * @param told whether all that it answered has arrived for certain
+   * @param isFatal whether others would fare no better
+   */
+  lost(seat: Seat<T, L>, told: boolean, isFatal = false): void {
+    if (!this.seats.delete(seat)) return;
+    const isOwnFault = seat.state !== "stopping" && seat.sent === 0;
+    seat.state = "gone";
+    const [running, ...others] = seat.tasks.splice(0);
+    if (isOwnFault && ++this.#failures >= MAX_FAILURES) this.#restUntil = this.#now() + REST_MS;
+    if (running !== undefined && !this.#isBlamed(running, seat, told)) others.unshift(running);
+    for (const task of others) this.#return(task, told);
+    if (this.#isOver) return;
+    if (isFatal || this.#isHopeless) return this.#giveUp();
+    this.hire();
+    for (const other of this.seats) this.#fill(other);
   }
 
-  /** A worker has answered its first task at the time `now`, in milliseconds. */
-  finish(worker: W, now: number): T | undefined {
-    const desk = this.#desks.get(worker);
-    const task = desk?.tasks.shift();
-    if (desk === undefined || task === undefined) return undefined;
-    const time = now - desk.since;
-    desk.average = desk.average === undefined ? time : desk.average + (time - desk.average) * WEIGHT;
-    desk.since = now;
-    return task;
-  }
-
-  /** Drops tasks that wait. */
-  drop(isUnwanted: (task: T) => boolean): T[] {
-    const dropped = this.#waiting.filter(isUnwanted);
-    if (dropped.length > 0)
-      this.#waiting.splice(0, Number.POSITIVE_INFINITY, ...this.#waiting.filter((task) => !isUnwanted(task)));
-    return dropped;
-  }
-
-  /** The worker that has a task, and whether it is running it. */
-  holder(task: T): { worker: W; isRunning: boolean } | undefined {
-    for (const { worker, tasks } of this.#desks.values()) {
-      const at = tasks.indexOf(task);
-      if (at >= 0) return { worker, isRunning: at === 0 };
+  /**
+   * Nobody wants the answer to a task any more.
+   *
+   * @param isHard whether a worker that has it is told, and, if it runs it and does not stop in time, is killed
+   */
+  drop(task: T, isHard: boolean): void {
+    const { seat } = task;
+    if (task.state === "queued") {
+      this.pending--;
+      task.state = "done";
+    } else if (task.state === "sent" && seat !== undefined) {
+      this.pending--;
+      task.state = "dropped";
+      task.isHardDrop = isHard;
+      if (!isHard) return;
+      this.#commands.tell(seat as Seat<T, L>, task);
+      if (seat.tasks[0] === task) this.#watch(seat as Seat<T, L>);
     }
-    return undefined;
   }
 
-  /** How many tasks a worker has. */
-  load(worker: W): number {
-    return this.#desks.get(worker)?.tasks.length ?? 0;
+  /** A worker gives a task back that it has not begun. */
+  returned(seat: Seat<T, L>, ordinal: number): void {
+    const at = seat.tasks.findIndex((task) => task.ordinal === ordinal);
+    if (at < 0) return;
+    this.#return(this.#remove(seat, at), true);
+    for (const other of this.seats) this.#fill(other);
   }
 
-  /** Hands out tasks at the time `now`: who gets which, in the order in which they are to be sent. */
-  assign(now: number): Array<[worker: W, task: T]> {
-    const orders: Array<[W, T]> = [];
-    while (this.#waiting.length > 0) {
-      const task = this.#waiting[0] as T;
-      const desk = this.#free(task);
-      if (desk === undefined) break;
-      this.#waiting.shift();
-      if (desk.tasks.length === 0) desk.since = now;
-      desk.tasks.push(task);
-      orders.push([desk.worker, task]);
+  /** The time of an alarm has come. */
+  tick(): void {
+    this.#alarmAt = Number.POSITIVE_INFINITY;
+    const now = this.#now();
+    for (const seat of [...this.seats]) {
+      const [task] = seat.tasks;
+      if (now >= seat.killAt) {
+        seat.killAt = Number.POSITIVE_INFINITY;
+        seat.state = "stopping";
+        this.#commands.kill(seat);
+      } else if (task?.state === "sent" && task.timeout !== undefined && now >= seat.since + task.timeout) {
+        this.#commands.expire(task, seat);
+        this.drop(task, true);
+      } else this.#announce(seat);
+      this.#checkStall(seat);
     }
-    return orders;
   }
 
-  /** The worker with the least to do that may have one more. */
-  #free(task: T): Desk<W, T> | undefined {
-    let best: Desk<W, T> | undefined;
-    for (const desk of this.#desks.values()) {
-      if (desk.isRetiring || desk.tasks.length >= room(desk, task)) continue;
-      if (best === undefined || desk.tasks.length < best.tasks.length) best = desk;
+  /** No more tasks will come, and none are pending: the workers end. */
+  finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const seat of [...this.seats]) this.#stop(seat);
+  }
+
+  /** Ends all at once. */
+  terminate(): void {
+    this.#isOver = true;
+    const left = this.#backlog.drain();
+    for (const seat of [...this.seats]) {
+      left.push(...seat.tasks.splice(0));
+      seat.state = "stopping";
+      seat.killAt = Number.POSITIVE_INFINITY;
+      this.#commands.terminate(seat);
+    }
+    for (const task of left) {
+      if (task.state !== "queued" && task.state !== "sent") continue;
+      this.pending--;
+      task.state = "done";
+      this.#commands.abandon(task);
+    }
+  }
+
+  #giveUp(): void {
+    this.#commands.giveUp();
+    this.terminate();
+  }
+
+  /** How many workers there are, or are about to be. */
+  get #working(): number {
+    let working = 0;
+    for (const seat of this.seats) if (seat.state !== "stopping") working++;
+    return working;
+  }
+
+  /** Whether it makes no sense to start another worker, and there is none. */
+  get #isHopeless(): boolean {
+    if (this.#working > 0) return false;
+    return this.#wasEverReady ? this.#failures >= MAX_FAILURES && this.pending > 0 : this.#failures > 0;
+  }
+
+  /** There is work for which a worker may be missing: one more try. */
+  #rehire(): void {
+    const mayTry = this.#working === 0 || this.#now() >= this.#restUntil;
+    if (this.#failures >= MAX_FAILURES && mayTry) this.#failures = MAX_FAILURES - 1;
+    this.hire();
+  }
+
+  /** Settles what becomes of the first task of a lost worker, if that was the one it ran. */
+  #isBlamed(task: T, seat: Seat<T, L>, told: boolean): boolean {
+    if (task.state !== "sent") {
+      task.state = "done";
+      return true;
+    }
+    const isCertain = task.care === "careful" ? task.hasBegun : told;
+    if (!isCertain && ++task.misses <= MAX_MISSES) return false;
+    if (++task.losses <= task.retries) return false;
+    this.pending--;
+    task.state = "done";
+    this.#commands.fail(task, seat);
+    return true;
+  }
+
+  /** Puts a task of a lost worker back, in front of those that have never been sent. */
+  #return(task: T, told: boolean): void {
+    task.seat = undefined;
+    if (task.state !== "sent") {
+      task.state = "done";
+      return;
+    }
+    task.state = "queued";
+    if (!told && task.care === "loose") task.isSuspect = true;
+    this.#backlog.putBack(task);
+  }
+
+  /**
+   * Gives a worker what it has room for; not before half of what it had is done, or tasks would come and go in ever smaller
+   * messages.
+   */
+  #fill(seat: Seat<T, L>): void {
+    if (seat.state !== "ready" || seat.tasks.length * 2 > seat.peak) return;
+    const backlog = this.#backlog;
+    for (let task = backlog.peek(); task !== undefined && this.#hasRoom(seat, task); task = backlog.peek()) {
+      backlog.take();
+      this.#send(seat, task);
+    }
+  }
+
+  /** The worker with the fewest tasks, if it has room for another. */
+  #roomiest(task: T): Seat<T, L> | undefined {
+    let best: Seat<T, L> | undefined;
+    for (const seat of this.seats) {
+      if (best !== undefined && seat.tasks.length >= best.tasks.length) continue;
+      if (this.#hasRoom(seat, task)) best = seat;
+      if (best?.tasks.length === 0) break;
     }
     return best;
   }
-}
 
-/** How many tasks a worker may have, if the next is `task`. */
-function room<W, T extends Schedulable>({ tasks, average }: Desk<W, T>, task: T): number {
-  if (task.isExclusive || tasks.some((other) => other.isExclusive) || average === undefined) return 1;
-  return Math.min(MOST_AHEAD, 1 + Math.floor(AHEAD / Math.max(average, AHEAD / MOST_AHEAD)));
+  #hasRoom(seat: Seat<T, L>, task: T): boolean {
+    if (seat.state !== "ready" || seat.sent >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY))
+      return false;
+    const [running] = seat.tasks;
+    if (running === undefined) return true;
+    if (
+      seat.isStalled ||
+      seat.tasks.length >= WINDOW ||
+      running.state !== "sent" ||
+      seat.bytes + task.size > AHEAD_BYTES
+    )
+      return false;
+    // Where one of them is unknown, the sum is no number, and not below anything.
+    return seat.ms + task.expected <= AHEAD_MS;
+  }
+
+  #send(seat: Seat<T, L>, task: T): void {
+    task.state = "sent";
+    task.seat = seat;
+    task.care = task.neededCare;
+    task.hasBegun = false;
+    task.cost = task.expected;
+    task.ordinal = seat.sent++;
+    seat.peak = seat.tasks.push(task);
+    seat.ms += task.cost;
+    seat.bytes += task.size;
+    if (seat.tasks.length === 1) this.#watch(seat);
+    else if (seat.tasks.length === 2) {
+      seat.answersSeen = -1;
+      this.#setAlarm(this.#now() + STALL_MS);
+    }
+    this.#commands.send(seat, task);
+  }
+
+  /** The first task of a worker is its running one from now on, or begins its next item. */
+  #watch(seat: Seat<T, L>): void {
+    const [task] = seat.tasks;
+    if (task?.state === "dropped") {
+      if (!task.isHardDrop || seat.killAt !== Number.POSITIVE_INFINITY) return;
+      seat.killAt = this.#now() + this.#options.graceMs;
+    } else if (task?.timeout !== undefined) {
+      seat.since = this.#now();
+    } else return;
+    this.#announce(seat);
+  }
+
+  /** Asks for an alarm, if this worker needs an earlier one. */
+  #announce(seat: Seat<T, L>): void {
+    const [task] = seat.tasks;
+    this.#setAlarm(task?.state === "sent" && task.timeout !== undefined ? seat.since + task.timeout : seat.killAt);
+  }
+
+  #setAlarm(at: number): void {
+    if (at >= this.#alarmAt) return;
+    this.#alarmAt = at;
+    this.#commands.alarm(at);
+  }
+
+  /** Asks tasks back that wait behind one which takes long: others could do them. */
+  #checkStall(seat: Seat<T, L>): void {
+    if (seat.tasks.length < 2 || seat.isStalled) return;
+    if (seat.answers === seat.answersSeen && this.seats.size > 1) {
+      seat.isStalled = true;
+      this.#commands.recall(seat, seat.tasks.slice(1));
+    } else this.#setAlarm(this.#now() + STALL_MS);
+    seat.answersSeen = seat.answers;
+  }
+
+  /** Takes a task from a worker that has answered it, or given it back. */
+  #remove(seat: Seat<T, L>, at: number): T {
+    const [task] = (at === 0 ? [seat.tasks.shift()] : seat.tasks.splice(at, 1)) as [T];
+    seat.ms = seat.tasks.length === 0 ? 0 : seat.ms - task.cost;
+    seat.bytes -= task.size;
+    return task;
+  }
+
+  /** Whether a worker has done all that it may do. */
+  #isSpent(seat: Seat<T, L>): boolean {
+    const { maxTasksPerChild } = this.#options;
+    return maxTasksPerChild !== undefined && seat.sent >= maxTasksPerChild && seat.tasks.length === 0;
+  }
+
+  /** Ends a worker that has done all it may do; another takes its place. */
+  #retire(seat: Seat<T, L>): void {
+    this.#stop(seat);
+    this.hire();
+  }
+
+  #stop(seat: Seat<T, L>): void {
+    if (seat.state === "stopping") return;
+    seat.state = "stopping";
+    this.#commands.stop(seat);
+  }
 }

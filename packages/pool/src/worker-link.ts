@@ -1,47 +1,70 @@
-/** A worker as the pool sees it. */
-import { fromModule, StartError, type Target } from "@multiproc/core";
+/** A worker as its pool sees it: a process, and the channel to it. */
+import { fromModule, ProtocolError, StartError } from "@multiproc/core";
 import {
+  areLoaded,
   type Channel,
-  type EncodedMessage,
   type Frame,
+  host,
   type Invitation,
   invite,
+  loadModules,
   revoke,
 } from "@multiproc/core/internal";
 import { Process, type ProcessOptions } from "@multiproc/process";
-import { BROKEN, CANCEL, INIT, LEAVE, READY, TASK } from "./protocol.ts";
+import type { KnownFunction } from "./functions.ts";
+import type { WorkTask } from "./jobs.ts";
+import { DROP, FORGET, FUNCTION, INIT, NAME, NO_FUNCTION, RECALL, SKIP, STOP, taskKind } from "./protocol.ts";
 
-const { work } = fromModule<{ work: Target<(invitation: Invitation) => Promise<void>> }>(
+const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(
   new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
 );
 
+/** How many functions a worker keeps. */
+const MAX_FUNCTIONS = 256;
+/** How long the end of a process and the end of its channel may be apart, in milliseconds. */
+const APART = 1000;
+
 /** What a worker tells its pool. */
-export interface WorkerHandlers {
-  ready(): void;
-  /** The answer to the first task that has none. */
-  answer(frame: Frame): void;
-  /** The initializer failed. */
-  broken(error: unknown): void;
-  /** The worker is gone, and all that it sent has been told; `error` says why it never was ready. */
-  gone(error: unknown): void;
+export interface LinkHandlers {
+  /**
+   * A message.
+   *
+   * @param size how many bytes it holds
+   * @param read what it holds; to be called before the handler returns. Throws if that cannot be had in this process
+   */
+  message(kind: number, size: number, read: () => unknown): void;
+  /** The worker is gone, and all that it sent has been told. */
+  gone(end: LinkEnd): void;
 }
+
+/** How a worker ended. */
+export interface LinkEnd {
+  /** Why it could not be started, or had to be ended. */
+  readonly error: unknown;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+}
+
+/** How a worker is started. */
+export type LinkOptions = Omit<ProcessOptions<[Invitation]>, "target" | "args" | "daemon" | "signal">;
 
 /** A worker process and the channel to it. */
 export class WorkerLink {
   readonly process: Process<[Invitation]>;
-  isReady = false;
-  /** How many tasks it was sent. */
-  sent = 0;
+  readonly #init: readonly [unknown, readonly unknown[]];
+  readonly #handlers: LinkHandlers;
+  /** Ends a start that is under way. */
+  readonly #start = new AbortController();
   #channel: Channel | undefined;
-  /** Kills the process at any time, also while it starts. */
-  readonly #killer = new AbortController();
-  readonly #handlers: WorkerHandlers;
+  /** Messages that wait for modules to be loaded, with those behind them. */
+  readonly #held: Frame[] = [];
+  /** The functions that the worker knows, the oldest first. */
+  readonly #functions: Set<number> = new Set();
+  #isStopping = false;
+  #error: unknown;
 
-  constructor(
-    options: Omit<ProcessOptions<[Invitation]>, "target" | "args" | "daemon">,
-    init: EncodedMessage,
-    handlers: WorkerHandlers,
-  ) {
+  constructor(options: LinkOptions, init: readonly [unknown, readonly unknown[]], handlers: LinkHandlers) {
+    this.#init = init;
     this.#handlers = handlers;
     let close = (): void => {};
     const closed = new Promise<void>((resolve) => {
@@ -49,15 +72,15 @@ export class WorkerLink {
     });
     const invitation = invite((channel) => {
       this.#channel = channel;
-      channel.start({ message: (frame) => this.#take(frame), closed: () => close() });
-      channel.forward(INIT, init.frame);
+      channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
+      this.#initialize(channel);
     });
     this.process = new Process({
       ...options,
       target: work,
       args: [invitation],
       daemon: true,
-      signal: this.#killer.signal,
+      signal: this.#start.signal,
     });
     void this.#live(invitation, closed);
   }
@@ -66,15 +89,36 @@ export class WorkerLink {
     return this.process.pid ?? 0;
   }
 
-  decode(frame: Frame): unknown {
-    return this.#channel?.decode(frame);
+  /** Sends a task. */
+  send(task: WorkTask): void {
+    const channel = this.#channel;
+    // It is gone, and that is on its way to be told.
+    if (channel === undefined || channel.closed) return;
+    if (!this.#functions.has(task.fn.id)) this.#introduce(channel, task.fn);
+    if (task.answered > 0) channel.send(SKIP, task.answered);
+    channel.forward(taskKind(task.kind, task.care), task.message.frame);
+    task.message.commit(channel);
   }
 
-  send(message: EncodedMessage): void {
-    this.sent += 1;
-    if (this.#channel?.closed !== false) return; // it is gone, and that is on its way to be told
-    this.#channel.forward(TASK, message.frame);
-    message.commit(undefined);
+  /** Tells the worker that nobody wants a task any more. */
+  drop(task: WorkTask): void {
+    const channel = this.#channel;
+    if (channel === undefined || channel.closed) return;
+    try {
+      channel.send(DROP, [task.ordinal, task.dropReason], "reason");
+    } catch {
+      channel.send(DROP, [task.ordinal, new DOMException("The task was cancelled", "AbortError")]);
+    }
+  }
+
+  /** Asks it to give tasks back that it has not begun. */
+  recall(tasks: readonly WorkTask[]): void {
+    const channel = this.#channel;
+    if (channel?.closed === false)
+      channel.send(
+        RECALL,
+        tasks.map(({ ordinal }) => ordinal),
+      );
   }
 
   /** Hands what was sent to the system now. */
@@ -82,59 +126,125 @@ export class WorkerLink {
     this.#channel?.flush();
   }
 
-  /** Tells the running task that it is not wanted any more. */
-  cancel(reason: unknown): void {
-    if (this.#channel?.closed !== false) return;
+  /** Has it end when it has done what it has. */
+  stop(): void {
+    this.#isStopping = true;
+    if (this.#channel === undefined) this.kill();
+    else if (!this.#channel.closed) this.#channel.send(STOP, undefined);
+  }
+
+  /** Ends it by SIGTERM, and if that does not help in time, by SIGKILL. */
+  terminate(graceMs: number): void {
+    this.#isStopping = true;
+    if (this.process.pid === undefined) return this.kill();
+    this.process.terminate();
+    host.timer(() => this.kill(), graceMs, false);
+  }
+
+  /** Ends it by SIGKILL. */
+  kill(): void {
+    this.#isStopping = true;
+    if (this.process.pid === undefined)
+      this.#start.abort(new StartError(`${this.process.name} is not needed any more`));
+    else this.process.kill();
+  }
+
+  #initialize(channel: Channel): void {
     try {
-      this.#channel.send(CANCEL, reason);
-    } catch {
-      this.#channel.send(CANCEL, String(reason)); // a reason that cannot be sent
+      channel.send(INIT, this.#init, "init", channel);
+    } catch (error) {
+      this.#error = error; // what moves to its receiver is there for one worker only
+      this.kill();
     }
   }
 
-  /** Has it end after the tasks that it has. */
-  leave(): void {
-    if (this.#channel?.closed === false) this.#channel.sendBytes(LEAVE, new Uint8Array(0));
+  /** Names a function to the worker; that it does not know too many, the oldest is forgotten. */
+  #introduce(channel: Channel, { id, reference }: KnownFunction): void {
+    const functions = this.#functions;
+    if (functions.size === MAX_FUNCTIONS) {
+      const [oldest] = functions;
+      functions.delete(oldest as number);
+      channel.send(FORGET, oldest);
+    }
+    functions.add(id);
+    channel.send(NAME, id);
+    try {
+      channel.send(FUNCTION, reference, "fn", channel);
+    } catch (error) {
+      channel.send(NO_FUNCTION, error); // what it captures has changed since it was first used
+    }
   }
 
-  terminate(): void {
-    if (this.process.pid === undefined) this.kill();
-    else this.process.terminate();
+  /** Messages are told in order, also when one of them has to wait for its modules. */
+  #receive(frame: Frame): void {
+    if (this.#held.length === 0 && areLoaded(frame.modules)) return this.#tell(frame);
+    this.#held.push(frame);
+    if (this.#held.length === 1) void this.#tellHeld();
   }
 
-  kill(): void {
-    this.#killer.abort();
+  async #tellHeld(): Promise<void> {
+    const held = this.#held;
+    for (let frame = held[0]; frame !== undefined; frame = held[0]) {
+      const failure = await loadModules(frame.modules).then(
+        () => undefined,
+        (error) => ({ error }),
+      );
+      this.#tell(frame, failure);
+      held.shift();
+    }
+    if (this.#channel?.closed) this.#toldAll();
   }
 
-  #take(frame: Frame): void {
-    if (frame.kind === READY) {
-      this.isReady = true;
-      this.#handlers.ready();
-    } else if (frame.kind === BROKEN) this.#handlers.broken(this.decode(frame));
-    else this.#handlers.answer(frame);
+  #tell(frame: Frame, failure?: { readonly error: unknown }): void {
+    this.#handlers.message(frame.kind, frame.size, () => {
+      if (failure === undefined) return this.#decode(frame);
+      try {
+        this.#decode(frame); // the messages after it may refer to what it defines
+      } catch {} // the reason for that is known
+      throw failure.error;
+    });
+  }
+
+  #decode(frame: Frame): unknown {
+    const channel = this.#channel as Channel;
+    try {
+      return channel.decode(frame);
+    } catch (error) {
+      if (error instanceof ProtocolError) {
+        this.#error = error;
+        channel.destroy(error);
+        this.kill();
+      }
+      throw error;
+    }
+  }
+
+  #toldAll = (): void => {};
+
+  #closed(done: () => void): void {
+    this.#toldAll = done;
+    if (this.#held.length === 0) done();
+    // A worker without its channel is of no use.
+    if (!this.#isStopping) host.timer(() => this.kill(), APART, false);
   }
 
   async #live(invitation: Invitation, closed: Promise<void>): Promise<void> {
-    let error: unknown;
     try {
       await this.process.start();
+      if (this.#start.signal.aborted) this.process.kill();
       await this.process.sentinel.ended;
-      // What it sent before its end is in the channel, which ends after that.
-      if (this.#channel !== undefined) await closed;
-      if (!this.isReady) error = this.#endedEarly();
-    } catch (startError) {
-      error = startError;
+      const channel = this.#channel;
+      if (channel !== undefined) {
+        // What it sent before its end is in the channel, which ends after that.
+        const cancel = host.timer(() => channel.destroy(), APART, false);
+        await closed;
+        cancel();
+      }
+    } catch (error) {
+      this.#error ??= error;
     }
     revoke(invitation);
-    this.#handlers.gone(error);
-  }
-
-  #endedEarly(): StartError {
-    const { exitCode, signal, name } = this.process;
-    const how = signal === null ? `exit code ${exitCode}` : `signal ${signal}`;
-    return new StartError(`${name} (pid ${this.pid}) ended with ${how} before it was ready for tasks`, {
-      exitCode,
-      signal,
-    });
+    const { exitCode, signal } = this.process;
+    this.#handlers.gone({ error: this.#error, exitCode, signal });
   }
 }

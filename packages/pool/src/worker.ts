@@ -1,110 +1,277 @@
-/** What a worker process does: see `protocol.ts`. */
-import { type Channel, dial, type Frame, host, type Invitation, loadModules } from "@multiproc/core/internal";
-import { running } from "./current-task.ts";
-import { BROKEN, CANCEL, DONE, FAILED, INIT, LEAVE, READY, TASK, type TaskMessage } from "./protocol.ts";
+/** What a worker process runs; it is started, never imported. See `protocol.ts`. */
+import {
+  areLoaded,
+  type Channel,
+  decodeMessage,
+  dial,
+  type Frame,
+  host,
+  type Invitation,
+  loadModules,
+} from "@multiproc/core/internal";
+import { Answers } from "./answers.ts";
+import { Chunk, isThenable } from "./chunk.ts";
+import { RunningTask, running } from "./current-task.ts";
+import { type Piece, Repertoire } from "./functions.ts";
+import type { Care } from "./ledger.ts";
+import * as protocol from "./protocol.ts";
 
-/** Does the tasks of the pool that made the invitation, until it is told to leave or the pool is gone. */
+/** When messages that were taken are cut off the inbox, if it never is empty. */
+const CUT_AT = 256;
+
+/** A task as it came. */
+interface Order {
+  readonly frame: Frame;
+  readonly kind: number;
+  readonly care: Care;
+  /** The how-manieth task of this worker it is. */
+  readonly ordinal: number;
+  /** How many of its items another worker has done. */
+  readonly skip: number;
+}
+
+/** Works for a pool until it needs no more. */
 export async function work(invitation: Invitation): Promise<void> {
-  // Ctrl+C reaches all processes of a terminal: what it means for the workers is the parent's to say.
+  // Ctrl+C goes to the whole family; what becomes of the work is the parent's decision.
   host.onSignal("SIGINT", () => {});
-  const channel = await dial(invitation, "the pool");
-  const worker = new Worker(channel);
-  await worker.done;
+  let channel: Channel;
+  try {
+    channel = await dial(invitation, "the pool", { shapes: "dictionary" });
+  } catch {
+    return; // the pool's process ended while this one started
+  }
+  host.onExit(() => channel.flush());
+  await new Worker(channel).done;
 }
 
 class Worker {
+  /** Settles when there is nothing left to do for ever. */
   readonly done: Promise<void>;
   readonly #channel: Channel;
-  readonly #frames: Frame[] = [];
-  #finish = (): void => {};
-  #isBusy = false;
-  #abort: AbortController | undefined;
+  readonly #answers: Answers;
+  readonly #repertoire: Repertoire = new Repertoire();
+  readonly #inbox: Frame[] = [];
+  #isAwake = false;
+  #skip = 0;
+  /** How many tasks were begun, and how many are over. */
+  #begun = 0;
+  #over = 0;
+  /** Tasks that nobody wants and that have not begun, by their ordinal. */
+  readonly #dropped: Set<number> = new Set();
+  /** Tasks that were given back. */
+  readonly #recalled: Set<number> = new Set();
+  #isSendPlanned = false;
 
   constructor(channel: Channel) {
     this.#channel = channel;
+    this.#answers = new Answers(channel);
     this.done = new Promise((resolve) => {
-      this.#finish = resolve;
+      channel.start({ message: (frame) => this.#receive(frame, resolve), closed: () => resolve() });
     });
-    channel.ref();
-    channel.start({ message: (frame) => this.#take(frame), closed: () => this.#finish() });
   }
 
-  #take(frame: Frame): void {
-    if (frame.kind === CANCEL) return this.#abort?.abort(this.#channel.decode(frame));
-    this.#frames.push(frame);
-    if (!this.#isBusy) void this.#run();
+  #receive(frame: Frame, stop: () => void): void {
+    if (frame.kind === protocol.DROP) return this.#drop(frame);
+    if (frame.kind === protocol.RECALL) return this.#recall(decodeMessage(frame) as number[]);
+    this.#inbox.push(frame);
+    if (this.#isAwake) return;
+    this.#isAwake = true;
+    // What came with this message is there when the work begins.
+    queueMicrotask(() => void this.#workOff().then((isOver) => isOver && stop()));
   }
 
-  async #run(): Promise<void> {
-    this.#isBusy = true;
-    for (let frame = this.#frames.shift(); frame !== undefined; frame = this.#frames.shift()) {
-      if (frame.kind === LEAVE) return this.#finish();
-      if (frame.kind === INIT) await this.#initialize(frame);
-      else if (frame.kind === TASK) await this.#perform(frame);
-      // With the system before the next task begins: if that ends this process, this one has been answered.
-      this.#channel.flush();
+  /** Does all that is there to do; answers whether that was the last. */
+  async #workOff(): Promise<boolean> {
+    const inbox = this.#inbox;
+    for (let at = 0; at < inbox.length; ) {
+      const frame = inbox[at++] as Frame;
+      if (at === CUT_AT) {
+        inbox.splice(0, CUT_AT);
+        at = 0;
+      }
+      if (frame.kind === protocol.STOP) {
+        this.#channel.end();
+        return true;
+      }
+      const pending = this.#take(frame);
+      if (pending !== undefined) await pending;
+      const leaving = this.#answers.leftSoFar();
+      if (leaving !== undefined) await leaving;
     }
-    this.#isBusy = false;
+    inbox.length = 0;
+    this.#isAwake = false;
+    this.#answers.flush();
+    return false;
+  }
+
+  #take(frame: Frame): Promise<void> | undefined {
+    if (frame.kind >= protocol.CALL) return this.#begin(frame);
+    if (frame.kind === protocol.INIT) return this.#initialize(frame);
+    if (frame.kind === protocol.SKIP) this.#skip = decodeMessage(frame) as number;
+    else this.#repertoire.take(frame);
+    return undefined;
   }
 
   async #initialize(frame: Frame): Promise<void> {
+    const answers = this.#answers;
     try {
-      const [initializer, args] = (await this.#read(frame)) as [
-        ((...args: unknown[]) => unknown) | undefined,
-        unknown[],
-      ];
+      await loadModules(frame.modules);
+      const [initializer, args] = decodeMessage(frame) as [Piece["fn"] | undefined, unknown[]];
       await initializer?.(...args);
-      this.#channel.send(READY, undefined);
+      answers.say(protocol.READY);
     } catch (error) {
-      this.#channel.send(BROKEN, error);
+      answers.error(protocol.REFUSED, error);
     }
+    answers.flush();
   }
 
-  async #perform(frame: Frame): Promise<void> {
-    const controller = new AbortController();
-    this.#abort = controller;
-    running.task = { signal: controller.signal };
+  /** Begins a task; most are over at once. */
+  #begin(frame: Frame): Promise<void> | undefined {
+    const order = { frame, ...protocol.readTaskKind(frame.kind), ordinal: this.#begun++, skip: this.#skip };
+    this.#skip = 0;
+    if (this.#recalled.delete(order.ordinal)) {
+      this.#over++;
+      return undefined;
+    }
+    return order.care === "careful" ? this.#announce(order) : this.#load(order);
+  }
+
+  /** Says that a task begins, before anything of it is done. */
+  async #announce(order: Order): Promise<void> {
+    this.#answers.say(protocol.BEGIN);
+    this.#answers.flush();
+    await this.#answers.left();
+    await this.#load(order);
+  }
+
+  #load(order: Order): Promise<void> | undefined {
+    const { modules } = order.frame;
+    if (areLoaded(modules)) return this.#read(order);
+    return loadModules(modules).then(
+      () => this.#read(order),
+      (error) => this.#fail(error, 0),
+    );
+  }
+
+  #read(order: Order): Promise<void> | undefined {
+    let id: number;
+    let values: unknown[];
     try {
-      const [fn, way, inputs] = (await this.#read(frame)) as TaskMessage;
-      const results = await callAll(fn as (...args: unknown[]) => unknown, way, inputs);
-      this.#channel.send(DONE, results, way === "apply" ? "result" : "results");
+      [id, values] = decodeMessage(order.frame) as [number, unknown[]];
     } catch (error) {
-      this.#fail(error);
-    } finally {
-      running.task = this.#abort = undefined;
+      return this.#fail(error, 0);
     }
+    const piece = this.#repertoire.get(id);
+    if (piece !== undefined) return this.#perform(piece, values, order);
+    return this.#repertoire.find(id).then(
+      (found) => this.#perform(found, values, order),
+      (error) => this.#fail(error, 0),
+    );
   }
 
-  #fail(error: unknown): void {
+  #perform({ name, fn }: Piece, values: unknown[], order: Order): Promise<void> | undefined {
+    const task = new RunningTask(name, order.ordinal);
+    if (this.#dropped.delete(order.ordinal)) return this.#leave();
+    running.task = task;
+    if (order.kind === protocol.CALL) return this.#call(fn, values, order.care === "loose");
+    return this.#runChunk(new Chunk(fn, values, order.skip, order.kind === protocol.STAR_CHUNK), task);
+  }
+
+  #call(fn: Piece["fn"], args: unknown[], mayHold: boolean): Promise<void> | undefined {
+    const from = performance.now();
+    let result: unknown;
     try {
-      this.#channel.send(FAILED, error, "error");
-    } catch (sendError) {
-      // What was thrown cannot be sent: that is told instead.
-      this.#channel.send(FAILED, sendError);
+      result = fn(...args);
+      if (isThenable(result)) return this.#await(result, from);
+    } catch (error) {
+      return this.#fail(error, performance.now() - from);
+    }
+    this.#end();
+    this.#answers.result(result, performance.now(), from, mayHold);
+    return undefined;
+  }
+
+  async #await(pending: PromiseLike<unknown>, from: number): Promise<void> {
+    void this.#answers.left();
+    try {
+      const result = await pending;
+      this.#end();
+      this.#answers.result(result, performance.now(), from, false);
+    } catch (error) {
+      this.#fail(error, performance.now() - from);
     }
   }
 
-  async #read(frame: Frame): Promise<unknown> {
-    await loadModules(frame.modules);
-    return this.#channel.decode(frame);
+  async #runChunk(chunk: Chunk, task: RunningTask): Promise<void> {
+    try {
+      while (!chunk.isDone) {
+        if (task.isDropped) {
+          chunk.take(0); // what has not left by now never will
+          return this.#leave();
+        }
+        const pending = chunk.run();
+        if (pending !== undefined) {
+          this.#sendSoon(chunk);
+          chunk.settle(await pending);
+        }
+        const now = performance.now();
+        if (!chunk.isDone && chunk.age(now) < protocol.HOLD_MS) continue;
+        if (chunk.isDone) this.#end();
+        this.#answers.results(chunk, now);
+        await this.#answers.left();
+      }
+    } catch (error) {
+      if (running.task === task) this.#end();
+      this.#answers.chunkFailure(chunk, error);
+    }
   }
-}
 
-async function callAll(
-  fn: (...args: unknown[]) => unknown,
-  way: TaskMessage[1],
-  inputs: readonly unknown[],
-): Promise<unknown> {
-  if (way === "apply") return fn(...inputs);
-  const results: unknown[] = [];
-  for (const input of inputs) {
-    const result = way === "map" ? fn(input) : fn(...(input as unknown[]));
-    // Awaiting what is no promise would cost each of many small calls a turn.
-    results.push(isThenable(result) ? await result : result);
+  /** Sends the results of a chunk whose items wait for something; quick promises settle before that. */
+  #sendSoon(chunk: Chunk): void {
+    if (this.#isSendPlanned) return;
+    this.#isSendPlanned = true;
+    host.immediate(() => {
+      this.#isSendPlanned = false;
+      if (chunk.isDone) return;
+      try {
+        this.#answers.results(chunk, performance.now());
+      } catch (error) {
+        chunk.fail(error); // one of them cannot be sent
+      }
+    });
   }
-  return results;
-}
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  #fail(error: unknown, ms: number): undefined {
+    this.#end();
+    this.#answers.failure(error, ms);
+    return undefined;
+  }
+
+  /** Nobody wants what is left of the task. */
+  #leave(): undefined {
+    this.#end();
+    this.#answers.say(protocol.DROPPED);
+    return undefined;
+  }
+
+  #end(): void {
+    running.task = undefined;
+    this.#over++;
+  }
+
+  /** Gives tasks back that wait behind one that takes long. */
+  #recall(ordinals: readonly number[]): void {
+    const returned = ordinals.filter((ordinal) => ordinal >= this.#begun);
+    for (const ordinal of returned) this.#recalled.add(ordinal);
+    this.#answers.say(protocol.RETURNED, returned);
+    this.#answers.flush();
+  }
+
+  #drop(frame: Frame): void {
+    // What the reason names may not be loaded, and is not worth waiting for.
+    const [ordinal, reason] = (areLoaded(frame.modules) ? decodeMessage(frame) : []) as [number?, unknown?];
+    if (ordinal === undefined || ordinal < this.#over) return;
+    if (running.task?.ordinal === ordinal) running.task.drop(reason);
+    else this.#dropped.add(ordinal);
+  }
 }

@@ -198,7 +198,10 @@ describe("Pool", () => {
     const pool = poolOf();
     const results = await Promise.all(Array.from({ length: 10_000 }, (_, i) => pool.apply(tasks.square, [i])));
     expect(results).toEqual(Array.from({ length: 10_000 }, (_, i) => i * i));
-    expect(pool.stats()).toEqual({ workers: 2, waiting: 0, running: 0, completed: 10_000, failed: 0, lost: 0 });
+    expect(pool.stats()).toEqual({
+      ...{ workers: expect.any(Number), waiting: 0, running: 0 },
+      ...{ completed: 10_000, failed: 0, lost: 0 },
+    });
   });
 
   test("large arguments and results", async () => {

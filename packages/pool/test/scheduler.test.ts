@@ -1,115 +1,311 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Scheduler } from "../src/scheduler.ts";
+import { rig } from "./rig.ts";
 
-interface Job {
-  id: number;
-  isExclusive: boolean;
-}
+const SLOW = 5;
+const TINY = 0.001;
 
-const job = (id: number, isExclusive = false): Job => ({ id, isExclusive });
-
-describe("Scheduler", () => {
-  test("hands out tasks in order, to the worker with the least to do", () => {
-    const scheduler = new Scheduler<string, Job>();
-    for (const id of [1, 2, 3]) scheduler.submit(job(id));
-    expect(scheduler.assign(0)).toEqual([]);
-    scheduler.join("a");
-    scheduler.join("b");
-    expect(scheduler.assign(0)).toEqual([
-      ["a", job(1)],
-      ["b", job(2)],
-    ]);
-    expect(scheduler.waiting).toBe(1);
+describe("windows", () => {
+  test("tasks of unknown length go one to each worker, in order", () => {
+    const { scheduler, up, submit, seats, log } = rig();
+    up();
+    for (const name of ["a", "b", "c", "d"]) submit(name);
+    expect(log()).toEqual(["send a to w1", "send b to w2"]);
+    scheduler.answered(seats[1]!, 1, SLOW, true);
+    scheduler.answered(seats[0]!, 1, SLOW, true);
+    expect(log()).toEqual(["send c to w2", "send d to w1"]);
   });
 
-  test("gives a worker tasks ahead while they are short, and no longer", () => {
-    const scheduler = new Scheduler<string, Job>();
-    scheduler.join("a");
-    for (let id = 0; id < 100; id++) scheduler.submit(job(id));
-    expect(scheduler.assign(0).length).toBe(1); // nothing is known yet
-    scheduler.finish("a", 0.01);
-    expect(scheduler.assign(0.01).length).toBeGreaterThan(10);
-    for (let now = 10; scheduler.load("a") > 0; now += 10) scheduler.finish("a", now);
-    expect(scheduler.assign(1000).length).toBe(1);
+  test("slow tasks are never sent ahead", () => {
+    const { up, submit, log } = rig({ processes: 1 });
+    up();
+    for (const name of ["a", "b"]) submit(name, SLOW);
+    expect(log()).toEqual(["send a to w1"]);
   });
 
-  test("leaves an exclusive task alone with its worker", () => {
-    const scheduler = new Scheduler<string, Job>();
-    scheduler.join("a");
-    scheduler.submit(job(0));
-    scheduler.assign(0);
-    scheduler.finish("a", 0.001);
-    for (const id of [1, 2, 3]) scheduler.submit(job(id, id === 2));
-    expect(scheduler.assign(1).map(([, { id }]) => id)).toEqual([1]);
-    scheduler.finish("a", 1.001);
-    expect(scheduler.assign(1.001).map(([, { id }]) => id)).toEqual([2]);
-    scheduler.finish("a", 2);
-    expect(scheduler.assign(2).map(([, { id }]) => id)).toEqual([3]);
+  test("tiny tasks are sent ahead, to the worker with the fewest, at most 64", () => {
+    const { up, submit, log, seats } = rig();
+    up();
+    for (let i = 0; i < 200; i++) submit(`t${i}`, TINY);
+    expect(log().slice(0, 4)).toEqual(["send t0 to w1", "send t1 to w2", "send t2 to w1", "send t3 to w2"]);
+    expect(seats.map((seat) => seat.tasks.length)).toEqual([64, 64]);
   });
 
-  test("a lost worker's running task is told, its others wait again before all", () => {
-    const scheduler = new Scheduler<string, Job>();
-    scheduler.join("a");
-    scheduler.submit(job(0));
-    scheduler.assign(0);
-    scheduler.finish("a", 0.001);
-    for (let id = 1; id < 60; id++) scheduler.submit(job(id));
-    const sent = scheduler.assign(1).map(([, { id }]) => id);
-    expect(sent.length).toBeGreaterThan(2);
-    expect(scheduler.leave("a")).toEqual(job(1));
-    scheduler.join("b");
-    expect(scheduler.assign(1)).toEqual([["b", job(2)]]);
-    expect(scheduler.leave("nobody")).toBe(undefined);
+  test("no more than half a millisecond of work is sent ahead", () => {
+    const { up, submit, seats } = rig({ processes: 1 });
+    up();
+    for (let i = 0; i < 20; i++) submit(`t${i}`, 0.1);
+    expect(seats[0]!.tasks).toHaveLength(5);
   });
 
-  test("every task is done once, whatever happens to the workers", () => {
-    const event = fc.oneof(
-      { weight: 4, arbitrary: fc.constant("submit" as const) },
-      { weight: 4, arbitrary: fc.constant("finish" as const) },
-      { weight: 2, arbitrary: fc.constant("join" as const) },
-      { weight: 1, arbitrary: fc.constant("leave" as const) },
-      { weight: 1, arbitrary: fc.constant("retire" as const) },
-    );
-    fc.assert(
-      fc.property(fc.array(fc.tuple(event, fc.nat(7), fc.boolean()), { maxLength: 200 }), (events) => {
-        const scheduler = new Scheduler<number, Job>();
-        const has = new Map<number, number[]>();
-        const over: number[] = [];
-        let ids = 0;
-        let now = 0;
-        const apply = (): void => {
-          for (const [worker, { id }] of scheduler.assign(now)) has.get(worker)?.push(id);
-        };
-        for (const [what, worker, flag] of events) {
-          now += flag ? 0.01 : 5;
-          if (what === "submit") scheduler.submit(job(ids++, flag && worker === 0));
-          if (what === "join" && !has.has(worker)) {
-            scheduler.join(worker);
-            has.set(worker, []);
-          }
-          if (what === "finish" && has.has(worker)) {
-            const expected = has.get(worker)?.shift();
-            expect(scheduler.finish(worker, now)?.id).toBe(expected);
-            if (expected !== undefined) over.push(expected);
-          }
-          if (what === "retire") scheduler.retire(worker);
-          if (what === "leave" && has.has(worker)) {
-            const running = scheduler.leave(worker);
-            expect(running?.id).toBe(has.get(worker)?.[0]);
-            has.delete(worker);
-            if (running !== undefined) over.push(running.id);
-          }
-          apply();
-        }
-        for (const worker of has.keys())
-          scheduler.leave(worker)?.id !== undefined && over.push(has.get(worker)?.[0] as number);
-        scheduler.join(99);
-        has.set(99, []);
-        for (apply(); scheduler.load(99) > 0; apply()) over.push(scheduler.finish(99, (now += 1))?.id as number);
-        expect([...over].sort((a, b) => a - b)).toEqual(Array.from({ length: ids }, (_, id) => id));
-      }),
-      { numRuns: 500 },
-    );
+  test("nothing is sent behind a slow task or one of unknown length", () => {
+    const { up, submit, seats } = rig({ processes: 2 });
+    up();
+    submit("slow", SLOW);
+    submit("unknown");
+    submit("tiny", TINY);
+    expect(seats.map((seat) => seat.tasks.length)).toEqual([1, 1]);
+  });
+
+  test("tasks behind one that takes longer than it should are asked back, and go to others", () => {
+    const { scheduler, up, submit, seats, clock, log } = rig();
+    up();
+    for (const name of ["a", "b", "c", "d"]) submit(name, TINY);
+    scheduler.answered(seats[1]!, 1, TINY, true);
+    scheduler.answered(seats[1]!, 1, TINY, true);
+    clock.now = 5;
+    scheduler.tick();
+    clock.now = 10;
+    log();
+    scheduler.tick();
+    expect(log()).toEqual(["recall c from w1"]);
+    scheduler.returned(seats[0]!, 1);
+    expect(log()).toEqual(["send c to w2"]);
+    for (const name of ["e", "f"]) submit(name, TINY);
+    expect(log()).toEqual(["send e to w2", "send f to w2"]);
+    scheduler.answered(seats[0]!, 1, TINY, true);
+    submit("g", TINY);
+    expect(log()).toEqual(["send g to w1"]);
+  });
+
+  test("a worker that has done its share is stopped between tasks, and replaced", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1, maxTasksPerChild: 2 });
+    up();
+    for (const name of ["a", "b", "c"]) submit(name, TINY);
+    expect(log()).toEqual(["send a to w1", "send b to w1"]);
+    scheduler.answered(seats[0]!, 1, TINY, true);
+    scheduler.answered(seats[0]!, 1, TINY, true);
+    expect(log()).toEqual(["stop w1", "start w2"]);
+    scheduler.ready(seats[1]!);
+    expect(log()).toEqual(["send c to w2"]);
+  });
+});
+
+describe("a lost worker", () => {
+  test("fails the task it ran, and no other", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    for (const name of ["a", "b", "c"]) submit(name, 0.1);
+    scheduler.answered(seats[0]!, 1, 0.1, true);
+    scheduler.began(seats[0]!);
+    log();
+    scheduler.lost(seats[0]!, true);
+    expect(log()).toEqual(["fail b by w1", "start w2"]);
+    scheduler.ready(seats[1]!);
+    expect(log()).toEqual(["send c to w2"]);
+  });
+
+  test("does not fail a task that it had not begun", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    const task = submit("a");
+    expect(task.care).toBe("careful");
+    scheduler.lost(seats[0]!, false);
+    scheduler.ready(seats[1]!);
+    scheduler.began(seats[1]!);
+    expect(log()).toEqual(["send a to w1", "start w2", "send a to w2"]);
+    scheduler.lost(seats[1]!, false);
+    expect(log()).toEqual(["fail a by w2", "start w3"]);
+  });
+
+  test("has its task tried again as often as allowed", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    submit("a", undefined, { retries: 1 });
+    scheduler.began(seats[0]!);
+    scheduler.lost(seats[0]!, false);
+    scheduler.ready(seats[1]!);
+    scheduler.began(seats[1]!);
+    scheduler.lost(seats[1]!, false);
+    expect(log()).toEqual(["send a to w1", "start w2", "send a to w2", "fail a by w2", "start w3"]);
+  });
+
+  test("that was killed while answers travelled together has its tasks sent again, carefully", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    const tasks = ["a", "b"].map((name) => submit(name, TINY));
+    scheduler.lost(seats[0]!, false);
+    scheduler.ready(seats[1]!);
+    expect(tasks.map((task) => task.care)).toEqual(["careful", "careful"]);
+    scheduler.began(seats[1]!);
+    scheduler.answered(seats[1]!, 1, TINY, true);
+    scheduler.began(seats[1]!);
+    scheduler.lost(seats[1]!, false);
+    expect(log().at(-2)).toBe("fail b by w2");
+  });
+
+  test("loses only the rest of a chunk", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    const task = submit("a", SLOW, { items: 4, retries: 1 });
+    scheduler.began(seats[0]!);
+    scheduler.answered(seats[0]!, 3, SLOW, false);
+    scheduler.lost(seats[0]!, false);
+    scheduler.ready(seats[1]!);
+    expect(task.answered).toBe(3);
+    expect(task.expected).toBe(SLOW);
+    expect(log().at(-1)).toBe("send a to w2");
+  });
+
+  test("that had a task which kills every worker does not take the others' work down", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    for (let i = 0; i < 20; i++) {
+      submit(`killer ${i}`, SLOW);
+      const seat = seats.at(-1)!;
+      scheduler.ready(seat);
+      scheduler.began(seat);
+      scheduler.lost(seat, true);
+    }
+    expect(log()).not.toContain("give up");
+    expect(scheduler.pending).toBe(0);
+  });
+});
+
+describe("workers that cannot be had", () => {
+  test("when none was ever ready, all work is given up", () => {
+    const { scheduler, seats, submit, log } = rig();
+    submit("a");
+    scheduler.lost(seats[0]!, true);
+    expect(log()).toEqual(["start w1", "start w2"]);
+    scheduler.lost(seats[1]!, true);
+    expect(log()).toEqual(["give up", "abandon a"]);
+    submit("b");
+    expect(log()).toEqual(["abandon b"]);
+  });
+
+  test("a failing initializer ends the pool at once", () => {
+    const { scheduler, up, submit, seats, log } = rig();
+    up();
+    submit("a");
+    scheduler.lost(seats[1]!, true, true);
+    expect(log()).toEqual(["send a to w1", "give up", "terminate w1", "abandon a"]);
+  });
+
+  test("idle workers that go again and again are not replaced for ever", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    for (let i = 0; i < 20; i++) {
+      const seat = seats.at(-1)!;
+      scheduler.ready(seat);
+      scheduler.lost(seat, true);
+    }
+    expect(log().at(-1)).toBe("start w8");
+    submit("a");
+    expect(log()).toEqual(["start w9"]);
+    scheduler.lost(seats.at(-1)!, true);
+    expect(log()).toEqual(["give up", "abandon a"]);
+  });
+
+  test("where some can be had and others cannot, the pool goes on with those, and tries again later", () => {
+    const { scheduler, submit, seats, clock, log } = rig();
+    scheduler.hire();
+    scheduler.ready(seats[0]!);
+    submit("a");
+    scheduler.answered(seats[0]!, 1, SLOW, true);
+    for (let i = 1; i < 9; i++) scheduler.lost(seats[i]!, true);
+    expect(log().at(-1)).toBe("start w9");
+    for (const name of ["b", "c"]) submit(name);
+    scheduler.answered(seats[0]!, 1, SLOW, true);
+    expect(log()).toEqual(["send b to w1", "send c to w1"]);
+    clock.now = 5000;
+    submit("d");
+    expect(log()).toEqual(["start w10"]);
+  });
+
+  test("workers that worked and then went idle are replaced", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    for (let i = 0; i < 10; i++) {
+      const seat = seats.at(-1)!;
+      scheduler.ready(seat);
+      submit("a");
+      scheduler.answered(seat, 1, SLOW, true);
+      scheduler.lost(seat, true);
+    }
+    expect(log().filter((line) => line.startsWith("start"))).toHaveLength(10);
+  });
+});
+
+describe("dropping and time", () => {
+  test("a dropped task that waits is never sent", () => {
+    const { scheduler, up, submit, seats, log } = rig({ processes: 1 });
+    up();
+    submit("a");
+    const b = submit("b");
+    submit("c");
+    scheduler.drop(b, true);
+    scheduler.answered(seats[0]!, 1, SLOW, true);
+    expect(log()).toEqual(["send a to w1", "send c to w1"]);
+    expect(scheduler.pending).toBe(1);
+  });
+
+  test("a running task that is dropped gets its grace, then its worker is killed", () => {
+    const { scheduler, up, submit, seats, clock, alarm, log } = rig({ processes: 1 });
+    up();
+    const a = submit("a");
+    submit("b");
+    scheduler.drop(a, true);
+    expect(log()).toEqual(["send a to w1", "drop a at w1"]);
+    expect(alarm.at).toBe(100);
+    clock.now = 100;
+    scheduler.tick();
+    expect(log()).toEqual(["kill w1"]);
+    scheduler.lost(seats[0]!, false);
+    scheduler.ready(seats[1]!);
+    expect(log()).toEqual(["start w2", "send b to w2"]);
+  });
+
+  test("a worker that stops a dropped task in time stays", () => {
+    const { scheduler, up, submit, seats, clock, log } = rig({ processes: 1 });
+    up();
+    scheduler.drop(submit("a"), true);
+    scheduler.answered(seats[0]!, 1, SLOW, true);
+    log();
+    clock.now = 100;
+    scheduler.tick();
+    expect(log()).toEqual([]);
+  });
+
+  test("a task whose time runs out fails, and its worker gets the grace", () => {
+    const { scheduler, up, submit, clock, alarm, log } = rig({ processes: 1 });
+    up();
+    submit("a", SLOW, { timeout: 50 });
+    expect(log()).toEqual(["send a to w1"]);
+    expect(alarm.at).toBe(50);
+    clock.now = 60;
+    scheduler.tick();
+    expect(log()).toEqual(["expire a at w1", "drop a at w1"]);
+    expect(alarm.at).toBe(160);
+    clock.now = 160;
+    scheduler.tick();
+    expect(log()).toEqual(["kill w1"]);
+  });
+
+  test("the time of a chunk counts for each item", () => {
+    const { scheduler, up, submit, seats, clock, alarm, log } = rig({ processes: 1 });
+    up();
+    submit("a", SLOW, { timeout: 50, items: 3 });
+    clock.now = 40;
+    scheduler.answered(seats[0]!, 1, SLOW, false);
+    clock.now = 60;
+    log();
+    scheduler.tick();
+    expect(log()).toEqual([]);
+    expect(alarm.at).toBe(90);
+  });
+
+  test("finish() stops workers when they are done, terminate() ends them at once", () => {
+    const { scheduler, up, submit, log } = rig();
+    up();
+    scheduler.finish();
+    expect(log()).toEqual(["stop w1", "stop w2"]);
+    submit("late");
+    expect(log()).toEqual(["abandon late"]);
+    const other = rig();
+    other.up();
+    for (const name of ["a", "b", "c"]) other.submit(name);
+    other.log();
+    other.scheduler.terminate();
+    expect(other.log()).toEqual(["terminate w1", "terminate w2", "abandon c", "abandon a", "abandon b"]);
   });
 });

@@ -2,6 +2,7 @@
 import type { Carrier } from "../shareable.ts";
 import { writeTuple } from "./array-writer.ts";
 import type { ByteWriter } from "./byte-writer.ts";
+import type { Commit } from "./cargo.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 import { Scribe } from "./scribe.ts";
 
@@ -75,6 +76,11 @@ export class Encoder {
    */
   commit(carrier?: Carrier): void {
     for (const commit of this.#scribe.cargo.takeCommits()) commit(carrier);
+  }
+
+  /** What is to be called, in place of `commit()`, when the last message leaves only after others have been encoded. */
+  takeCommits(): readonly Commit[] {
+    return this.#scribe.cargo.takeCommits();
   }
 
   /** Says that the last message will not be sent after all: the dictionary becomes what it was before it. */

@@ -1,0 +1,3 @@
+import process from "node:process";
+
+process.on("message", (x) => process.send(x * x));

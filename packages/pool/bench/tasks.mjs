@@ -1,0 +1,9 @@
+import { task } from "@multiproc/core";
+
+export const square = task(import.meta.url, function square(x) {
+  return x * x;
+});
+
+export const length = task(import.meta.url, function length(numbers) {
+  return numbers.length;
+});

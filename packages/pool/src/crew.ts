@@ -1,0 +1,235 @@
+/** The workers of a pool: carries out what the scheduler decides, and tells it what happens. */
+import { StartError, TimeoutError } from "@multiproc/core";
+import { host } from "@multiproc/core/internal";
+import { WorkerLostError } from "./errors.ts";
+import type { Office, WorkTask } from "./jobs.ts";
+import type { Commands, Seat } from "./ledger.ts";
+import * as protocol from "./protocol.ts";
+import { noteOrigin } from "./result.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type LinkEnd, type LinkOptions, WorkerLink } from "./worker-link.ts";
+
+/** How a crew is made. */
+export interface CrewOptions {
+  readonly processes: number;
+  readonly maxTasksPerChild: number | undefined;
+  readonly graceMs: number;
+  /** How a worker is started; the crew adds a number to the name. */
+  readonly link: LinkOptions;
+  /** The initializer and its arguments. */
+  readonly init: readonly [unknown, readonly unknown[]];
+  /** No worker can be had, for this reason. */
+  broken(reason: unknown): void;
+  /** What is pending, or who is there, has changed. */
+  changed(): void;
+}
+
+type WorkSeat = Seat<WorkTask, WorkerLink>;
+
+/** So many bytes take longer to decode than a write takes. */
+const SLOW_TO_DECODE = 16 * 1024;
+/** A timer holds 31 bits. */
+const FOREVER = 2 ** 31 - 1;
+
+/** Workers, and what they do. */
+export class Crew implements Office {
+  /** Tasks that were done, that failed or were given up, and those whose worker died. */
+  readonly counts: { completed: number; failed: number; lost: number } = { completed: 0, failed: 0, lost: 0 };
+  readonly #options: CrewOptions;
+  readonly #scheduler: Scheduler<WorkTask, WorkerLink>;
+  #started = 0;
+  /** Why tasks that are left will not be done. */
+  #reason: unknown;
+  /** How the worker that is being mourned ended. */
+  #end: LinkEnd | undefined;
+  #cancelAlarm: () => void = () => {};
+
+  constructor(options: CrewOptions) {
+    this.#options = options;
+    this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
+    this.#scheduler.hire();
+  }
+
+  /** How many workers have not ended. */
+  get size(): number {
+    return this.#scheduler.seats.size;
+  }
+
+  /** How many tasks somebody waits for. */
+  get pending(): number {
+    return this.#scheduler.pending;
+  }
+
+  /** How many tasks wait for a worker. */
+  get waiting(): number {
+    return this.#scheduler.queued;
+  }
+
+  /** Workers that are ready, and tasks that they have. */
+  get state(): { workers: number; running: number } {
+    let [workers, running] = [0, 0];
+    for (const seat of this.#scheduler.seats) {
+      if (seat.state === "ready") workers++;
+      for (const task of seat.tasks) if (task.state === "sent") running++;
+    }
+    return { workers, running };
+  }
+
+  submit(task: WorkTask): void {
+    this.#scheduler.submit(task);
+    this.#options.changed();
+  }
+
+  drop(task: WorkTask, stop?: { readonly reason: unknown }): void {
+    if (task.state !== "queued" && task.state !== "sent") return;
+    this.counts.failed++;
+    task.dropReason = stop?.reason;
+    this.#scheduler.drop(task, stop !== undefined);
+    this.#options.changed();
+  }
+
+  /** No more tasks will come: the workers end. */
+  finish(): void {
+    this.#scheduler.finish();
+  }
+
+  /** Ends all workers; tasks that are left fail with the reason. */
+  terminate(reason: unknown): void {
+    this.#reason = reason;
+    this.#scheduler.terminate();
+    this.#options.changed();
+  }
+
+  #commands(): Commands<WorkTask, WorkerLink> {
+    const { graceMs, broken } = this.#options;
+    return {
+      start: (seat) => this.#start(seat),
+      send: (seat, task) => seat.link?.send(task),
+      tell: (seat, task) => seat.link?.drop(task),
+      recall: (seat, tasks) => seat.link?.recall(tasks),
+      stop: (seat) => seat.link?.stop(),
+      kill: (seat) => seat.link?.kill(),
+      terminate: (seat) => seat.link?.terminate(graceMs),
+      fail: (task, seat) => this.#fail(task, this.#lossOf(task, seat)),
+      expire: (task) => this.#fail(task, (task.dropReason = new TimeoutError(task.job.call, task.timeout as number))),
+      abandon: (task) => this.#fail(task, this.#reason),
+      giveUp: () => broken(this.#reason),
+      alarm: (at) => this.#setAlarm(at),
+    };
+  }
+
+  #start(seat: WorkSeat): void {
+    const { link } = this.#options;
+    const options = { ...link, name: `${link.name}-${++this.#started}` };
+    seat.link = new WorkerLink(options, this.#options.init, {
+      message: (kind, size, read) => this.#receive(seat, kind, size, read),
+      gone: (end) => this.#gone(seat, end),
+    });
+  }
+
+  #setAlarm(at: number): void {
+    this.#cancelAlarm();
+    const ring = (): void => {
+      this.#scheduler.tick();
+      this.#options.changed();
+    };
+    this.#cancelAlarm = host.timer(ring, Math.min(FOREVER, Math.max(0, at - performance.now())), false);
+  }
+
+  #lossOf(task: WorkTask, seat: WorkSeat): WorkerLostError {
+    const { exitCode = null, signal = null, error } = this.#end ?? {};
+    const cause = error === undefined ? {} : { cause: error };
+    return new WorkerLostError(seat.link?.pid ?? 0, { exitCode, signal }, task.fn.name, cause);
+  }
+
+  #fail(task: WorkTask, error: unknown, at: number = task.at + task.answered): void {
+    this.counts.failed++;
+    task.job.failed(task, error, at);
+  }
+
+  #receive(seat: WorkSeat, kind: number, size: number, read: () => unknown): void {
+    const answer = protocol.answerKind(kind);
+    if (answer >= protocol.RESULT) {
+      this.#answered(seat, answer, protocol.answerMs(kind), size, read);
+    } else {
+      const content = attempt(read);
+      if (answer === protocol.READY) this.#scheduler.ready(seat);
+      else if (answer === protocol.REFUSED) this.#refused(seat, content.error ?? content.value);
+      else if (answer === protocol.BEGIN) return this.#scheduler.began(seat);
+      else if (answer === protocol.DROPPED) this.#scheduler.answered(seat, 0, 0, true);
+      else for (const ordinal of content.value as number[]) this.#scheduler.returned(seat, ordinal);
+    }
+    this.#options.changed();
+  }
+
+  #answered(seat: WorkSeat, answer: number, ms: number, size: number, read: () => unknown): void {
+    const [task] = seat.tasks;
+    if (task === undefined) return;
+    const at = task.at + task.answered;
+    const isFailure = answer === protocol.FAILURE;
+    const isLast = isFailure || answer === protocol.LAST || task.kind === protocol.CALL;
+    const isWanted = task.state === "sent";
+    if (isLast && !isFailure) {
+      // The worker goes on while its results are decoded here.
+      this.#scheduler.answered(seat, task.items - task.answered, ms, true);
+      if (size > SLOW_TO_DECODE) seat.link?.flush();
+    }
+    const { value, error, isError } = attempt(read);
+    const count = answer === protocol.RESULT ? 1 : isError || isFailure ? 0 : (value as unknown[]).length;
+    if (isFailure || isError) {
+      const reason = isError ? error : value;
+      noteOrigin(reason, `in worker ${seat.link?.pid}`);
+      if (isWanted) this.#fail(task, reason, at);
+      // The worker goes on with a chunk, since it knows nothing of this.
+      if (!isLast) this.#scheduler.drop(task, false);
+    } else if (isWanted) {
+      if (isLast) this.counts.completed++;
+      if (answer === protocol.RESULT) task.job.result(task, value, at);
+      else if (count > 0) task.job.results(task, value as unknown[], at);
+    }
+    if (isFailure || !isLast) this.#scheduler.answered(seat, count, ms, isLast);
+  }
+
+  /** The initializer has failed: it would in other workers too. */
+  #refused(seat: WorkSeat, error: unknown): void {
+    this.#reason = error;
+    this.#scheduler.lost(seat, true, true);
+    seat.link?.kill();
+  }
+
+  #gone(seat: WorkSeat, end: LinkEnd): void {
+    const { state, tasks } = seat;
+    if (state === "starting") {
+      if (isImporting(end.error) && this.pending === 0) return this.#scheduler.unhire(seat);
+      this.#reason = end.error ?? endedEarly(seat.link as WorkerLink, end);
+    } else if (state === "ready") {
+      this.#reason = new StartError(`The pool's workers end as soon as they have been started`, end);
+      if (tasks.length > 0) this.counts.lost++;
+    }
+    this.#end = end;
+    // Who ends by itself sends what it has before.
+    this.#scheduler.lost(seat, end.signal === null);
+    this.#options.changed();
+  }
+}
+
+function attempt(read: () => unknown): { value?: unknown; error?: unknown; isError: boolean } {
+  try {
+    return { value: read(), isError: false };
+  } catch (error) {
+    return { error, isError: true };
+  }
+}
+
+/** A module that makes a pool at its top level can be loaded by a worker: the pool starts nothing there until it is used. */
+function isImporting(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === "ERR_IMPORTING";
+}
+
+function endedEarly(link: WorkerLink, { exitCode, signal }: LinkEnd): StartError {
+  const how = signal === null ? `exit code ${exitCode}` : `signal ${signal}`;
+  return new StartError(`${link.process.name} (pid ${link.pid}) ended with ${how} before it was ready for tasks`, {
+    exitCode,
+    signal,
+  });
+}

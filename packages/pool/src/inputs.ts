@@ -1,0 +1,134 @@
+/** Inputs of maps: read to their end, or as results are taken. */
+
+/** Inputs of a map: all at once, or as they come. */
+export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
+
+/** Refuses what cannot be read. */
+export function checkInputs(call: string, inputs: unknown): void {
+  if (isSync(inputs) || isAsync(inputs)) return;
+  throw new TypeError(`${call} takes an iterable, not ${inputs === null ? "null" : typeof inputs}`);
+}
+
+/** Refuses inputs of `starmap()` that are no lists of arguments. */
+export function checkLists(list: readonly unknown[]): void {
+  const at = list.findIndex((args) => !Array.isArray(args));
+  if (at >= 0) throw new TypeError(`starmap() takes lists of arguments, and inputs[${at}] is ${typeof list[at]}`);
+}
+
+/** Reads inputs to their end: at once, if they are there. `isWanted` ends it early. */
+export function readAll(inputs: Inputs<unknown>, isWanted: () => boolean): unknown[] | Promise<unknown[]> {
+  return isSync(inputs) ? [...inputs] : readAllLater(inputs, isWanted);
+}
+
+/** What a reader asks, and tells. */
+export interface ReaderHandlers {
+  /** Whether so many more inputs may be read. */
+  hasRoom(count: number): boolean;
+  /** How many inputs make a chunk. */
+  chunkSize(): number;
+  /** A chunk, and the index of its first input. */
+  chunk(items: unknown[], at: number): void;
+  /** There are no more inputs. */
+  over(): void;
+  /** The inputs failed. */
+  failed(error: unknown): void;
+}
+
+/** Reads inputs in chunks, as long as there is room. */
+export class InputReader {
+  /** Whether inputs come one by one, and each in its own time. */
+  readonly isAsync: boolean;
+  /** How many inputs have been read. */
+  read = 0;
+  /** Whether no more will be. */
+  isOver = false;
+  readonly #handlers: ReaderHandlers;
+  readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>;
+  #chunk: unknown[] = [];
+  #isReading = false;
+
+  constructor(inputs: Inputs<unknown>, handlers: ReaderHandlers) {
+    this.#handlers = handlers;
+    this.isAsync = isAsync(inputs);
+    this.#iterator = isAsync(inputs) ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]();
+  }
+
+  /** Reads as long as there is room for a whole chunk. */
+  readOn(): void {
+    const handlers = this.#handlers;
+    while (!this.isOver && !this.#isReading && handlers.hasRoom(handlers.chunkSize() - this.#chunk.length)) {
+      if (this.isAsync) return void this.#readLater();
+      try {
+        this.#put((this.#iterator as Iterator<unknown>).next());
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+  }
+
+  /** Closes the inputs; one that is being read is not waited for, it may never come. */
+  async close(): Promise<void> {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#chunk = [];
+    const closing = this.#iterator.return?.();
+    if (!this.#isReading) await closing;
+    else Promise.resolve(closing).catch(() => {});
+  }
+
+  async #readLater(): Promise<void> {
+    this.#isReading = true;
+    try {
+      const step = await this.#iterator.next();
+      this.#isReading = false;
+      if (!this.isOver) this.#put(step);
+    } catch (error) {
+      this.#isReading = false;
+      this.#failed(error);
+    }
+    this.readOn();
+  }
+
+  #put(step: IteratorResult<unknown>): void {
+    if (step.done === true) {
+      this.isOver = true;
+      this.#send();
+      this.#handlers.over();
+      return;
+    }
+    this.#chunk.push(step.value);
+    this.read++;
+    if (this.#chunk.length >= this.#handlers.chunkSize()) this.#send();
+  }
+
+  #failed(error: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#send();
+    this.#handlers.failed(error);
+  }
+
+  #send(): void {
+    const items = this.#chunk;
+    if (items.length === 0) return;
+    this.#chunk = [];
+    this.#handlers.chunk(items, this.read - items.length);
+  }
+}
+
+async function readAllLater(inputs: AsyncIterable<unknown>, isWanted: () => boolean): Promise<unknown[]> {
+  const list: unknown[] = [];
+  for await (const input of inputs) {
+    if (!isWanted()) break;
+    list.push(input);
+  }
+  return list;
+}
+
+function isSync(inputs: unknown): inputs is Iterable<unknown> {
+  return Symbol.iterator in Object(inputs);
+}
+
+function isAsync(inputs: unknown): inputs is AsyncIterable<unknown> {
+  return Symbol.asyncIterator in Object(inputs);
+}

@@ -1,0 +1,221 @@
+/** What the scheduler keeps book of: tasks, those that wait, and the seats of workers; and what it has done by others. */
+
+/** How much a worker says about a task, see "Care" in `protocol.ts`. */
+export type Care = "loose" | "careful";
+
+/** Saying that a task begins costs about a fifth of this, in milliseconds. */
+const LOOSE_BELOW = 0.02;
+
+/** A single measurement counts for no more than so many times what was typical: the system may just have been busy. */
+const OUTLIER = 8;
+/** The average is that of about so many measurements. */
+const MEMORY = 64;
+
+/** How long a function takes for one item, in milliseconds; NaN before the first measurement. */
+export class Estimate {
+  /** What most calls take. */
+  typical: number = Number.NaN;
+  /** What they take on average, slow ones among them. */
+  average: number = Number.NaN;
+  #count = 0;
+
+  /** Takes a measurement, in milliseconds. */
+  learn(ms: number): void {
+    if (this.#count === 0) {
+      this.typical = this.average = ms;
+    } else {
+      this.typical += (Math.min(ms, this.typical * OUTLIER) - this.typical) / 4;
+      this.average += (ms - this.average) / this.#count;
+    }
+    if (this.#count < MEMORY) this.#count++;
+  }
+}
+
+/** What a user may ask for a task. */
+export interface TaskTraits {
+  readonly retries?: number | undefined;
+  readonly timeout?: number | undefined;
+}
+
+/** One call, or a chunk of items that travel together. */
+export class Task {
+  /** How long its function takes for one item. */
+  readonly estimate: Estimate;
+  /** How many answers it gets. */
+  readonly items: number;
+  /** How many bytes its message holds. */
+  readonly size: number;
+  /** How often it goes to another worker when one was lost while running it. */
+  readonly retries: number;
+  /** How long one item may run, in milliseconds. */
+  readonly timeout: number | undefined;
+
+  /** How many of its items have been answered. */
+  answered = 0;
+  /** `dropped`: nobody wants its answer any more, though a worker may still have it. */
+  state: "new" | "queued" | "sent" | "dropped" | "done" = "new";
+  seat: Seat | undefined;
+  care: Care = "careful";
+  /** Its worker has said that it begins. */
+  hasBegun = false;
+  /** Workers that were lost while they ran it. */
+  losses = 0;
+  /** Workers that were lost before they began it. */
+  misses = 0;
+  /** A worker was lost while it ran this task or one beside it: now it must be known which. */
+  isSuspect = false;
+  /** Whether a worker that does not stop it in time is killed. */
+  isHardDrop = false;
+  /** What it was expected to take when it was sent, in milliseconds. */
+  cost = 0;
+  /** The how-manieth task of its worker it is. */
+  ordinal = 0;
+
+  constructor(estimate: Estimate, items: number, size: number, traits: TaskTraits) {
+    this.estimate = estimate;
+    this.items = items;
+    this.size = size;
+    this.retries = traits.retries ?? 0;
+    this.timeout = traits.timeout;
+  }
+
+  /** What it is expected to take from now on, in milliseconds; NaN if nobody knows. */
+  get expected(): number {
+    return this.estimate.average * (this.items - this.answered);
+  }
+
+  /** How much its worker is to say about it. */
+  get neededCare(): Care {
+    const isTiny = this.items === 1 && this.estimate.typical < LOOSE_BELOW;
+    return isTiny && !this.isSuspect && this.timeout === undefined ? "loose" : "careful";
+  }
+}
+
+/** When the part of the list in front of the head is cut off. */
+const CUT_AT = 4096;
+
+/** First in, first out; tasks that come back from a lost worker go before all that were never sent. */
+export class Backlog<T extends Task> {
+  readonly #returned: T[] = [];
+  /** What stands before the head has been taken. */
+  readonly #waiting: (T | undefined)[] = [];
+  #head = 0;
+
+  /** How many tasks wait; it counts them. */
+  get size(): number {
+    let size = 0;
+    for (const task of this.#returned) if (task.state === "queued") size++;
+    for (let i = this.#head; i < this.#waiting.length; i++) if (this.#waiting[i]?.state === "queued") size++;
+    return size;
+  }
+
+  push(task: T): void {
+    this.#waiting.push(task);
+  }
+
+  /** Puts a task back that was sent before. */
+  putBack(task: T): void {
+    this.#returned.push(task);
+  }
+
+  /** The next task that is still to be done; it stays. */
+  peek(): T | undefined {
+    for (let task = this.#front; task !== undefined; task = this.#front) {
+      if (task.state === "queued") return task;
+      this.take(); // dropped while it waited
+    }
+    return undefined;
+  }
+
+  /** Takes the front away. */
+  take(): void {
+    if (this.#returned.length > 0) {
+      this.#returned.shift();
+      return;
+    }
+    const waiting = this.#waiting;
+    waiting[this.#head++] = undefined;
+    if (this.#head === waiting.length) this.#head = waiting.length = 0;
+    else if (this.#head >= CUT_AT && this.#head * 2 >= waiting.length) {
+      waiting.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Empties it, and answers what was there. */
+  drain(): T[] {
+    const all: T[] = [];
+    for (let task = this.peek(); task !== undefined; task = this.peek()) {
+      all.push(task);
+      this.take();
+    }
+    return all;
+  }
+
+  get #front(): T | undefined {
+    return this.#returned.length > 0 ? this.#returned[0] : this.#waiting[this.#head];
+  }
+}
+
+/** A place for a worker: what the scheduler knows of it. */
+export class Seat<T extends Task = Task, L = unknown> {
+  state: "starting" | "ready" | "stopping" | "gone" = "starting";
+  /** The tasks that were sent and not answered, the running one first. */
+  readonly tasks: T[] = [];
+  /** How many tasks it was ever sent. */
+  sent = 0;
+  /** How many tasks it had when it was last given some. */
+  peak = 0;
+  /** The work and the bytes that wait there. */
+  ms = 0;
+  bytes = 0;
+  /** How many tasks were answered, and how many at the last look. */
+  answers = 0;
+  answersSeen = 0;
+  /** Its running task takes longer than it should: nothing is sent behind it. */
+  isStalled = false;
+  /** When the running item began, where that matters. */
+  since = 0;
+  /** When it is killed unless it stops what it does. */
+  killAt: number = Number.POSITIVE_INFINITY;
+  /** The process itself; the scheduler has no use for it. */
+  link: L | undefined;
+}
+
+/** What the scheduler has done by others. */
+export interface Commands<T extends Task, L> {
+  /** Starts a worker; the answer is `ready()` or `lost()`. */
+  start(seat: Seat<T, L>): void;
+  /** Sends a task as its `care` says; the answers are `began()` and `answered()`. */
+  send(seat: Seat<T, L>, task: T): void;
+  /** Tells a worker that nobody wants a task any more; it is answered all the same. */
+  tell(seat: Seat<T, L>, task: T): void;
+  /** Asks a worker for tasks that it has not begun; the answers are `returned()`, or as to any task. */
+  recall(seat: Seat<T, L>, tasks: readonly T[]): void;
+  /** Ends a worker when it has answered what it has. */
+  stop(seat: Seat<T, L>): void;
+  /** Ends a worker that did not stop in time. */
+  kill(seat: Seat<T, L>): void;
+  /** Ends a worker, whatever it does. */
+  terminate(seat: Seat<T, L>): void;
+  /** The task fails, because its worker was lost. */
+  fail(task: T, seat: Seat<T, L>): void;
+  /** The task fails, because its time ran out. */
+  expire(task: T, seat: Seat<T, L>): void;
+  /** The task will not be run: the pool has ended. */
+  abandon(task: T): void;
+  /** No worker can be had: the pool has ended. */
+  giveUp(): void;
+  /** `tick()` is to be called at that time. */
+  alarm(at: number): void;
+}
+
+/** How a scheduler works. */
+export interface SchedulerOptions {
+  /** How many workers there are. */
+  readonly processes: number;
+  /** After how many tasks a worker is replaced. */
+  readonly maxTasksPerChild?: number | undefined;
+  /** How long a worker may go on with a dropped task before it is killed, in milliseconds. */
+  readonly graceMs: number;
+}

@@ -1,0 +1,234 @@
+// Calls, their inputs and their ends, beyond what every pool does.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
+import { Pool, PoolClosedError, type PoolOptions, type Progress } from "@multiproc/pool";
+import { Queue } from "@multiproc/queue";
+import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-calls-test-"));
+const pools: Pool[] = [];
+let count = 0;
+const file = (): string => path.join(folder, `file-${++count}`);
+const lines = (from: string): string[] => (fs.existsSync(from) ? fs.readFileSync(from, "utf8").trim().split("\n") : []);
+
+function poolOf(options: PoolOptions<any> = { processes: 2 }): Pool<any> {
+  const pool = new Pool(options);
+  pools.push(pool);
+  return pool;
+}
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
+  await noChildLeft();
+});
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+describe("functions", () => {
+  test("inline ones capture values and other targets; hundreds of them do not pile up in a worker", async () => {
+    const pool = poolOf({ processes: 1 });
+    const functions = Array.from({ length: 600 }, (_, k) => inline((x: number) => x * k, { k }));
+    for (const pass of [1, 2]) {
+      const results = await Promise.all(functions.map((fn) => pool.apply(fn, [pass])));
+      expect(results).toEqual(functions.map((_, k) => k * pass));
+    }
+    const { square } = tasks;
+    expect(
+      await pool.apply(
+        inline((x: number) => square(x) + 1, { square }),
+        [3],
+      ),
+    ).toBe(10);
+    expect(await pool.apply(hard.callTwice, [square, 3])).toBe(81);
+  });
+
+  test("what an inline function captures and cannot be sent is refused at the call", () => {
+    const pool = poolOf({ processes: 1 });
+    const fn = inline(() => 1, { handler: { run: () => {} } });
+    expect(() => pool.apply(fn)).toThrow(SendError);
+    expect(() => pool.apply(fn)).toThrow("fn.captured.handler.run");
+  });
+
+  test("currentTask() tells a task its name, and nothing once it is over", async () => {
+    const pool = poolOf({ processes: 1 });
+    expect(await pool.apply(hard.myTask)).toEqual({ name: "myTask", isAborted: false, isGone: false });
+  });
+});
+
+describe("arguments", () => {
+  test("what cannot be sent is refused with its place, before anything is sent", async () => {
+    const pool = poolOf({ processes: 1 });
+    const marks = file();
+    expect(() => pool.apply(hard.touch, [{ x: () => {} }, marks])).toThrow("Cannot send value at args[0].x: ");
+    const inputs: unknown[] = Array.from({ length: 50 }, (_, i) => [i, marks]);
+    inputs[33] = [Symbol("no"), marks];
+    expect(() => pool.starmap(hard.touch, inputs as never, { chunkSize: 10 })).toThrow("inputs[33][0]");
+    expect(() => pool.starmap(hard.touch, [1] as never)).toThrow(TypeError);
+    expect(() => pool.map(hard.touch, 5 as never)).toThrow(TypeError);
+    expect(await pool.apply(tasks.square, [2])).toBe(4);
+    expect(lines(marks)).toEqual([]);
+  });
+
+  test("are read at the call: what becomes of them later does not matter", async () => {
+    const pool = poolOf({ processes: 1 });
+    const list = [1, 2, 3];
+    const results = Array.from({ length: 5 }, (_, i) => {
+      list[0] = i;
+      return pool.apply(
+        inline((numbers: number[]) => numbers),
+        [list],
+      );
+    });
+    list.length = 0;
+    expect(await Promise.all(results)).toEqual([0, 1, 2, 3, 4].map((i) => [i, 2, 3]));
+  });
+
+  test("workers are called as the pool says", async () => {
+    const pool = poolOf({ processes: 1, name: "Thumbnails" });
+    expect(await pool.apply(tasks.describeMe)).toEqual({ name: "Thumbnails-1", daemon: true });
+  });
+
+  test("live objects reach every worker through initArgs", async () => {
+    const queue = new Queue<number>();
+    const pool = poolOf({ processes: 2, initializer: hard.putPid, initArgs: [queue] });
+    const pids = [await queue.get(), await queue.get()];
+    expect(new Set(pids).size).toBe(2);
+    await pool.apply(hard.putPid, [queue]);
+    expect(pids).toContain(await queue.get());
+    await pool.terminate();
+    queue.close();
+    expect(() => new Pool({ initializer: hard.putPid, initArgs: [() => {}] as never })).toThrow("init[1][0]");
+  });
+});
+
+describe("map()", () => {
+  test("tells how far it is, and how long the rest will take", async () => {
+    const pool = poolOf({ processes: 1 });
+    const seen: Progress[] = [];
+    await pool.map(hard.pidOf, [1, 2, 3, 4], { chunkSize: 2, onProgress: (progress) => seen.push(progress) });
+    const last = seen.at(-1)!;
+    expect(last).toMatchObject({ done: 4, total: 4, timeLeft: 0 });
+    expect(last.rate).toBeCloseTo(4000 / last.elapsed);
+  });
+
+  test("fails with what onProgress throws", async () => {
+    const pool = poolOf({ processes: 1 });
+    const onProgress = () => {
+      throw new Error("stop telling me");
+    };
+    await expect(pool.map(tasks.square, [1, 2], { onProgress })).rejects.toThrow("stop telling me");
+  });
+
+  test("each input has its time, and one that takes longer fails the map and is stopped", async () => {
+    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const sleep = (list: number[]) => pool.map(tasks.sleep, list, { chunkSize: 10, timeout: 300 });
+    expect(await sleep([50, 50, 50, 50, 50, 50, 50, 50])).toHaveLength(8);
+    await expect(sleep([1, 60_000])).rejects.toThrow(TimeoutError);
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("cancel() and signals end it, also while inputs are read", async () => {
+    const pool = poolOf({ processes: 2, graceMs: 20 });
+    const map = pool.map(
+      hard.slowAt,
+      [1, 2, 3].map((x) => x),
+      { chunkSize: 1 },
+    );
+    expect(await map.get().catch((error: unknown) => error)).toEqual([1, 2, 3]);
+    const hanging = pool.starmap(
+      hard.slowAt,
+      [1, 2, 3].map((x) => [x, 2] as [number, number]),
+      { chunkSize: 1 },
+    );
+    await until(() => pool.stats().running === 1 && pool.stats().completed === 5);
+    hanging.cancel();
+    await expect(hanging).rejects.toMatchObject({ name: "AbortError" });
+
+    let isClosed = false;
+    async function* forever() {
+      try {
+        while (true) yield await new Promise<number>((resolve) => setTimeout(resolve, 1, 1));
+      } finally {
+        isClosed = true;
+      }
+    }
+    const controller = new AbortController();
+    const reading = pool.map(tasks.square, forever(), { signal: controller.signal });
+    controller.abort(new Error("enough"));
+    await expect(reading).rejects.toThrow("enough");
+    await until(() => isClosed);
+    expect(await pool.map(tasks.square, [4])).toEqual([16]);
+  });
+});
+
+describe("imap()", () => {
+  test("an aborted signal ends the loop with its reason", async () => {
+    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const controller = new AbortController();
+    const reading = (async () => {
+      for await (const _ of pool.imap(tasks.waitForFile, [folder, file()], { signal: controller.signal })) {
+        controller.abort(new Error("enough"));
+      }
+    })();
+    await expect(reading).rejects.toThrow("enough");
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("goes on after close(), and join() waits for what it has begun", async () => {
+    const pool = poolOf({ processes: 2 });
+    const results = pool.imap(tasks.square, [1, 2, 3, 4, 5], { bufferSize: 2 });
+    pool.close();
+    await expect(pool.join({ timeout: 5 })).rejects.toThrow(TimeoutError);
+    const seen: number[] = [];
+    for await (const x of results) seen.push(x);
+    expect(seen).toEqual([1, 4, 9, 16, 25]);
+    await pool.join();
+    // One whose inputs are all done keeps nobody waiting, also if nobody takes the results.
+    const other = poolOf({ processes: 2 });
+    const late = other.imap(tasks.square, [1, 2, 3]);
+    other.close();
+    await other.join();
+    expect((await late.next()).value).toBe(1);
+  });
+
+  test("terminate() ends a loop that waits for its input or for results", async () => {
+    const pool = poolOf({ processes: 1 });
+    const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
+    const waiting = [pool.imap(tasks.square, never).next(), pool.imap(tasks.waitForFile, [file()]).next()];
+    await pool.terminate();
+    for (const step of waiting) await expect(step).rejects.toThrow(PoolClosedError);
+  });
+
+  test("the trace of an error leads to the loop", async () => {
+    const pool = poolOf({ processes: 1 });
+    async function theLoop(): Promise<void> {
+      for await (const _ of pool.imap(tasks.fail, [1, 2, 3]));
+    }
+    const error = await theLoop().catch((error: unknown) => error as Error);
+    expect(error?.stack).toMatch(/tasks\.js[\s\S]*in worker \d+, called from[\s\S]*theLoop[\s\S]*calls\.test/);
+    async function theMap(): Promise<void> {
+      await pool.map(tasks.fail, [1, 2, 3]).get({ timeout: 10_000 });
+    }
+    const other = await theMap().catch((error: unknown) => error as Error);
+    expect(other?.stack).toMatch(/tasks\.js[\s\S]*called from[\s\S]*theMap[\s\S]*calls\.test/);
+  });
+});
+
+describe("programs", () => {
+  test.each([
+    ["pool-at-top.js", "[ 1, 4, 9 ]\n"],
+    ["unseen-failure.js", "done\n"],
+    ["leaves-loop.js", "done\n"],
+  ])("%s ends by itself, quietly", async (name, output) => {
+    const program = runProgram(fixture(import.meta.url, name));
+    onTestFinished(() => program[Symbol.asyncDispose]());
+    const { code } = await program.exited;
+    expect(program.stderr).toBe("");
+    expect(program.stdout).toBe(output);
+    expect(code).toBe(0);
+  });
+});

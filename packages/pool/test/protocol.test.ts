@@ -1,0 +1,92 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Chunk } from "../src/chunk.ts";
+import { Estimate } from "../src/ledger.ts";
+import * as protocol from "../src/protocol.ts";
+
+describe("protocol", () => {
+  test("an answer's kind tells the time within a factor of two", () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0.001, max: 100_000, noNaN: true }), (ms) => {
+        const bits = protocol.timeBits(ms);
+        for (const kind of [protocol.RESULT, protocol.FAILURE, protocol.RESULTS, protocol.LAST]) {
+          expect(protocol.answerKind(kind | bits)).toBe(kind);
+          expect(protocol.answerMs(kind | bits) / ms).toBeGreaterThan(0.5);
+          expect(protocol.answerMs(kind | bits) / ms).toBeLessThan(2);
+        }
+      }),
+    );
+    expect(protocol.timeBits(0)).toBe(0);
+    expect(protocol.timeBits(1e12)).toBe(31);
+    for (const kind of [protocol.READY, protocol.REFUSED, protocol.BEGIN, protocol.DROPPED]) {
+      expect(protocol.answerKind(kind)).toBe(kind);
+    }
+  });
+
+  test("a task's kind tells what it is and how careful to be", () => {
+    for (const kind of [protocol.CALL, protocol.CHUNK, protocol.STAR_CHUNK]) {
+      for (const care of ["loose", "careful"] as const) {
+        expect(protocol.readTaskKind(protocol.taskKind(kind, care))).toEqual({ kind, care });
+      }
+    }
+  });
+});
+
+describe("Estimate", () => {
+  test("follows what is typical, whatever a single call takes", () => {
+    const estimate = new Estimate();
+    for (let i = 0; i < 100; i++) estimate.learn(0.001);
+    estimate.learn(50);
+    expect(estimate.typical).toBeLessThan(0.02);
+    expect(estimate.average).toBeGreaterThan(0.5);
+    for (let i = 0; i < 20; i++) estimate.learn(50);
+    expect(estimate.typical).toBeGreaterThan(10);
+  });
+});
+
+describe("Chunk", () => {
+  const all = (chunk: Chunk): unknown[] => {
+    while (!chunk.isDone) chunk.run();
+    return chunk.take(performance.now()).results;
+  };
+
+  test("runs its items in order, from where another worker stopped", () => {
+    const items = Array.from({ length: 1000 }, (_, i) => i);
+    expect(all(new Chunk((x: number) => x * 2, items, 0, false))).toEqual(items.map((x) => x * 2));
+    expect(all(new Chunk((x: number) => x * 2, items, 998, false))).toEqual([1996, 1998]);
+    expect(
+      all(
+        new Chunk(
+          (a: number, b: number) => a + b,
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          0,
+          true,
+        ),
+      ),
+    ).toEqual([3, 7]);
+  });
+
+  test("stops at a promise, and at what is thrown, with the results before it", () => {
+    const promise = Promise.resolve(7);
+    const chunk = new Chunk((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3], 0, false);
+    let pending: unknown;
+    while (pending === undefined) pending = chunk.run();
+    expect(pending).toBe(promise);
+    chunk.settle(7);
+    expect(all(chunk)).toEqual([0, 1, 7, 3]);
+    const throwing = new Chunk(
+      (x: number) => {
+        if (x === 2) throw new Error("two");
+        return x;
+      },
+      [0, 1, 2, 3],
+      0,
+      false,
+    );
+    expect(() => all(throwing)).toThrow("two");
+    expect(throwing.take(0).results).toEqual([0, 1]);
+  });
+});
