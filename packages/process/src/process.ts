@@ -13,7 +13,7 @@ import {
   type WaitOptions,
   within,
 } from "@multiproc/core/internal";
-import { type Child, getStartMethod, requireStartMethod, type StartMethod, spawn } from "@multiproc/start-methods";
+import { type Child, getStartMethod, requireStartMethod, type StartMethod, start } from "@multiproc/start-methods";
 import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
 import type { Preparation } from "./preparation.ts";
 import { Sentinel } from "./sentinel.ts";
@@ -129,13 +129,15 @@ export class Process<A extends unknown[] = unknown[]> {
       });
     }
     assertMayHaveChildren();
-    requireStartMethod(this.#options.startMethod ?? getStartMethod());
+    const method = this.#options.startMethod ?? getStartMethod();
+    requireStartMethod(method);
     const { messages, modules } = this.#encode();
     this.#state = "starting";
     try {
       const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
       this.#follow(
-        await spawn({
+        await start({
+          method,
           name: this.#name,
           entry: mayLoadParts() ? ENTRY : WHOLE_ENTRY,
           messages,

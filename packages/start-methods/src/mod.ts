@@ -9,7 +9,7 @@
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
 export { setExecutable } from "./executable.ts";
 export type { Child, StartMethod, StartOptions } from "./method.ts";
-export { spawn } from "./spawn.ts";
+export { start } from "./start.ts";
 
 /**
  * Fork servers, which no start method uses yet; loaded when they are asked for.

@@ -1,0 +1,122 @@
+/**
+ * The start of a child, whatever brings it to life.
+ *
+ * ```text
+ * parent                                   child
+ *   invitation ── arguments ────────────>   comes to be, by the start method; runs its entry
+ *   guard is told of the child               dials the parent's door
+ *   START message, …  <──── channel ────>    receives, runs
+ * ```
+ *
+ * The child gets its work only when the guard knows of it, so that it cannot outlive a parent that dies at any moment; until
+ * then it does nothing but wait for the channel, and ends when that closes.
+ */
+import { StartError } from "@multiproc/core";
+import {
+  type Carrier,
+  type Channel,
+  type ExitStatus,
+  host,
+  invite,
+  lifetime,
+  placeForChild,
+  revoke,
+} from "@multiproc/core/internal";
+import { requireStartMethod, StartMethodError } from "./context.ts";
+import type { Child, Launcher, StartMethod, StartOptions } from "./method.ts";
+import { launchSpawned } from "./spawn.ts";
+
+/** What brings children to life. What only one method needs is loaded with its first child. */
+const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
+  spawn: launchSpawned,
+  forkserver: async () => {
+    throw new StartMethodError('Start method "forkserver" is not to be had here');
+  },
+  fork: async () => {
+    throw new StartMethodError('Start method "fork" is not to be had here');
+  },
+};
+
+/**
+ * Starts a child; settles when it is up and has its work.
+ *
+ * @throws {StartMethodError} if the start method is not to be had here, or not now
+ * @throws {StartError} if the child cannot be started, or ends before it is ready
+ * @internal
+ */
+export async function start(options: StartOptions): Promise<Child> {
+  const { name, method, signal } = options;
+  requireStartMethod(method);
+  signal?.throwIfAborted();
+  const over = deferred<unknown>();
+  const carrier: Carrier = { onEnd: (run) => void over.promise.then(run) };
+  // At the call: what is handed over here counts as handed over, whatever happens while the child comes up.
+  for (const message of options.messages) message.commit(carrier);
+  const place = placeForChild();
+  const arrival = deferred<Channel>();
+  const invitation = invite((channel) => {
+    // All that a child says on this channel is that it is there.
+    channel.start({ message: () => channel.destroy(), closed: () => {} });
+    arrival.resolve(channel);
+  });
+  try {
+    const child = await LAUNCHERS[method](options, [invitation.address, invitation.token, place]);
+    const ended = child.exited.then((status) => {
+      lifetime.forget(child.pid);
+      host.remove(place);
+      over.resolve(status);
+      return status;
+    });
+    const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), lifetime.watch(child.pid)]);
+    for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
+    // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
+    await channel.flushed();
+    return child;
+  } catch (error) {
+    revoke(invitation);
+    over.resolve(error);
+    if (error instanceof StartError || error instanceof StartMethodError || signal?.aborted) throw error;
+    throw new StartError(`Cannot start ${name}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Waits for the child to come to the door, but no longer than it lives. */
+async function ready(
+  arrival: Promise<Channel>,
+  ended: Promise<ExitStatus>,
+  child: Child,
+  options: StartOptions,
+): Promise<Channel> {
+  const { name, signal } = options;
+  const aborted = deferred<never>();
+  const abort = (): void => {
+    child.kill("SIGKILL");
+    aborted.reject(signal?.reason);
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort(); // while the program was started
+  try {
+    const first = await Promise.race([arrival, ended, aborted.promise]);
+    if ("start" in first) return first;
+    const how = first.signal === null ? `exit code ${first.code}` : `signal ${first.signal}`;
+    throw new StartError(
+      `${name} (pid ${child.pid}) ended with ${how} before it was ready: see what it wrote to its standard error, and check execArgv, env and the memory that is left`,
+      { exitCode: first.code, signal: first.signal },
+    );
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(reason: unknown): void;
+}
+
+function deferred<T>(): Deferred<T> {
+  const made = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  made.promise.catch(() => {}); // whoever waits for it hears of it
+  return made;
+}
