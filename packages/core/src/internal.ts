@@ -19,6 +19,7 @@ export {
 } from "./door.ts";
 export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
+export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
 export { lifetime } from "./lifetime.ts";
 export {
@@ -34,6 +35,7 @@ export {
   type Surroundings,
 } from "./native/mod.ts";
 export { registry, singleton } from "./registry.ts";
+export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, type Ticket } from "./shareable.ts";
 export { areLoaded, loadModules, requireTarget, resolveTarget, type TargetReference, targetOf } from "./target.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

@@ -1,5 +1,5 @@
 /** What a child does from its first message to its end. */
-import { host, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
+import { host, inherited, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
 import { family } from "./family.ts";
 import type { Preparation } from "./preparation.ts";
 
@@ -29,7 +29,7 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
 
 /** Loads what the process needs; the result runs it. */
 async function prepare({ target, subclass, follows }: Preparation, parent: ParentLink): Promise<() => unknown> {
-  family.importing = true;
+  inherited.isImporting = true;
   try {
     if (target !== null) await loadModules([target.module]);
     const values: Record<string, unknown> = {};
@@ -42,7 +42,7 @@ async function prepare({ target, subclass, follows }: Preparation, parent: Paren
     const process = revive(subclass, { target: fn as never, args }, values.fields);
     return () => process.run();
   } finally {
-    family.importing = false;
+    inherited.isImporting = false;
   }
 }
 

@@ -1,5 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { host, ProcessError, singleton } from "@multiproc/core/child";
+import { host, inherited, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
 /** The process that started this one. */
@@ -19,8 +19,6 @@ interface Family {
   /** Started and not yet known to have ended. */
   readonly children: Set<Process>;
   childCount: number;
-  /** Whether the modules that this process was started for are still being loaded. */
-  importing: boolean;
 }
 
 /** The family as this process knows it. */
@@ -30,7 +28,6 @@ export const family: Family = singleton("family", () => ({
   current: undefined,
   children: new Set(),
   childCount: 0,
-  importing: false,
 }));
 
 /**
@@ -75,7 +72,7 @@ export function nextIdentity(): readonly number[] {
 
 /** Refuses a child where there may be none. */
 export function assertMayHaveChildren(): void {
-  if (family.importing) {
+  if (inherited.isImporting) {
     throw new ProcessError(
       `Cannot start a process while this one is still importing its modules: move the start into a function, and call it only where parentProcess() is undefined`,
       { code: "ERR_IMPORTING" },

@@ -2,6 +2,7 @@ import { type Permissions, ProcessError, type Stdio, type Target, TargetError } 
 import { codecModule } from "@multiproc/core/child";
 import {
   checkTimeout,
+  childModules,
   type EncodedMessage,
   type ExitStatus,
   encodeMessage,
@@ -49,6 +50,7 @@ const ENTRY = new URL(`./child${EXTENSION}`, import.meta.url);
 const WHOLE_ENTRY = new URL(`./child-whole${EXTENSION}`, import.meta.url);
 /** What a child loads when it needs it. */
 const PARTS = [ENTRY.href, codecModule];
+for (const part of PARTS) childModules.add(part);
 
 /**
  * A function that runs in a process of its own.

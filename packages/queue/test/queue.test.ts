@@ -266,6 +266,7 @@ describe("Queue between processes", () => {
     for (const result of await settled) {
       if (result.status === "rejected") expect(result.reason).toBeInstanceOf(QueueClosedError);
     }
+    await child.join();
     await expect(queue.get()).rejects.toThrow(QueueClosedError);
     await expect(queue.put("c")).rejects.toThrow(QueueClosedError);
   });

@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiproc/core";
-import { singleton } from "@multiproc/core/internal";
+import { host, singleton } from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -15,7 +15,9 @@ export class StartMethodError extends ProcessError {
   }
 }
 
-const AVAILABLE: readonly StartMethod[] = ["spawn"];
+const AVAILABLE: readonly StartMethod[] = ["spawn", "forkserver"];
+/** Names the default, if the program sets none. */
+const VARIABLE = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
@@ -33,7 +35,10 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * The start method that processes use when they name none.
+ * The start method that processes use when they name none: the one that was set, or else the one that the environment variable
+ * `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
+ *
+ * @throws {StartMethodError} if the variable names one that is not to be had here
  *
  * @example
  * ```ts
@@ -43,7 +48,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? (AVAILABLE[0] as StartMethod);
+  return chosen.method ?? named() ?? (AVAILABLE[0] as StartMethod);
 }
 
 /**
@@ -81,4 +86,15 @@ export function requireStartMethod(method: StartMethod): void {
       `Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`,
     );
   }
+}
+
+/** What the environment says. */
+function named(): StartMethod | undefined {
+  const name = host.env(VARIABLE) || undefined;
+  if (name !== undefined && !(AVAILABLE as readonly string[]).includes(name)) {
+    throw new StartMethodError(
+      `The environment variable ${VARIABLE} is "${name}": this host has ${AVAILABLE.map((each) => `"${each}"`).join(", ")}`,
+    );
+  }
+  return name as StartMethod | undefined;
 }

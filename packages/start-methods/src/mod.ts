@@ -8,6 +8,7 @@
  */
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
 export { setExecutable } from "./executable.ts";
+export { closeForkserver, type ForkserverKind, forkserverKind, setForkserverPreload } from "./forkserver.ts";
 export type { Child, StartMethod, StartOptions } from "./method.ts";
 export { start } from "./start.ts";
 

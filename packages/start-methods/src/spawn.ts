@@ -39,6 +39,7 @@ function reasonOf(cause: Error & { code?: string }, file: string, cwd: string | 
     : `there is no program "${file}", or no folder "${cwd}" to start it in`;
 }
 
-function filePath(url: string): string[] {
+/** The path of a module that is a file. */
+export function filePath(url: string): string[] {
   return url.startsWith("file:") ? [decodeURIComponent(new URL(url).pathname)] : [];
 }

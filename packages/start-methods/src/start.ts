@@ -23,15 +23,16 @@ import {
   revoke,
 } from "@multiproc/core/internal";
 import { requireStartMethod, StartMethodError } from "./context.ts";
+import { deferred } from "./deferred.ts";
+import { endedEarly } from "./failure.ts";
+import { launchByServer } from "./forkserver.ts";
 import type { Child, Launcher, StartMethod, StartOptions } from "./method.ts";
 import { launchSpawned } from "./spawn.ts";
 
 /** What brings children to life. What only one method needs is loaded with its first child. */
 const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
   spawn: launchSpawned,
-  forkserver: async () => {
-    throw new StartMethodError('Start method "forkserver" is not to be had here');
-  },
+  forkserver: launchByServer,
   fork: async () => {
     throw new StartMethodError('Start method "fork" is not to be had here');
   },
@@ -98,25 +99,8 @@ async function ready(
   try {
     const first = await Promise.race([arrival, ended, aborted.promise]);
     if ("start" in first) return first;
-    const how = first.signal === null ? `exit code ${first.code}` : `signal ${first.signal}`;
-    throw new StartError(
-      `${name} (pid ${child.pid}) ended with ${how} before it was ready: see what it wrote to its standard error, and check execArgv, env and the memory that is left`,
-      { exitCode: first.code, signal: first.signal },
-    );
+    throw endedEarly(name, child.pid, first);
   } finally {
     signal?.removeEventListener("abort", abort);
   }
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(reason: unknown): void;
-}
-
-function deferred<T>(): Deferred<T> {
-  const made = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  made.promise.catch(() => {}); // whoever waits for it hears of it
-  return made;
 }

@@ -156,6 +156,20 @@ export class DenoHost implements Host {
       : undefined;
   }
 
+  environment(): Record<string, string> | undefined {
+    const { permissions, env } = this.#deno;
+    const { state, partial } = permissions.querySync({ name: "env" as never });
+    return state === "granted" && !partial ? env.toObject() : undefined;
+  }
+
+  cwd(): string | undefined {
+    try {
+      return this.#deno.cwd();
+    } catch {
+      return undefined;
+    }
+  }
+
   mayRead(path: string): boolean {
     return this.#deno.permissions.querySync({ name: "read" as never, path }).state === "granted";
   }

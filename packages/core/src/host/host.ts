@@ -134,6 +134,10 @@ export interface Host {
 
   /** A variable of the environment; missing also where reading it is not permitted. */
   env(name: string): string | undefined;
+  /** All variables of the environment; undefined where reading them is not permitted. */
+  environment(): Record<string, string> | undefined;
+  /** The folder that this process is in; undefined where it is gone, or asking is not permitted. */
+  cwd(): string | undefined;
   readTextFile(path: string): string;
   /** Whether this process is permitted to read a file or folder, as far as the host has a say in that. */
   mayRead(path: string): boolean;

@@ -121,6 +121,18 @@ export class NodeHost implements Host {
     return process.env[name];
   }
 
+  environment(): Record<string, string> {
+    return { ...process.env } as Record<string, string>;
+  }
+
+  cwd(): string | undefined {
+    try {
+      return process.cwd();
+    } catch {
+      return undefined;
+    }
+  }
+
   mayRead(): boolean {
     return true;
   }
