@@ -1,4 +1,5 @@
 /** What a child is told by its parent at its start, before it loads anything else. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
 interface Inheritance {
@@ -10,3 +11,5 @@ interface Inheritance {
 
 /** What this process was told. */
 export const inherited: Inheritance = singleton("inheritance", () => ({ place: undefined, isImporting: false }));
+
+afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false }));

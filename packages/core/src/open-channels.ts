@@ -1,4 +1,5 @@
 /** The channels of this process that are open, for what must happen to all of them. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
 /** A channel that can be waited for. */
@@ -8,6 +9,8 @@ export interface Flushable {
 
 /** All that are open. */
 export const openChannels: Set<Flushable> = singleton("open channels", () => new Set());
+
+afterFork(() => openChannels.clear());
 
 /** Settles when the system has all that was sent on any channel of this process. */
 export async function flushChannels(): Promise<void> {

@@ -22,6 +22,8 @@ export type TargetReference =
   | { readonly source: string; readonly captured: Readonly<Record<string, unknown>>; readonly name: string };
 
 const MARK: unique symbol = Symbol.for("multiproc.target") as never;
+/** On functions that only name one of another module. */
+const STAND_IN: unique symbol = Symbol.for("multiproc.stand-in") as never;
 
 /**
  * Marks `fn` as an export of its module, so that other processes can find it, and returns `fn` itself.
@@ -84,6 +86,7 @@ export function fromModule<M extends object>(moduleUrl: string | URL): M {
           },
           { module, name },
         );
+        Object.defineProperty(target, STAND_IN, { value: true });
         made.set(name, target);
       }
       return target;
@@ -165,6 +168,12 @@ export function registerClass(
 /** The reference that a function carries, if it is a target. */
 export function targetOf(fn: AnyFunction): TargetReference | undefined {
   return (fn as { [MARK]?: TargetReference })[MARK];
+}
+
+/** Whether a function itself is here; `fromModule()` gives others, and `inline()` one that may see other values here. */
+export function isHere(fn: AnyFunction): boolean {
+  const reference = targetOf(fn);
+  return reference === undefined || ("module" in reference && (fn as { [STAND_IN]?: true })[STAND_IN] !== true);
 }
 
 /** The reference of a function that must be a target; refuses any other in words that show the ways. */

@@ -38,7 +38,7 @@ const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true };
+  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -154,6 +154,10 @@ export class DenoHost implements Host {
     return permissions.querySync({ name: "env" as never, variable: name }).state === "granted"
       ? env.get(name)
       : undefined;
+  }
+
+  openFiles(): number[] {
+    return []; // no process of Deno is ever copied
   }
 
   environment(): Record<string, string> | undefined {
