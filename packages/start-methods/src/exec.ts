@@ -28,7 +28,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   26: "ETXTBSY",
 };
 const REASONS: Readonly<Record<string, string>> = {
-  EACCES: "it may not be executed",
+  EACCES: "it may not be executed, or is a folder",
   EISDIR: "it is a folder",
   EPERM: "it may not be executed",
   ENOEXEC: "it is neither a program of this system nor a script that begins with #!",
@@ -85,7 +85,8 @@ export function exec(file: string, args: readonly string[] = [], options: ExecOp
 }
 
 /** Tries the places where the program may be; what is returned is why there is none. */
-function replace({ libc, errno }: Native, file: string, words: readonly string[], env: ExecOptions["env"]): string {
+function replace(system: Native, file: string, words: readonly string[], env: ExecOptions["env"]): string {
+  const { libc } = system;
   const argv = listOf(libc, words);
   const envp =
     env === undefined
@@ -98,7 +99,7 @@ function replace({ libc, errno }: Native, file: string, words: readonly string[]
   for (const path of placesOf(file, env)) {
     if (envp === undefined) libc.execv(path, argv);
     else libc.execve(path, argv, envp);
-    const error = errno();
+    const error = system.errno();
     const name = ERRORS[error] ?? `errno ${error}`;
     if (!NOT_THERE.has(name)) return name;
     // One that is there and may not be executed is worth telling of.
@@ -122,16 +123,17 @@ function handOver({ libc }: Native): () => void {
     libc.dup2(copy, file);
     libc.close(copy);
   }
-  host.restoreInput();
+  host.restoreStandardStreams();
   const ignored = new Map<number, number>();
   // Hosts ignore these, and a program that is started so would too. What is handled is reset by the system.
   for (const signal of ["SIGPIPE", "SIGXFSZ"].map((name) => host.signalNumber(name)))
     ignored.set(signal, libc.signal(signal, 0));
   const mask = new Uint8Array(128);
-  libc.sigprocmask(host.signalNumber("SIGCHLD") === 17 ? 2 : 3, new Uint8Array(128), mask);
+  const SIG_SETMASK = host.signalNumber("SIGCHLD") === 17 ? 2 : 3; // Linux, macOS
+  libc.sigprocmask(SIG_SETMASK, new Uint8Array(128), mask);
   return () => {
     for (const [signal, action] of ignored) libc.signal(signal, action);
-    libc.sigprocmask(host.signalNumber("SIGCHLD") === 17 ? 2 : 3, mask, null);
+    libc.sigprocmask(SIG_SETMASK, mask, null);
   };
 }
 

@@ -238,6 +238,12 @@ export class DenoHost implements Host {
 
   keepOutputOnExit(): void {} // Deno writes its standard streams at once
 
+  pendingOutput(): number {
+    return 0;
+  }
+
+  restoreStandardStreams(): void {} // they are as they were
+
   writeError(text: string): void {
     const bytes = this.#encoder.encode(text);
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));

@@ -165,6 +165,10 @@ export interface Host {
   exit(code: number): never;
   /** From now on, what was written to the standard streams has left when the process ends, however it is ended by itself. */
   keepOutputOnExit(): void;
+  /** How many bytes of the standard streams have not been handed to the system. */
+  pendingOutput(): number;
+  /** Puts the standard streams into the state in which a program expects to find them. */
+  restoreStandardStreams(): void;
   writeError(text: string): void;
   /** Turns of the loop in which input and timers are served. */
   immediate(run: () => void): void;

@@ -213,6 +213,20 @@ export class NodeHost implements Host {
     }
   }
 
+  pendingOutput(): number {
+    let bytes = 0;
+    for (const stream of [process.stdout, process.stderr] as HandleHolder[])
+      bytes += Math.max(stream.writableLength ?? 0, stream._handle?.writeQueueSize ?? 0);
+    return bytes;
+  }
+
+  /** Node reads and writes without waiting, and what it sets for that holds for all that share the pipe or terminal. */
+  restoreStandardStreams(): void {
+    const { stdin, stdout, stderr } = process;
+    if (stdin.isRaw) stdin.setRawMode(false);
+    for (const stream of [stdin, stdout, stderr] as HandleHolder[]) stream._handle?.setBlocking?.(true);
+  }
+
   writeError(text: string): void {
     process.stderr.write(text);
   }
@@ -226,6 +240,12 @@ export class NodeHost implements Host {
     if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   }
+}
+
+/** What Node keeps under a standard stream, if it is no file. */
+interface HandleHolder {
+  readonly writableLength?: number;
+  readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
 }
 
 /** Streams and servers that have not been closed. */
