@@ -9,7 +9,16 @@ import process from "node:process";
 import { run } from "./run.mjs";
 
 /** Modules that are loaded by their name from outside: doors, and what processes are started with. */
-const ENTRIES = ["mod.ts", "internal.ts", "child.ts", "child-whole.ts", "revive.ts", "worker.ts", "server.ts", "spare.ts"];
+const ENTRIES = [
+  "mod.ts",
+  "internal.ts",
+  "child.ts",
+  "child-whole.ts",
+  "revive.ts",
+  "worker.ts",
+  "server.ts",
+  "spare.ts",
+];
 
 export async function build() {
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"], "The build failed");

@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { fromModule, SendError } from "@multiproc/core";
 import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
