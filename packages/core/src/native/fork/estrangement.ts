@@ -9,7 +9,7 @@
  */
 import { O_CLOEXEC, O_RDONLY } from "../linux.ts";
 import type { Native } from "../native.ts";
-import { renewPool } from "./renewal.ts";
+import { renewExit, renewPool } from "./renewal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
@@ -37,6 +37,7 @@ export function estrange(native: Native): void {
   silenceTimers();
   for (const event of process.eventNames()) if (OWN_EVENTS.test(String(event))) process.removeAllListeners(event);
   renewPool();
+  renewExit();
   const silence = silent(native);
   for (const file of openSockets()) silence(file);
   silenceHandles(silence);
