@@ -14,7 +14,7 @@ describe("multiproc", () => {
 
   test("chooses the start method", () => {
     expect(multiproc.getAllStartMethods()[0]).toBe(multiproc.getStartMethod());
-    expect(() => multiproc.setStartMethod("fork")).toThrow(multiproc.StartMethodError);
+    expect(() => multiproc.setStartMethod("thread" as never)).toThrow(multiproc.StartMethodError);
     multiproc.setStartMethod("spawn");
     expect(() => multiproc.setStartMethod("spawn")).toThrow("has been set");
     multiproc.setStartMethod("spawn", { force: true });
