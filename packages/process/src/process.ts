@@ -305,6 +305,7 @@ export class Process<A extends unknown[] = unknown[]> {
     const preparation: Preparation = {
       name: this.#name,
       daemon: this.#daemon,
+      startMethod: getStartMethod(),
       identity: this.#identity,
       authKey: [...this.authKey],
       parent: { name: family.self.name, pid: host.pid },

@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiproc/core";
-import { host, singleton } from "@multiproc/core/internal";
+import { host, inherited, singleton } from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -35,8 +35,8 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * The start method that processes use when they name none: the one that was set, or else the one that the environment variable
- * `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
+ * The start method that processes use when they name none: the one that was set here or in the parent process, or else the one
+ * that the environment variable `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
  *
  * @throws {StartMethodError} if the variable names one that is not to be had here
  *
@@ -48,7 +48,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? named() ?? (AVAILABLE[0] as StartMethod);
+  return chosen.method ?? ofParent() ?? named() ?? (AVAILABLE[0] as StartMethod);
 }
 
 /**
@@ -86,6 +86,11 @@ export function requireStartMethod(method: StartMethod): void {
       `Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`,
     );
   }
+}
+
+/** What the parent's children come to be by, if this process can do that too. */
+function ofParent(): StartMethod | undefined {
+  return AVAILABLE.find((method) => method === inherited.startMethod);
 }
 
 /** What the environment says. */
