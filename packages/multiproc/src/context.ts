@@ -6,17 +6,15 @@ import * as processes from "@multiproc/process";
 import * as queues from "@multiproc/queue";
 import { getStartMethod, requireStartMethod, type StartMethod, StartMethodError } from "@multiproc/start-methods";
 
-/** All of this library, with {@link Process} and {@link Pool} bound to one start method; see {@link getContext}. */
-export interface Context extends Core, Pipes, Pools, Processes, Queues {
-  /** The start method of its processes. */
-  getStartMethod(): StartMethod;
-}
-
-type Core = typeof core;
-type Pipes = typeof pipes;
-type Pools = typeof pools;
-type Processes = typeof processes;
-type Queues = typeof queues;
+/** All of this library, with `Process` and `Pool` bound to one start method; see {@link getContext}. */
+export type Context = typeof core &
+  typeof pipes &
+  typeof pools &
+  typeof processes &
+  typeof queues & {
+    /** The start method of its processes. */
+    getStartMethod(): StartMethod;
+  };
 
 const contexts = new Map<StartMethod, Context>();
 
