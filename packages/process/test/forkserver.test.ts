@@ -182,6 +182,18 @@ describe("forkserver", () => {
   });
 });
 
+test("MULTIPROC_START_METHOD names the default, and a wrong one is refused", async () => {
+  const run = async (method: string) => {
+    await using program = runProgram(url("starts-one.js"), [], { env: { MULTIPROC_START_METHOD: method } });
+    await program.exited;
+    return program.stdout;
+  };
+  expect(await run("forkserver")).toBe("exit code 0\n");
+  expect(await run("teleport")).toContain(
+    'StartMethodError: The environment variable MULTIPROC_START_METHOD is "teleport"',
+  );
+});
+
 describe.each([[], ...(canFork ? [["--no-addons"]] : [])])("an owner with %s", (...flags: string[]) => {
   const run = (to: string) =>
     runProgram(url("owns-servers.js"), [to], host === "node" ? { execArgv: flags } : { execArgv: ["-A"] });
