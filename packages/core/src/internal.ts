@@ -33,7 +33,7 @@ export {
   native,
   type Surroundings,
 } from "./native/mod.ts";
-export { registry, singleton } from "./registry.ts";
+export { registerErrors, registry, singleton } from "./registry.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, type Ticket } from "./shareable.ts";
 export { areLoaded, loadModules, requireTarget, resolveTarget, type TargetReference, targetOf } from "./target.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

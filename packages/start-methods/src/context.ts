@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiproc/core";
-import { singleton } from "@multiproc/core/internal";
+import { registerErrors, singleton } from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -14,6 +14,8 @@ export class StartMethodError extends ProcessError {
     super(message, { code: "ERR_START_METHOD", ...options });
   }
 }
+
+registerErrors({ StartMethodError });
 
 const AVAILABLE: readonly StartMethod[] = ["spawn"];
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
