@@ -8,9 +8,8 @@ const { giveBack, overfill, throwIt } = multiproc.fromModule<typeof import("./fi
 
 type ErrorClass = new (...args: never[]) => multiproc.ProcessError;
 
-const classes = Object.entries(multiproc).filter(
-  (entry): entry is [string, ErrorClass] =>
-    typeof entry[1] === "function" && (entry[1] === multiproc.ProcessError || isProcessError(entry[1])),
+const classes = Object.entries(multiproc as unknown as Record<string, ErrorClass>).filter(
+  ([, value]) => typeof value === "function" && (value === multiproc.ProcessError || isProcessError(value)),
 );
 
 describe("errors of this library", () => {
