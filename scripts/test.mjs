@@ -1,18 +1,24 @@
 /**
- * npm test: every test on Node and then on Deno, and one closing line with the totals of both.
+ * npm test: every test on Node and then on Deno, and one closing line with the totals of all.
  *
- *   npm test -- [--node | --deno] [words that the test file's path holds …]
+ *   npm test -- [--node | --deno] [--method=forkserver] [words that the test file's path holds …]
+ *
+ * What a process does must not depend on how it came to be: the files that begin with the line of `CONTRACT` run again under
+ * every start method that the host has besides its default.
  *
  * On Deno each file has a `deno test` of its own, as on Node it has a fork of its own: signals, exit hooks and children
  * of one file are never another's.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import process from "node:process";
 import { setup } from "./setup.mjs";
 
 const RESULTS = ".cache/test";
 const CONCURRENCY = 2;
+/** The first line of a file that runs under every start method. */
+const CONTRACT = "// Runs under every start method.";
+const METHODS = `import { getAllStartMethods } from "@multiproc/start-methods"; console.log(getAllStartMethods().join());`;
 const FILE_LIMIT = 5 * 60_000;
 const RUN_LIMIT = 30 * 60_000;
 
@@ -22,9 +28,23 @@ mkdirSync(RESULTS, { recursive: true });
 
 const flags = process.argv.slice(2).filter((word) => word.startsWith("--"));
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const onlyMethod = flags.find((flag) => flag.startsWith("--method="))?.slice("--method=".length);
+const files = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+const contracts = files.filter((file) => readFileSync(file, "utf8").startsWith(CONTRACT));
+const hosts = [
+  { name: `Node ${process.versions.node}`, runner: testOnNode, other: "--deno", methods: methodsOnNode },
+  { name: `Deno ${denoVersion()}`, runner: testOnDeno, other: "--node", methods: methodsOnDeno },
+];
 const totals = [];
-if (!flags.includes("--deno")) totals.push(await testOnNode());
-if (!flags.includes("--node")) totals.push(await testOnDeno());
+for (const { name, runner, other, methods } of hosts) {
+  if (flags.includes(other)) continue;
+  const [standard, ...others] = await methods();
+  if (onlyMethod === undefined || onlyMethod === standard) totals.push(await test(name, runner, files, standard));
+  for (const method of others) {
+    if (contracts.length > 0 && (onlyMethod ?? method) === method)
+      totals.push(await test(`${name}, ${method}`, runner, contracts, method));
+  }
+}
 
 console.log();
 for (const { host, ...counts } of totals) console.log(`${host}: ${inWords(counts)}`);
@@ -32,11 +52,15 @@ const all = sum(totals);
 console.log(inWords(all));
 process.exitCode = all.failed > 0 ? 1 : 0;
 
-async function testOnNode() {
-  console.log("\nTesting on Node");
-  const file = `${RESULTS}/node.json`;
+async function test(host, runner, chosen, method) {
+  console.log(`\nTesting on ${host}`);
+  return { host, ...(await runner(chosen, method)) };
+}
+
+async function testOnNode(chosen, method) {
+  const file = `${RESULTS}/node-${method}.json`;
   const args = ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json"];
-  const code = await run(process.execPath, [...args, `--outputFile.json=${file}`, ...words], RUN_LIMIT);
+  const code = await run(process.execPath, [...args, `--outputFile.json=${file}`, ...chosen], method, RUN_LIMIT);
   const counts = readResults(file, (text) => {
     const report = JSON.parse(text);
     // A file that could not be loaded has failed without a test of its own.
@@ -49,39 +73,58 @@ async function testOnNode() {
       skipped: report.numPendingTests + report.numTodoTests,
     };
   });
-  return { host: `Node ${process.versions.node}`, ...judge("vitest", code, counts) };
+  return judge("vitest", code, counts);
 }
 
-async function testOnDeno() {
-  console.log("\nTesting on Deno");
-  const wanted = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+async function testOnDeno(chosen, method) {
   const counts = [];
-  const next = wanted.values();
+  const next = chosen.values();
   await Promise.all(
     Array.from({ length: CONCURRENCY }, async () => {
-      for (const file of next) counts.push(await testFileOnDeno(file));
+      for (const file of next) counts.push(await testFileOnDeno(file, method));
     }),
   );
-  const version = JSON.parse(readFileSync("node_modules/deno/package.json", "utf8")).version;
-  return { host: `Deno ${version}`, ...judge("deno test", 0, sum(counts)) };
+  return judge("deno test", 0, sum(counts));
 }
 
 function testFiles() {
   const folders = readdirSync("packages")
     .map((name) => `packages/${name}/test`)
     .filter((folder) => existsSync(folder));
-  const files = folders.flatMap((folder) =>
+  const found = folders.flatMap((folder) =>
     readdirSync(folder, { recursive: true }).map((name) => `${folder}/${name}`),
   );
-  return files.filter((file) => file.endsWith(".test.ts")).sort();
+  return found.filter((file) => file.endsWith(".test.ts")).sort();
 }
 
-async function testFileOnDeno(file) {
-  const junit = `${RESULTS}/${file.replaceAll("/", "-")}.xml`;
+/** The start methods of Node, the default first. Asked inside a package that may import the library. */
+async function methodsOnNode() {
+  const args = ["--input-type=module", "--eval", METHODS];
+  return linesOf(process.execPath, args, "packages/multiproc");
+}
+
+async function methodsOnDeno() {
+  return linesOf(`${process.cwd()}/node_modules/.bin/deno`, ["eval", "--no-check", METHODS], ".");
+}
+
+function linesOf(command, args, cwd) {
+  return execFileSync(command, args, { cwd, encoding: "utf8", env: withoutMethod() }).trim().split(",");
+}
+
+function withoutMethod() {
+  return { ...process.env, MULTIPROC_START_METHOD: "" };
+}
+
+function denoVersion() {
+  return JSON.parse(readFileSync("node_modules/deno/package.json", "utf8")).version;
+}
+
+async function testFileOnDeno(file, method) {
+  const junit = `${RESULTS}/${method}-${file.replaceAll("/", "-")}.xml`;
   const args = ["test", "-A", "--no-check", `--junit-path=${junit}`, file];
   const output = [];
   const began = performance.now();
-  const code = await run("node_modules/.bin/deno", args, FILE_LIMIT, output);
+  const code = await run("node_modules/.bin/deno", args, method, FILE_LIMIT, output);
   const counts = judge(
     file,
     code,
@@ -101,10 +144,11 @@ async function testFileOnDeno(file) {
 }
 
 /** Runs a program to its end, or to the limit; gives its exit code. What it writes goes to `output`, else to the terminal. */
-function run(command, args, limit, output) {
+function run(command, args, method, limit, output) {
   /** @type {import("node:child_process").StdioOptions} */
   const stdio = output ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
-  const child = spawn(command, args, { stdio, timeout: limit, killSignal: "SIGKILL" });
+  const env = { ...process.env, MULTIPROC_START_METHOD: method };
+  const child = spawn(command, args, { stdio, env, timeout: limit, killSignal: "SIGKILL" });
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => output?.push(chunk));
   return new Promise((resolve, reject) => {
     child.on("error", reject);

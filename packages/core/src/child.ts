@@ -11,13 +11,15 @@ import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
 import { leaving } from "./leaving.ts";
 import { flushChannels } from "./open-channels.ts";
-import { singleton } from "./registry.ts";
+import { role } from "./role.ts";
 import { loadModules } from "./target.ts";
 
 export { ProcessError } from "./errors.ts";
+export { afterFork } from "./heritage.ts";
 export { host } from "./host/mod.ts";
+export { inherited } from "./inheritance.ts";
 export { registry, singleton } from "./registry.ts";
-export { loadModules, resolveTarget } from "./target.ts";
+export { isHere, loadModules, resolveTarget, targetOf } from "./target.ts";
 
 /**
  * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that
@@ -38,16 +40,13 @@ export interface ParentLink {
   leave(code: number): Promise<never>;
 }
 
-/** A fork server loads entries for its children, and must not begin itself. */
-const role: { isForkServer: boolean } = singleton("fork role", () => ({ isForkServer: false }));
-
 /**
  * Connects this child with its parent and runs `main`. The child ends when its parent does.
  *
  * @returns the same with arguments of its own, for a child that was forked after this module had been loaded
  */
 export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
-  if (!role.isForkServer) void run(main, ...host.takeArgs());
+  if (!role.isStandingBy) void run(main, ...host.takeArgs());
   return (...args) => run(main, ...args);
 }
 

@@ -1,5 +1,15 @@
 /** What a child is told by its parent at its start, before it loads anything else. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
-/** Where this child opens its door, if it does; the parent removes what is left of it. None in the first process of a family. */
-export const inherited: { place: string | undefined } = singleton("inheritance", () => ({ place: undefined }));
+interface Inheritance {
+  /** Where this child opens its door, if it does; the parent removes what is left of it. None in the first process of a family. */
+  place: string | undefined;
+  /** Whether modules are being loaded for a process that is still to run: they may start none themselves. */
+  isImporting: boolean;
+}
+
+/** What this process was told. */
+export const inherited: Inheritance = singleton("inheritance", () => ({ place: undefined, isImporting: false }));
+
+afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false }));

@@ -1,3 +1,4 @@
+// Runs under every start method.
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";

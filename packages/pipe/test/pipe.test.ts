@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { fromModule, SendError, TimeoutError } from "@multiproc/core";
 import {
   BrokenPipeError,

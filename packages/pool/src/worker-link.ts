@@ -3,6 +3,7 @@ import { fromModule, ProtocolError, StartError } from "@multiproc/core";
 import {
   areLoaded,
   type Channel,
+  childModules,
   type Frame,
   host,
   type Invitation,
@@ -15,9 +16,9 @@ import type { KnownFunction } from "./functions.ts";
 import type { WorkTask } from "./jobs.ts";
 import { DROP, FORGET, FUNCTION, INIT, NAME, NO_FUNCTION, RECALL, SKIP, STOP, taskKind } from "./protocol.ts";
 
-const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(
-  new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
-);
+const WORKER = new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WORKER);
+childModules.add(WORKER.href);
 
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;

@@ -1,3 +1,4 @@
+// Runs under every start method.
 // Calls, their inputs and their ends, beyond what every pool does.
 import fs from "node:fs";
 import os from "node:os";

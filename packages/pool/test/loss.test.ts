@@ -1,3 +1,4 @@
+// Runs under every start method.
 // What becomes of tasks when workers die, and of pools when workers cannot live.
 import fs from "node:fs";
 import os from "node:os";

@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { inline } from "@multiproc/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
 /** What a child does from its first message to its end. */
-import { host, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
+import { host, inherited, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
 import { family } from "./family.ts";
 import type { Preparation } from "./preparation.ts";
 
@@ -28,8 +28,12 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
 }
 
 /** Loads what the process needs; the result runs it. */
-async function prepare({ target, subclass, follows }: Preparation, parent: ParentLink): Promise<() => unknown> {
-  family.importing = true;
+async function prepare(preparation: Preparation, parent: ParentLink): Promise<() => unknown> {
+  const { target, subclass, follows, identity, isCopy } = preparation;
+  const copy = isCopy ? family.copies.get(identity.join(":")) : undefined;
+  family.copies.clear();
+  if (copy !== undefined) return copy();
+  inherited.isImporting = true;
   try {
     if (target !== null) await loadModules([target.module]);
     const values: Record<string, unknown> = {};
@@ -42,7 +46,7 @@ async function prepare({ target, subclass, follows }: Preparation, parent: Paren
     const process = revive(subclass, { target: fn as never, args }, values.fields);
     return () => process.run();
   } finally {
-    family.importing = false;
+    inherited.isImporting = false;
   }
 }
 

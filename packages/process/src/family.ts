@@ -1,5 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { host, ProcessError, singleton } from "@multiproc/core/child";
+import { afterFork, host, inherited, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
 /** The process that started this one. */
@@ -19,8 +19,8 @@ interface Family {
   /** Started and not yet known to have ended. */
   readonly children: Set<Process>;
   childCount: number;
-  /** Whether the modules that this process was started for are still being loaded. */
-  importing: boolean;
+  /** Processes that are being started as copies of this one, by their names in the family: what is in a copy is found so. */
+  readonly copies: Map<string, () => Promise<() => unknown>>;
 }
 
 /** The family as this process knows it. */
@@ -30,8 +30,13 @@ export const family: Family = singleton("family", () => ({
   current: undefined,
   children: new Set(),
   childCount: 0,
-  importing: false,
+  copies: new Map(),
 }));
+// What the child itself is, it is told.
+afterFork(() => {
+  family.children.clear();
+  family.childCount = 0;
+});
 
 /**
  * The process that started this one; undefined in the main process.
@@ -75,7 +80,7 @@ export function nextIdentity(): readonly number[] {
 
 /** Refuses a child where there may be none. */
 export function assertMayHaveChildren(): void {
-  if (family.importing) {
+  if (inherited.isImporting) {
     throw new ProcessError(
       `Cannot start a process while this one is still importing its modules: move the start into a function, and call it only where parentProcess() is undefined`,
       { code: "ERR_IMPORTING" },

@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";

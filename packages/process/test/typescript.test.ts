@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
 import { afterEach, expect, test } from "vitest";
 

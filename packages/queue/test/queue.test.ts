@@ -1,3 +1,4 @@
+// Runs under every start method.
 import { fromModule, SendError } from "@multiproc/core";
 import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
@@ -266,6 +267,7 @@ describe("Queue between processes", () => {
     for (const result of await settled) {
       if (result.status === "rejected") expect(result.reason).toBeInstanceOf(QueueClosedError);
     }
+    await child.join();
     await expect(queue.get()).rejects.toThrow(QueueClosedError);
     await expect(queue.put("c")).rejects.toThrow(QueueClosedError);
   });

@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiproc/core";
-import { registerErrors, singleton } from "@multiproc/core/internal";
+import { type ForkRefusal, forking, host, type Opened, registerErrors, singleton } from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -17,11 +17,14 @@ export class StartMethodError extends ProcessError {
 
 registerErrors({ StartMethodError });
 
-const AVAILABLE: readonly StartMethod[] = ["spawn"];
+const EVERYWHERE: readonly StartMethod[] = ["spawn", "forkserver"];
+/** Names the default, if the program sets none. */
+const VARIABLE = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
- * The start methods that this host really has; the default first.
+ * The start methods that this host really has; the default first. `fork` is among them on Node on Linux, where this build of
+ * Node can be copied and koffi is installed; whether it can be at a given moment shows when it is tried.
  *
  * @example
  * ```ts
@@ -31,11 +34,14 @@ const chosen: { method: StartMethod | undefined } = singleton("start method", ()
  * ```
  */
 export function getAllStartMethods(): StartMethod[] {
-  return [...AVAILABLE];
+  return canBeForked() ? [...EVERYWHERE, "fork"] : [...EVERYWHERE];
 }
 
 /**
- * The start method that processes use when they name none.
+ * The start method that processes use when they name none: the one that was set, or else the one that the environment variable
+ * `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
+ *
+ * @throws {StartMethodError} if the variable names one that is not to be had here
  *
  * @example
  * ```ts
@@ -45,7 +51,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? (AVAILABLE[0] as StartMethod);
+  return chosen.method ?? named() ?? (EVERYWHERE[0] as StartMethod);
 }
 
 /**
@@ -78,9 +84,39 @@ export function setStartMethod(method: StartMethod, options: { force?: boolean }
  * @internal
  */
 export function requireStartMethod(method: StartMethod): void {
-  if (!AVAILABLE.includes(method)) {
-    throw new StartMethodError(
-      `Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`,
-    );
-  }
+  if (EVERYWHERE.includes(method) || (method === "fork" && canBeForked())) return;
+  const opened = method === "fork" ? openForFork() : undefined;
+  const because = opened !== undefined && "reason" in opened ? `, because ${opened.message}` : "";
+  throw new StartMethodError(`Start method "${method}" is not to be had here${because}: this host has ${listed()}`);
+}
+
+/**
+ * What forks this process, or why it cannot be forked: here, or at this moment.
+ *
+ * @internal
+ */
+export function openForFork(): Opened | ForkRefusal {
+  if (!host.capabilities.fork) return { reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" };
+  return forking().openForker();
+}
+
+/** Whether there are moments when it can be. */
+function canBeForked(): boolean {
+  const opened = openForFork();
+  return !("reason" in opened) || opened.reason === "event-loops" || opened.reason === "busy-threads";
+}
+
+function listed(): string {
+  return getAllStartMethods()
+    .map((method) => `"${method}"`)
+    .join(", ");
+}
+
+/** What the environment says. */
+function named(): StartMethod | undefined {
+  const name = host.env(VARIABLE) || undefined;
+  const isKnown = name === undefined || (EVERYWHERE as readonly string[]).includes(name);
+  if (!isKnown && !(name === "fork" && canBeForked()))
+    throw new StartMethodError(`The environment variable ${VARIABLE} is "${name}": this host has ${listed()}`);
+  return name as StartMethod | undefined;
 }

@@ -10,6 +10,7 @@ export type StartMethod = "spawn" | "forkserver" | "fork";
  * @internal
  */
 export interface StartOptions {
+  readonly method: StartMethod;
   /** How the process is called in errors: `Process-1`. */
   readonly name: string;
   /** The module that the child runs; it calls `enter()`. */
@@ -43,3 +44,13 @@ export interface Child {
   ref(): void;
   unref(): void;
 }
+
+/**
+ * Brings a child to life, by one start method: it runs the entry of the options with these arguments (the door, a token, and a
+ * place for the child's own door). All else that belongs to a start is done by who calls this.
+ *
+ * @throws {StartError} if there is no child
+ * @throws {StartMethodError} if the method is not to be had now
+ * @internal
+ */
+export type Launcher = (options: StartOptions, args: readonly string[]) => Promise<Child>;

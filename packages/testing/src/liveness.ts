@@ -34,6 +34,7 @@ export function descendants(pid: number): number[] {
   return found;
 }
 
+const REGISTRY: unique symbol = Symbol.for("multiproc.registry") as never;
 const before = new Set(descendants(process.pid));
 
 /**
@@ -47,7 +48,8 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
   const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
   // A process's guard lives as long as the process: it is what sees to it that nothing else does.
   const isGuard = (pid: number) => commandOf(pid).includes("multiproc-guard");
-  const left = () => descendants(process.pid).filter((pid) => !before.has(pid) && isAlive(pid) && !isGuard(pid));
+  const left = () =>
+    descendants(process.pid).filter((pid) => !before.has(pid) && isAlive(pid) && !isGuard(pid) && !isIdle(pid));
   await until(() => left().length === 0, {
     timeout,
     interval: 10,
@@ -56,6 +58,12 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
         .map((pid) => `${pid} (${commandOf(pid)})`)
         .join(", ")}`,
   });
+}
+
+/** A process keeps fork servers and spares as long as it lives, and lists them where all copies of the library look. */
+function isIdle(pid: number): boolean {
+  const shared = globalThis as { [REGISTRY]?: { singletons: Map<string, unknown> } };
+  return (shared[REGISTRY]?.singletons.get("idle processes") as Set<number> | undefined)?.has(pid) === true;
 }
 
 function runs(entry: Entry): boolean {

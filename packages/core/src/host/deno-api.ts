@@ -55,6 +55,7 @@ export interface DenoApi {
   };
   readonly env: { get(name: string): string | undefined; toObject(): Record<string, string> };
   execPath(): string;
+  cwd(): string;
   listen(options: { transport: "unix"; path: string }): DenoListener;
   connect(options: { transport: "unix"; path: string }): Promise<DenoConn>;
   chmodSync(path: string, mode: number): void;

@@ -39,7 +39,11 @@ const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--inp
 /** The port to Node. */
 export class NodeHost implements Host {
   readonly name = "node";
-  readonly capabilities: Capabilities = { signals: true, permissions: false };
+  readonly capabilities: Capabilities = {
+    signals: true,
+    permissions: false,
+    fork: process.platform === "linux",
+  };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
   get pid(): number {
@@ -78,6 +82,7 @@ export class NodeHost implements Host {
       accept(new NodeStream(socket)),
     );
     server.on("error", failed);
+    noteOpen(server);
     // Exclusive: a cluster worker would ask its primary, later; this way the file is there when the call returns.
     server.listen({ path, exclusive: true });
     server.unref();
@@ -95,6 +100,10 @@ export class NodeHost implements Host {
         resolve(new NodeStream(socket));
       });
     });
+  }
+
+  openFiles(): number[] {
+    return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
 
   utf8Write(text: string, bytes: Uint8Array, position: number): number {
@@ -119,6 +128,18 @@ export class NodeHost implements Host {
 
   env(name: string): string | undefined {
     return process.env[name];
+  }
+
+  environment(): Record<string, string> {
+    return { ...process.env } as Record<string, string>;
+  }
+
+  cwd(): string | undefined {
+    try {
+      return process.cwd();
+    } catch {
+      return undefined;
+    }
   }
 
   mayRead(): boolean {
@@ -192,6 +213,20 @@ export class NodeHost implements Host {
     }
   }
 
+  pendingOutput(): number {
+    let bytes = 0;
+    for (const stream of [process.stdout, process.stderr] as HandleHolder[])
+      bytes += Math.max(stream.writableLength ?? 0, stream._handle?.writeQueueSize ?? 0);
+    return bytes;
+  }
+
+  /** Node reads and writes without waiting, and what it sets for that holds for all that share the pipe or terminal. */
+  restoreStandardStreams(): void {
+    const { stdin, stdout, stderr } = process;
+    if (stdin.isRaw) stdin.setRawMode(false);
+    for (const stream of [stdin, stdout, stderr] as HandleHolder[]) stream._handle?.setBlocking?.(true);
+  }
+
   writeError(text: string): void {
     process.stderr.write(text);
   }
@@ -205,6 +240,20 @@ export class NodeHost implements Host {
     if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   }
+}
+
+/** What Node keeps under a standard stream, if it is no file. */
+interface HandleHolder {
+  readonly writableLength?: number;
+  readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
+}
+
+/** Streams and servers that have not been closed. */
+const open = new Set<{ readonly _handle?: { readonly fd?: number } | null }>();
+
+function noteOpen(made: { once(event: "close", run: () => void): void }): void {
+  open.add(made as object);
+  made.once("close", () => open.delete(made as object));
 }
 
 /** The parent's flags without those that are about its own program. */
@@ -231,6 +280,7 @@ class NodeSubprocess implements Subprocess {
     this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
     this.stdout = toWeb(child.stdout);
     this.stderr = toWeb(child.stderr);
+    for (const stream of [child.stdin, child.stdout, child.stderr]) if (stream !== null) noteOpen(stream);
     child.on("error", () => {}); // a signal that could not be sent
     if (child.stdin !== null) {
       child.stdin.on("error", () => {});
@@ -267,6 +317,7 @@ class NodeStream implements ByteStream {
 
   constructor(socket: Net.Socket) {
     this.#socket = socket;
+    noteOpen(socket);
     socket.on("error", (error) => {
       this.#error = error;
     });

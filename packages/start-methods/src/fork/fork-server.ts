@@ -1,6 +1,7 @@
 /** The owner's side of a fork server: its start, and its end. */
 import { StartError } from "@multiproc/core";
 import { type ExitStatus, host, lifetime, placeForChild, type Subprocess } from "@multiproc/core/internal";
+import { preloadError } from "../failure.ts";
 import type { Child } from "../method.ts";
 import { type ForkOrder, ServerConnection } from "./connection.ts";
 import type { FunctionName, Greeting, ServerConfig } from "./protocol.ts";
@@ -27,6 +28,9 @@ const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "../server.ts" : "./serv
 
 /** A process that forks children on request, with modules loaded. It ends with the process that started it, and its children with it. */
 export class ForkServer {
+  /** What its environment has besides: io_uring's kernel thread never looks at rest, and a ring cannot be copied. */
+  static readonly variables: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0" };
+
   readonly pid: number;
   /** Where other processes can ask for children, see {@link ServerConnection}. */
   readonly address: string;
@@ -120,8 +124,7 @@ async function launch(options: ForkServerOptions, config: ServerConfig): Promise
     reach: { read: [], write: [], sockets: [] },
   });
   try {
-    // io_uring's kernel thread never looks at rest, and a ring cannot be copied.
-    return await host.spawn(command.file, { args: command.args, env: { ...env, UV_USE_IO_URING: "0" }, cwd });
+    return await host.spawn(command.file, { args: command.args, env: { ...env, ...ForkServer.variables }, cwd });
   } catch (cause) {
     throw new StartError(`Cannot start the fork server: ${(cause as Error).message}`, { cause });
   }
@@ -162,7 +165,5 @@ function judge(greeting: Greeting, connection: ServerConnection): void {
   if ("ready" in greeting) return;
   connection.close(); // the server ends then
   if ("refused" in greeting) throw new ForkRefusedError(greeting.refused);
-  const { name, message, stack } = greeting.failed;
-  const cause = Object.assign(new Error(message), { name, stack });
-  throw new StartError(`The fork server cannot load its modules: ${message}`, { cause });
+  throw preloadError("The fork server", greeting.failed);
 }

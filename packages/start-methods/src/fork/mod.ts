@@ -2,3 +2,4 @@
 export { ServerConnection } from "./connection.ts";
 export { ForkServer } from "./fork-server.ts";
 export { ForkRefusedError } from "./refused.ts";
+export { ForkSource } from "./source.ts";

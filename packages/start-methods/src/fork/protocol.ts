@@ -14,6 +14,7 @@
  * opens the connection to its own owner itself, says on it first how its start went, and ends when it is closed.
  */
 import type { ExitStatus, ForkRefusal } from "@multiproc/core/internal";
+import type { Failure } from "../failure.ts";
 
 /** What a fork server is started with, as its only argument. */
 export interface ServerConfig {
@@ -63,10 +64,7 @@ export type Reply =
   | ({ readonly id: number } & ExitStatus);
 
 /** What the server says to its owner before all else. */
-export type Greeting =
-  | { readonly ready: true }
-  | { readonly refused: ForkRefusal }
-  | { readonly failed: { readonly name: string; readonly message: string; readonly stack?: string | undefined } };
+export type Greeting = { readonly ready: true } | { readonly refused: ForkRefusal } | { readonly failed: Failure };
 
 const NEWLINE = 0x0a;
 

@@ -4,9 +4,12 @@ import { StartMethodError } from "../context.ts";
 /** There is no real fork here, or not now: what is had in its place is for the caller to choose. */
 export class ForkRefusedError extends StartMethodError {
   readonly reason: ForkReason;
+  /** What stands in the way, as words that can follow "because". */
+  readonly because: string;
 
   constructor({ reason, message }: ForkRefusal) {
     super(`A process cannot be forked, because ${message}`);
     this.reason = reason;
+    this.because = message;
   }
 }

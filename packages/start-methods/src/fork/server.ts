@@ -8,18 +8,20 @@ import {
   type Forking,
   forking,
   host,
+  inherited,
   loadModules,
   missingNative,
   type Native,
   native,
   registry,
   resolveTarget,
+  role,
 } from "@multiproc/core/internal";
+import { failureOf } from "../failure.ts";
 import { Caller } from "./caller.ts";
 import { SIG_IGN, SIGINT } from "./linux.ts";
 import { type Greeting, type ServerConfig, toLine } from "./protocol.ts";
 import { rehearseSessions } from "./rehearsal.ts";
-import { role } from "./role.ts";
 import { type ChildWork, Serving } from "./serving.ts";
 import { connectTo, listenAt } from "./sockets.ts";
 
@@ -34,7 +36,7 @@ export async function serveForks(): Promise<void> {
   const libc = native();
   if (libc === undefined)
     return sayWithoutNative(config, { refused: { reason: "native", message: missingNative()?.message as string } });
-  const tools = await forking();
+  const tools = forking();
   const owner = new Caller(libc, connectTo(libc, config.owner));
   const greeting = await prepare(config, libc, tools);
   if (!("ready" in greeting)) {
@@ -43,6 +45,7 @@ export async function serveForks(): Promise<void> {
     return host.exit(0);
   }
   const listener = listenAt(libc, config.address);
+  role.server = { address: config.address, env: host.environment() ?? {} };
   owner.say(greeting);
   // A terminal's Ctrl+C is for the children; the server ends with its owner.
   const interrupt = ignore(libc, SIGINT);
@@ -63,6 +66,7 @@ async function prepare(config: ServerConfig, libc: Native, tools: Forking): Prom
   await rehearse(libc, tools);
   await rehearseSessions(`${config.address}r`);
   const ownSockets = tools.openSockets();
+  inherited.isImporting = true;
   try {
     for (const module of config.preload) await loadModules([module]);
     if (config.rehearsal !== undefined) {
@@ -70,9 +74,7 @@ async function prepare(config: ServerConfig, libc: Native, tools: Forking): Prom
       await resolveTarget(config.rehearsal)();
     }
   } catch (error) {
-    const { name, message, stack, cause } = error as Error;
-    const inner = cause instanceof Error ? `\n${cause.stack}` : "";
-    return { failed: { name, message, stack: `${stack}${inner}` } };
+    return { failed: failureOf(error) };
   }
   const unsettled = await tools.settle(ownSockets);
   if (unsettled !== undefined) return { refused: unsettled };
@@ -94,13 +96,14 @@ async function rehearse(libc: Native, tools: Forking): Promise<void> {
     await runChild({ request, stdout: libc.libc.dup(1), stderr: libc.libc.dup(2) }, libc, tools);
   }
   registry.modules.delete(call.module);
-  role.isForkServer = true;
+  role.isStandingBy = true;
 }
 
 async function runChild({ request, stdout, stderr }: ChildWork, libc: Native, tools: Forking): Promise<void> {
   if (stdout !== undefined) tools.redirectOutput(libc, "stdout", stdout);
   if (stderr !== undefined) tools.redirectOutput(libc, "stderr", stderr);
-  role.isForkServer = false;
+  role.isStandingBy = false;
+  inherited.isImporting = false;
   const { call, args, env, cwd } = request;
   const argv = call.module.startsWith("file:") ? decodeURIComponent(new URL(call.module).pathname) : call.module;
   tools.changeSurroundings({ env, cwd, argv: [argv] });

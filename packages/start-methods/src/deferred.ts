@@ -1,0 +1,14 @@
+/** A promise that is settled from outside. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(reason: unknown): void;
+}
+
+/** Makes one; that nobody waits for it when it is rejected is no error. */
+export function deferred<T>(): Deferred<T> {
+  const made = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  made.promise.catch(() => {}); // whoever waits for it hears of it
+  return made;
+}

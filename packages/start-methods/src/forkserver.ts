@@ -1,0 +1,202 @@
+/**
+ * The start method `forkserver`: children come from a process that has loaded their modules before.
+ *
+ * On Node on Linux it is a server that forks (`fork/`); elsewhere, and where the server finds that it cannot, spares
+ * (`spares.ts`). Which of them it is shows in time and memory alone. Either is made by the first start that needs it, serves
+ * this process as long as it lives, and is replaced when it has ended. A forked process asks the server that it comes from.
+ */
+import {
+  afterFork,
+  childModules,
+  host,
+  role,
+  singleton,
+  type WaitOptions,
+  within,
+  withinOrThrow,
+} from "@multiproc/core/internal";
+import { StartMethodError } from "./context.ts";
+import { getExecutable } from "./executable.ts";
+import type { Child, StartOptions } from "./method.ts";
+import { Spares } from "./spares.ts";
+import { filePath, launchSpawned } from "./spawn.ts";
+
+/** What the children of start method `forkserver` come from; see {@link forkserverKind}. */
+export interface ForkserverKind {
+  /** `"fork"`: a server forks them. `"spares"`: they were started beforehand and waited. */
+  readonly kind: "fork" | "spares";
+  /** Why a process cannot be forked here; undefined where it can. */
+  readonly reason: string | undefined;
+}
+
+/** What children come from. */
+interface Source {
+  readonly kind: ForkserverKind;
+  readonly isRunning: boolean;
+  launch(options: StartOptions, args: readonly string[]): Promise<Child>;
+  close(): Promise<void>;
+}
+
+/** A source on its way, for all that wait for it. */
+interface Opening {
+  readonly source: Promise<Source>;
+  readonly abort: AbortController;
+  /** The interpreter that it was started with. */
+  readonly executable: string | undefined;
+  waiting: number;
+  opened: Source | undefined;
+}
+
+const state: { preload: readonly string[] | undefined; opening: Opening | undefined } = singleton("forkserver", () => ({
+  preload: undefined,
+  opening: undefined,
+}));
+afterFork(() => {
+  state.opening = undefined; // it serves the parent
+});
+
+/**
+ * Names the modules that are loaded once, before any child of start method `forkserver` is made: its children find them
+ * loaded. Called before the first start; a module that throws fails that start with its error.
+ *
+ * A forked child has them as they were after loading, in memory that is shared until one of both writes to it. A module that
+ * keeps a socket or a worker open cannot be copied: then {@link forkserverKind} says so, and children are spares, each
+ * of which loads the modules itself.
+ *
+ * @param modules their URLs, as `new URL("./images.ts", import.meta.url)` or `import.meta.resolve("typescript")`; in this order
+ * @throws {TypeError} for what is no URL
+ * @throws {StartMethodError} if children come from a server or spares already, with other modules
+ *
+ * @example A module that takes long to load, loaded once
+ * ```ts
+ * import { setForkserverPreload } from "@multiproc/start-methods";
+ *
+ * setForkserverPreload(["node:crypto"]);
+ * ```
+ */
+export function setForkserverPreload(modules: readonly (string | URL)[]): void {
+  if (!Array.isArray(modules))
+    throw new TypeError(`setForkserverPreload() takes an array of URLs, not ${typeof modules}`);
+  const preload = modules.map(checkedUrl);
+  const isSame = JSON.stringify(preload) === JSON.stringify(state.preload ?? []);
+  if (state.opening !== undefined && !isSame) {
+    throw new StartMethodError(
+      'setForkserverPreload() was called after the first process of start method "forkserver": call it before, at the start of the program',
+    );
+  }
+  state.preload = preload;
+}
+
+/**
+ * What children of start method `forkserver` come from here: forked by a server, or spares. Starts it if it does not run, so
+ * that it is warm when the first child is wanted.
+ *
+ * @param options how long to wait, and what ends the wait
+ * @throws {StartError} if a module of `setForkserverPreload()` throws, with its error as the cause
+ * @throws {TimeoutError} when the time ran out
+ *
+ * @example
+ * ```ts
+ * import { forkserverKind } from "@multiproc/start-methods";
+ *
+ * const { kind, reason } = await forkserverKind();
+ * console.log(kind === "fork" ? "children are forked" : `children are spares, because ${reason}`);
+ * ```
+ */
+export async function forkserverKind(options: WaitOptions = {}): Promise<ForkserverKind> {
+  return (await withinOrThrow(source(options.signal), "forkserverKind()", options)).kind;
+}
+
+/**
+ * Ends the server or the spares of this process, and what children a server has; the next start makes new ones.
+ *
+ * @internal
+ */
+export async function closeForkserver(): Promise<void> {
+  const { opening } = state;
+  state.opening = undefined;
+  opening?.abort.abort();
+  await opening?.source.then(
+    (opened) => opened.close(),
+    () => {},
+  );
+}
+
+/** Has a server or a spare run the entry. */
+export async function launchByServer(options: StartOptions, args: readonly string[]): Promise<Child> {
+  const { entry, execArgv, permissions = "inherit", signal } = options;
+  // It may do less than a process that has loaded any module, or may not load this library's files later.
+  if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.mayRead(path)))
+    return launchSpawned(options, args);
+  const executable = state.opening?.executable ?? getExecutable();
+  if (execArgv !== undefined || getExecutable() !== executable)
+    return new Spares(modulesToLoad()).launchOne(options, args);
+  for (let attempt = 0; ; attempt++) {
+    const found = await source(signal);
+    try {
+      return await found.launch(options, args);
+    } catch (error) {
+      // It ended a moment ago; nothing has come of this start.
+      if (found.isRunning || attempt > 0 || signal?.aborted) throw error;
+    }
+  }
+}
+
+/** What children come from now. */
+async function source(signal: AbortSignal | undefined): Promise<Source> {
+  signal?.throwIfAborted();
+  if (state.opening?.opened?.isRunning === false) state.opening = undefined;
+  state.opening ??= begin();
+  const { opening } = state;
+  opening.waiting++;
+  try {
+    return (await within(opening.source, "start()", { signal })) as Source;
+  } finally {
+    opening.waiting--;
+    // Nobody is left who wants it.
+    if (opening.waiting === 0 && opening.opened === undefined) {
+      opening.abort.abort();
+      if (state.opening === opening) state.opening = undefined;
+    }
+  }
+}
+
+function begin(): Opening {
+  const abort = new AbortController();
+  const opening: Opening = {
+    source: open(abort.signal).then((opened) => (opening.opened = opened)),
+    abort,
+    executable: getExecutable(),
+    waiting: 0,
+    opened: undefined,
+  };
+  return opening;
+}
+
+async function open(signal: AbortSignal): Promise<Source> {
+  const preload = modulesToLoad();
+  if (host.name !== "node") return new Spares(preload, "forking takes Node on Linux, on x64 or arm64").filled(signal);
+  const { ForkSource, ForkRefusedError } = await import("./fork/mod.ts");
+  try {
+    const { server } = role;
+    const inherited = server !== undefined && state.preload === undefined ? await ForkSource.join(server) : undefined;
+    return inherited ?? (await ForkSource.start(preload, signal));
+  } catch (error) {
+    if (!(error instanceof ForkRefusedError)) throw error;
+    return new Spares(preload, error.because).filled(signal);
+  }
+}
+
+function modulesToLoad(): string[] {
+  return [...childModules, ...(state.preload ?? [])];
+}
+
+function checkedUrl(module: string | URL): string {
+  try {
+    const { href, protocol } = new URL(module);
+    if (protocol !== "blob:") return href;
+  } catch {}
+  throw new TypeError(
+    `setForkserverPreload() takes URLs of modules, such as new URL("./images.ts", import.meta.url) or import.meta.resolve("name"), not ${JSON.stringify(String(module))}`,
+  );
+}

@@ -1,0 +1,15 @@
+/** What a spare and its owner say to each other; see `spares.ts`. */
+
+/** A spare has loaded its modules. */
+export const READY = 1;
+/** A spare could not load them: a `Failure`. */
+export const FAILED = 2;
+/** A spare has work. */
+export const WORK = 3;
+
+/** What a spare is to do. */
+export interface SpareWork {
+  /** The module whose `run` it calls. */
+  readonly entry: string;
+  readonly args: readonly string[];
+}

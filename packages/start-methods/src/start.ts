@@ -1,0 +1,104 @@
+/**
+ * The start of a child, whatever brings it to life.
+ *
+ * ```text
+ * parent                                   child
+ *   invitation ── arguments ────────────>   comes to be, by the start method; runs its entry
+ *   guard is told of the child               dials the parent's door
+ *   START message, …  <──── channel ────>    receives, runs
+ * ```
+ *
+ * The child gets its work only when the guard knows of it, so that it cannot outlive a parent that dies at any moment; until
+ * then it does nothing but wait for the channel, and ends when that closes.
+ */
+import { StartError } from "@multiproc/core";
+import {
+  type Carrier,
+  type Channel,
+  type ExitStatus,
+  host,
+  invite,
+  lifetime,
+  placeForChild,
+  revoke,
+} from "@multiproc/core/internal";
+import { requireStartMethod, StartMethodError } from "./context.ts";
+import { deferred } from "./deferred.ts";
+import { endedEarly } from "./failure.ts";
+import { launchByServer } from "./forkserver.ts";
+import type { Child, Launcher, StartMethod, StartOptions } from "./method.ts";
+import { launchSpawned } from "./spawn.ts";
+
+/** What brings children to life. What only one method needs is loaded with its first child. */
+const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
+  spawn: launchSpawned,
+  forkserver: launchByServer,
+  fork: async (options, args) => (await import("./forked.ts")).launchForked(options, args),
+};
+
+/**
+ * Starts a child; settles when it is up and has its work.
+ *
+ * @throws {StartMethodError} if the start method is not to be had here, or not now
+ * @throws {StartError} if the child cannot be started, or ends before it is ready
+ * @internal
+ */
+export async function start(options: StartOptions): Promise<Child> {
+  const { name, method, signal } = options;
+  requireStartMethod(method);
+  signal?.throwIfAborted();
+  const over = deferred<unknown>();
+  const carrier: Carrier = { onEnd: (run) => void over.promise.then(run) };
+  // At the call: what is handed over here counts as handed over, whatever happens while the child comes up.
+  for (const message of options.messages) message.commit(carrier);
+  const place = placeForChild();
+  const arrival = deferred<Channel>();
+  const invitation = invite((channel) => {
+    // All that a child says on this channel is that it is there.
+    channel.start({ message: () => channel.destroy(), closed: () => {} });
+    arrival.resolve(channel);
+  });
+  try {
+    const child = await LAUNCHERS[method](options, [invitation.address, invitation.token, place]);
+    const ended = child.exited.then((status) => {
+      lifetime.forget(child.pid);
+      host.remove(place);
+      over.resolve(status);
+      return status;
+    });
+    const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), lifetime.watch(child.pid)]);
+    for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
+    // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
+    await channel.flushed();
+    return child;
+  } catch (error) {
+    revoke(invitation);
+    over.resolve(error);
+    if (error instanceof StartError || error instanceof StartMethodError || signal?.aborted) throw error;
+    throw new StartError(`Cannot start ${name}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Waits for the child to come to the door, but no longer than it lives. */
+async function ready(
+  arrival: Promise<Channel>,
+  ended: Promise<ExitStatus>,
+  child: Child,
+  options: StartOptions,
+): Promise<Channel> {
+  const { name, signal } = options;
+  const aborted = deferred<never>();
+  const abort = (): void => {
+    child.kill("SIGKILL");
+    aborted.reject(signal?.reason);
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort(); // while the program was started
+  try {
+    const first = await Promise.race([arrival, ended, aborted.promise]);
+    if ("start" in first) return first;
+    throw endedEarly(name, child.pid, first);
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
