@@ -25,7 +25,14 @@ export async function build() {
   // Imported late: in a fresh clone it is installed by now, and was not before.
   const esbuild = await import("esbuild");
   await Promise.all(readdirSync("packages").map((name) => bundle(esbuild, `packages/${name}`)));
+  for (const [outfile, entry] of Object.entries(LATE)) {
+    const options = { bundle: true, format: "cjs", platform: "node", target: "es2022", logLevel: "warning" };
+    await esbuild.build({ ...options, entryPoints: [entry], outfile, sourcemap: true });
+  }
 }
+
+/** Parts that are loaded late and yet at once, by `require()`; what they are called, and where their source is. */
+const LATE = { "packages/core/dist/forking.cjs": "packages/core/src/native/fork/mod.ts" };
 
 async function bundle(esbuild, folder) {
   const { private: isPrivate } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));

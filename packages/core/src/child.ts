@@ -15,10 +15,11 @@ import { role } from "./role.ts";
 import { loadModules } from "./target.ts";
 
 export { ProcessError } from "./errors.ts";
+export { afterFork } from "./heritage.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { registry, singleton } from "./registry.ts";
-export { loadModules, resolveTarget } from "./target.ts";
+export { isHere, loadModules, resolveTarget, targetOf } from "./target.ts";
 
 /**
  * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that

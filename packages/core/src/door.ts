@@ -19,6 +19,7 @@ import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { ChannelClosedError } from "./errors.ts";
 import { HELLO, HELLO_LIMIT, helloText, readHello } from "./hello.ts";
+import { afterFork } from "./heritage.ts";
 import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
@@ -71,6 +72,13 @@ class Door {
     return invitation;
   }
 
+  /** In a forked child: the door and its guests are the parent's. */
+  moveOut(): void {
+    this.#path = undefined;
+    this.#isOpen = false;
+    this.#guests.clear();
+  }
+
   revoke(invitation: Invitation): void {
     this.#guests.delete(invitation.token);
   }
@@ -99,6 +107,7 @@ class Door {
 }
 
 const door: Door = singleton("door", () => new Door());
+afterFork(() => door.moveOut());
 
 /** A place for a child's door; the parent removes what is left of it when the child has ended. */
 export function placeForChild(): string {

@@ -1,4 +1,5 @@
 /** What a child is told by its parent at its start, before it loads anything else. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
 interface Inheritance {
@@ -16,3 +17,5 @@ export const inherited: Inheritance = singleton("inheritance", () => ({
   isImporting: false,
   startMethod: undefined,
 }));
+
+afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false }));

@@ -17,6 +17,7 @@ export {
   placeForChild,
   revoke,
 } from "./door.ts";
+export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
 export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
@@ -28,14 +29,25 @@ export {
   type ForkReason,
   type ForkRefusal,
   forking,
+  type Kid,
   type MissingNative,
   missingNative,
   type Native,
   native,
+  type Opened,
   type Surroundings,
 } from "./native/mod.ts";
-export { registry, singleton } from "./registry.ts";
+export { flushNow } from "./open-channels.ts";
+export { registerErrors, registry, singleton } from "./registry.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
-export { type Carrier, registerReviver, type Shareable, shareable, type Ticket } from "./shareable.ts";
-export { areLoaded, loadModules, requireTarget, resolveTarget, type TargetReference, targetOf } from "./target.ts";
+export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
+export {
+  areLoaded,
+  isHere,
+  loadModules,
+  requireTarget,
+  resolveTarget,
+  type TargetReference,
+  targetOf,
+} from "./target.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

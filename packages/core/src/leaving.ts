@@ -1,4 +1,5 @@
 /** What must have happened before this process may end in an orderly way. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
 class Leaving {
@@ -11,6 +12,11 @@ class Leaving {
     work.then(done, done);
   }
 
+  /** In a forked child: what its parent has to finish is not its business. */
+  begin(): void {
+    this.#pending.clear();
+  }
+
   /** Settles when nothing is left to wait for. */
   async finished(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
@@ -19,3 +25,5 @@ class Leaving {
 
 /** What this process has to finish before it ends. */
 export const leaving: Leaving = singleton("leaving", () => new Leaving());
+
+afterFork(() => leaving.begin());

@@ -1,6 +1,7 @@
 /** Nothing outlives its owner: the private folder of a family of processes, and the guard of each; see `guard.ts`. */
 import { ProcessError } from "./errors.ts";
 import { SCRIPT_GUARD, SHELL_GUARD } from "./guard.ts";
+import { afterFork } from "./heritage.ts";
 import type { Subprocess } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
@@ -23,7 +24,9 @@ class Lifetime {
       this.#folder = makeFolder();
       this.#ownsFolder = true;
       const folder = this.#folder;
-      host.onExit(() => host.remove(folder));
+      host.onExit(() => {
+        if (this.#folder === folder && this.#ownsFolder) host.remove(folder);
+      });
       void this.#guarded();
     }
     return this.#folder;
@@ -40,6 +43,14 @@ class Lifetime {
   forget(pid: number): void {
     this.#children.delete(pid);
     void this.#guard?.then((guard) => guard?.write(`forget ${pid}\n`));
+  }
+
+  /** In a forked child: folder, guard and children are its parent's. */
+  begin(): void {
+    this.#folder = undefined;
+    this.#ownsFolder = false;
+    this.#children.clear();
+    this.#guard = undefined;
   }
 
   #guarded(): Promise<Subprocess | undefined> {
@@ -60,6 +71,7 @@ class Lifetime {
 
 /** What this process owns. */
 export const lifetime: Lifetime = singleton("lifetime", () => new Lifetime());
+afterFork(() => lifetime.begin());
 
 /** Starts a guard that knows the folder (none if empty) and the children from its arguments. */
 async function startGuard(args: readonly string[]): Promise<Subprocess | undefined> {

@@ -1,4 +1,5 @@
 /** What this process is to processes that do not run yet. */
+import { afterFork } from "./heritage.ts";
 import { singleton } from "./registry.ts";
 
 /** A fork server that other processes can ask for children. */
@@ -18,6 +19,9 @@ interface Role {
 
 /** The role of this process. */
 export const role: Role = singleton("role", () => ({ isStandingBy: false, server: undefined }));
+afterFork(() => {
+  role.isStandingBy = false;
+});
 
 /** The modules of this library that children will run first, by their URLs. */
 export const childModules: Set<string> = singleton("child modules", () => new Set());

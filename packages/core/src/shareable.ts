@@ -34,6 +34,29 @@ export interface Carrier {
 /** An object that can be part of a message as itself. */
 export interface Shareable {
   "multiproc:ticket"(): Ticket;
+  /**
+   * In a forked child, where the object itself is: makes it what its ticket's data would be made into. An object without
+   * this must work in a forked child as it is.
+   */
+  "multiproc:adopt"?(data: unknown): void;
+}
+
+/** The live objects in a value that a forked child inherits: in arrays, plain objects, maps and sets, however deep. */
+export function shareablesIn(value: unknown): Shareable[] {
+  const found = new Set<Shareable>();
+  const seen = new Set<object>();
+  const open: unknown[] = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== "object" || next === null || seen.has(next)) continue;
+    seen.add(next);
+    if (shareable in next) found.add(next as Shareable);
+    else if (Array.isArray(next) || next instanceof Set) for (const item of next) open.push(item);
+    else if (next instanceof Map) for (const entry of next) open.push(...entry);
+    else if (Object.getPrototypeOf(next) === Object.prototype || Object.getPrototypeOf(next) === null)
+      for (const item of Object.values(next)) open.push(item);
+  }
+  return [...found];
 }
 
 /** Says how objects of `kind` are rebuilt from their ticket; called when the module of the kind is loaded. */

@@ -7,7 +7,9 @@
  * that it holds across copies of this package.
  */
 import { TargetError } from "./errors.ts";
-import { type RegisteredClass, registry } from "./registry.ts";
+import { isForked } from "./heritage.ts";
+import { host } from "./host/mod.ts";
+import { type RegisteredClass, registry, singleton } from "./registry.ts";
 
 /** Any function at all. */
 // biome-ignore lint/suspicious/noExplicitAny: functions of all parameters are assignable to it only so
@@ -22,6 +24,11 @@ export type TargetReference =
   | { readonly source: string; readonly captured: Readonly<Record<string, unknown>>; readonly name: string };
 
 const MARK: unique symbol = Symbol.for("multiproc.target") as never;
+/** On functions that only name one of another module. */
+const STAND_IN: unique symbol = Symbol.for("multiproc.stand-in") as never;
+
+/** The exports that modules of this process have named themselves, by URL and name. */
+const declared: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
 
 /**
  * Marks `fn` as an export of its module, so that other processes can find it, and returns `fn` itself.
@@ -50,6 +57,7 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
       "task() needs the name under which the module exports the function: give it as the third argument",
     );
   }
+  declare(module, exportName, fn);
   return mark(fn, { module, name: exportName });
 }
 
@@ -84,6 +92,7 @@ export function fromModule<M extends object>(moduleUrl: string | URL): M {
           },
           { module, name },
         );
+        Object.defineProperty(target, STAND_IN, { value: true });
         made.set(name, target);
       }
       return target;
@@ -158,6 +167,7 @@ export function registerClass(
     name: exportName,
     constructor: Class,
   };
+  declare(entry.module, entry.name, Class);
   registry.classes.set(`${entry.module}#${entry.name}`, entry);
   registry.classesByPrototype.set(Class.prototype, entry);
 }
@@ -165,6 +175,12 @@ export function registerClass(
 /** The reference that a function carries, if it is a target. */
 export function targetOf(fn: AnyFunction): TargetReference | undefined {
   return (fn as { [MARK]?: TargetReference })[MARK];
+}
+
+/** Whether a function itself is here; `fromModule()` gives others, and `inline()` one that may see other values here. */
+export function isHere(fn: AnyFunction): boolean {
+  const reference = targetOf(fn);
+  return reference === undefined || ("module" in reference && (fn as { [STAND_IN]?: true })[STAND_IN] !== true);
 }
 
 /** The reference of a function that must be a target; refuses any other in words that show the ways. */
@@ -220,11 +236,29 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
 async function loadModule(url: string): Promise<void> {
   if (registry.modules.has(url)) return;
   try {
-    registry.modules.set(url, await import(url));
+    registry.modules.set(url, await exportsOf(url));
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     throw new TargetError(`Module "${url}" could not be loaded: ${text}`, { cause });
   }
+}
+
+/**
+ * The exports of a module. In a copy of a process it may be one that was waiting at its top level, for what comes in the parent
+ * alone: that has named what others may ask for, and is taken as it is. One that is loaded already is there at once.
+ */
+async function exportsOf(url: string): Promise<Readonly<Record<string, unknown>>> {
+  const loading: Promise<Readonly<Record<string, unknown>>> = import(url);
+  const own = isForked() ? declared.get(url) : undefined;
+  if (own === undefined) return loading;
+  const soon = new Promise<typeof own>((resolve) => host.immediate(() => host.immediate(() => resolve(own))));
+  return Promise.race([loading, soon]);
+}
+
+function declare(module: string, name: string, value: unknown): void {
+  const exports = declared.get(module) ?? {};
+  exports[name] = value;
+  declared.set(module, exports);
 }
 
 /** The text comes from `inline()` in the process that started this one, over a channel that only it can write to. */

@@ -2,6 +2,9 @@ import {
   areLoaded,
   checkTimeout,
   type Frame,
+  type Heritage,
+  type Invitation,
+  inheritable,
   loadModules,
   TIMED_OUT,
   type Ticket,
@@ -12,8 +15,11 @@ import {
 import { BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { BYTES } from "./protocol.ts";
+import { RemoteLink } from "./remote.ts";
 
 const SENT: Promise<void> = Promise.resolve();
+/** Set by the class, whose private parts it uses. */
+let HERITAGE: Heritage<Connection<never>>;
 
 /**
  * One end of a pipe. It can be given to other processes: as an argument, through another connection, through a queue. Who
@@ -33,7 +39,10 @@ const SENT: Promise<void> = Promise.resolve();
  * ```
  */
 export class Connection<T = unknown> implements AsyncIterable<T> {
-  readonly #link: Link;
+  /** None in a forked child until it uses the connection. */
+  #ownLink: Link | undefined;
+  /** How a forked child reaches this side. */
+  #invitation: Invitation | undefined;
   /** Whether messages can be received here. */
   readonly readable: boolean;
   /** Whether messages can be sent here. */
@@ -42,9 +51,29 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   /** @internal */
   constructor(link: Link, readable: boolean, writable: boolean) {
-    this.#link = link;
+    this.#ownLink = link;
     this.readable = readable;
     this.writable = writable;
+    inheritable(this as object, HERITAGE as Heritage<object>);
+  }
+
+  static {
+    HERITAGE = {
+      before(connection) {
+        if (!connection.#closed) connection.#invitation = connection.#link.invitation();
+      },
+      after(connection) {
+        connection.#ownLink = undefined;
+      },
+    };
+  }
+
+  /** In a forked child it dials when it is first used: a copy that nobody uses holds no end open. */
+  get #link(): Link {
+    if (this.#ownLink !== undefined) return this.#ownLink;
+    if (this.#invitation === undefined)
+      throw new ConnectionError("This connection was closed before the process was copied", "ERR_CONNECTION_CLOSED");
+    return (this.#ownLink = new RemoteLink({ invitation: this.#invitation, ticket: "" }));
   }
 
   /** Whether this end was closed, by `close()` here. */
@@ -166,8 +195,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#link.inbox.end();
-    this.#link.close();
+    this.#ownLink?.inbox.end();
+    this.#ownLink?.close();
   }
 
   /** Receives messages until the other end is gone. */
@@ -202,6 +231,12 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
       data: [data.invitation.address, data.invitation.token, data.ticket, this.readable, this.writable],
       commit,
     };
+  }
+
+  /** @internal */
+  "multiproc:adopt"(data: unknown): void {
+    const [address, token, ticket] = data as [string, string, string];
+    this.#ownLink = new RemoteLink({ invitation: { address, token }, ticket });
   }
 
   #prepareToSend(call: string): void {

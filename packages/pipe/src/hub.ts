@@ -125,7 +125,7 @@ export class Side implements Link {
   }
 
   address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
-    this.#invitation ??= invite((channel) => this.#accept(channel), { many: true });
+    const invitation = this.invitation();
     const ticket = `h${++this.#ticketCount}`;
     const commit = (carrier: Carrier | undefined): void => {
       this.#expect(ticket);
@@ -133,7 +133,12 @@ export class Side implements Link {
       carrier?.onEnd(() => this.#voidLater(ticket));
       this.#settle();
     };
-    return { data: { invitation: this.#invitation, ticket }, commit };
+    return { data: { invitation, ticket }, commit };
+  }
+
+  invitation(): Invitation {
+    this.#invitation ??= invite((channel) => this.#accept(channel), { many: true });
+    return this.#invitation;
   }
 
   close(): void {
@@ -245,7 +250,8 @@ export class Side implements Link {
   }
 
   #attach(holder: Holder, ticket: string): void {
-    if (!this.#tickets.delete(ticket)) this.#early.add(ticket);
+    // A copy of a process comes without a ticket.
+    if (ticket !== "" && !this.#tickets.delete(ticket)) this.#early.add(ticket);
     holder.holds = true;
     this.#holders.add(holder);
     if (this.#keepsAlive) holder.channel.ref();

@@ -23,5 +23,7 @@ export interface Link {
   claim(): void;
   /** Makes an address for a new holder; `commit` hands the side on. */
   address(): { data: SideAddress; commit: (carrier: { onEnd(run: () => void): void } | undefined) => void };
+  /** What another process dials to reach this side. */
+  invitation(): Invitation;
   close(): void;
 }

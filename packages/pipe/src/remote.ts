@@ -102,6 +102,10 @@ export class RemoteLink implements Link {
     return { data: { invitation: this.#address.invitation, ticket }, commit };
   }
 
+  invitation(): SideAddress["invitation"] {
+    return this.#address.invitation;
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#whenOpen((channel) => {

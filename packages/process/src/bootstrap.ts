@@ -29,7 +29,11 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
 }
 
 /** Loads what the process needs; the result runs it. */
-async function prepare({ target, subclass, follows }: Preparation, parent: ParentLink): Promise<() => unknown> {
+async function prepare(preparation: Preparation, parent: ParentLink): Promise<() => unknown> {
+  const { target, subclass, follows, identity, isCopy } = preparation;
+  const copy = isCopy ? family.copies.get(identity.join(":")) : undefined;
+  family.copies.clear();
+  if (copy !== undefined) return copy();
   inherited.isImporting = true;
   try {
     if (target !== null) await loadModules([target.module]);

@@ -1,5 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { host, inherited, ProcessError, singleton } from "@multiproc/core/child";
+import { afterFork, host, inherited, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
 /** The process that started this one. */
@@ -19,6 +19,8 @@ interface Family {
   /** Started and not yet known to have ended. */
   readonly children: Set<Process>;
   childCount: number;
+  /** Processes that are being started as copies of this one, by their names in the family: what is in a copy is found so. */
+  readonly copies: Map<string, () => Promise<() => unknown>>;
 }
 
 /** The family as this process knows it. */
@@ -28,7 +30,13 @@ export const family: Family = singleton("family", () => ({
   current: undefined,
   children: new Set(),
   childCount: 0,
+  copies: new Map(),
 }));
+// What the child itself is, it is told.
+afterFork(() => {
+  family.children.clear();
+  family.childCount = 0;
+});
 
 /**
  * The process that started this one; undefined in the main process.

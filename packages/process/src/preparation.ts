@@ -17,4 +17,6 @@ export interface Preparation {
   readonly subclass: { readonly module: string; readonly name: string } | null;
   /** The values that follow, in this order. */
   readonly follows: ReadonlyArray<"target" | "args" | "fields">;
+  /** Whether the child is a copy of its parent, and has the process object itself. */
+  readonly isCopy: boolean;
 }

@@ -7,8 +7,12 @@ import {
   type ExitStatus,
   encodeMessage,
   host,
+  isHere,
+  loadModules,
   registry,
   requireTarget,
+  resolveTarget,
+  shareablesIn,
   TIMED_OUT,
   textMessage,
   type WaitOptions,
@@ -82,8 +86,12 @@ export class Process<A extends unknown[] = unknown[]> {
   #authKey: Uint8Array | undefined;
   #state: "initial" | "starting" | "started" | "closed" = "initial";
   #child: Child | undefined;
+  /** What is called in a copy, where the target only names it. */
+  #target: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
   #status: ExitStatus | undefined;
+  /** The process that made this object; in a copy of it, only the copy that it stands for has a use for it. */
+  readonly #owner: number = host.pid;
 
   /**
    * Describes a process; nothing is started yet.
@@ -93,14 +101,14 @@ export class Process<A extends unknown[] = unknown[]> {
    * @throws {TypeError} for options of the wrong type
    */
   constructor(options: ProcessOptions<A> = {}) {
-    if (options.target !== undefined) requireTarget(options.target, "Process");
+    if (options.startMethod !== undefined) requireStartMethod(options.startMethod);
+    if (options.target !== undefined) checkTarget(options.target, options.startMethod);
     if (options.args !== undefined && !Array.isArray(options.args)) {
       throw new TypeError(`Process takes args as an array, not ${typeof options.args}`);
     }
     if (options.name !== undefined && typeof options.name !== "string") {
       throw new TypeError(`Process takes a string as its name, not ${typeof options.name}`);
     }
-    if (options.startMethod !== undefined) requireStartMethod(options.startMethod);
     this.#options = options;
     this.#identity = nextIdentity();
     this.#name = options.name ?? `Process-${this.#identity.join(":")}`;
@@ -112,7 +120,7 @@ export class Process<A extends unknown[] = unknown[]> {
    * it is registered with `registerClass(import.meta.url, TheClass)`.
    */
   run(): unknown {
-    return this.#options.target?.(...((this.#options.args ?? []) as A));
+    return (this.#target ?? this.#options.target)?.(...((this.#options.args ?? []) as A));
   }
 
   /**
@@ -133,7 +141,7 @@ export class Process<A extends unknown[] = unknown[]> {
     assertMayHaveChildren();
     const method = this.#options.startMethod ?? getStartMethod();
     requireStartMethod(method);
-    const { messages, modules } = this.#encode();
+    const { messages, modules } = method === "fork" ? this.#leave() : this.#encode();
     this.#state = "starting";
     try {
       const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
@@ -155,6 +163,8 @@ export class Process<A extends unknown[] = unknown[]> {
     } catch (error) {
       this.#state = "initial";
       throw error;
+    } finally {
+      family.copies.delete(this.#identity.join(":"));
     }
   }
 
@@ -291,6 +301,50 @@ export class Process<A extends unknown[] = unknown[]> {
     return this.#child?.stderr ?? null;
   }
 
+  /** The message for a copy of this process, which has all the rest: only live objects are handed over. */
+  #leave(): { messages: EncodedMessage[]; modules: string[] } {
+    const { args = [] } = this.#options;
+    const handed = shareablesIn([args, { ...this }]).map((object) => ({
+      object,
+      ticket: object["multiproc:ticket"](),
+    }));
+    family.copies.set(this.#identity.join(":"), () => {
+      for (const { object, ticket } of handed) object["multiproc:adopt"]?.(ticket.data);
+      return this.#wake();
+    });
+    const message = textMessage(JSON.stringify({ ...this.#describe(), isCopy: true }));
+    const commit: EncodedMessage["commit"] = (carrier) => {
+      for (const { ticket } of handed) ticket.commit?.(carrier);
+    };
+    return { messages: [{ ...message, commit }], modules: [] };
+  }
+
+  /** In the copy: this object stands for the process that it is in. */
+  async #wake(): Promise<() => unknown> {
+    const { target } = this.#options;
+    const reference = target === undefined || isHere(target) ? undefined : requireTarget(target, "Process");
+    if (reference !== undefined && "module" in reference) await loadModules([reference.module]);
+    if (reference !== undefined) this.#target = resolveTarget(reference);
+    family.current = this as never;
+    return () => this.run();
+  }
+
+  /** What a child is. */
+  #describe(): Preparation {
+    return {
+      name: this.#name,
+      daemon: this.#daemon,
+      startMethod: getStartMethod(),
+      identity: this.#identity,
+      authKey: [...this.authKey],
+      parent: { name: family.self.name, pid: host.pid },
+      target: null,
+      subclass: null,
+      follows: [],
+      isCopy: false,
+    };
+  }
+
   /** The messages of `preparation.ts`, and the modules that they name. */
   #encode(): { messages: EncodedMessage[]; modules: string[] } {
     const { target, args = [] } = this.#options;
@@ -303,12 +357,7 @@ export class Process<A extends unknown[] = unknown[]> {
       ...(Object.keys(fields).length === 0 ? {} : { fields }),
     };
     const preparation: Preparation = {
-      name: this.#name,
-      daemon: this.#daemon,
-      startMethod: getStartMethod(),
-      identity: this.#identity,
-      authKey: [...this.authKey],
-      parent: { name: family.self.name, pid: host.pid },
+      ...this.#describe(),
       target: named,
       subclass: subclassOf(this),
       follows: Object.keys(values) as Array<keyof typeof values>,
@@ -358,6 +407,11 @@ export class Process<A extends unknown[] = unknown[]> {
   #assertUsable(call: string): void {
     if (this.#state === "closed")
       throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
+    if (this.#owner === host.pid || this === (family.current as unknown)) return;
+    throw new ProcessError(
+      `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#owner}: only that one can start it and wait for it`,
+      { code: "ERR_NOT_PARENT" },
+    );
   }
 }
 
@@ -378,6 +432,11 @@ export function currentProcess(): Process {
     family.current = new Process({ name, daemon });
   }
   return family.current;
+}
+
+/** Under `fork`, any function is a target. */
+function checkTarget(target: unknown, method: StartMethod | undefined): void {
+  if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "Process");
 }
 
 /** Whether a child, which may do no more than this process, can load parts of this library later. */

@@ -2,6 +2,9 @@ import {
   areLoaded,
   checkTimeout,
   decodeMessage,
+  type Heritage,
+  type Invitation,
+  inheritable,
   loadModules,
   registerReviver,
   type Ticket,
@@ -13,6 +16,8 @@ import { keepPut, RemoteLink } from "./remote.ts";
 
 /** The module that a receiver loads to get queues. */
 const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+/** Set by the class, whose private parts it uses. */
+let HERITAGE: Heritage<Queue<never>>;
 
 /**
  * A first-in-first-out queue for any number of producers and consumers in any processes.
@@ -46,8 +51,10 @@ const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" :
  * ```
  */
 export class Queue<T = unknown> implements AsyncIterable<T> {
-  readonly #link: Link;
+  #link: Link;
   #closed = false;
+  /** How a forked child reaches the items. */
+  #invitation: Invitation | undefined;
 
   /**
    * Makes an empty queue, whose home is this process.
@@ -60,6 +67,21 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const link: unknown = maxSize;
     // A reviver gives the link to the items instead.
     this.#link = link instanceof RemoteLink ? link : new HomeLink(checkedSize(maxSize), this.isJoinable());
+    inheritable(this as object, HERITAGE as Heritage<object>);
+  }
+
+  static {
+    HERITAGE = {
+      before(queue) {
+        if (!queue.#closed) queue.#invitation = queue.#link.invitation();
+      },
+      after(queue) {
+        const { maxSize, isJoinable } = queue.#link;
+        // A closed queue is never dialed.
+        const invitation = queue.#invitation ?? { address: "", token: "" };
+        queue.#link = new RemoteLink({ invitation, maxSize, isJoinable });
+      },
+    };
   }
 
   /** Whether the items are tasks that are reported as done. @internal */

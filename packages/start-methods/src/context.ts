@@ -1,5 +1,13 @@
 import { ProcessError } from "@multiproc/core";
-import { host, inherited, singleton } from "@multiproc/core/internal";
+import {
+  type ForkRefusal,
+  forking,
+  host,
+  inherited,
+  type Opened,
+  registerErrors,
+  singleton,
+} from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -15,13 +23,16 @@ export class StartMethodError extends ProcessError {
   }
 }
 
-const AVAILABLE: readonly StartMethod[] = ["spawn", "forkserver"];
+registerErrors({ StartMethodError });
+
+const EVERYWHERE: readonly StartMethod[] = ["spawn", "forkserver"];
 /** Names the default, if the program sets none. */
 const VARIABLE = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
- * The start methods that this host really has; the default first.
+ * The start methods that this host really has; the default first. `fork` is among them on Node on Linux, where this build of
+ * Node can be copied and koffi is installed; whether it can be at a given moment shows when it is tried.
  *
  * @example
  * ```ts
@@ -31,7 +42,7 @@ const chosen: { method: StartMethod | undefined } = singleton("start method", ()
  * ```
  */
 export function getAllStartMethods(): StartMethod[] {
-  return [...AVAILABLE];
+  return canBeForked() ? [...EVERYWHERE, "fork"] : [...EVERYWHERE];
 }
 
 /**
@@ -48,7 +59,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? ofParent() ?? named() ?? (AVAILABLE[0] as StartMethod);
+  return chosen.method ?? ofParent() ?? named() ?? (EVERYWHERE[0] as StartMethod);
 }
 
 /**
@@ -81,25 +92,47 @@ export function setStartMethod(method: StartMethod, options: { force?: boolean }
  * @internal
  */
 export function requireStartMethod(method: StartMethod): void {
-  if (!AVAILABLE.includes(method)) {
-    throw new StartMethodError(
-      `Start method "${method}" is not to be had here: this host has ${AVAILABLE.map((name) => `"${name}"`).join(", ")}`,
-    );
-  }
+  if (isThere(method)) return;
+  const opened = method === "fork" ? openForFork() : undefined;
+  const because = opened !== undefined && "reason" in opened ? `, because ${opened.message}` : "";
+  throw new StartMethodError(`Start method "${method}" is not to be had here${because}: this host has ${listed()}`);
+}
+
+/**
+ * What forks this process, or why it cannot be forked: here, or at this moment.
+ *
+ * @internal
+ */
+export function openForFork(): Opened | ForkRefusal {
+  if (!host.capabilities.fork) return { reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" };
+  return forking().openForker();
+}
+
+function isThere(method: string): method is StartMethod {
+  return (EVERYWHERE as readonly string[]).includes(method) || (method === "fork" && canBeForked());
+}
+
+/** Whether there are moments when it can be. */
+function canBeForked(): boolean {
+  const opened = openForFork();
+  return !("reason" in opened) || opened.reason === "event-loops" || opened.reason === "busy-threads";
+}
+
+function listed(): string {
+  return getAllStartMethods()
+    .map((method) => `"${method}"`)
+    .join(", ");
 }
 
 /** What the parent's children come to be by, if this process can do that too. */
 function ofParent(): StartMethod | undefined {
-  return AVAILABLE.find((method) => method === inherited.startMethod);
+  const { startMethod } = inherited;
+  return startMethod !== undefined && isThere(startMethod) ? startMethod : undefined;
 }
 
 /** What the environment says. */
 function named(): StartMethod | undefined {
   const name = host.env(VARIABLE) || undefined;
-  if (name !== undefined && !(AVAILABLE as readonly string[]).includes(name)) {
-    throw new StartMethodError(
-      `The environment variable ${VARIABLE} is "${name}": this host has ${AVAILABLE.map((each) => `"${each}"`).join(", ")}`,
-    );
-  }
-  return name as StartMethod | undefined;
+  if (name === undefined || isThere(name)) return name;
+  throw new StartMethodError(`The environment variable ${VARIABLE} is "${name}": this host has ${listed()}`);
 }

@@ -5,7 +5,16 @@
  * (`spares.ts`). Which of them it is shows in time and memory alone. Either is made by the first start that needs it, serves
  * this process as long as it lives, and is replaced when it has ended. A forked process asks the server that it comes from.
  */
-import { childModules, host, role, singleton, type WaitOptions, within, withinOrThrow } from "@multiproc/core/internal";
+import {
+  afterFork,
+  childModules,
+  host,
+  role,
+  singleton,
+  type WaitOptions,
+  within,
+  withinOrThrow,
+} from "@multiproc/core/internal";
 import { StartMethodError } from "./context.ts";
 import { getExecutable } from "./executable.ts";
 import type { Child, StartOptions } from "./method.ts";
@@ -42,6 +51,9 @@ const state: { preload: readonly string[] | undefined; opening: Opening | undefi
   preload: undefined,
   opening: undefined,
 }));
+afterFork(() => {
+  state.opening = undefined; // it serves the parent
+});
 
 /**
  * Names the modules that are loaded once, before any child of start method `forkserver` is made: its children find them

@@ -24,7 +24,9 @@
  * @module
  */
 export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
+export { type ExecOptions, exec } from "./exec.ts";
 export { setExecutable } from "./executable.ts";
+export { fork, waitpid } from "./fork.ts";
 export { closeForkserver, type ForkserverKind, forkserverKind, setForkserverPreload } from "./forkserver.ts";
 export type { Child, StartMethod, StartOptions } from "./method.ts";
 export { start } from "./start.ts";

@@ -33,9 +33,7 @@ import { launchSpawned } from "./spawn.ts";
 const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
   spawn: launchSpawned,
   forkserver: launchByServer,
-  fork: async () => {
-    throw new StartMethodError('Start method "fork" is not to be had here');
-  },
+  fork: async (options, args) => (await import("./forked.ts")).launchForked(options, args),
 };
 
 /**

@@ -39,7 +39,7 @@ const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true };
+  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -157,6 +157,10 @@ export class DenoHost implements Host {
       : undefined;
   }
 
+  openFiles(): number[] {
+    return []; // no process of Deno is ever copied
+  }
+
   environment(): Record<string, string> | undefined {
     const { permissions, env } = this.#deno;
     const { state, partial } = permissions.querySync({ name: "env" as never });
@@ -234,6 +238,12 @@ export class DenoHost implements Host {
   }
 
   keepOutputOnExit(): void {} // Deno writes its standard streams at once
+
+  pendingOutput(): number {
+    return 0;
+  }
+
+  restoreStandardStreams(): void {} // they are as they were
 
   writeError(text: string): void {
     const bytes = this.#encoder.encode(text);

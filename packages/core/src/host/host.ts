@@ -82,6 +82,8 @@ export interface Capabilities {
   readonly signals: boolean;
   /** Children can be given fewer permissions than their parent has. */
   readonly permissions: boolean;
+  /** A process of this host may be copied by `fork()`. */
+  readonly fork: boolean;
 }
 
 /** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
@@ -131,6 +133,8 @@ export interface Host {
   /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
   connect(path: string): Promise<ByteStream>;
+  /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
+  openFiles(): number[];
 
   /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
@@ -169,6 +173,10 @@ export interface Host {
   exit(code: number): never;
   /** From now on, what was written to the standard streams has left when the process ends, however it is ended by itself. */
   keepOutputOnExit(): void;
+  /** How many bytes of the standard streams have not been handed to the system. */
+  pendingOutput(): number;
+  /** Puts the standard streams into the state in which a program expects to find them. */
+  restoreStandardStreams(): void;
   writeError(text: string): void;
   /** Turns of the loop in which input and timers are served. */
   immediate(run: () => void): void;

@@ -41,7 +41,11 @@ const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--inp
 /** The port to Node. */
 export class NodeHost implements Host {
   readonly name = "node";
-  readonly capabilities: Capabilities = { signals: true, permissions: false };
+  readonly capabilities: Capabilities = {
+    signals: true,
+    permissions: false,
+    fork: process.platform === "linux",
+  };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
   get pid(): number {
@@ -84,6 +88,7 @@ export class NodeHost implements Host {
       accept(new NodeStream(socket)),
     );
     server.on("error", failed);
+    noteOpen(server);
     // Exclusive: a cluster worker would ask its primary, later; this way the file is there when the call returns.
     server.listen({ path, exclusive: true });
     server.unref();
@@ -101,6 +106,10 @@ export class NodeHost implements Host {
         resolve(new NodeStream(socket));
       });
     });
+  }
+
+  openFiles(): number[] {
+    return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
 
   utf8Write(text: string, bytes: Uint8Array, position: number): number {
@@ -210,6 +219,20 @@ export class NodeHost implements Host {
     }
   }
 
+  pendingOutput(): number {
+    let bytes = 0;
+    for (const stream of [process.stdout, process.stderr] as HandleHolder[])
+      bytes += Math.max(stream.writableLength ?? 0, stream._handle?.writeQueueSize ?? 0);
+    return bytes;
+  }
+
+  /** Node reads and writes without waiting, and what it sets for that holds for all that share the pipe or terminal. */
+  restoreStandardStreams(): void {
+    const { stdin, stdout, stderr } = process;
+    if (stdin.isRaw) stdin.setRawMode(false);
+    for (const stream of [stdin, stdout, stderr] as HandleHolder[]) stream._handle?.setBlocking?.(true);
+  }
+
   writeError(text: string): void {
     process.stderr.write(text);
   }
@@ -237,6 +260,20 @@ function compileCache(): Record<string, string> | undefined {
   return folder === undefined ? undefined : { NODE_COMPILE_CACHE: builtin<typeof Path>("path").dirname(folder) };
 }
 
+/** What Node keeps under a standard stream, if it is no file. */
+interface HandleHolder {
+  readonly writableLength?: number;
+  readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
+}
+
+/** Streams and servers that have not been closed. */
+const open = new Set<{ readonly _handle?: { readonly fd?: number } | null }>();
+
+function noteOpen(made: { once(event: "close", run: () => void): void }): void {
+  open.add(made as object);
+  made.once("close", () => open.delete(made as object));
+}
+
 /** The parent's flags without those that are about its own program. */
 function inheritedFlags(execArgv: readonly string[]): string[] {
   const flags: string[] = [];
@@ -261,6 +298,7 @@ class NodeSubprocess implements Subprocess {
     this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
     this.stdout = toWeb(child.stdout);
     this.stderr = toWeb(child.stderr);
+    for (const stream of [child.stdin, child.stdout, child.stderr]) if (stream !== null) noteOpen(stream);
     child.on("error", () => {}); // a signal that could not be sent
     if (child.stdin !== null) {
       child.stdin.on("error", () => {});
@@ -297,6 +335,7 @@ class NodeStream implements ByteStream {
 
   constructor(socket: Net.Socket) {
     this.#socket = socket;
+    noteOpen(socket);
     socket.on("error", (error) => {
       this.#error = error;
     });

@@ -1,5 +1,6 @@
 /** Numbers of the Linux ABI, alike on x64 and arm64. */
 
+export const O_RDONLY = 0;
 export const O_CLOEXEC = 0o2000000;
 export const POLLIN = 0x1;
 export const WNOHANG = 1;

@@ -1,12 +1,38 @@
 /** The way to libc. Nothing is loaded until somebody asks; where there is none, the reason can be told to the user. */
-export type { Fork, ForkCounts, Forker, ForkOptions, ForkReason, ForkRefusal, Surroundings } from "./fork/mod.ts";
+import type * as Parts from "./fork/mod.ts";
+import { missingNative, native } from "./open.ts";
+
+export type {
+  Fork,
+  ForkCounts,
+  Forker,
+  ForkOptions,
+  ForkReason,
+  ForkRefusal,
+  Kid,
+  Opened,
+  Surroundings,
+} from "./fork/mod.ts";
 export type { Call, Kind, Libc, MissingNative, Native, Signature } from "./native.ts";
 export { missingNative, native } from "./open.ts";
 
 /** What forks processes, and what a forked one needs. */
-export type Forking = typeof import("./fork/mod.ts");
+export interface Forking extends Omit<typeof Parts, "openForker"> {
+  /** What forks this process, or why it cannot be forked. */
+  openForker(): Parts.Opened | Parts.ForkRefusal;
+}
 
-/** Loads {@link Forking}, which few processes need. */
-export function forking(): Promise<Forking> {
-  return import("./fork/mod.ts");
+let loaded: Forking | undefined;
+
+/**
+ * Loads {@link Forking}, which few processes need. On Node on Linux only. It is a CommonJS file of the build, since `fork()` is
+ * there at once or not at all.
+ */
+export function forking(): Forking {
+  if (loaded === undefined) {
+    const { createRequire } = process.getBuiltinModule("node:module");
+    const parts = createRequire(import.meta.url)("./forking.cjs") as typeof Parts;
+    loaded = { ...parts, openForker: () => parts.openForker(native(), missingNative()) };
+  }
+  return loaded;
 }

@@ -36,7 +36,7 @@ export async function serveForks(): Promise<void> {
   const libc = native();
   if (libc === undefined)
     return sayWithoutNative(config, { refused: { reason: "native", message: missingNative()?.message as string } });
-  const tools = await forking();
+  const tools = forking();
   const owner = new Caller(libc, connectTo(libc, config.owner));
   const greeting = await prepare(config, libc, tools);
   if (!("ready" in greeting)) {

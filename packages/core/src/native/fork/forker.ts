@@ -107,6 +107,13 @@ export class Forker {
     }
   }
 
+  /** What keeps this process from being copied now; "busy" where that may pass by itself. */
+  obstacle(): ForkRefusal | "busy" | undefined {
+    const seen = this.#threads.look();
+    if (seen === undefined) return "busy";
+    return typeof seen === "string" ? undefined : seen;
+  }
+
   /** Forks; returns in the parent and in the child. Blocks for a few milliseconds. */
   fork(options: ForkOptions = {}): Fork {
     pauseCompilation();

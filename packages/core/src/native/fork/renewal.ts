@@ -1,5 +1,6 @@
 /** What Node keeps about its process and a fork leaves as it was; put right in the child, before any other code runs. */
 import type { Native } from "../native.ts";
+import { forgetKids } from "./kids.ts";
 import { renewRandomness } from "./randomness.ts";
 
 const fs = process.getBuiltinModule("node:fs");
@@ -7,6 +8,7 @@ const wakeUp = new Int32Array(new SharedArrayBuffer(4));
 let knowsItsExit = false;
 let isLeaving = false;
 let poolIsMended = false;
+let endsBare = false;
 
 /** Makes a fresh child a process of its own. */
 export function renewProcess(native: Native): void {
@@ -14,6 +16,7 @@ export function renewProcess(native: Native): void {
   const value = native.libc.getpid();
   Object.defineProperty(process, "pid", { value, enumerable: true, configurable: true, writable: false });
   renewRandomness();
+  forgetKids();
   leaveQuickly(native);
   mendPool();
   wakeLoop();
@@ -50,6 +53,48 @@ function mendPool(): void {
     // By `process.exit()` it is no native exit, and the threads would be made for nothing.
     if (!isLeaving) fs.stat("/", () => {});
   });
+}
+
+/** In a child whose `exit` listeners have been taken away: this one it needs. */
+export function renewPool(): void {
+  poolIsMended = false;
+  mendPool();
+}
+
+/** In a child: ends it, also where its parent has put another function in the place of `process.exit()`, as test runners do. */
+export function renewExit(): void {
+  const own = process as unknown as { _exiting: boolean; reallyExit(code: number): never };
+  process.exit = (code) => {
+    isLeaving = true;
+    if (code !== undefined && code !== null) process.exitCode = code;
+    if (!own._exiting) {
+      own._exiting = true;
+      process.emit("exit", Number(process.exitCode ?? 0));
+    }
+    return own.reallyExit(Number(process.exitCode ?? 0));
+  };
+}
+
+/**
+ * Has a child that shares handles with its parent end after the `exit` event, without Node's cleaning up: that closes all
+ * handles, and closing a listening Unix socket takes its path away from the parent. After an error that nobody caught, Node
+ * prints it later, and ends without cleaning up anyway.
+ */
+export function endWithoutCleanUp({ libc }: Native): void {
+  if (endsBare) return;
+  endsBare = true;
+  const emit = process.emit as (this: NodeJS.Process, event: string, ...args: unknown[]) => boolean;
+  let isFatal = false;
+  const end = (event: string, ...args: unknown[]): boolean => {
+    isFatal ||= event === "uncaughtExceptionMonitor";
+    const isHandled = emit.call(process, event, ...args);
+    if (event === "uncaughtException" && isHandled) isFatal = false;
+    if (event !== "exit" || isFatal) return isHandled;
+    if (process.env.NODE_V8_COVERAGE !== undefined) process.getBuiltinModule("node:v8").takeCoverage();
+    libc._exit(Number(process.exitCode ?? args[0] ?? 0) & 0xff);
+    return isHandled;
+  };
+  process.emit = end as typeof process.emit;
 }
 
 /**

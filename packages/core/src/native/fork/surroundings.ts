@@ -14,6 +14,7 @@ type Name = "stdout" | "stderr";
 interface Output {
   _write(chunk: unknown, encoding: string, done: (error?: Error | null) => void): void;
   _writev?: unknown;
+  isTTY?: boolean;
   write(chunk: unknown, encoding: string, done: (error?: Error | null) => void): boolean;
 }
 
@@ -47,6 +48,11 @@ export function watchOutput(): void {
   }
 }
 
+/** The same in a child of a process that did not watch: there they may have been opened, and are now. */
+export function noteOutput(): void {
+  for (const name of ["stdout", "stderr"] as const) opened[name] = process[name] as unknown as Output;
+}
+
 /** In a child: has `process.stdout` or `process.stderr` lead to another file, which is closed here then. */
 export function redirectOutput(native: Native, name: Name, file: number): void {
   native.libc.dup2(file, NUMBERS[name]);
@@ -58,6 +64,7 @@ export function redirectOutput(native: Native, name: Name, file: number): void {
   const fresh = openOutput(NUMBERS[name]);
   old._write = (chunk, encoding, done) => void fresh.write(chunk, encoding, done);
   old._writev = null;
+  if (old.isTTY === true) old.isTTY = false;
   Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => fresh });
 }
 
