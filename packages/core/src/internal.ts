@@ -38,7 +38,7 @@ export {
   type Surroundings,
 } from "./native/mod.ts";
 export { flushNow } from "./open-channels.ts";
-export { registry, singleton } from "./registry.ts";
+export { registerErrors, registry, singleton } from "./registry.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
 export {

@@ -16,12 +16,19 @@ export interface RegisteredClass {
   readonly constructor: abstract new (...args: never[]) => object;
 }
 
+/** The class of an error. */
+export type ErrorClass = abstract new (...args: never[]) => Error;
+
 interface Registry {
   readonly protocol: number;
   /** Classes by `module#name`. */
   readonly classes: Map<string, RegisteredClass>;
   /** The same classes by their prototype, for the encoder. */
   readonly classesByPrototype: WeakMap<object, RegisteredClass>;
+  /** The error classes of this library by the name under which they cross; each package adds its own. */
+  readonly errors: Map<string, ErrorClass>;
+  /** The same names by the classes' prototypes. */
+  readonly errorNames: WeakMap<object, string>;
   /** What rebuilds a live object (connection, queue …) from its ticket, by kind. */
   readonly revivers: Map<string, (data: unknown) => object>;
   /** Modules that were loaded because a target or a value named them, by URL. */
@@ -40,6 +47,8 @@ function open(): Registry {
       protocol: PROTOCOL,
       classes: new Map(),
       classesByPrototype: new WeakMap(),
+      errors: new Map(),
+      errorNames: new WeakMap(),
       revivers: new Map(),
       modules: new Map(),
       singletons: new Map(),
@@ -60,4 +69,12 @@ export const registry: Registry = open();
 export function singleton<T>(name: string, make: () => T): T {
   if (!registry.singletons.has(name)) registry.singletons.set(name, make());
   return registry.singletons.get(name) as T;
+}
+
+/** Makes error classes of this library known, so that their instances arrive as such where the same classes are loaded. */
+export function registerErrors(classes: Readonly<Record<string, ErrorClass>>): void {
+  for (const [name, Class] of Object.entries(classes)) {
+    registry.errors.set(`multiproc:${name}`, Class);
+    registry.errorNames.set(Class.prototype, `multiproc:${name}`);
+  }
 }

@@ -9,10 +9,14 @@ export * from "@multiproc/pool";
 export * from "@multiproc/process";
 export * from "@multiproc/queue";
 export {
+  type ForkserverKind,
+  forkserverKind,
   getAllStartMethods,
   getStartMethod,
   type StartMethod,
   StartMethodError,
   setExecutable,
+  setForkserverPreload,
   setStartMethod,
 } from "@multiproc/start-methods";
+export { type Context, getContext } from "./context.ts";

@@ -1,4 +1,5 @@
 import { ProcessError } from "@multiproc/core";
+import { registerErrors } from "@multiproc/core/internal";
 
 /** There is nothing left to receive, and nobody is left who could send. */
 export class EOFError extends ProcessError {
@@ -61,3 +62,5 @@ export class BufferTooShortError extends ProcessError {
     this.bytes = bytes;
   }
 }
+
+registerErrors({ EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });

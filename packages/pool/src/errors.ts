@@ -1,4 +1,5 @@
 import { ProcessError } from "@multiproc/core";
+import { registerErrors } from "@multiproc/core/internal";
 
 /**
  * A worker process ended while it ran a task. The task may have been done in part; no other task is touched by it.
@@ -76,3 +77,5 @@ export class PoolClosedError extends ProcessError {
     super(message, { code: "ERR_POOL_CLOSED", ...options });
   }
 }
+
+registerErrors({ WorkerLostError, PoolClosedError });

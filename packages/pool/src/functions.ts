@@ -39,14 +39,12 @@ export class KnownFunction {
    */
   encode(values: readonly unknown[], rename?: (path: string) => string): EncodedMessage {
     try {
-      return encodeMessage([this.id, values], NAMES);
+      return encodeMessage(values, "args");
     } catch (error) {
       throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
     }
   }
 }
-
-const NAMES: readonly string[] = ["function", "args"];
 
 /** Gives functions their numbers. */
 export class FunctionTable {
@@ -91,13 +89,18 @@ export interface Piece {
 export class Repertoire {
   readonly #frames: Map<number, Frame> = new Map();
   readonly #pieces: Map<number, Piece> = new Map();
-  #nextId = 0;
+  #named = 0;
+
+  /** The function of the tasks that come next. */
+  get named(): number {
+    return this.#named;
+  }
 
   /** Takes a message about a function. */
   take(frame: Frame): void {
-    if (frame.kind === NAME) this.#nextId = decodeMessage(frame) as number;
+    if (frame.kind === NAME) this.#named = decodeMessage(frame) as number;
     else if (frame.kind === FORGET) this.#forget(decodeMessage(frame) as number);
-    else this.#frames.set(this.#nextId, frame);
+    else this.#frames.set(this.#named, frame);
   }
 
   /** The function, if it was looked for before. */

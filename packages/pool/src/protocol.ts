@@ -6,10 +6,11 @@
  *     INIT [initializer, its arguments]  ────────>    loads and calls it
  *                 <────────────────────────────────  READY, or REFUSED with what it threw
  *
- *     NAME id, FUNCTION reference        ────────>    keeps it; once for each function and worker
- *     CALL [id, arguments]               ────────>
+ *     NAME id                            ────────>    the function of the tasks that follow
+ *     FUNCTION reference                 ────────>    what was named; once for each function and worker
+ *     CALL arguments                     ────────>
  *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown
- *     CHUNK [id, items]                  ────────>
+ *     CHUNK items                        ────────>
  *                 <────────────────────────────────  RESULT value or RESULTS [values] for the next items …,
  *                                                     in the end LAST [values], or FAILURE with what one threw
  *     DROP [ordinal, reason]             ────────>    aborts `currentTask().signal`, or will not begin

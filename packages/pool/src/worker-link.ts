@@ -61,6 +61,8 @@ export class WorkerLink {
   readonly #held: Frame[] = [];
   /** The functions that the worker knows, the oldest first. */
   readonly #functions: Set<number> = new Set();
+  /** The function that was named last. */
+  #named = 0;
   #isStopping = false;
   #error: unknown;
 
@@ -95,7 +97,7 @@ export class WorkerLink {
     const channel = this.#channel;
     // It is gone, and that is on its way to be told.
     if (channel === undefined || channel.closed) return;
-    if (!this.#functions.has(task.fn.id)) this.#introduce(channel, task.fn);
+    if (this.#named !== task.fn.id) this.#name(channel, task.fn);
     if (task.answered > 0) channel.send(SKIP, task.answered);
     channel.forward(taskKind(task.kind, task.care), task.message.frame);
     task.message.commit(channel);
@@ -159,7 +161,14 @@ export class WorkerLink {
     }
   }
 
-  /** Names a function to the worker; that it does not know too many, the oldest is forgotten. */
+  /** Names the function of the tasks that follow. */
+  #name(channel: Channel, fn: KnownFunction): void {
+    if (!this.#functions.has(fn.id)) return this.#introduce(channel, fn);
+    channel.send(NAME, fn.id);
+    this.#named = fn.id;
+  }
+
+  /** Sends a function to the worker; that it does not keep too many, the oldest is forgotten. */
   #introduce(channel: Channel, { id, reference }: KnownFunction): void {
     const functions = this.#functions;
     if (functions.size === MAX_FUNCTIONS) {
@@ -169,6 +178,7 @@ export class WorkerLink {
     }
     functions.add(id);
     channel.send(NAME, id);
+    this.#named = id;
     try {
       channel.send(FUNCTION, reference, "fn", channel);
     } catch (error) {

@@ -24,6 +24,8 @@ interface Order {
   readonly frame: Frame;
   readonly kind: number;
   readonly care: Care;
+  /** The number of the function. */
+  readonly fn: number;
   /** The how-manieth task of this worker it is. */
   readonly ordinal: number;
   /** How many of its items another worker has done. */
@@ -127,7 +129,8 @@ class Worker {
 
   /** Begins a task; most are over at once. */
   #begin(frame: Frame): Promise<void> | undefined {
-    const order = { frame, ...protocol.readTaskKind(frame.kind), ordinal: this.#begun++, skip: this.#skip };
+    const fn = this.#repertoire.named;
+    const order = { frame, ...protocol.readTaskKind(frame.kind), fn, ordinal: this.#begun++, skip: this.#skip };
     this.#skip = 0;
     if (this.#recalled.delete(order.ordinal)) {
       this.#over++;
@@ -145,28 +148,30 @@ class Worker {
   }
 
   #load(order: Order): Promise<void> | undefined {
-    const { modules } = order.frame;
-    if (areLoaded(modules)) return this.#read(order);
-    return loadModules(modules).then(
-      () => this.#read(order),
-      (error) => this.#fail(error, 0),
-    );
+    const piece = this.#repertoire.get(order.fn);
+    if (piece !== undefined && areLoaded(order.frame.modules)) return this.#read(piece, order);
+    return this.#prepare(order);
   }
 
-  #read(order: Order): Promise<void> | undefined {
-    let id: number;
+  /** What the function's module loads may be what the values are made of: classes, and those of errors. */
+  async #prepare(order: Order): Promise<void> {
+    try {
+      const piece = this.#repertoire.get(order.fn) ?? (await this.#repertoire.find(order.fn));
+      await loadModules(order.frame.modules);
+      await this.#read(piece, order);
+    } catch (error) {
+      this.#fail(error, 0);
+    }
+  }
+
+  #read(piece: Piece, order: Order): Promise<void> | undefined {
     let values: unknown[];
     try {
-      [id, values] = decodeMessage(order.frame) as [number, unknown[]];
+      values = decodeMessage(order.frame) as unknown[];
     } catch (error) {
       return this.#fail(error, 0);
     }
-    const piece = this.#repertoire.get(id);
-    if (piece !== undefined) return this.#perform(piece, values, order);
-    return this.#repertoire.find(id).then(
-      (found) => this.#perform(found, values, order),
-      (error) => this.#fail(error, 0),
-    );
+    return this.#perform(piece, values, order);
   }
 
   #perform({ name, fn }: Piece, values: unknown[], order: Order): Promise<void> | undefined {

@@ -334,6 +334,7 @@ export class Process<A extends unknown[] = unknown[]> {
     return {
       name: this.#name,
       daemon: this.#daemon,
+      startMethod: getStartMethod(),
       identity: this.#identity,
       authKey: [...this.authKey],
       parent: { name: family.self.name, pid: host.pid },

@@ -1,12 +1,13 @@
 // Runs under every start method.
 import fs from "node:fs";
+import module from "node:module";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { fromModule, inline, ProcessError, SendError, StartError, TargetError, task } from "@multiproc/core";
 import { activeChildren, currentProcess, Process, parentProcess } from "@multiproc/process";
 import { getStartMethod } from "@multiproc/start-methods";
-import { fixture, isAlive, noChildLeft, until } from "@multiproc/testing";
+import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
@@ -108,6 +109,16 @@ describe("Process", () => {
     expect(read(result)).toEqual({ value: "yes", cwd: fs.realpathSync(folder) });
     expect(process.env.MP_TEST).toBe(undefined);
   });
+
+  test.skipIf(host === "deno" || !("enableCompileCache" in module))(
+    "a child uses the compile cache of its parent",
+    async () => {
+      const cache = path.join(fs.realpathSync(folder), "cache");
+      await using program = runProgram(fixture(import.meta.url, "uses-compile-cache.js"), [cache]);
+      await program.exited;
+      expect(program.stdout).toContain(`${cache}${path.sep}`);
+    },
+  );
 
   test("stdout is a stream with all that the child wrote, also when it exits at once", async () => {
     const text = "x".repeat(1_000_000);

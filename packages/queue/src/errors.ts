@@ -1,4 +1,5 @@
 import { ProcessError } from "@multiproc/core";
+import { registerErrors } from "@multiproc/core/internal";
 
 /** There is no item in the queue, and the call was not to wait for one any longer. */
 export class QueueEmptyError extends ProcessError {
@@ -79,3 +80,5 @@ export class TasksLostError extends ProcessError {
     this.count = count;
   }
 }
+
+registerErrors({ QueueEmptyError, QueueFullError, QueueClosedError, QueueShutDownError, TasksLostError });

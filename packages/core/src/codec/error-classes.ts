@@ -1,12 +1,8 @@
 /** The classes that an error can have at both ends: builtin ones, this library's, and registered ones. */
 import * as errors from "../errors.ts";
-import { registry } from "../registry.ts";
+import { type ErrorClass, registerErrors, registry } from "../registry.ts";
 
-/** By a name that is the same in every process; those of this library are the same on every host. */
-const prototypes = new Map<string, object>();
-const names = new Map<object, string>();
-
-for (const builtin of [
+const builtins = [
   Error,
   TypeError,
   RangeError,
@@ -16,17 +12,16 @@ for (const builtin of [
   EvalError,
   AggregateError,
   DOMException,
-]) {
-  add(builtin.name, builtin.prototype);
-}
-for (const own of Object.values(errors)) add(`multiproc:${own.name}`, own.prototype);
+];
+const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
+
+registerErrors(errors);
 
 /** The names of an error's class and of the classes above it, as far as others may know them; nearest first. */
 export function errorClassNames(error: object): string[] {
   const found: string[] = [];
   for (let each: object | null = Object.getPrototypeOf(error); each !== null; each = Object.getPrototypeOf(each)) {
-    const registered = registry.classesByPrototype.get(each);
-    const name = names.get(each) ?? (registered && `${registered.module}#${registered.name}`);
+    const name = nameOf(each);
     if (name !== undefined) found.push(name);
   }
   return found;
@@ -35,13 +30,18 @@ export function errorClassNames(error: object): string[] {
 /** The prototype of the first of these classes that is known here, or that of `Error`. Loads nothing. */
 export function errorPrototype(candidates: readonly string[]): object {
   for (const name of candidates) {
-    const prototype = prototypes.get(name) ?? (registry.classes.get(name)?.constructor.prototype as object | undefined);
-    if (prototype !== undefined && (prototype === Error.prototype || prototype instanceof Error)) return prototype;
+    const known = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;
+    const prototype = known?.prototype as object | undefined;
+    if (prototype === Error.prototype || prototype instanceof Error) return prototype;
   }
   return Error.prototype;
 }
 
-function add(name: string, prototype: object): void {
-  prototypes.set(name, prototype);
-  names.set(prototype, name);
+function nameOf(prototype: object): string | undefined {
+  const library = registry.errorNames.get(prototype);
+  if (library !== undefined) return library;
+  const registered = registry.classesByPrototype.get(prototype);
+  if (registered !== undefined) return `${registered.module}#${registered.name}`;
+  const { name } = prototype.constructor;
+  return builtinsByName.get(name)?.prototype === prototype ? name : undefined;
 }
