@@ -9,7 +9,10 @@ export * from "@multiproc/pool";
 export * from "@multiproc/process";
 export * from "@multiproc/queue";
 export {
+  type ExecOptions,
+  exec,
   type ForkserverKind,
+  fork,
   forkserverKind,
   getAllStartMethods,
   getStartMethod,
@@ -18,5 +21,6 @@ export {
   setExecutable,
   setForkserverPreload,
   setStartMethod,
+  waitpid,
 } from "@multiproc/start-methods";
 export { type Context, getContext } from "./context.ts";

@@ -17,7 +17,7 @@ import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
-import { forkserverKind, setForkserverPreload } from "@multiproc/start-methods";
+import { forkserverKind, getAllStartMethods, setForkserverPreload } from "@multiproc/start-methods";
 
 const option = (name, standard) =>
   Number(process.argv.find((flag) => flag.startsWith(`--${name}=`))?.split("=")[1] ?? standard);
@@ -31,7 +31,9 @@ const { path: pipe, heard } = makePipe();
 setForkserverPreload([...(typescript ? [typescript] : []), firstCode]);
 const { kind, reason } = await forkserverKind();
 const python = await startPython();
-const methods = ["forkserver", "spawn"];
+const methods = ["forkserver", ...getAllStartMethods().filter((method) => method !== "forkserver")];
+// What a copy has loaded, its parent has.
+if (typescript) await import(typescript);
 const contenders = {
   ...Object.fromEntries(methods.map((method) => [`Process, ${method}`, (count) => byProcess(method, count)])),
   "child_process.fork": byFork,
@@ -72,7 +74,7 @@ async function compare(title, count, times) {
 async function byProcess(startMethod, count) {
   const all = heard(count);
   const started = performance.now();
-  // A spawned process loads what the server has loaded.
+  // A spawned process loads what the server, or the copied process, has loaded.
   const args = [pipe, startMethod === "spawn" ? typescript : ""];
   const children = Array.from({ length: count }, () => new Process({ target: sayHello, args, startMethod }));
   await Promise.all(children.map((child) => child.start()));

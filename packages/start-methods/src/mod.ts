@@ -9,6 +9,9 @@
  * of them writes to it. Elsewhere they are spares, which were started beforehand and wait; {@link forkserverKind} tells which.
  * The API and what a child can do are the same.
  *
+ * `fork` copies this very process, closures and the state of its modules included, on Node on Linux with `koffi`, and only where
+ * that is safe. {@link fork}, {@link waitpid} and {@link exec} are the system calls alone.
+ *
  * ## Closing, and what happens when a process dies
  *
  * A server and its spares end with the process that they belong to, however it ends, and its children with them. A server that
@@ -19,6 +22,7 @@
  *
  * - A child has the environment variables and the folder that its parent has at the start, not those of the server.
  * - Nothing of the program is loaded in the server but what {@link setForkserverPreload} names.
+ * - Under `fork`, the parent's timers and connections are silent in the child, which Python leaves to the program.
  * - Where a process cannot be forked, `forkserver` is there all the same.
  *
  * @module
@@ -32,7 +36,7 @@ export type { Child, StartMethod, StartOptions } from "./method.ts";
 export { start } from "./start.ts";
 
 /**
- * Fork servers, which no start method uses yet; loaded when they are asked for.
+ * Fork servers; loaded when they are asked for.
  *
  * @internal
  */
