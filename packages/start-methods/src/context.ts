@@ -99,7 +99,7 @@ export function requireStartMethod(method: StartMethod): void {
 }
 
 /**
- * What forks this process, or why it cannot be forked: here, or at this moment.
+ * What forks this process, or why it never can be.
  *
  * @internal
  */
@@ -114,8 +114,7 @@ function isThere(method: string): method is StartMethod {
 
 /** Whether there are moments when it can be. */
 function canBeForked(): boolean {
-  const opened = openForFork();
-  return !("reason" in opened) || opened.reason === "event-loops" || opened.reason === "busy-threads";
+  return !("reason" in openForFork());
 }
 
 function listed(): string {
