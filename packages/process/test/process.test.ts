@@ -250,7 +250,7 @@ describe("Process refuses", () => {
     );
     expect(() => new Process({ target: 5 as never })).toThrow(TypeError);
     expect(() => new Process({ args: "x" as never })).toThrow(TypeError);
-    expect(() => new Process({ startMethod: "fork" as never })).toThrow('Start method "fork"');
+    expect(() => new Process({ startMethod: "teleport" as never })).toThrow('Start method "teleport"');
   });
 
   test.skipIf(isCopied)("arguments that cannot be sent, at the call and with their path", async () => {
