@@ -26,6 +26,7 @@ export async function build() {
   const esbuild = await import("esbuild");
   await Promise.all(readdirSync("packages").map((name) => bundle(esbuild, `packages/${name}`)));
   for (const [outfile, entry] of Object.entries(LATE)) {
+    /** @type {import("esbuild").BuildOptions} */
     const options = { bundle: true, format: "cjs", platform: "node", target: "es2022", logLevel: "warning" };
     await esbuild.build({ ...options, entryPoints: [entry], outfile, sourcemap: true });
   }

@@ -7,9 +7,15 @@ interface Inheritance {
   place: string | undefined;
   /** Whether modules are being loaded for a process that is still to run: they may start none themselves. */
   isImporting: boolean;
+  /** How its own children come to be, unless it says otherwise: as those of its parent. */
+  startMethod: string | undefined;
 }
 
 /** What this process was told. */
-export const inherited: Inheritance = singleton("inheritance", () => ({ place: undefined, isImporting: false }));
+export const inherited: Inheritance = singleton("inheritance", () => ({
+  place: undefined,
+  isImporting: false,
+  startMethod: undefined,
+}));
 
 afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false }));

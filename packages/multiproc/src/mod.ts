@@ -9,10 +9,18 @@ export * from "@multiproc/pool";
 export * from "@multiproc/process";
 export * from "@multiproc/queue";
 export {
+  type ExecOptions,
+  exec,
+  type ForkserverKind,
+  fork,
+  forkserverKind,
   getAllStartMethods,
   getStartMethod,
   type StartMethod,
   StartMethodError,
   setExecutable,
+  setForkserverPreload,
   setStartMethod,
+  waitpid,
 } from "@multiproc/start-methods";
+export { type Context, getContext } from "./context.ts";

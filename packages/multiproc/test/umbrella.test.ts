@@ -3,8 +3,15 @@ import * as pipe from "@multiproc/pipe";
 import * as pool from "@multiproc/pool";
 import * as processes from "@multiproc/process";
 import * as queue from "@multiproc/queue";
+import { closeForkserver } from "@multiproc/start-methods";
+import { noChildLeft } from "@multiproc/testing";
 import * as multiproc from "multiproc";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
+
+afterEach(async () => {
+  await closeForkserver();
+  await noChildLeft();
+});
 
 describe("multiproc", () => {
   test.each(Object.entries({ core, pipe, pool, processes, queue }))("has all that %s has", (_, part) => {
@@ -14,7 +21,7 @@ describe("multiproc", () => {
 
   test("chooses the start method", () => {
     expect(multiproc.getAllStartMethods()[0]).toBe(multiproc.getStartMethod());
-    expect(() => multiproc.setStartMethod("fork")).toThrow(multiproc.StartMethodError);
+    expect(() => multiproc.setStartMethod("teleport" as never)).toThrow(multiproc.StartMethodError);
     multiproc.setStartMethod("spawn");
     expect(() => multiproc.setStartMethod("spawn")).toThrow("has been set");
     multiproc.setStartMethod("spawn", { force: true });
@@ -29,5 +36,49 @@ describe("multiproc", () => {
     } finally {
       multiproc.setExecutable(undefined);
     }
+  });
+});
+
+describe("getContext()", () => {
+  test("has all of the library, bound to its method", () => {
+    for (const method of multiproc.getAllStartMethods()) {
+      const context = multiproc.getContext(method);
+      expect(context.getStartMethod()).toBe(method);
+      expect(multiproc.getContext(method)).toBe(context);
+      expect(context.Queue).toBe(multiproc.Queue);
+      for (const name of Object.keys(processes)) expect(context).toHaveProperty(name);
+      expect(new context.Process()).toBeInstanceOf(multiproc.Process);
+    }
+    expect(multiproc.getContext().Process).toBe(multiproc.Process);
+    expect(multiproc.getContext().getStartMethod()).toBe(multiproc.getStartMethod());
+  });
+
+  test("starts processes and pools by its method, whatever the program has set", async () => {
+    for (const method of multiproc.getAllStartMethods().filter((each) => each !== "fork")) {
+      const { Process, Pool, Queue } = multiproc.getContext(method);
+      const queue = new Queue<number>();
+      class Subclass extends Process {}
+      const options = { target: multiproc.inline((to: typeof queue) => to.put(42)), args: [queue] as [typeof queue] };
+      const child = new Process(options);
+      await child.start();
+      expect(await queue.get()).toBe(42);
+      expect(await child.join()).toBe(0);
+      expect(new Subclass()).toBeInstanceOf(Subclass);
+      await using pool = new Pool({ processes: 1 });
+      expect(
+        await pool.map(
+          multiproc.inline((x: number) => x + 1),
+          [1, 2],
+        ),
+      ).toEqual([2, 3]);
+    }
+  });
+
+  test("refuses what is not to be had, and another method than its own", () => {
+    expect(() => multiproc.getContext("teleport" as never)).toThrow('Start method "teleport" is not to be had here');
+    const { Process, Pool } = multiproc.getContext("spawn");
+    expect(() => new Process({ startMethod: "forkserver" })).toThrow('take it from getContext("forkserver")');
+    expect(() => new Pool({ startMethod: "forkserver" })).toThrow(multiproc.StartMethodError);
+    expect(new Process({ startMethod: "spawn" })).toBeInstanceOf(Process);
   });
 });

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { fromModule, inline, SendError, TargetError, TimeoutError } from "@multiproc/core";
 import { Pool, PoolClosedError, type PoolOptions, WorkerLostError } from "@multiproc/pool";
+import { getStartMethod } from "@multiproc/start-methods";
 import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
@@ -310,7 +311,8 @@ describe("Pool refuses", () => {
     expect(() => other.map(tasks.square, [1])).toThrow("after terminate()");
   });
 
-  test("a pool whose workers cannot start says so", async () => {
+  // A copy cannot be given flags, and says that at once.
+  test.skipIf(getStartMethod() === "fork")("a pool whose workers cannot start says so", async () => {
     const pool = poolOf({ processes: 2, execArgv: ["--no-such-flag"] });
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("before it was ready");
     expect(() => pool.apply(tasks.square, [1])).toThrow("before it was ready");

@@ -12,6 +12,7 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
   const { name, daemon, identity, authKey } = preparation;
   family.self = { name, daemon, identity, authKey: Uint8Array.from(authKey) };
   family.parent = preparation.parent;
+  inherited.startMethod = preparation.startMethod;
   host.onUncaughtError((error) => {
     report(name, error);
     host.exit(1);

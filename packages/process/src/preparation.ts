@@ -6,6 +6,8 @@
 export interface Preparation {
   readonly name: string;
   readonly daemon: boolean;
+  /** How the child's own children come to be, unless it says otherwise. */
+  readonly startMethod: string;
   readonly identity: readonly number[];
   readonly authKey: readonly number[];
   readonly parent: { readonly name: string; readonly pid: number };

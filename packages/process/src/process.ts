@@ -25,7 +25,7 @@ import { Sentinel } from "./sentinel.ts";
 
 /** What a {@link Process} is to do, and how it is started. */
 export interface ProcessOptions<A extends unknown[] = unknown[]> {
-  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. */
+  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. Under start method `fork`, any function. */
   readonly target?: Target<(...args: A) => unknown> | undefined;
   /** The arguments of the target. @default [] */
   readonly args?: A | undefined;
@@ -334,6 +334,7 @@ export class Process<A extends unknown[] = unknown[]> {
     return {
       name: this.#name,
       daemon: this.#daemon,
+      startMethod: getStartMethod(),
       identity: this.#identity,
       authKey: [...this.authKey],
       parent: { name: family.self.name, pid: host.pid },

@@ -1,15 +1,22 @@
 // Runs under every start method.
 import fs from "node:fs";
+import module from "node:module";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { fromModule, inline, ProcessError, SendError, StartError, TargetError, task } from "@multiproc/core";
 import { activeChildren, currentProcess, Process, parentProcess } from "@multiproc/process";
-import { fixture, isAlive, noChildLeft, until } from "@multiproc/testing";
+import { getStartMethod } from "@multiproc/start-methods";
+import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "process-test-"));
+/**
+ * A copy has what it needs without being sent it, so that nothing of that can be refused; and it has the test runner's console.
+ * What it does in place of that, `fork.test.ts` shows.
+ */
+const isCopied = getStartMethod() === "fork";
 let count = 0;
 const file = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
@@ -61,7 +68,7 @@ describe("Process", () => {
     expect(read(result).name).toBe(`${child.name}:1`);
   });
 
-  test("an inline() function travels with what it captures", async () => {
+  test.skipIf(isCopied)("an inline() function travels with what it captures", async () => {
     const wanted = { answer: 42 };
     const target = inline((to: string) => console.log(to, wanted.answer), { wanted });
     const child = new Process({ target, args: ["the answer is"], stdio: "pipe" });
@@ -79,7 +86,7 @@ describe("Process", () => {
     expect(read(result)).toBe("plain");
   });
 
-  test("a subclass' run() runs in the child with the instance's own fields", async () => {
+  test.skipIf(isCopied)("a subclass' run() runs in the child with the instance's own fields", async () => {
     const { Greeter, Unregistered } = await import("./fixtures/worker-class.js");
     const result = file();
     const child = new Greeter(result, "Hello");
@@ -103,6 +110,16 @@ describe("Process", () => {
     expect(process.env.MP_TEST).toBe(undefined);
   });
 
+  test.skipIf(host === "deno" || !("enableCompileCache" in module))(
+    "a child uses the compile cache of its parent",
+    async () => {
+      const cache = path.join(fs.realpathSync(folder), "cache");
+      await using program = runProgram(fixture(import.meta.url, "uses-compile-cache.js"), [cache]);
+      await program.exited;
+      expect(program.stdout).toContain(`${cache}${path.sep}`);
+    },
+  );
+
   test("stdout is a stream with all that the child wrote, also when it exits at once", async () => {
     const text = "x".repeat(1_000_000);
     const child = new Process({ target: tasks.printAndExit, args: [text, 7], stdio: "pipe" });
@@ -112,7 +129,7 @@ describe("Process", () => {
     expect(exitCode).toBe(7);
   });
 
-  test("an uncaught error is printed with the process's name, and the exit code is 1", async () => {
+  test.skipIf(isCopied)("an uncaught error is printed with the process's name, and the exit code is 1", async () => {
     for (const target of [tasks.fail, tasks.failLater]) {
       const child = new Process({ target: target as never, name: "Failing", stdio: "pipe" });
       await child.start();
@@ -226,17 +243,17 @@ describe("Process", () => {
 });
 
 describe("Process refuses", () => {
-  test("a target that has no module, showing the ways", () => {
+  test.skipIf(isCopied)("a target that has no module, showing the ways", () => {
     expect(() => new Process({ target: function greet() {} })).toThrow(TargetError);
     expect(() => new Process({ target: function greet() {} })).toThrow(
       /"greet".*task\(import\.meta\.url.*fromModule.*inline/,
     );
     expect(() => new Process({ target: 5 as never })).toThrow(TypeError);
     expect(() => new Process({ args: "x" as never })).toThrow(TypeError);
-    expect(() => new Process({ startMethod: "fork" as never })).toThrow('Start method "fork"');
+    expect(() => new Process({ startMethod: "teleport" as never })).toThrow('Start method "teleport"');
   });
 
-  test("arguments that cannot be sent, at the call and with their path", async () => {
+  test.skipIf(isCopied)("arguments that cannot be sent, at the call and with their path", async () => {
     const child = new Process({ target: tasks.writeJson, args: ["x", { handler() {} }] });
     const error = await child.start().catch((error) => error);
     expect(error).toBeInstanceOf(SendError);
@@ -277,28 +294,31 @@ describe("Process refuses", () => {
     }
   });
 
-  test("a missing export, a module that fails and one that is not there: the child says so and exits with 1", async () => {
-    const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(
-      fixture(import.meta.url, "one-export.js"),
-    );
-    const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
-    const { other } = fromModule<{ other(): void }>(fixture(import.meta.url, "not-there.js"));
-    const cases = [
-      [missing, /TargetError: Module "file:.*one-export\.js" has no export "missing"/],
-      [notAFunction, /Export "notAFunction" of module ".*" is not a function but number/],
-      [any, /Module ".*throws-while-loading\.js" could not be loaded: This module cannot be loaded/],
-      [other, /Module ".*not-there\.js" could not be loaded/],
-    ] as const;
-    for (const [target, message] of cases) {
-      const child = new Process({ target, stdio: "pipe" });
-      await child.start();
-      const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
-      expect(errors).toMatch(message);
-      expect(exitCode).toBe(1);
-    }
-  });
+  test.skipIf(isCopied)(
+    "a missing export, a module that fails and one that is not there: the child says so and exits with 1",
+    async () => {
+      const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(
+        fixture(import.meta.url, "one-export.js"),
+      );
+      const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
+      const { other } = fromModule<{ other(): void }>(fixture(import.meta.url, "not-there.js"));
+      const cases = [
+        [missing, /TargetError: Module "file:.*one-export\.js" has no export "missing"/],
+        [notAFunction, /Export "notAFunction" of module ".*" is not a function but number/],
+        [any, /Module ".*throws-while-loading\.js" could not be loaded: This module cannot be loaded/],
+        [other, /Module ".*not-there\.js" could not be loaded/],
+      ] as const;
+      for (const [target, message] of cases) {
+        const child = new Process({ target, stdio: "pipe" });
+        await child.start();
+        const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
+        expect(errors).toMatch(message);
+        expect(exitCode).toBe(1);
+      }
+    },
+  );
 
-  test("a child that ends before it is ready: start() says how", async () => {
+  test.skipIf(isCopied)("a child that ends before it is ready: start() says how", async () => {
     const child = new Process({ target: tasks.nothing, execArgv: ["--no-such-flag"], stdio: "ignore", name: "Early" });
     const error = await child.start().catch((error) => error);
     expect(error).toBeInstanceOf(StartError);

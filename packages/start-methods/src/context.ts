@@ -1,5 +1,13 @@
 import { ProcessError } from "@multiproc/core";
-import { type ForkRefusal, forking, host, type Opened, registerErrors, singleton } from "@multiproc/core/internal";
+import {
+  type ForkRefusal,
+  forking,
+  host,
+  inherited,
+  type Opened,
+  registerErrors,
+  singleton,
+} from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
 /** A start method is not to be had on this host, or not now; the message says what would make it. */
@@ -38,8 +46,8 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * The start method that processes use when they name none: the one that was set, or else the one that the environment variable
- * `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
+ * The start method that processes use when they name none: the one that was set here or in the parent process, or else the one
+ * that the environment variable `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
  *
  * @throws {StartMethodError} if the variable names one that is not to be had here
  *
@@ -51,7 +59,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? named() ?? (EVERYWHERE[0] as StartMethod);
+  return chosen.method ?? ofParent() ?? named() ?? (EVERYWHERE[0] as StartMethod);
 }
 
 /**
@@ -84,14 +92,14 @@ export function setStartMethod(method: StartMethod, options: { force?: boolean }
  * @internal
  */
 export function requireStartMethod(method: StartMethod): void {
-  if (EVERYWHERE.includes(method) || (method === "fork" && canBeForked())) return;
+  if (isThere(method)) return;
   const opened = method === "fork" ? openForFork() : undefined;
   const because = opened !== undefined && "reason" in opened ? `, because ${opened.message}` : "";
   throw new StartMethodError(`Start method "${method}" is not to be had here${because}: this host has ${listed()}`);
 }
 
 /**
- * What forks this process, or why it cannot be forked: here, or at this moment.
+ * What forks this process, or why it never can be.
  *
  * @internal
  */
@@ -100,10 +108,13 @@ export function openForFork(): Opened | ForkRefusal {
   return forking().openForker();
 }
 
+function isThere(method: string): method is StartMethod {
+  return (EVERYWHERE as readonly string[]).includes(method) || (method === "fork" && canBeForked());
+}
+
 /** Whether there are moments when it can be. */
 function canBeForked(): boolean {
-  const opened = openForFork();
-  return !("reason" in opened) || opened.reason === "event-loops" || opened.reason === "busy-threads";
+  return !("reason" in openForFork());
 }
 
 function listed(): string {
@@ -112,11 +123,15 @@ function listed(): string {
     .join(", ");
 }
 
+/** What the parent's children come to be by, if this process can do that too. */
+function ofParent(): StartMethod | undefined {
+  const { startMethod } = inherited;
+  return startMethod !== undefined && isThere(startMethod) ? startMethod : undefined;
+}
+
 /** What the environment says. */
 function named(): StartMethod | undefined {
   const name = host.env(VARIABLE) || undefined;
-  const isKnown = name === undefined || (EVERYWHERE as readonly string[]).includes(name);
-  if (!isKnown && !(name === "fork" && canBeForked()))
-    throw new StartMethodError(`The environment variable ${VARIABLE} is "${name}": this host has ${listed()}`);
-  return name as StartMethod | undefined;
+  if (name === undefined || isThere(name)) return name;
+  throw new StartMethodError(`The environment variable ${VARIABLE} is "${name}": this host has ${listed()}`);
 }

@@ -133,9 +133,16 @@ export async function launchByServer(options: StartOptions, args: readonly strin
     return new Spares(modulesToLoad()).launchOne(options, args);
   for (let attempt = 0; ; attempt++) {
     const found = await source(signal);
+    const launching = found.launch(options, args);
     try {
-      return await found.launch(options, args);
+      return (await within(launching, "start()", { signal })) as Child;
     } catch (error) {
+      // Nobody is left who would know it.
+      if (signal?.aborted)
+        void launching.then(
+          (child) => child.kill("SIGKILL"),
+          () => {},
+        );
       // It ended a moment ago; nothing has come of this start.
       if (found.isRunning || attempt > 0 || signal?.aborted) throw error;
     }

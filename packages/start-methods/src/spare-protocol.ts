@@ -7,6 +7,9 @@ export const FAILED = 2;
 /** A spare has work. */
 export const WORK = 3;
 
+/** A spare has its work: from here on it is the child. */
+export const BEGUN = 4;
+
 /** What a spare is to do. */
 export interface SpareWork {
   /** The module whose `run` it calls. */

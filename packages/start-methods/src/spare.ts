@@ -13,7 +13,7 @@ import {
   role,
 } from "@multiproc/core/internal";
 import { failureOf } from "./failure.ts";
-import { FAILED, READY, type SpareWork } from "./spare-protocol.ts";
+import { BEGUN, FAILED, READY, type SpareWork } from "./spare-protocol.ts";
 
 await standBy();
 
@@ -51,7 +51,9 @@ function receive(channel: Channel): Promise<SpareWork> {
       message(frame) {
         hasWork = true;
         resolve(decodeMessage(frame) as SpareWork);
-        channel.destroy();
+        channel.send(BEGUN, undefined);
+        channel.unref();
+        channel.end();
       },
       closed: () => hasWork || host.exit(0),
     });

@@ -5,7 +5,8 @@
  * owner                                  spare
  *   interpreter, with modules ───────────>   loads them
  *               <───────── READY ─────────   waits: no timer, no thread, nothing to do
- *   WORK: entry and arguments ───────────>   runs the entry, as if it had been started with it
+ *   WORK: entry and arguments ───────────>
+ *               <───────── BEGUN ─────────   runs the entry, as if it had been started with it
  *   a timer later: the next spare
  * ```
  *
@@ -31,7 +32,7 @@ import { endedEarly, type Failure, preloadError } from "./failure.ts";
 import type { ForkserverKind } from "./forkserver.ts";
 import { idle } from "./idle.ts";
 import type { Child, StartOptions } from "./method.ts";
-import { FAILED, type SpareWork, WORK } from "./spare-protocol.ts";
+import { BEGUN, FAILED, type SpareWork, WORK } from "./spare-protocol.ts";
 import { filePath, launchSpawned } from "./spawn.ts";
 
 const ENTRY = new URL(`./spare${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
@@ -141,6 +142,7 @@ class Spare {
   isReady = false;
   isGone = false;
   readonly #ready: Deferred<Channel> = deferred();
+  readonly #begun: Deferred<void> = deferred();
   readonly #launched: Promise<Child>;
   #child: Child | undefined;
   /** Whether this program waits for it. */
@@ -171,7 +173,8 @@ class Spare {
       const child = this.#child as Child;
       idle.delete(child.pid);
       channel.send(WORK, { entry: entry.href, args } satisfies SpareWork);
-      channel.end();
+      // Until it says so, it can be gone without having done anything.
+      await within(this.#begun.promise, "start()", { signal });
       return child;
     } catch (error) {
       this.end();
@@ -219,6 +222,7 @@ class Spare {
     channel.start({
       message: (frame) => {
         if (frame.kind === FAILED) return this.#lose(preloadError("A spare process", decodeMessage(frame) as Failure));
+        if (frame.kind === BEGUN) return this.#begun.resolve();
         this.isReady = true;
         this.#ready.resolve(channel);
       },
@@ -241,6 +245,7 @@ class Spare {
     this.isGone = true;
     this.isReady = false;
     this.#ready.reject(error);
+    this.#begun.reject(error);
   }
 }
 

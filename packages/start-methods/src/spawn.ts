@@ -20,7 +20,7 @@ export async function launchSpawned(options: StartOptions, args: readonly string
   try {
     return await host.spawn(command.file, {
       args: command.args,
-      env,
+      env: command.env === undefined ? env : { ...command.env, ...env },
       cwd,
       stdout: stdio ?? "inherit",
       stderr: stdio ?? "inherit",

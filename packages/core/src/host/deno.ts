@@ -10,6 +10,7 @@ import type {
   Capabilities,
   ExitStatus,
   Host,
+  InterpreterCommand,
   InterpreterOptions,
   SpawnOptions,
   Stdio,
@@ -73,7 +74,7 @@ export class DenoHost implements Host {
    * The parent's main module stands in the command line so that Deno finds the same configuration and import map; it is
    * never run, since the preloaded entry ends the process itself.
    */
-  interpreter(options: InterpreterOptions): { file: string; args: string[] } {
+  interpreter(options: InterpreterOptions): InterpreterCommand {
     const deno = this.#deno;
     const flags = options.execArgv ?? permissionFlags(deno, options.permissions ?? "inherit", options.reach);
     return {

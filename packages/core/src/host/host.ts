@@ -107,6 +107,14 @@ export interface InterpreterOptions {
   };
 }
 
+/** What starts a child interpreter. */
+export interface InterpreterCommand {
+  readonly file: string;
+  readonly args: string[];
+  /** Variables by which this process passes on what it was told by other ways. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
 /** The port itself. */
 export interface Host {
   readonly name: "node" | "deno";
@@ -116,7 +124,7 @@ export interface Host {
   /** Starts a program; rejects if it cannot be started. */
   spawn(file: string, options: SpawnOptions): Promise<Subprocess>;
   /** The program and arguments by which a child of this host is started. */
-  interpreter(options: InterpreterOptions): { file: string; args: string[] };
+  interpreter(options: InterpreterOptions): InterpreterCommand;
   /** The program and arguments that run a few lines of JavaScript, where a shell is missing; none where that is no way. */
   evaluate(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
   /** The arguments that this child's entry was given; the program does not see them afterwards, where that can be done. */

@@ -4,6 +4,7 @@
  */
 import type * as ChildProcess from "node:child_process";
 import type * as Fs from "node:fs";
+import type * as Module from "node:module";
 import type * as Net from "node:net";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
@@ -14,6 +15,7 @@ import type {
   Capabilities,
   ExitStatus,
   Host,
+  InterpreterCommand,
   InterpreterOptions,
   SpawnOptions,
   StreamHandlers,
@@ -71,10 +73,14 @@ export class NodeHost implements Host {
     });
   }
 
-  interpreter(options: InterpreterOptions): { file: string; args: string[] } {
+  interpreter(options: InterpreterOptions): InterpreterCommand {
     const entry = builtin<typeof Url>("url").fileURLToPath(options.entry);
     const flags = options.execArgv ?? inheritedFlags(process.execArgv);
-    return { file: options.executable ?? process.execPath, args: [...flags, entry, ...options.args] };
+    return {
+      file: options.executable ?? process.execPath,
+      args: [...flags, entry, ...options.args],
+      env: compileCache(),
+    };
   }
 
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
@@ -240,6 +246,18 @@ export class NodeHost implements Host {
     if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   }
+}
+
+/**
+ * What has children use the compile cache that this program turned on. None is turned on for them otherwise: its folder must be
+ * one that nobody else can write to, and that is for the program to know.
+ */
+function compileCache(): Record<string, string> | undefined {
+  const folder = (
+    builtin<typeof Module>("module") as { getCompileCacheDir?(): string | undefined }
+  ).getCompileCacheDir?.();
+  // Its last part is Node's own, by version and user.
+  return folder === undefined ? undefined : { NODE_COMPILE_CACHE: builtin<typeof Path>("path").dirname(folder) };
 }
 
 /** What Node keeps under a standard stream, if it is no file. */

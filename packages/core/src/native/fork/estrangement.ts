@@ -70,9 +70,19 @@ function silenceTimers(): void {
     const scheduled = executionAsyncResource() as Scheduled;
     if (typeof scheduled._onTimeout === "function") Object.assign(scheduled, { _onTimeout: NOTHING, _repeat: null });
     else if (typeof scheduled._onImmediate === "function") scheduled._onImmediate = NOTHING;
+    else silenceOwner(scheduled);
   };
   createHook({ before, trackPromises: false } as { before: typeof before }).enable();
   if (!areWatched) (process.getBuiltinModule("node:v8").promiseHooks.onBefore(NOTHING) as () => void)();
+}
+
+/** A handle that the parent was closing at the fork ends its closing here as well, and its stream would tell of it. */
+function silenceOwner(handle: object): void {
+  for (const symbol of Object.getOwnPropertySymbols(handle)) {
+    if (symbol.description !== "owner_symbol") continue;
+    const owner = (handle as Record<symbol, { removeAllListeners?(): void } | null>)[symbol];
+    owner?.removeAllListeners?.();
+  }
 }
 
 function openSockets(): number[] {

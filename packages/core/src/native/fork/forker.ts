@@ -225,8 +225,9 @@ export class Forker {
       this.#space.renew();
       this.#space.size();
       this.#space.markForChild();
-      const rest = this.#threads.rest();
-      if (typeof rest !== "string") return rest;
+      // What else may be in the way now, a fork finds out when it is time.
+      const seen = this.#threads.look();
+      if (typeof seen === "object" && seen.reason === "proc") return seen;
     }
     // The functions that only a child calls are bound here, in the parent.
     for (const name of [

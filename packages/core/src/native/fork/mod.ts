@@ -35,8 +35,5 @@ export function openForker(native: Native | undefined, missing: MissingNative | 
   if (opened !== undefined) return opened;
   if (native === undefined) return (opened = { reason: "native", message: missing?.message as string });
   const forker = Forker.open(native);
-  if (!("reason" in forker)) return (opened = { native, forker });
-  // These may pass.
-  if (forker.reason !== "event-loops" && forker.reason !== "busy-threads") opened = forker;
-  return forker;
+  return (opened = "reason" in forker ? forker : { native, forker });
 }

@@ -67,7 +67,8 @@ export async function quiesce(forker: Forker): Promise<ForkRefusal | undefined> 
 
 /** The refusal if an operation of libuv is under way. */
 export function underWay(): ForkRefusal | undefined {
-  const requests = internals._getActiveRequests();
+  // Nobody waits for the end of a file that is being closed, as Node does after it has read a module.
+  const requests = internals._getActiveRequests().filter(({ constructor: { name } }) => name !== "FileHandleCloseReq");
   if (requests.length === 0) return undefined;
   return refusal(
     "requests",

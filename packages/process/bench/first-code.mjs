@@ -1,0 +1,7 @@
+// The user's module of the benchmark: says at once that it runs.
+import fs from "node:fs";
+
+export async function sayHello(pipe, module) {
+  if (module) await import(module);
+  fs.writeFileSync(pipe, "1");
+}

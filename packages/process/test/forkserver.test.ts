@@ -1,0 +1,215 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { fromModule, StartError } from "@multiproc/core";
+import { singleton } from "@multiproc/core/internal";
+import { Process, type ProcessOptions } from "@multiproc/process";
+import {
+  closeForkserver,
+  forkserverKind,
+  getStartMethod,
+  StartMethodError,
+  setForkserverPreload,
+  setStartMethod,
+} from "@multiproc/start-methods";
+import { descendants, fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+
+const url = (name: string) => fixture(import.meta.url, name);
+const tasks = fromModule<typeof import("./fixtures/server-tasks.js")>(url("server-tasks.js"));
+const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "forkserver-test-")));
+let count = 0;
+const file = (): string => path.join(folder, `result-${++count}.json`);
+const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
+const written = (from: string) => until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
+/** Servers and spares. */
+const idleProcesses = () => [...singleton("idle processes", () => new Set<number>())];
+const canFork = host === "node" && process.platform === "linux";
+
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  await closeForkserver();
+  setForkserverPreload([]);
+  await noChildLeft();
+});
+
+async function start<A extends unknown[]>(target: (...args: A) => unknown, args: A, options: ProcessOptions<A> = {}) {
+  const child = new Process({ target, args, startMethod: "forkserver", ...options });
+  await child.start();
+  return child;
+}
+
+/** What a child finds. */
+async function look(options: ProcessOptions<[string]> = {}) {
+  const to = file();
+  const child = await start(tasks.lookAround, [to], options);
+  expect(await child.join()).toBe(0);
+  expect(read(to).pid).toBe(child.pid);
+  return read(to);
+}
+
+describe("forkserver", () => {
+  test("forkserverKind() tells whether children are forked, or why not", async () => {
+    const { kind, reason } = await forkserverKind();
+    expect(kind).toBe(canFork ? "fork" : "spares");
+    if (canFork) expect(reason).toBe(undefined);
+    else expect(reason).toContain("forking takes Node on Linux");
+  });
+
+  test("modules are loaded before the child is made", async () => {
+    setForkserverPreload([url("server-tasks.js")]);
+    const [first, second] = [await look(), await look()];
+    expect(first.pid).not.toBe(second.pid);
+    if (canFork) {
+      expect(first.loadedBy).toBe(first.ppid);
+      expect(second.loadedBy).toBe(first.loadedBy);
+    } else expect(first.loadedBy).toBe(first.pid);
+    expect(() => setForkserverPreload([])).toThrow(StartMethodError);
+    setForkserverPreload([url("server-tasks.js")]); // the same again
+  });
+
+  test("setForkserverPreload() takes URLs", () => {
+    expect(() => setForkserverPreload(["typescript"])).toThrow('import.meta.resolve("name"), not "typescript"');
+    expect(() => setForkserverPreload("node:fs" as never)).toThrow(TypeError);
+  });
+
+  test("an error of a preloaded module fails each start, as its cause", async () => {
+    setForkserverPreload([url("preload-throws.js")]);
+    for (let i = 0; i < 2; i++) {
+      const error = await look().catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(StartError);
+      expect((error as StartError).message).toContain("preload-throws.js");
+      expect(((error as StartError).cause as Error).stack).toContain("This module does not load");
+    }
+    setForkserverPreload([]);
+    await look();
+  });
+
+  test("a preloaded module that starts a process is refused", async () => {
+    setForkserverPreload([url("preload-starts-process.js")]);
+    await expect(look()).rejects.toThrow("Cannot start a process while this one is still importing its modules");
+  });
+
+  test.each([
+    ["preload-opens-socket.js", /keep 1 socket open/],
+    ["preload-starts-worker.js", /a worker/],
+  ])("%s cannot be forked: its children are spares", { timeout: 60_000 }, async (name, reason) => {
+    setForkserverPreload([url(name)]);
+    const found = await forkserverKind();
+    expect(found.kind).toBe("spares");
+    if (canFork) expect(found.reason).toMatch(reason);
+    await look();
+  });
+
+  test("a start that waits for a module can be aborted", async () => {
+    setForkserverPreload([url("preload-never-loads.js")]);
+    const abort = new AbortController();
+    const waits = look({ signal: abort.signal });
+    setTimeout(() => abort.abort(new Error("No longer wanted")), 100);
+    await expect(waits).rejects.toThrow("No longer wanted");
+    await expect(forkserverKind({ timeout: 50 })).rejects.toThrow("forkserverKind()");
+  });
+
+  test("a child has the environment and the folder of the call, not of the server", async () => {
+    await forkserverKind();
+    const [cwd] = [process.cwd()];
+    try {
+      process.env.MP_TEST = "late";
+      process.chdir(folder);
+      expect(await look()).toMatchObject({ value: "late", cwd: folder });
+      expect(await look({ env: { MP_TEST: "mine" }, cwd: ".." })).toMatchObject({
+        value: "mine",
+        cwd: path.dirname(folder),
+      });
+    } finally {
+      delete process.env.MP_TEST;
+      process.chdir(cwd);
+    }
+    expect(await look()).toMatchObject({ value: null, cwd, interrupts: 0 });
+    await expect(look({ cwd: "/no/such/folder" })).rejects.toThrow(StartError);
+  });
+
+  test("a child's children come by the same method, from the same server", async () => {
+    const to = file();
+    const before = getStartMethod();
+    setStartMethod("forkserver", { force: true });
+    const child = await start(tasks.startAnother, [to]);
+    setStartMethod(before, { force: true });
+    expect(await child.join()).toBe(0);
+    expect(read(`${to}.child`).method).toBe("forkserver");
+    if (canFork) expect(read(`${to}.child`).ppid).toBe(read(to).ppid);
+  });
+
+  test("a child that crashes takes no other with it", async () => {
+    const to = file();
+    const busy = await start(tasks.spin, [to]);
+    await written(to);
+    // Rust takes a segmentation fault that was only sent for one of its own, and goes on.
+    const signal = host === "node" ? "SIGSEGV" : "SIGABRT";
+    const crashing = await start(tasks.crash, [signal]);
+    await crashing.join();
+    expect(crashing.signal).toBe(signal);
+    expect(busy.isAlive()).toBe(true);
+    busy.kill();
+    await busy.join();
+  });
+
+  test("an idle spare that is killed is replaced", { timeout: 60_000 }, async () => {
+    setForkserverPreload([url("preload-starts-worker.js")]);
+    for (let i = 0; i < 3; i++) {
+      expect((await forkserverKind()).kind).toBe("spares");
+      await until(() => idleProcesses().length > 0);
+      const spares = idleProcesses();
+      for (const spare of spares) process.kill(spare, "SIGKILL");
+      if (i === 1) await until(() => !spares.some(isAlive));
+      await look();
+    }
+  });
+
+  test.skipIf(!canFork)("when the server is killed, its children are reported, and another serves", async () => {
+    const to = file();
+    const children = [await start(tasks.spin, [to]), await start(tasks.spin, [file()])];
+    await written(to);
+    const { ppid } = await look();
+    process.kill(ppid, "SIGKILL");
+    const next = look(); // at once: nobody has heard of it yet
+    for (const child of children) {
+      expect(await child.join()).toBe(-9);
+      expect(child.signal).toBe("SIGKILL");
+    }
+    expect((await next).ppid).not.toBe(ppid);
+  });
+});
+
+test("MULTIPROC_START_METHOD names the default, and a wrong one is refused", async () => {
+  const run = async (method: string) => {
+    await using program = runProgram(url("starts-one.js"), [], { env: { MULTIPROC_START_METHOD: method } });
+    await program.exited;
+    return program.stdout;
+  };
+  expect(await run("forkserver")).toBe("exit code 0\n");
+  expect(await run("teleport")).toContain(
+    'StartMethodError: The environment variable MULTIPROC_START_METHOD is "teleport"',
+  );
+});
+
+describe.each([[], ...(canFork ? [["--no-addons"]] : [])])("an owner with %s", (...flags: string[]) => {
+  const run = (to: string) =>
+    runProgram(url("owns-servers.js"), [to], host === "node" ? { execArgv: flags } : { execArgv: ["-A"] });
+
+  test("takes its servers, spares and children with it when it is killed", { timeout: 60_000 }, async () => {
+    const to = file();
+    await using owner = run(to);
+    const busy = await written(to);
+    await until(() => owner.stdout.endsWith("\n"));
+    const forks = canFork && flags.length === 0;
+    expect(JSON.parse(owner.stdout)).toMatchObject({ kind: forks ? "fork" : "spares", exitCode: 0 });
+    // The spare that comes after the busy one.
+    if (!forks) await until(() => descendants(owner.pid).length >= 3);
+    const family = descendants(owner.pid);
+    expect(family).toContain(busy);
+    owner.kill("SIGKILL");
+    await until(() => !family.some(isAlive));
+  });
+});

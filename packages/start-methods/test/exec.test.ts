@@ -1,0 +1,105 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { exec } from "@multiproc/start-methods";
+import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
+import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+
+const canExec = process.platform === "linux";
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "exec-test-"));
+
+afterEach(noChildLeft);
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+function run(name: string, args: string[], options: Parameters<typeof runProgram>[2] = {}) {
+  const program = runProgram(fixture(import.meta.url, name), args, options);
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  return program;
+}
+
+describe("exec()", () => {
+  test("refuses what is no program's name, and what C cannot be given", () => {
+    expect(() => exec("")).toThrow(TypeError);
+    expect(() => exec("true", "x" as never)).toThrow("exec() takes the arguments as an array");
+    expect(() => exec("true", ["a\0b"])).toThrow('exec() takes strings without zeros, not "a\\u0000b"');
+    expect(() => exec("true", [], { env: { A: 1 as never } })).toThrow("not 1");
+  });
+
+  test.skipIf(host === "node")("says what is missing where Deno may not call libc", async () => {
+    const program = run("exec.js", ["same", "true"], { execArgv: ["--allow-read", "--allow-env"] });
+    await program.exited;
+    expect(program.stdout).toContain("StartMethodError ERR_START_METHOD exec() has no way to the system call");
+    expect(program.stdout).toContain("--allow-ffi");
+  });
+
+  describe.skipIf(!canExec)("on Linux", () => {
+    test("puts another program in the place of this one: same pid, arguments, exit code, no exit listener", async () => {
+      const program = run("exec.js", ["same", "sh", "-c", 'echo $$ "$0" "$1"; exit 5', "a b", "ä"]);
+      expect(await program.exited, program.stderr).toEqual({ code: 5, signal: null });
+      expect(program.stdout).toBe(`${program.pid}\n${program.pid} a b ä\n`);
+    });
+
+    test("env is the whole environment, and its PATH is where the program is looked for", async () => {
+      const program = run("exec.js", [JSON.stringify({ PATH: "/usr/bin:/bin", A: "ä=b" }), "env"]);
+      await program.exited;
+      expect(program.stdout.split("\n").slice(1).sort()).toEqual(["", "A=ä=b", "PATH=/usr/bin:/bin"]);
+    });
+
+    test("signals are as a program expects to find them, and files beside the standard streams are closed", async () => {
+      const signals = run("exec.js", ["same", "/bin/grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"]);
+      await signals.exited;
+      const [blocked, ignored] = [...signals.stdout.matchAll(/:\t(\w+)/g)].map(([, bits]) => BigInt(`0x${bits}`));
+      expect(blocked).toBe(0n);
+      // SIGPIPE and SIGXFSZ; whoever started this may ignore others.
+      expect((ignored as bigint) & ((1n << 12n) | (1n << 24n))).toBe(0n);
+      const files = run("exec.js", ["same", "ls", "-l", "/proc/self/fd"]);
+      await files.exited;
+      expect(files.stdout).not.toMatch(/ ([3-9]|\d{2,}) -> (socket|anon_inode)/);
+    });
+
+    test.each([
+      ["no-such-program-anywhere", 'StartError ERR_START exec() found no program "no-such-program-anywhere" in PATH ('],
+      ["/no/such/program", "there is no such program"],
+      ["TEXT", "it may not be executed"],
+      ["/", "it may not be executed, or is a folder"],
+      ["SCRIPT", "it is neither a program of this system nor a script that begins with #!"],
+    ])("says why it cannot run %s, and the program goes on", async (file, words) => {
+      const made = path.join(folder, file);
+      if (!file.startsWith("/")) fs.writeFileSync(made, "text", { mode: file === "SCRIPT" ? 0o755 : 0o644 });
+      const program = run("exec.js", ["same", file === file.toUpperCase() && file !== "/" ? made : file]);
+      await program.exited;
+      expect(program.stdout).toContain(words);
+      expect(program.stdout).toContain("exit listener");
+    });
+  });
+});
+
+describe.skipIf(host === "deno" || process.platform !== "linux")("fork()", () => {
+  test.each([
+    ["exit", 7],
+    ["signal", -15],
+    ["throw", 1],
+    ["fork", 5],
+    ["ends by itself", 0],
+  ])("returns in both processes, and waitpid() tells the child's end: %s", async (how, code) => {
+    const program = run("fork-bare.js", [path.join(folder, how), how]);
+    await program.exited;
+    expect(program.stderr).toEqual(how === "throw" ? expect.stringContaining("Error: The child fails") : "");
+    expect(program.stdout).toBe(`${JSON.stringify({ code, again: "RangeError", same: true })}\ntrue\n`);
+  });
+
+  test("is refused while an operation is under way", async () => {
+    const program = run("fork-bare-refused.js", []);
+    await program.exited;
+    expect(program.stdout).toContain("StartMethodError fork() cannot copy this process: operations are under way");
+    expect(program.stdout).toContain("GetAddrInfoReqWrap: await them before");
+  });
+});
+
+describe.skipIf(host === "node")("fork() on Deno", () => {
+  test("says that it is not to be had", async () => {
+    const { fork } = await import("@multiproc/start-methods");
+    expect(() => fork()).toThrow("fork() cannot copy this process: forking takes Node on Linux");
+  });
+});
