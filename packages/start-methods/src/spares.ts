@@ -71,12 +71,11 @@ export class Spares {
       const known = this.#take(key);
       const spare = known ?? new Spare(wanted, this.#preload, key);
       this.#refillSoon(wanted, key);
-      const wasReady = spare.isReady;
       try {
         return await spare.handOver(options, args);
       } catch (error) {
-        // One that was killed while it was idle; the next one may live.
-        if (!wasReady || options.signal?.aborted) throw error;
+        // One in stock was killed, or could not be had when it was made; the next one may be well.
+        if (known === undefined || options.signal?.aborted) throw error;
       }
     }
   }
