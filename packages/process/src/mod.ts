@@ -8,5 +8,6 @@
  */
 export { cpuCount } from "@multiproc/core";
 export { activeChildren, type ParentProcess, parentProcess } from "./family.ts";
-export { currentProcess, Process, type ProcessOptions } from "./process.ts";
+export type { ProcessOptions } from "./options.ts";
+export { currentProcess, Process } from "./process.ts";
 export type { Sentinel } from "./sentinel.ts";

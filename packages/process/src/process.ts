@@ -1,60 +1,24 @@
-import { type Permissions, ProcessError, type Stdio, type Target, TargetError } from "@multiproc/core";
-import { codecModule } from "@multiproc/core/child";
+import { ProcessError, TargetError } from "@multiproc/core";
 import {
   checkTimeout,
-  childModules,
   type EncodedMessage,
   type ExitStatus,
   encodeMessage,
   host,
-  isHere,
-  loadModules,
   registry,
   requireTarget,
-  resolveTarget,
-  shareablesIn,
   TIMED_OUT,
   textMessage,
   type WaitOptions,
   within,
 } from "@multiproc/core/internal";
-import { type Child, getStartMethod, requireStartMethod, type StartMethod, start } from "@multiproc/start-methods";
+import { type Child, getStartMethod, requireStartMethod, start } from "@multiproc/start-methods";
+import { HandOver, ownTarget } from "./copy.ts";
+import { entry, PARTS } from "./entry.ts";
 import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
+import { checkTarget, type ProcessOptions } from "./options.ts";
 import type { Preparation } from "./preparation.ts";
 import { Sentinel } from "./sentinel.ts";
-
-/** What a {@link Process} is to do, and how it is started. */
-export interface ProcessOptions<A extends unknown[] = unknown[]> {
-  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. Under start method `fork`, any function. */
-  readonly target?: Target<(...args: A) => unknown> | undefined;
-  /** The arguments of the target. @default [] */
-  readonly args?: A | undefined;
-  /** What it is called, for people. @default `Process-1`, `Process-2` … */
-  readonly name?: string | undefined;
-  /** Whether this process may end without waiting for the child, which then ends too. @default that of the current process */
-  readonly daemon?: boolean | undefined;
-  /** How it comes to be. @default getStartMethod() */
-  readonly startMethod?: StartMethod | undefined;
-  /** Variables added to the environment. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** The folder that the child starts in. @default that of this process */
-  readonly cwd?: string | undefined;
-  /** What standard output and standard error are connected to. @default "inherit" */
-  readonly stdio?: Stdio | undefined;
-  /** Flags for the interpreter, in place of those of this process. */
-  readonly execArgv?: readonly string[] | undefined;
-  /** What a Deno child may do; never more than this process. @default "inherit" */
-  readonly permissions?: Permissions | undefined;
-  /** Kills the child when it is aborted. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
-const ENTRY = new URL(`./child${EXTENSION}`, import.meta.url);
-const WHOLE_ENTRY = new URL(`./child-whole${EXTENSION}`, import.meta.url);
-/** What a child loads when it needs it. */
-const PARTS = [ENTRY.href, codecModule];
-for (const part of PARTS) childModules.add(part);
 
 /**
  * A function that runs in a process of its own.
@@ -149,7 +113,7 @@ export class Process<A extends unknown[] = unknown[]> {
         await start({
           method,
           name: this.#name,
-          entry: mayLoadParts() ? ENTRY : WHOLE_ENTRY,
+          entry: entry(),
           messages,
           modules,
           env,
@@ -304,27 +268,18 @@ export class Process<A extends unknown[] = unknown[]> {
   /** The message for a copy of this process, which has all the rest: only live objects are handed over. */
   #leave(): { messages: EncodedMessage[]; modules: string[] } {
     const { args = [] } = this.#options;
-    const handed = shareablesIn([args, { ...this }]).map((object) => ({
-      object,
-      ticket: object["multiproc:ticket"](),
-    }));
+    const handed = new HandOver([args, { ...this }]);
     family.copies.set(this.#identity.join(":"), () => {
-      for (const { object, ticket } of handed) object["multiproc:adopt"]?.(ticket.data);
+      handed.adopt();
       return this.#wake();
     });
     const message = textMessage(JSON.stringify({ ...this.#describe(), isCopy: true }));
-    const commit: EncodedMessage["commit"] = (carrier) => {
-      for (const { ticket } of handed) ticket.commit?.(carrier);
-    };
-    return { messages: [{ ...message, commit }], modules: [] };
+    return { messages: [{ ...message, commit: (carrier) => handed.commit(carrier) }], modules: [] };
   }
 
   /** In the copy: this object stands for the process that it is in. */
   async #wake(): Promise<() => unknown> {
-    const { target } = this.#options;
-    const reference = target === undefined || isHere(target) ? undefined : requireTarget(target, "Process");
-    if (reference !== undefined && "module" in reference) await loadModules([reference.module]);
-    if (reference !== undefined) this.#target = resolveTarget(reference);
+    this.#target = await ownTarget(this.#options.target);
     family.current = this as never;
     return () => this.run();
   }
@@ -432,16 +387,6 @@ export function currentProcess(): Process {
     family.current = new Process({ name, daemon });
   }
   return family.current;
-}
-
-/** Under `fork`, any function is a target. */
-function checkTarget(target: unknown, method: StartMethod | undefined): void {
-  if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "Process");
-}
-
-/** Whether a child, which may do no more than this process, can load parts of this library later. */
-function mayLoadParts(): boolean {
-  return PARTS.every((url) => !url.startsWith("file:") || host.mayRead(decodeURIComponent(new URL(".", url).pathname)));
 }
 
 /** How the class of a process is found in the child; a plain `Process` is there anyway. */

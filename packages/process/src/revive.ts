@@ -1,8 +1,9 @@
 /** The instance of a subclass, rebuilt in the process that it stands for. */
 import { registry } from "@multiproc/core/child";
 import { family } from "./family.ts";
+import type { ProcessOptions } from "./options.ts";
 import type { Preparation } from "./preparation.ts";
-import { Process, type ProcessOptions } from "./process.ts";
+import { Process } from "./process.ts";
 
 /** Rebuilds it: the base class alone is constructed, since the fields of a subclass come with the message. */
 export function revive(

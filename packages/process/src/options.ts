@@ -1,0 +1,35 @@
+/** What users may ask of a process. */
+import type { Permissions, Stdio, Target } from "@multiproc/core";
+import { requireTarget } from "@multiproc/core/internal";
+import { getStartMethod, type StartMethod } from "@multiproc/start-methods";
+
+/** What a `Process` is to do, and how it is started. */
+export interface ProcessOptions<A extends unknown[] = unknown[]> {
+  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. Under start method `fork`, any function. */
+  readonly target?: Target<(...args: A) => unknown> | undefined;
+  /** The arguments of the target. @default [] */
+  readonly args?: A | undefined;
+  /** What it is called, for people. @default `Process-1`, `Process-2` … */
+  readonly name?: string | undefined;
+  /** Whether this process may end without waiting for the child, which then ends too. @default that of the current process */
+  readonly daemon?: boolean | undefined;
+  /** How it comes to be. @default getStartMethod() */
+  readonly startMethod?: StartMethod | undefined;
+  /** Variables added to the environment. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** The folder that the child starts in. @default that of this process */
+  readonly cwd?: string | undefined;
+  /** What standard output and standard error are connected to. @default "inherit" */
+  readonly stdio?: Stdio | undefined;
+  /** Flags for the interpreter, in place of those of this process. */
+  readonly execArgv?: readonly string[] | undefined;
+  /** What a Deno child may do; never more than this process. @default "inherit" */
+  readonly permissions?: Permissions | undefined;
+  /** Kills the child when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Under `fork`, any function is a target. */
+export function checkTarget(target: unknown, method: StartMethod | undefined): void {
+  if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "Process");
+}
