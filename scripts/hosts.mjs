@@ -164,7 +164,9 @@ function binaryOf(name, version, path) {
   return file;
 }
 
-function execute([command, ...args]) {
+/** @param {string[]} line the program and its arguments */
+function execute(line) {
+  const [command, ...args] = line;
   // A program that asks for `node` is to find the one that is looked at.
   const env = { ...process.env, PATH: `${dirname(command)}:${process.env.PATH}`, MULTIPROC_START_METHOD: "" };
   const child = spawn(command, args, {
