@@ -56,7 +56,10 @@ export interface StreamHandlers {
 /** A stream of bytes to another process. Reading starts with {@link ByteStream.start}. */
 export interface ByteStream {
   start(handlers: StreamHandlers): void;
-  /** Queues bytes, which must not change until they have left; returns how many wait in the host's queue. */
+  /**
+   * Queues bytes, which must not change until they have left; returns how many wait in the host's queue. When the other side is
+   * gone they go nowhere, and `end` is called once all that it had sent has been delivered.
+   */
   write(chunk: Uint8Array): number;
   /** How many bytes wait in the host's queue. */
   readonly pending: number;
