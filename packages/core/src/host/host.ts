@@ -136,6 +136,8 @@ export interface Host {
   /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
   connect(path: string): Promise<ByteStream>;
+  /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */
+  watchPipe(file: number, ring: () => void): void;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
   openFiles(): number[];
 

@@ -108,6 +108,14 @@ export class NodeHost implements Host {
     });
   }
 
+  watchPipe(file: number, ring: () => void): void {
+    const socket = new (builtin<typeof Net>("net").Socket)({ fd: file, readable: true, writable: false });
+    noteOpen(socket);
+    socket.on("error", () => {});
+    socket.on("data", ring);
+    socket.unref();
+  }
+
   openFiles(): number[] {
     return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
