@@ -8,6 +8,14 @@ export function installedBy(readme) {
   return line.trim().split(/\s+/);
 }
 
+/** The permissions in its line `deno run … main.ts`, which are the least that its example needs. */
+export function permissionsIn(readme) {
+  const [, flags] = /^deno run(.*?) main\.ts/m.exec(readme) ?? [];
+  if (flags === undefined)
+    throw new Error("The README has no line that begins with deno run, with the least permissions");
+  return flags.trim().split(" ").filter(Boolean);
+}
+
 /** The files of the first example, as `[name, code]`: those named by `// file:` up to `main.ts`, or one block with no name. */
 export function exampleOf(readme) {
   const files = [];

@@ -7,7 +7,7 @@ import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/co
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { install, pack, published } from "../scripts/pack.mjs";
-import { exampleOf, installedBy, stripTypes } from "../scripts/readme.mjs";
+import { exampleOf, installedBy, permissionsIn, stripTypes } from "../scripts/readme.mjs";
 
 const DENO = resolve("node_modules/.bin/deno");
 const LIMIT = 120_000;
@@ -41,7 +41,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
         writeFileSync(join(place, file.replace(/\.ts$/, ".js")), stripTypes(code));
       }
       const onNode = run(place, process.execPath, ["main.js"]);
-      const onDeno = run(place, DENO, ["run", "-A", "main.ts"]);
+      const onDeno = run(place, DENO, ["run", "--no-prompt", ...permissionsIn(readme), "main.ts"]);
       expect(linesOf(onDeno.stdout)).toStrictEqual(linesOf(onNode.stdout));
 
       // CommonJS programs can have it too.
@@ -51,6 +51,20 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
         expect(run(place, process.execPath, ["--no-warnings", "--input-type=commonjs", "--eval", code]).stdout).toBe(
           "true\n",
         );
+      }
+    },
+    LIMIT,
+  );
+
+  test(
+    "needs all of the permissions on Deno that its README lists as the least",
+    () => {
+      const permissions = permissionsIn(readme);
+      for (const spared of permissions) {
+        const others = permissions.filter((each) => each !== spared);
+        const { status, stderr } = spawn(place, DENO, ["run", "--no-prompt", ...others, "main.ts"]);
+        expect(status, `without ${spared}`).not.toBe(0);
+        expect(stderr).toMatch(/NotCapable|Requires|permi/i);
       }
     },
     LIMIT,
@@ -180,14 +194,18 @@ function closure(names: string[]): string[] {
 }
 
 function run(cwd: string, command: string, args: string[]): { stdout: string } {
-  const { stdout, stderr, status, signal } = spawnSync(command, args, {
-    cwd,
-    encoding: "utf8",
-    timeout: LIMIT,
-    env: { ...process.env, NODE_PATH: "", MULTIPROC_START_METHOD: "" },
-  });
+  const { stdout, stderr, status, signal } = spawn(cwd, command, args);
   expect(status ?? signal, `${args.join(" ")}:\n${stdout}${stderr}`).toBe(0);
   return { stdout };
+}
+
+function spawn(
+  cwd: string,
+  command: string,
+  args: string[],
+): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } {
+  const env = { ...process.env, TMPDIR: "/tmp", NODE_PATH: "", MULTIPROC_START_METHOD: "" };
+  return spawnSync(command, args, { cwd, encoding: "utf8", timeout: LIMIT, env });
 }
 
 /** What was printed, in any order; the hosts differ in the quotes that they print around text. */
