@@ -19,7 +19,7 @@ export {
 } from "./door.ts";
 export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
-export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
+export type { DiagnosticsChannel, ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";

@@ -8,6 +8,7 @@ import { DenoStream } from "./deno-stream.ts";
 import type {
   ByteStream,
   Capabilities,
+  DiagnosticsChannel,
   ExitStatus,
   Host,
   InterpreterCommand,
@@ -48,7 +49,7 @@ interface NodeNet {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false };
+  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false, inspector: false };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -268,6 +269,23 @@ export class DenoHost implements Host {
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
   }
 
+  memoryUsed(): number {
+    return this.#deno.memoryUsage().rss;
+  }
+
+  debugFlags(): undefined {
+    return undefined; // Deno does not tell a program that it is being debugged
+  }
+
+  diagnosticsChannel(name: string): DiagnosticsChannel {
+    return builtin<{ channel(name: string): DiagnosticsChannel }>("diagnostics_channel").channel(name);
+  }
+
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: { bind<F>(run: F): F } }>("async_hooks");
+    return AsyncLocalStorage.bind(run);
+  }
+
   immediate(run: () => void): void {
     setTimeout(run, 0);
   }
@@ -277,6 +295,12 @@ export class DenoHost implements Host {
     if (!keepAlive) this.#deno.unrefTimer(id);
     return () => clearTimeout(id);
   }
+}
+
+/** What Deno has for Node's sake and nowhere else; it takes some milliseconds to come up. */
+function builtin<M>(name: string): M {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
+  return process.getBuiltinModule(`node:${name}`) as M;
 }
 
 function stdio(kind: Stdio | undefined): "inherit" | "piped" | "null" {

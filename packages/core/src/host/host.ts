@@ -79,6 +79,12 @@ export interface StreamServer {
   close(): void;
 }
 
+/** A channel for those who watch the program, see `node:diagnostics_channel`. */
+export interface DiagnosticsChannel {
+  readonly hasSubscribers: boolean;
+  publish(message: unknown): void;
+}
+
 /** What a host can do; what it lacks has an error of its own, never a silent difference. */
 export interface Capabilities {
   /** Children can be stopped by signals other than a hard kill. */
@@ -87,6 +93,8 @@ export interface Capabilities {
   readonly permissions: boolean;
   /** A process of this host may be copied by `fork()`. */
   readonly fork: boolean;
+  /** This host tells whether the program is being debugged. */
+  readonly inspector: boolean;
 }
 
 /** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
@@ -183,6 +191,14 @@ export interface Host {
   /** Puts the standard streams into the state in which a program expects to find them. */
   restoreStandardStreams(): void;
   writeError(text: string): void;
+  /** How much memory this process takes, in bytes; pages that it shares with others are counted in. */
+  memoryUsed(): number;
+  /** The flags of a child that can be debugged too, at a free port; undefined if this program is not, or that cannot be known. */
+  debugFlags(): string[] | undefined;
+  /** The channel of that name, for those who watch this program. */
+  diagnosticsChannel(name: string): DiagnosticsChannel;
+  /** Has a function run in the asynchronous context of this moment, whoever calls it. */
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
   /** Turns of the loop in which input and timers are served. */
   immediate(run: () => void): void;
   timer(run: () => void, delay: number, keepAlive: boolean): () => void;
