@@ -3,6 +3,7 @@
  * child pays only for what it uses.
  */
 import type * as ChildProcess from "node:child_process";
+import type * as Crypto from "node:crypto";
 import type * as Fs from "node:fs";
 import type * as Module from "node:module";
 import type * as Net from "node:net";
@@ -13,15 +14,18 @@ import type * as Url from "node:url";
 import type {
   ByteStream,
   Capabilities,
+  Digest,
   ExitStatus,
   Host,
   InterpreterCommand,
   InterpreterOptions,
+  ServerHandlers,
   SpawnOptions,
-  StreamHandlers,
+  StreamAddress,
   StreamServer,
   Subprocess,
 } from "./host.ts";
+import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
@@ -84,32 +88,25 @@ export class NodeHost implements Host {
   }
 
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
-    const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-      accept(new NodeStream(socket)),
-    );
-    server.on("error", failed);
-    noteOpen(server);
-    // Exclusive: a cluster worker would ask its primary, later; this way the file is there when the call returns.
-    server.listen({ path, exclusive: true });
-    server.unref();
-    if (!server.listening) throw new Error("The system would not open a socket there");
-    builtin<typeof Fs>("fs").chmodSync(path, 0o600);
+    const server = serve(path, 511, { accept, failed, listening() {} });
+    if (!server.isListening) throw new Error("The system would not open a socket there");
     return server;
   }
 
-  connect(path: string): Promise<ByteStream> {
-    const socket = builtin<typeof Net>("net").connect({ path, allowHalfOpen: true });
-    return new Promise((resolve, reject) => {
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new NodeStream(socket));
-      });
-    });
+  serve(address: StreamAddress, backlog: number, handlers: ServerHandlers): StreamServer {
+    return serve(address, backlog, handlers);
+  }
+
+  connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
+    return connect(address, signal);
+  }
+
+  async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
+    return builtin<typeof Crypto>("crypto").createHmac(digest, key).update(message).digest();
   }
 
   openFiles(): number[] {
-    return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
+    return [...openHandles].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
 
   utf8Write(text: string, bytes: Uint8Array, position: number): number {
@@ -266,14 +263,6 @@ interface HandleHolder {
   readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
 }
 
-/** Streams and servers that have not been closed. */
-const open = new Set<{ readonly _handle?: { readonly fd?: number } | null }>();
-
-function noteOpen(made: { once(event: "close", run: () => void): void }): void {
-  open.add(made as object);
-  made.once("close", () => open.delete(made as object));
-}
-
 /** The parent's flags without those that are about its own program. */
 function inheritedFlags(execArgv: readonly string[]): string[] {
   const flags: string[] = [];
@@ -326,74 +315,4 @@ class NodeSubprocess implements Subprocess {
 function toWeb(stream: Stream.Readable | null): ReadableStream<Uint8Array> | null {
   if (stream === null) return null;
   return builtin<typeof Stream>("stream").Readable.toWeb(stream) as unknown as ReadableStream<Uint8Array>;
-}
-
-class NodeStream implements ByteStream {
-  readonly #socket: Net.Socket;
-  #handlers: StreamHandlers | undefined;
-  #error: Error | undefined;
-
-  constructor(socket: Net.Socket) {
-    this.#socket = socket;
-    noteOpen(socket);
-    socket.on("error", (error) => {
-      this.#error = error;
-    });
-  }
-
-  get pending(): number {
-    return this.#socket.writableLength;
-  }
-
-  start(handlers: StreamHandlers): void {
-    this.#handlers = handlers;
-    const socket = this.#socket;
-    let ended = false;
-    const end = (): void => {
-      if (ended) return;
-      ended = true;
-      handlers.end(this.#error);
-    };
-    // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
-    socket.on("data", (chunk: Uint8Array) =>
-      handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)),
-    );
-    socket.on("end", end);
-    socket.on("close", end);
-    if (socket.destroyed) end();
-    else socket.resume();
-  }
-
-  write(chunk: Uint8Array): number {
-    this.#socket.write(chunk, this.#written);
-    return this.#socket.writableLength;
-  }
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
-  }
-
-  finish(): void {
-    this.#socket.end(() => this.#socket.destroy());
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
-
-  ref(): void {
-    this.#socket.ref();
-  }
-
-  unref(): void {
-    this.#socket.unref();
-  }
-
-  readonly #written = (): void => {
-    if (this.#socket.writableLength === 0) this.#handlers?.drain();
-  };
 }
