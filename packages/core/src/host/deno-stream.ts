@@ -80,9 +80,9 @@ export class DenoStream implements ByteStream {
   #writing = false;
   #finishing = false;
   #closed = false;
-  /** Whether nobody reads what is written here any more. */
-  #isBroken = false;
   #ended = false;
+  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  #isDeaf = false;
   #resumed: (() => void) | undefined;
   #paused: Promise<void> | undefined;
 
@@ -101,7 +101,7 @@ export class DenoStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#closed || this.#isBroken) return 0;
+    if (this.#closed || this.#isDeaf) return 0;
     this.pending += chunk.byteLength;
     this.#queue.push(chunk);
     if (!this.#writing) void this.#drain();
@@ -109,6 +109,7 @@ export class DenoStream implements ByteStream {
   }
 
   pause(): void {
+    if (this.#isDeaf) return;
     this.#paused ??= new Promise((resolve) => {
       this.#resumed = resolve;
     });
@@ -171,14 +172,19 @@ export class DenoStream implements ByteStream {
         }
       }
     } catch {
-      // Nobody reads it any more; but who closed the other side may have sent something before, which is still to be read.
-      this.#isBroken = true;
-      this.#queue.length = this.pending = 0;
+      this.#hearOut();
     } finally {
       this.#writing = false;
     }
-    this.#handlers?.drain();
+    if (!this.#closed) this.#handlers?.drain();
     if (this.#finishing) this.destroy();
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    this.#queue.length = this.pending = 0;
+    this.resume();
   }
 
   /** The next piece to write: small ones together, since each write takes a turn of the loop. */

@@ -61,7 +61,10 @@ export interface ByteStream {
   /** Where the other side is; an empty path if it has no address, as who dials a Unix socket. */
   readonly remote: StreamAddress;
   start(handlers: StreamHandlers): void;
-  /** Queues bytes, which must not change until they have left; returns how many wait in the host's queue. */
+  /**
+   * Queues bytes, which must not change until they have left; returns how many wait in the host's queue. When the other side is
+   * gone they go nowhere, and `end` is called once all that it had sent has been delivered.
+   */
   write(chunk: Uint8Array): number;
   /** How many bytes wait in the host's queue. */
   readonly pending: number;

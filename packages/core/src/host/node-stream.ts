@@ -57,30 +57,33 @@ export function connect(address: StreamAddress, signal?: AbortSignal): Promise<B
   });
 }
 
+/** What a stream's implementer writes with; the callback comes last. */
+interface WritableHooks {
+  _write(chunk: unknown, ...rest: unknown[]): void;
+  _writev(chunks: unknown, ...rest: unknown[]): void;
+}
+
 class NodeStream implements ByteStream {
   readonly remote: StreamAddress;
   readonly #socket: Net.Socket;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
-  /** Whether nobody reads what is written here any more. */
-  #isBroken = false;
+  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  #isDeaf = false;
 
   constructor(socket: Net.Socket) {
     this.#socket = socket;
     const { remoteAddress: host, remotePort: port } = socket;
     this.remote = host === undefined || port === undefined ? "" : { host, port };
+    this.#outliveFailedWrites();
     noteOpen(socket);
-    // Who closed its side may have sent something before: a write that fails must not keep it from being read.
-    const { _readableState, _writableState } = socket as unknown as Record<string, { autoDestroy: boolean }>;
-    for (const state of [_readableState, _writableState]) if (state !== undefined) state.autoDestroy = false;
     socket.on("error", (error) => {
-      if (socket.destroyed) this.#error = error;
-      else this.#break();
+      this.#error = error;
     });
   }
 
   get pending(): number {
-    return this.#isBroken ? 0 : this.#socket.writableLength;
+    return this.#socket.writableLength;
   }
 
   start(handlers: StreamHandlers): void {
@@ -103,13 +106,13 @@ class NodeStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#isBroken) return 0;
+    if (this.#isDeaf) return 0;
     this.#socket.write(chunk, this.#written);
     return this.#socket.writableLength;
   }
 
   pause(): void {
-    this.#socket.pause();
+    if (!this.#isDeaf) this.#socket.pause();
   }
 
   resume(): void {
@@ -117,8 +120,7 @@ class NodeStream implements ByteStream {
   }
 
   finish(): void {
-    if (this.#isBroken) this.#socket.destroy();
-    else this.#socket.end(() => this.#socket.destroy());
+    this.#socket.end(() => this.#socket.destroy());
   }
 
   destroy(): void {
@@ -133,14 +135,28 @@ class NodeStream implements ByteStream {
     this.#socket.unref();
   }
 
-  #break(): void {
-    this.#isBroken = true;
-    this.#handlers?.drain();
-    // With its other half ended too, nothing would close it.
-    if (this.#socket.readableEnded) this.#socket.destroy();
-  }
-
   readonly #written = (): void => {
     if (this.#socket.writableLength === 0) this.#handlers?.drain();
   };
+
+  /** Node destroys a socket with its first write that fails, and with it what could still be read. */
+  #outliveFailedWrites(): void {
+    const socket = this.#socket as Net.Socket & WritableHooks;
+    for (const name of ["_write", "_writev"] as const) {
+      const write = socket[name];
+      socket[name] = (chunks: unknown, ...rest: unknown[]) => {
+        const done = rest.at(-1) as (error?: Error | null) => void;
+        write.call(socket, chunks, ...rest.slice(0, -1), (error?: Error | null) => {
+          if (error != null) this.#hearOut();
+          done();
+        });
+      };
+    }
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    if (this.#handlers !== undefined) this.#socket.resume();
+  }
 }
