@@ -4,6 +4,7 @@
  * @module
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
+export { reach } from "./channel/reach.ts";
 export { MAX_MESSAGE } from "./channel/frame-reader.ts";
 export {
   decodeMessage,
@@ -53,6 +54,7 @@ export {
   areLoaded,
   isHere,
   loadModules,
+  partOf,
   requireTarget,
   resolveTarget,
   type TargetReference,

@@ -1,7 +1,7 @@
 import {
   type ByteStream,
   type Channel,
-  host,
+  reach,
   SocketChannel,
   type WaitOptions,
   withinOrThrow,
@@ -72,7 +72,7 @@ async function open(
   signal: AbortSignal,
 ): Promise<{ channel: Channel; carriesValues: boolean }> {
   const peer = `the listener at ${addressText(address)}`;
-  const stream = await reach(address, signal);
+  const stream = await streamTo(address, signal);
   if (key === undefined) return { channel: new WireChannel(stream, peer, refuseChallenge), carriesValues: false };
   const greeting = new Greeting(stream);
   greeting.ref();
@@ -88,9 +88,9 @@ async function open(
   }
 }
 
-async function reach(address: Address, signal: AbortSignal): Promise<ByteStream> {
+async function streamTo(address: Address, signal: AbortSignal): Promise<ByteStream> {
   try {
-    return await host.connect(address, signal);
+    return await reach(address, signal);
   } catch (cause) {
     throw new ConnectionError(
       `connect() could not reach ${addressText(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,

@@ -6,6 +6,7 @@ import {
   type Invitation,
   inheritable,
   loadModules,
+  partOf,
   TIMED_OUT,
   type Ticket,
   type WaitOptions,
@@ -346,7 +347,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 }
 
 /** The module that a receiver loads to get connections. */
-const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+const MODULE: string = partOf(
+  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
+  "@multiproc/pipe",
+);
 
 function bytesOnly(): ConnectionError {
   return new ConnectionError(

@@ -33,6 +33,9 @@ import {
 /** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
 const TICKET_GRACE = 1000;
 
+/** As long as a timer can be. */
+const LONG = 2 ** 31 - 1;
+
 /** A channel to another process that holds this side. */
 interface Holder {
   readonly channel: Channel;
@@ -83,6 +86,7 @@ export class Side implements Link {
   /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
   #returning: { holder: Holder; frames: Frame[] } | undefined;
   #keepsAlive = false;
+  #stay: (() => void) | undefined;
   #drained: Array<() => void> = [];
 
   join(other: Side): void {
@@ -192,6 +196,17 @@ export class Side implements Link {
   keepAlive(isWaiting: boolean): void {
     this.#keepsAlive = isWaiting;
     for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
+    this.#stayForTickets();
+  }
+
+  /** Nothing else of the system may stand for those who are still to come. */
+  #stayForTickets(): void {
+    const isNeeded = this.#keepsAlive && this.#tickets.size > 0;
+    if (isNeeded) this.#stay ??= host.timer(() => {}, LONG, true);
+    else {
+      this.#stay?.();
+      this.#stay = undefined;
+    }
   }
 
   /** The other side can take more. */
@@ -278,6 +293,7 @@ export class Side implements Link {
   #attach(holder: Holder, ticket: string): void {
     // A copy of a process comes without a ticket.
     if (ticket !== "" && !this.#tickets.delete(ticket)) this.#early.add(ticket);
+    this.#stayForTickets();
     holder.holds = true;
     this.#holders.add(holder);
     if (this.#keepsAlive) holder.channel.ref();
@@ -346,13 +362,16 @@ export class Side implements Link {
 
   #expect(ticket: string): void {
     if (!this.#early.delete(ticket)) this.#tickets.add(ticket);
+    this.#stayForTickets();
   }
 
   #voidLater(ticket: string): void {
     if (!this.#tickets.has(ticket)) return;
     host.timer(
       () => {
-        if (this.#tickets.delete(ticket)) this.#settle();
+        if (!this.#tickets.delete(ticket)) return;
+        this.#stayForTickets();
+        this.#settle();
       },
       TICKET_GRACE,
       this.#other.inbox.demand > 0,

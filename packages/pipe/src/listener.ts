@@ -124,7 +124,7 @@ export class Listener implements AsyncIterable<Connection> {
       this.#settleReady = (error) => (error === undefined ? resolve(this) : reject(error));
     });
     this.ready.catch(() => {}); // accept() tells of it too
-    this.#server = host.serve(this.#address, backlog, {
+    this.#server = host.serve(this.#address, {
       accept: (stream) => void this.#greet(stream),
       listening: (address) => {
         this.#address = address;

@@ -100,7 +100,7 @@ export class DenoHost implements Host {
     return new DenoServer(this.#deno, path, { accept, failed, listening() {} });
   }
 
-  serve(address: StreamAddress, _backlog: number, handlers: ServerHandlers): StreamServer {
+  serve(address: StreamAddress, handlers: ServerHandlers): StreamServer {
     try {
       const server = new DenoServer(this.#deno, address, handlers);
       queueMicrotask(() => handlers.listening(server.address));

@@ -160,7 +160,7 @@ export interface Host {
    * Listens on a Unix socket whose file is its owner's alone, or on a port; how that went is called back. A Unix socket is
    * there when the call returns.
    */
-  serve(address: StreamAddress, backlog: number, handlers: ServerHandlers): StreamServer;
+  serve(address: StreamAddress, handlers: ServerHandlers): StreamServer;
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;

@@ -16,7 +16,6 @@ export function noteOpen(made: { once(event: "close", run: () => void): void }):
 /** Listens as {@link Host.serve} says. */
 export function serve(
   address: StreamAddress,
-  backlog: number,
   { accept, listening, failed }: ServerHandlers,
 ): StreamServer & { readonly isListening: boolean } {
   const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
@@ -29,7 +28,7 @@ export function serve(
   });
   noteOpen(server);
   // Exclusive: a cluster worker would ask its primary, later; this way a socket's file is there when the call returns.
-  server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true, backlog });
+  server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true });
   server.unref();
   if (typeof address === "string" && server.listening) builtin<typeof Fs>("fs").chmodSync(address, 0o600);
   return {

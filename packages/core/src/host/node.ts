@@ -88,13 +88,13 @@ export class NodeHost implements Host {
   }
 
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
-    const server = serve(path, 511, { accept, failed, listening() {} });
+    const server = serve(path, { accept, failed, listening() {} });
     if (!server.isListening) throw new Error("The system would not open a socket there");
     return server;
   }
 
-  serve(address: StreamAddress, backlog: number, handlers: ServerHandlers): StreamServer {
-    return serve(address, backlog, handlers);
+  serve(address: StreamAddress, handlers: ServerHandlers): StreamServer {
+    return serve(address, handlers);
   }
 
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
