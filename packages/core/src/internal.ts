@@ -4,8 +4,8 @@
  * @module
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
-export { reach } from "./channel/reach.ts";
 export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { reach } from "./channel/reach.ts";
 export {
   decodeMessage,
   type EncodedMessage,
@@ -26,12 +26,15 @@ export {
   placeForChild,
   revoke,
 } from "./door.ts";
+export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
 export type { ByteStream, Digest, ExitStatus, Host, Stdio, StreamServer, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
+export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
+export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
 export {
   type Forker,
   type Forking,
@@ -48,6 +51,7 @@ export {
 } from "./native/mod.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
+export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
 export {
@@ -60,4 +64,5 @@ export {
   type TargetReference,
   targetOf,
 } from "./target.ts";
+export { type Check, WaitList } from "./wait-list.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

@@ -164,6 +164,8 @@ export interface Host {
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
+  /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */
+  watchPipe(file: number, ring: () => void): void;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
   openFiles(): number[];
 

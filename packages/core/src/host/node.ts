@@ -105,6 +105,14 @@ export class NodeHost implements Host {
     return builtin<typeof Crypto>("crypto").createHmac(digest, key).update(message).digest();
   }
 
+  watchPipe(file: number, ring: () => void): void {
+    const socket = new (builtin<typeof Net>("net").Socket)({ fd: file, readable: true, writable: false });
+    noteOpen(socket);
+    socket.on("error", () => {});
+    socket.on("data", ring);
+    socket.unref();
+  }
+
   openFiles(): number[] {
     return [...openHandles].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
