@@ -97,8 +97,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   send(value: unknown): Promise<void> {
     try {
+      if (!this.#carriesValues && !this.#closed) throw bytesOnly();
       this.#prepareToSend("send()");
-      if (!this.#carriesValues) throw bytesOnly();
       this.#link.send(value);
     } catch (error) {
       return Promise.reject(error);

@@ -118,7 +118,7 @@ describe("Listener and connect()", () => {
     keep(there);
     // Without a key at all, the first thing that arrives says what is wrong.
     const naive = keep(await connect(listener.address));
-    const error = await naive.recv().catch((error) => error);
+    const error = (await naive.recv().catch((error) => error)) as Error;
     expect(error).toBeInstanceOf(EOFError);
     expect(error.cause).toBeInstanceOf(AuthenticationError);
   });

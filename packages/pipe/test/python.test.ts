@@ -8,12 +8,13 @@ import { fixture, noChildLeft, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 /** The Python that a user would get, and others that are named in the environment, with spaces between. */
-const pythons = ["python3", ...(process.env.MULTIPROC_TEST_PYTHONS ?? "").split(" ").filter(Boolean)].filter((name) => {
+const names = ["python3", ...(process.env.MULTIPROC_TEST_PYTHONS ?? "").split(" ").filter(Boolean)];
+const pythons = names.flatMap((name) => {
   try {
-    execFileSync(name, ["-c", "import multiprocessing.connection"], { stdio: "ignore" });
-    return true;
+    const script = "import multiprocessing.connection, sys; print(sys.executable)";
+    return execFileSync(name, ["-c", script], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   } catch {
-    return false;
+    return [];
   }
 });
 const [python] = pythons;
@@ -77,7 +78,7 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
   for (const name of pythons) {
     for (const auth of ["secret", "-"]) {
       const authKey = auth === "-" ? undefined : key;
-      test(`${name} connects to a Listener, ${authKey ? "with" : "without"} a key`, async () => {
+      test(`Python connects to a Listener, ${authKey ? "with" : "without"} a key: ${name}`, async () => {
         await using listener = new Listener({ authKey });
         const peer = await start(name, "connect", listener.address as string, auth, "echo");
         const connection = await listener.accept({ timeout: 30_000 });
@@ -87,7 +88,7 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
         await until(() => peer.output.startsWith("EOFError"));
       });
 
-      test(`connect() reaches a Listener of ${name}, ${authKey ? "with" : "without"} a key`, async () => {
+      test(`connect() reaches a Listener of Python, ${authKey ? "with" : "without"} a key: ${name}`, async () => {
         const peer = await start(name, "listen", 0, auth, "echo");
         const connection = await connect({ host: "127.0.0.1", port: peer.port }, { authKey, timeout: 30_000 });
         await echoes(connection);
