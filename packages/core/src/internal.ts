@@ -37,7 +37,7 @@ export {
   type Opened,
   type Surroundings,
 } from "./native/mod.ts";
-export { flushNow } from "./open-channels.ts";
+export { flushNow, openChannels } from "./open-channels.ts";
 export { registerErrors, registry, singleton } from "./registry.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
