@@ -17,12 +17,15 @@ export {
   placeForChild,
   revoke,
 } from "./door.ts";
+export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
 export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
+export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
+export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
 export {
   type Forker,
   type Forking,
@@ -39,6 +42,7 @@ export {
 } from "./native/mod.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
 export { registerErrors, registry, singleton } from "./registry.ts";
+export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
 export {
@@ -50,4 +54,5 @@ export {
   type TargetReference,
   targetOf,
 } from "./target.ts";
+export { type Check, WaitList } from "./wait-list.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

@@ -63,6 +63,21 @@ describe("a channel", () => {
     expect(ends).toEqual([undefined]);
   });
 
+  test("delivers all that had arrived when a write to the other side, which is gone, fails", async () => {
+    const { near, far, frames, ends } = await pair();
+    // Most of it has not been read when the write fails; nobody asks for it but the channel itself.
+    far.pause();
+    for (let i = 0; i < 140; i++) near.send(1, [i, "x".repeat(1000)]);
+    await near.flushed();
+    near.destroy();
+    await until(() => {
+      if (!far.closed) far.send(1, "is anybody there?");
+      return ends.length === 1;
+    });
+    expect(frames.map((frame) => (far.decode(frame) as [number])[0])).toEqual(Array.from({ length: 140 }, (_, i) => i));
+    expect(() => far.send(1, 1)).toThrow(ChannelClosedError);
+  });
+
   test("tells the sender to wait while the receiver is paused", async () => {
     const { near, far, frames } = await pair();
     far.pause();

@@ -126,8 +126,8 @@ export class AsyncResult<R> implements PromiseLike<R> {
 const ORIGINS: WeakMap<Error, string> = new WeakMap();
 /** Errors whose trace has been continued. */
 const CONTINUED: WeakSet<Error> = new WeakSet();
-/** The folder of this file: frames in it are of no interest. */
-const OWN_FOLDER: string = new URL(".", import.meta.url).href;
+/** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
+const OWN_FOLDERS: string[] = ["../dist/", "../src/"].map((folder) => new URL(folder, import.meta.url).href);
 
 /** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
 export class Outcome<R> {
@@ -212,5 +212,5 @@ function isCallersFrame(line: string): boolean {
 }
 
 function isOwnFrame(line: string): boolean {
-  return line.startsWith("    at ") && line.includes(OWN_FOLDER);
+  return line.startsWith("    at ") && OWN_FOLDERS.some((folder) => line.includes(folder));
 }

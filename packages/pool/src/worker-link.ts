@@ -22,7 +22,7 @@ childModules.add(WORKER.href);
 
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;
-/** How long the end of a process and the end of its channel may be apart, in milliseconds. */
+/** How long the end of a process and the end of its channel may be apart with nothing arriving, in milliseconds. */
 const APART = 1000;
 
 /** What a worker tells its pool. */
@@ -63,6 +63,8 @@ export class WorkerLink {
   readonly #functions: Set<number> = new Set();
   /** The function that was named last. */
   #named = 0;
+  /** How many messages it has sent. */
+  #count = 0;
   #isStopping = false;
   #error: unknown;
 
@@ -188,6 +190,7 @@ export class WorkerLink {
 
   /** Messages are told in order, also when one of them has to wait for its modules. */
   #receive(frame: Frame): void {
+    this.#count++;
     if (this.#held.length === 0 && areLoaded(frame.modules)) return this.#tell(frame);
     this.#held.push(frame);
     if (this.#held.length === 1) void this.#tellHeld();
@@ -244,18 +247,27 @@ export class WorkerLink {
       await this.process.start();
       if (this.#start.signal.aborted) this.process.kill();
       await this.process.sentinel.ended;
-      const channel = this.#channel;
-      if (channel !== undefined) {
-        // What it sent before its end is in the channel, which ends after that.
-        const cancel = host.timer(() => channel.destroy(), APART, false);
-        await closed;
-        cancel();
-      }
+      // What it sent before its end is in the channel, which ends after that.
+      if (this.#channel !== undefined) await this.#heardOut(this.#channel, closed);
     } catch (error) {
       this.#error ??= error;
     }
     revoke(invitation);
     const { exitCode, signal } = this.process;
     this.#handlers.gone({ error: this.#error, exitCode, signal });
+  }
+
+  /** Waits for the end of the channel, which something may keep open that the worker has started; not while there is still something to read. */
+  async #heardOut(channel: Channel, closed: Promise<void>): Promise<void> {
+    let count = this.#count;
+    let cancel = (): void => {};
+    const check = (): void => {
+      if (this.#count === count) return channel.destroy();
+      count = this.#count;
+      cancel = host.timer(check, APART, false);
+    };
+    cancel = host.timer(check, APART, false);
+    await closed;
+    cancel();
   }
 }

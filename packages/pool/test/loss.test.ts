@@ -64,6 +64,27 @@ describe("blame", () => {
     expect(fs.readFileSync(marks, "utf8").trim().split("\n")).toHaveLength(50);
   });
 
+  test("a worker that dies while more is sent to it is judged by all that it had answered", async () => {
+    const pool = poolOf({ processes: 1 });
+    const marks = file();
+    const results: Promise<unknown>[] = [];
+    const errors: unknown[] = [];
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 50; i++) results.push(pool.apply(hard.touch, [i, marks]).get());
+      const kill = pool.apply(tasks.kill, ["SIGKILL"]);
+      // Tiny ones are sent ahead at once: the channel to the worker breaks while they are written to it.
+      for (let i = 0; i < 200 && !kill.ready(); i++) {
+        results.push(pool.apply(tasks.square, [3]).get());
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      errors.push(await kill.get().catch((error: unknown) => error));
+    }
+    for (const error of errors) expect(error).toMatchObject({ task: "kill", signal: "SIGKILL" });
+    expect(pool.stats().lost).toBe(3);
+    await Promise.all(results);
+    expect(fs.readFileSync(marks, "utf8").trim().split("\n")).toHaveLength(150);
+  });
+
   test("an idle worker that is killed fails nothing", async () => {
     const pool = poolOf({ processes: 1 });
     for (let i = 0; i < 5; i++) {

@@ -13,6 +13,8 @@ export class DenoStream implements ByteStream {
   #finishing = false;
   #closed = false;
   #ended = false;
+  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  #isDeaf = false;
   #resumed: (() => void) | undefined;
   #paused: Promise<void> | undefined;
 
@@ -29,7 +31,7 @@ export class DenoStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#closed) return 0;
+    if (this.#closed || this.#isDeaf) return 0;
     this.pending += chunk.byteLength;
     this.#queue.push(chunk);
     if (!this.#writing) void this.#drain();
@@ -37,6 +39,7 @@ export class DenoStream implements ByteStream {
   }
 
   pause(): void {
+    if (this.#isDeaf) return;
     this.#paused ??= new Promise((resolve) => {
       this.#resumed = resolve;
     });
@@ -98,14 +101,20 @@ export class DenoStream implements ByteStream {
           this.pending -= n;
         }
       }
-    } catch (error) {
-      this.#end(this.#closed ? undefined : (error as Error));
-      return;
+    } catch {
+      this.#hearOut();
     } finally {
       this.#writing = false;
     }
-    this.#handlers?.drain();
+    if (!this.#closed) this.#handlers?.drain();
     if (this.#finishing) this.destroy();
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    this.#queue.length = this.pending = 0;
+    this.resume();
   }
 
   /** The next piece to write: small ones together, since each write takes a turn of the loop. */

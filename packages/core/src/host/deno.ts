@@ -36,6 +36,15 @@ const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
   USR2: 31,
 };
 
+/** The part of `node:net` that is used. */
+interface NodeNet {
+  readonly Socket: new (options: {
+    fd: number;
+    readable: boolean;
+    writable: boolean;
+  }) => { on(event: string, run: () => void): void; unref(): void };
+}
+
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
@@ -155,6 +164,15 @@ export class DenoHost implements Host {
     return permissions.querySync({ name: "env" as never, variable: name }).state === "granted"
       ? env.get(name)
       : undefined;
+  }
+
+  /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once. */
+  watchPipe(file: number, ring: () => void): void {
+    const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): NodeNet } };
+    const socket = new (process.getBuiltinModule("node:net").Socket)({ fd: file, readable: true, writable: false });
+    socket.on("error", () => {});
+    socket.on("data", ring);
+    socket.unref();
   }
 
   openFiles(): number[] {

@@ -56,7 +56,10 @@ export interface StreamHandlers {
 /** A stream of bytes to another process. Reading starts with {@link ByteStream.start}. */
 export interface ByteStream {
   start(handlers: StreamHandlers): void;
-  /** Queues bytes, which must not change until they have left; returns how many wait in the host's queue. */
+  /**
+   * Queues bytes, which must not change until they have left; returns how many wait in the host's queue. When the other side is
+   * gone they go nowhere, and `end` is called once all that it had sent has been delivered.
+   */
   write(chunk: Uint8Array): number;
   /** How many bytes wait in the host's queue. */
   readonly pending: number;
@@ -133,6 +136,8 @@ export interface Host {
   /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
   connect(path: string): Promise<ByteStream>;
+  /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */
+  watchPipe(file: number, ring: () => void): void;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
   openFiles(): number[];
 

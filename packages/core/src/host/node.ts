@@ -108,6 +108,14 @@ export class NodeHost implements Host {
     });
   }
 
+  watchPipe(file: number, ring: () => void): void {
+    const socket = new (builtin<typeof Net>("net").Socket)({ fd: file, readable: true, writable: false });
+    noteOpen(socket);
+    socket.on("error", () => {});
+    socket.on("data", ring);
+    socket.unref();
+  }
+
   openFiles(): number[] {
     return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
@@ -328,13 +336,22 @@ function toWeb(stream: Stream.Readable | null): ReadableStream<Uint8Array> | nul
   return builtin<typeof Stream>("stream").Readable.toWeb(stream) as unknown as ReadableStream<Uint8Array>;
 }
 
+/** What a stream's implementer writes with; the callback comes last. */
+interface WritableHooks {
+  _write(chunk: unknown, ...rest: unknown[]): void;
+  _writev(chunks: unknown, ...rest: unknown[]): void;
+}
+
 class NodeStream implements ByteStream {
   readonly #socket: Net.Socket;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
+  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  #isDeaf = false;
 
   constructor(socket: Net.Socket) {
     this.#socket = socket;
+    this.#outliveFailedWrites();
     noteOpen(socket);
     socket.on("error", (error) => {
       this.#error = error;
@@ -365,12 +382,13 @@ class NodeStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
+    if (this.#isDeaf) return 0;
     this.#socket.write(chunk, this.#written);
     return this.#socket.writableLength;
   }
 
   pause(): void {
-    this.#socket.pause();
+    if (!this.#isDeaf) this.#socket.pause();
   }
 
   resume(): void {
@@ -396,4 +414,25 @@ class NodeStream implements ByteStream {
   readonly #written = (): void => {
     if (this.#socket.writableLength === 0) this.#handlers?.drain();
   };
+
+  /** Node destroys a socket with its first write that fails, and with it what could still be read. */
+  #outliveFailedWrites(): void {
+    const socket = this.#socket as Net.Socket & WritableHooks;
+    for (const name of ["_write", "_writev"] as const) {
+      const write = socket[name];
+      socket[name] = (chunks: unknown, ...rest: unknown[]) => {
+        const done = rest.at(-1) as (error?: Error | null) => void;
+        write.call(socket, chunks, ...rest.slice(0, -1), (error?: Error | null) => {
+          if (error != null) this.#hearOut();
+          done();
+        });
+      };
+    }
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    if (this.#handlers !== undefined) this.#socket.resume();
+  }
 }

@@ -13,8 +13,11 @@ import {
 
 /** The part of Deno's API that is used, so that this compiles where its types are not loaded. */
 interface DenoFfi {
-  readonly build: { readonly os: string };
-  readonly UnsafePointerView: new (pointer: object) => { getInt32(): number };
+  readonly build: { readonly os: string; readonly arch: string };
+  readonly UnsafePointerView: (new (
+    pointer: object,
+  ) => { getInt32(): number }) & { getArrayBuffer(pointer: object, size: number): ArrayBuffer };
+  readonly UnsafePointer: { create(address: bigint): object | null };
   dlopen(
     path: string,
     symbols: Record<string, { parameters: string[]; result: string; optional: true }>,
@@ -30,6 +33,7 @@ const TYPES: Record<Kind, string> = {
   bytes: "buffer",
   text: "buffer",
 };
+const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: "x64", aarch64: "arm64" };
 const LIBRARIES: Readonly<Record<string, { path: string; errno: string }>> = {
   linux: { path: "libc.so.6", errno: "__errno_location" },
   darwin: { path: "libSystem.dylib", errno: "__error" },
@@ -57,6 +61,8 @@ export function openOnDeno(): Native | MissingNative {
 
 class DenoNative implements Native {
   readonly libc: Libc;
+  readonly platform: string;
+  readonly arch: string;
   readonly #path: string;
   readonly #deno: DenoFfi;
   readonly #errno: { getInt32(): number };
@@ -64,6 +70,8 @@ class DenoNative implements Native {
   constructor(deno: DenoFfi, path: string, errno: string) {
     this.#deno = deno;
     this.#path = path;
+    this.platform = deno.build.os;
+    this.arch = ARCHITECTURES[deno.build.arch] ?? deno.build.arch;
     const { symbols } = deno.dlopen(path, {
       ...definitions(LIBC),
       [errno]: { parameters: [], result: "pointer", optional: true },
@@ -89,6 +97,11 @@ class DenoNative implements Native {
   declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined {
     const call = this.#deno.dlopen(this.#path, definitions({ [name]: signature })).symbols[name];
     return call ? (adapt(call, signature) as Call<S>) : undefined;
+  }
+
+  view(address: number, size: number): ArrayBuffer {
+    const pointer = this.#deno.UnsafePointer.create(BigInt(address)) as object;
+    return this.#deno.UnsafePointerView.getArrayBuffer(pointer, size);
   }
 }
 

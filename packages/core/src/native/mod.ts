@@ -14,6 +14,7 @@ export type {
   Surroundings,
 } from "./fork/mod.ts";
 export type { Call, Kind, Libc, MissingNative, Native, Signature } from "./native.ts";
+export { detach } from "./native.ts";
 export { missingNative, native } from "./open.ts";
 
 /** What forks processes, and what a forked one needs. */

@@ -50,16 +50,25 @@ export const LIBC = {
   execv: ["i32", "text", "bytes"],
   execve: ["i32", "text", "bytes", "bytes"],
   fork: ["i32"],
+  ftruncate: ["i32", "i32", "size"],
   getpid: ["i32"],
   kill: ["i32", "i32", "i32"],
   listen: ["i32", "i32", "i32"],
+  lseek: ["size", "i32", "size", "i32"],
   madvise: ["i32", "address", "size", "i32"],
   memcpy: ["address", "address", "address", "size"],
+  memfd_create: ["i32", "text", "u32"],
+  mkostemp: ["i32", "bytes", "i32"],
+  // -1 when it fails, which an address could not be
+  mmap: ["size", "address", "size", "i32", "i32", "i32", "size"],
+  munmap: ["i32", "address", "size"],
   open: ["i32", "text", "i32"],
   pipe2: ["i32", "bytes", "i32"],
   poll: ["i32", "bytes", "size", "i32"],
+  posix_fallocate: ["i32", "i32", "size", "size"],
   prctl: ["i32", "i32", "size"],
   read: ["size", "i32", "bytes", "size"],
+  readlink: ["size", "text", "bytes", "size"],
   send: ["size", "i32", "bytes", "size", "i32"],
   sigaction: ["i32", "i32", "bytes", "bytes"],
   signal: ["address", "i32", "address"],
@@ -67,6 +76,7 @@ export const LIBC = {
   socket: ["i32", "i32", "i32", "i32"],
   strdup: ["address", "text"],
   syscall: ["size", "size", "size", "size"],
+  unlink: ["i32", "bytes"],
   waitpid: ["i32", "i32", "bytes", "i32"],
   write: ["size", "i32", "bytes", "size"],
 } as const;
@@ -77,12 +87,27 @@ export type Libc = { readonly [Name in keyof typeof LIBC]: Call<(typeof LIBC)[Na
 /** The port itself. */
 export interface Native {
   readonly libc: Libc;
+  /** The system and the processor, as Node calls them: `linux`, `x64`. */
+  readonly platform: string;
+  readonly arch: string;
   /** What went wrong in the last call; to be asked right after it. */
   errno(): number;
   /** Where the running program has a symbol; undefined if it has not, or if the host cannot tell. */
   symbol(name: string): number | undefined;
   /** A function of the running program by its symbol; undefined as with {@link Native.symbol}. */
   declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined;
+  /** The memory at an address as a buffer, which must not outlive it: see {@link detach}. */
+  view(address: number, size: number): ArrayBuffer;
+}
+
+/**
+ * Takes its memory from a buffer, so that it and all its views have length 0, also in the hands of others. On Node 20 a stream
+ * has to do it: whatever is put into a stream of bytes is detached.
+ */
+export function detach(buffer: ArrayBuffer): void {
+  const { transfer } = buffer as { transfer?: () => void };
+  if (transfer !== undefined) transfer.call(buffer);
+  else new ReadableStream({ type: "bytes", start: (controller) => controller.enqueue(new Uint8Array(buffer)) });
 }
 
 /** Why a process has no way to libc. */

@@ -17,6 +17,7 @@ import {
 interface Koffi {
   load(path: null): KoffiLibrary;
   errno(): number;
+  view(address: number, size: number): ArrayBuffer;
 }
 
 interface KoffiLibrary {
@@ -66,12 +67,16 @@ function missing(cause: NodeJS.ErrnoException): MissingNative {
 }
 
 class KoffiNative implements Native {
+  readonly platform = process.platform;
+  readonly arch = process.arch;
   readonly libc: Libc;
   readonly errno: () => number;
+  readonly view: (address: number, size: number) => ArrayBuffer;
   readonly #library: KoffiLibrary;
 
   constructor(koffi: Koffi, library: KoffiLibrary) {
     this.#library = library;
+    this.view = koffi.view;
     this.errno = koffi.errno;
     this.libc = bindLibc((name, signature) => {
       const call = this.declare(name, signature);
