@@ -50,7 +50,9 @@ const python = ({ pairs, count, size }) =>
   );
 
 const median = (rates) => [...rates].sort((a, b) => a - b)[rates.length >> 1];
-console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds, items a second`);
+console.log(
+  `${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds, items a second`,
+);
 for (const [name, work] of Object.entries(cases)) {
   if (only !== undefined && !name.includes(only)) continue;
   const rates = { ours: [], python: [] };

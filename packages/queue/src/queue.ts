@@ -27,6 +27,7 @@ let HERITAGE: Heritage<Queue<never>>;
  * The process that makes it is its home and keeps the items; it is given to others as an argument, or inside any value that
  * is sent. An item is encoded when it is put. It is delivered to one consumer: one that dies while it waits, or while an item
  * is on its way to it, has lost nothing. What `put()` resolved for is the queue's, also when the producer dies right after.
+ * What exactly that means is told in the package's README.
  *
  * @typeParam T the items
  *
