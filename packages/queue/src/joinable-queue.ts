@@ -1,7 +1,7 @@
 import { TimeoutError } from "@multiproc/core";
 import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
 import { HomeLink } from "./home.ts";
-import { Queue, type QueueKind } from "./queue.ts";
+import { Queue } from "./queue.ts";
 import type { LostTasks } from "./tasks.ts";
 
 /** How a {@link JoinableQueue} is made. */
@@ -55,7 +55,7 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
   }
 
   /** @internal */
-  protected override kind(): QueueKind {
+  protected override kind(): string {
     return "JoinableQueue";
   }
 

@@ -87,7 +87,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** What a receiver makes of it. @internal */
-  protected kind(): QueueKind {
+  protected kind(): string {
     return "Queue";
   }
 
@@ -229,7 +229,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   ): Promise<unknown> {
     this.#assertOpen(call);
     checkWait(call, options);
-    return this.#link.ask(call, question, argument, options);
+    return this.#link.ask(call, question as Question, argument, options);
   }
 
   async #put(call: string, item: T, options: BlockOptions): Promise<void> {
