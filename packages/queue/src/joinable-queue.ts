@@ -2,7 +2,6 @@ import { TimeoutError } from "@multiproc/core";
 import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
 import { HomeLink } from "./home.ts";
 import { Queue } from "./queue.ts";
-import type { LostTasks } from "./tasks.ts";
 
 /** How a {@link JoinableQueue} is made. */
 export interface JoinableQueueOptions {
@@ -17,7 +16,7 @@ export interface JoinableQueueOptions {
    *
    * @default "throw"
    */
-  readonly lostTasks?: LostTasks;
+  readonly lostTasks?: "throw" | "requeue";
 }
 
 /**
