@@ -107,6 +107,8 @@ export class Crew implements Office {
       send: (seat, task) => seat.link?.send(task),
       tell: (seat, task) => seat.link?.drop(task),
       recall: (seat, tasks) => seat.link?.recall(tasks),
+      share: (seat, task) => seat.link?.share(task),
+      again: (task) => task.again(),
       stop: (seat) => seat.link?.stop(),
       kill: (seat) => seat.link?.kill(),
       terminate: (seat) => seat.link?.terminate(graceMs),
@@ -157,6 +159,7 @@ export class Crew implements Office {
       else if (answer === protocol.REFUSED) this.#refused(seat, content.error ?? content.value);
       else if (answer === protocol.BEGIN) return this.#scheduler.began(seat);
       else if (answer === protocol.DROPPED) this.#scheduler.answered(seat, 0, 0, true);
+      else if (answer === protocol.SHARED) this.#scheduler.shared(seat, content.value as number);
       else for (const ordinal of content.value as number[]) this.#scheduler.returned(seat, ordinal);
     }
     this.#options.changed();
@@ -179,9 +182,9 @@ export class Crew implements Office {
     if (isFailure || isError) {
       const reason = isError ? error : value;
       noteOrigin(reason, `in worker ${seat.link?.pid}`);
-      if (isWanted) this.#fail(task, reason, at);
       // The worker goes on with a chunk, since it knows nothing of this.
       if (!isLast) this.#scheduler.drop(task, false);
+      if (isWanted) this.#fail(task, reason, at);
     } else if (isWanted) {
       if (isLast) this.counts.completed++;
       if (answer === protocol.RESULT) task.job.result(task, value, at);

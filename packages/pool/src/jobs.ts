@@ -3,7 +3,7 @@ import type { EncodedMessage } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import { Task, type TaskTraits } from "./ledger.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
-import { Outcome } from "./result.ts";
+import { Outcome, type Progress, progressOf } from "./result.ts";
 
 /** Who gets the answers to tasks. */
 export interface Job {
@@ -15,6 +15,8 @@ export interface Job {
   results(task: WorkTask, values: readonly unknown[], at: number): void;
   /** The item with that index has failed, and with it its task. */
   failed(task: WorkTask, error: unknown, at: number): void;
+  /** Some items of a task have become a task of their own. */
+  divided(part: WorkTask): void;
 }
 
 /** Who has tasks done. */
@@ -36,8 +38,12 @@ export class WorkTask extends Task {
   /** What the message is, see `protocol.ts`. */
   readonly kind: number;
   readonly message: EncodedMessage;
-  /** The index of its first item. */
+  /** The index of the first item in its message. */
   readonly at: number;
+  /** How many items are in its message. */
+  readonly total: number;
+  /** Whether an item that throws is an answer like others. */
+  isSettling = false;
   /** Why nobody wants its answer any more. */
   dropReason: unknown;
 
@@ -56,6 +62,20 @@ export class WorkTask extends Task {
     this.kind = kind;
     this.message = message;
     this.at = at;
+    this.total = items;
+  }
+
+  /** Whether only some of the items in its message are to be done. */
+  get isPart(): boolean {
+    return this.answered > 0 || this.items < this.total;
+  }
+
+  /** A new task with the same message, for the same job. */
+  again(): WorkTask {
+    const task = new WorkTask(this.job, this.fn, this.kind, this.message, this.at, this.total, this);
+    task.isSettling = this.isSettling;
+    this.job.divided(task);
+    return task;
   }
 }
 
@@ -84,20 +104,6 @@ export function taskFor(
     path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),
   );
   return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, message, at, inputs.length, traits);
-}
-
-/** How far a map is. */
-export interface Progress {
-  /** How many inputs are done. */
-  readonly done: number;
-  /** How many there are. */
-  readonly total: number;
-  /** How long the map has been under way, in milliseconds. */
-  readonly elapsed: number;
-  /** How many inputs are done in a second, on average. */
-  readonly rate: number;
-  /** How long the rest will take at that rate, in milliseconds. */
-  readonly timeLeft: number;
 }
 
 /** Who does the work of a job, and what is to be done when it is over. */
@@ -140,6 +146,8 @@ export class CallJob extends Outcome<unknown> implements Job {
     this.#ends.over();
   }
 
+  divided(): void {} // a call is one item
+
   cancel(reason: unknown): void {
     if (!this.isPending) return;
     this.reject(reason);
@@ -148,37 +156,49 @@ export class CallJob extends Outcome<unknown> implements Job {
   }
 }
 
+/** How a map is done, beyond its tasks. */
+export interface MapWays {
+  /** Whether every input has an outcome of its own. */
+  readonly isSettling: boolean;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+}
+
 /** A call for each of many inputs: some tasks, one list of results. */
 export class MapJob extends Outcome<unknown[]> implements Job {
   readonly call: string;
   readonly #ends: JobEnds;
-  readonly #onProgress: ((progress: Progress) => void) | undefined;
-  #tasks: readonly WorkTask[] = [];
+  readonly #ways: MapWays;
+  #tasks: WorkTask[] = [];
   #results: unknown[] = [];
   #total = 0;
   #done = 0;
-  #since = 0;
+  #since: number = performance.now();
 
-  constructor(call: string, ends: JobEnds, onProgress: ((progress: Progress) => void) | undefined) {
+  constructor(call: string, ends: JobEnds, ways: MapWays) {
     super();
     this.call = call;
     this.#ends = ends;
-    this.#onProgress = onProgress;
+    this.#ways = ways;
   }
 
   begin(tasks: readonly WorkTask[], total: number): void {
     if (!this.isPending) return; // cancelled while its inputs were read
-    this.#tasks = tasks;
+    this.#tasks = [...tasks];
     this.#total = total;
     this.#results = new Array(total);
     this.#since = performance.now();
     if (total === 0) this.#end();
-    for (const task of tasks) if (this.isPending) this.#ends.office.submit(task);
+    for (const task of tasks) {
+      task.isSettling = this.#ways.isSettling;
+      if (this.isPending) this.#ends.office.submit(task);
+    }
   }
 
-  result(_: WorkTask, value: unknown, at: number): void {
+  result(task: WorkTask, value: unknown, at: number): void {
     if (!this.isPending) return;
-    this.#results[at] = value;
+    // In a chunk, the worker has said how each item ended.
+    const isBare = this.#ways.isSettling && task.kind === CALL;
+    this.#results[at] = isBare ? { status: "fulfilled", value } : value;
     this.#advance(1);
   }
 
@@ -189,12 +209,34 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     this.#advance(values.length);
   }
 
-  failed(task: WorkTask, error: unknown): void {
-    this.#fail(error, undefined, task);
+  failed(task: WorkTask, error: unknown, at: number): void {
+    if (!this.isPending) return;
+    if (!this.#ways.isSettling) return this.#fail(error, undefined, task);
+    const end = task.at + task.items;
+    // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
+    const to = task.state === "dropped" ? end : at + 1;
+    for (let i = at; i < to; i++) this.#results[i] = { status: "rejected", reason: error };
+    this.#advance(to - at);
+    if (to < end && this.isPending) this.#goOn(task, to);
+  }
+
+  divided(part: WorkTask): void {
+    this.#tasks.push(part);
   }
 
   cancel(reason: unknown): void {
     this.#fail(reason, { reason });
+  }
+
+  override progress(): Progress {
+    return progressOf(this.#done, this.#total, this.#since);
+  }
+
+  /** What comes after an item that took its task with it. */
+  #goOn(task: WorkTask, from: number): void {
+    const rest = task.again();
+    task.handOver(rest, from - task.at);
+    this.#ends.office.submit(rest);
   }
 
   /** Fails as a whole; what runs goes on unless there is a reason to stop it. */
@@ -208,7 +250,7 @@ export class MapJob extends Outcome<unknown[]> implements Job {
   #advance(count: number): void {
     this.#done += count;
     try {
-      this.#onProgress?.(this.#progress());
+      this.#ways.onProgress?.(this.progress());
     } catch (error) {
       return this.#fail(error);
     }
@@ -219,17 +261,5 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     this.resolve(this.#results);
     this.#tasks = this.#results = [];
     this.#ends.over();
-  }
-
-  #progress(): Progress {
-    const elapsed = performance.now() - this.#since;
-    const rate = this.#done / elapsed;
-    return {
-      done: this.#done,
-      total: this.#total,
-      elapsed,
-      rate: rate * 1000,
-      timeLeft: (this.#total - this.#done) / rate,
-    };
   }
 }

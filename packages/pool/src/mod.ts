@@ -56,7 +56,6 @@
 export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
 export type { Inputs } from "./inputs.ts";
-export type { Progress } from "./jobs.ts";
 export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
 export { Pool } from "./pool.ts";
-export { AsyncResult } from "./result.ts";
+export { AsyncResult, type Progress } from "./result.ts";

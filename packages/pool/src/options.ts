@@ -2,7 +2,7 @@
 import type { Permissions } from "@multiproc/core";
 import { checkTimeout } from "@multiproc/core/internal";
 import type { ProcessOptions } from "@multiproc/process";
-import type { Progress } from "./jobs.ts";
+import type { Progress } from "./result.ts";
 
 /** How a `Pool` is made. */
 export interface PoolOptions<I extends unknown[] = unknown[]> {
@@ -43,8 +43,16 @@ export interface TaskOptions {
 
 /** How a map is done. */
 export interface MapOptions extends TaskOptions {
-  /** How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192 */
+  /**
+   * How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192, and, as far as it is
+   * known how long one takes, no more than 20 milliseconds of work; a worker that runs out of work takes over half of another's
+   */
   readonly chunkSize?: number | undefined;
+  /**
+   * Whether every input has an outcome of its own, as `Promise.allSettled()` tells it, and none fails the map. With a `timeout`,
+   * each input travels alone then. @default false
+   */
+  readonly settle?: boolean | undefined;
   /** Called when inputs are done. What it throws fails the map. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }

@@ -22,6 +22,8 @@ import { Stream } from "./stream.ts";
 const CHUNKS_PER_WORKER = 4;
 /** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
 const MAX_CHUNK = 8192;
+/** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
+const CHUNK_MS = 20;
 const FOREVER = 2 ** 31 - 1;
 
 /**
@@ -131,6 +133,19 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
+   * Calls a function for each input, and tells how each of them ended, in the order of the inputs.
+   *
+   * @param fn a target that takes one input
+   * @param inputs read to their end before the work begins
+   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
+   */
+  map<T, R>(
+    fn: (input: T) => R,
+    inputs: Inputs<T>,
+    options: MapOptions & { readonly settle: true },
+  ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
+  /**
    * Calls a function for each input; the results are in the order of the inputs. It fails with the first error; inputs that
    * have not been begun then are dropped.
    *
@@ -139,10 +154,25 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @param options how inputs are sent, how long each may take, and what ends it all
    * @throws as {@link Pool.apply}, and what the inputs throw
    */
-  map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options: MapOptions = {}): AsyncResult<Awaited<R>[]> {
-    return this.#map("map()", fn, false, inputs, options) as AsyncResult<Awaited<R>[]>;
+  map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options?: MapOptions): AsyncResult<Awaited<R>[]>;
+  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
+  map(fn: AnyFunction, inputs: Inputs<unknown>, options: MapOptions = {}): AsyncResult<any> {
+    return this.#map("map()", fn, false, inputs, options);
   }
 
+  /**
+   * Calls a function for each input, which is a list of arguments, and tells how each of them ended; else as {@link Pool.map}.
+   *
+   * @param fn a target
+   * @param inputs lists of arguments
+   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
+   */
+  starmap<A extends unknown[], R>(
+    fn: (...args: A) => R,
+    inputs: Inputs<A>,
+    options: MapOptions & { readonly settle: true },
+  ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
    * Calls a function for each input, which is a list of arguments; else as {@link Pool.map}.
    *
@@ -154,9 +184,11 @@ export class Pool<I extends unknown[] = unknown[]> {
   starmap<A extends unknown[], R>(
     fn: (...args: A) => R,
     inputs: Inputs<A>,
-    options: MapOptions = {},
-  ): AsyncResult<Awaited<R>[]> {
-    return this.#map("starmap()", fn, true, inputs, options) as AsyncResult<Awaited<R>[]>;
+    options?: MapOptions,
+  ): AsyncResult<Awaited<R>[]>;
+  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
+  starmap(fn: AnyFunction, inputs: Inputs<unknown[]>, options: MapOptions = {}): AsyncResult<any> {
+    return this.#map("starmap()", fn, true, inputs, options);
   }
 
   /**
@@ -257,12 +289,11 @@ export class Pool<I extends unknown[] = unknown[]> {
     const job: MapJob = new MapJob(
       call,
       this.#endsOf(() => job, options),
-      options.onProgress,
+      { isSettling: options.settle === true, onProgress: options.onProgress },
     );
     const begin = (list: unknown[]): void => {
-      const share = Math.ceil(list.length / (this.#size * CHUNKS_PER_WORKER));
-      const chunkSize = options.chunkSize ?? Math.min(share, MAX_CHUNK);
       if (isStar) checkLists(list);
+      const chunkSize = this.#chunkSize(list.length, known, options);
       const tasks: WorkTask[] = [];
       for (let at = 0; at < list.length; at += chunkSize) {
         tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, options));
@@ -275,6 +306,16 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
     else this.#beginNow(job, () => begin(list));
     return new AsyncResult(job);
+  }
+
+  #chunkSize(count: number, fn: KnownFunction, { chunkSize, settle, timeout }: MapOptions): number {
+    // What runs beyond its time takes its task with it.
+    if (settle === true && timeout !== undefined) return 1;
+    if (chunkSize !== undefined) return chunkSize;
+    const share = Math.ceil(count / (this.#size * CHUNKS_PER_WORKER));
+    const { average } = fn.estimate;
+    const timely = average > 0 ? Math.max(1, Math.floor(CHUNK_MS / average)) : MAX_CHUNK;
+    return Math.min(share, timely, MAX_CHUNK);
   }
 
   #stream<R>(

@@ -115,6 +115,10 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
     this.#fail(error, at);
   }
 
+  divided(part: WorkTask): void {
+    this.#tasks.add(part);
+  }
+
   /** Ends it at once. */
   cancel(reason: unknown): void {
     if (this.#isOver) return;

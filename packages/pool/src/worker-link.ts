@@ -14,7 +14,7 @@ import {
 import { Process, type ProcessOptions } from "@multiproc/process";
 import type { KnownFunction } from "./functions.ts";
 import type { WorkTask } from "./jobs.ts";
-import { DROP, FORGET, FUNCTION, INIT, NAME, NO_FUNCTION, RECALL, SKIP, STOP, taskKind } from "./protocol.ts";
+import { DROP, FORGET, FUNCTION, INIT, NAME, NO_FUNCTION, RANGE, RECALL, SHARE, STOP, taskKind } from "./protocol.ts";
 
 const WORKER = new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WORKER);
@@ -100,8 +100,8 @@ export class WorkerLink {
     // It is gone, and that is on its way to be told.
     if (channel === undefined || channel.closed) return;
     if (this.#named !== task.fn.id) this.#name(channel, task.fn);
-    if (task.answered > 0) channel.send(SKIP, task.answered);
-    channel.forward(taskKind(task.kind, task.care), task.message.frame);
+    if (task.isPart) channel.send(RANGE, [task.answered, task.items]);
+    channel.forward(taskKind(task.kind, task.care, task.isSettling), task.message.frame);
     task.message.commit(channel);
   }
 
@@ -124,6 +124,11 @@ export class WorkerLink {
         RECALL,
         tasks.map(({ ordinal }) => ordinal),
       );
+  }
+
+  /** Asks it to leave some of the items of a task to others. */
+  share(task: WorkTask): void {
+    if (this.#channel?.closed === false) this.#channel.send(SHARE, task.ordinal);
   }
 
   /** Hands what was sent to the system now. */

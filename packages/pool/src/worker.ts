@@ -13,23 +13,27 @@ import { Answers } from "./answers.ts";
 import { Chunk, isThenable } from "./chunk.ts";
 import { RunningTask, running } from "./current-task.ts";
 import { type Piece, Repertoire } from "./functions.ts";
-import type { Care } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 
 /** When messages that were taken are cut off the inbox, if it never is empty. */
 const CUT_AT = 256;
 
+/** How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. */
+const LISTEN_MS = 2;
+const LISTEN_SHARE = 0.03;
+
 /** A task as it came. */
 interface Order {
   readonly frame: Frame;
   readonly kind: number;
-  readonly care: Care;
+  readonly care: protocol.Care;
+  readonly isSettling: boolean;
   /** The number of the function. */
   readonly fn: number;
   /** The how-manieth task of this worker it is. */
   readonly ordinal: number;
-  /** How many of its items another worker has done. */
-  readonly skip: number;
+  /** Which of its items are meant, if not all. */
+  readonly range: readonly [number, number] | undefined;
 }
 
 /** Works for a pool until it needs no more. */
@@ -42,8 +46,9 @@ export async function work(invitation: Invitation): Promise<void> {
   } catch {
     return; // the pool's process ended while this one started
   }
-  host.onExit(() => channel.flush());
-  await new Worker(channel).done;
+  const worker = new Worker(channel);
+  host.onExit(() => worker.finish());
+  await worker.done;
 }
 
 class Worker {
@@ -54,7 +59,13 @@ class Worker {
   readonly #repertoire: Repertoire = new Repertoire();
   readonly #inbox: Frame[] = [];
   #isAwake = false;
-  #skip = 0;
+  #range: readonly [number, number] | undefined;
+  /** The chunk that is running. */
+  #chunk: Chunk | undefined;
+  /** When a chunk is to look for messages next. */
+  #listenAt = 0;
+  /** Tasks that are to be shared as soon as they begin. */
+  readonly #toShare: Set<number> = new Set();
   /** How many tasks were begun, and how many are over. */
   #begun = 0;
   #over = 0;
@@ -72,9 +83,20 @@ class Worker {
     });
   }
 
+  /** The process ends: what has been answered is said. */
+  finish(): void {
+    const chunk = this.#chunk;
+    this.#chunk = undefined;
+    try {
+      if (chunk !== undefined) this.#answers.results(chunk, performance.now());
+    } catch {} // one of them cannot be sent, and is lost with the process
+    this.#channel.flush();
+  }
+
   #receive(frame: Frame, stop: () => void): void {
     if (frame.kind === protocol.DROP) return this.#drop(frame);
     if (frame.kind === protocol.RECALL) return this.#recall(decodeMessage(frame) as number[]);
+    if (frame.kind === protocol.SHARE) return this.#share(decodeMessage(frame) as number);
     this.#inbox.push(frame);
     if (this.#isAwake) return;
     this.#isAwake = true;
@@ -109,7 +131,7 @@ class Worker {
   #take(frame: Frame): Promise<void> | undefined {
     if (frame.kind >= protocol.CALL) return this.#begin(frame);
     if (frame.kind === protocol.INIT) return this.#initialize(frame);
-    if (frame.kind === protocol.SKIP) this.#skip = decodeMessage(frame) as number;
+    if (frame.kind === protocol.RANGE) this.#range = decodeMessage(frame) as [number, number];
     else this.#repertoire.take(frame);
     return undefined;
   }
@@ -130,13 +152,14 @@ class Worker {
   /** Begins a task; most are over at once. */
   #begin(frame: Frame): Promise<void> | undefined {
     const fn = this.#repertoire.named;
-    const order = { frame, ...protocol.readTaskKind(frame.kind), fn, ordinal: this.#begun++, skip: this.#skip };
-    this.#skip = 0;
+    const order = { frame, ...protocol.readTaskKind(frame.kind), fn, ordinal: this.#begun++, range: this.#range };
+    this.#range = undefined;
     if (this.#recalled.delete(order.ordinal)) {
       this.#over++;
       return undefined;
     }
-    return order.care === "careful" ? this.#announce(order) : this.#load(order);
+    const isQuiet = order.care === "loose" && order.kind === protocol.CALL;
+    return isQuiet ? this.#load(order) : this.#announce(order);
   }
 
   /** Says that a task begins, before anything of it is done. */
@@ -179,7 +202,10 @@ class Worker {
     if (this.#dropped.delete(order.ordinal)) return this.#leave();
     running.task = task;
     if (order.kind === protocol.CALL) return this.#call(fn, values, order.care === "loose");
-    return this.#runChunk(new Chunk(fn, values, order.skip, order.kind === protocol.STAR_CHUNK), task);
+    const { range, isSettling, kind, care } = order;
+    const how = { isStar: kind === protocol.STAR_CHUNK, isSettling, isCareful: care === "careful" };
+    const chunk = new Chunk(fn, values, range, how);
+    return this.#runChunk(chunk, task);
   }
 
   #call(fn: Piece["fn"], args: unknown[], mayHold: boolean): Promise<void> | undefined {
@@ -208,6 +234,9 @@ class Worker {
   }
 
   async #runChunk(chunk: Chunk, task: RunningTask): Promise<void> {
+    this.#chunk = chunk;
+    this.#listenAt = performance.now() + LISTEN_MS;
+    if (this.#toShare.delete(task.ordinal)) this.#share(task.ordinal);
     try {
       while (!chunk.isDone) {
         if (task.isDropped) {
@@ -217,18 +246,26 @@ class Worker {
         const pending = chunk.run();
         if (pending !== undefined) {
           this.#sendSoon(chunk);
-          chunk.settle(await pending);
+          await chunk.wait(pending);
         }
         const now = performance.now();
-        if (!chunk.isDone && chunk.age(now) < protocol.HOLD_MS) continue;
+        if (!chunk.isDue(now)) continue;
         if (chunk.isDone) this.#end();
         this.#answers.results(chunk, now);
         await this.#answers.left();
+        if (!chunk.isDone && now >= this.#listenAt) await this.#listen(now);
       }
     } catch (error) {
       if (running.task === task) this.#end();
       this.#answers.chunkFailure(chunk, error);
     }
+  }
+
+  /** Lets messages arrive: a chunk of functions that wait for nothing would go on to its end without. */
+  async #listen(from: number): Promise<void> {
+    await new Promise<void>((resolve) => host.immediate(resolve));
+    const now = performance.now();
+    this.#listenAt = now + Math.max(LISTEN_MS, (now - from) / LISTEN_SHARE);
   }
 
   /** Sends the results of a chunk whose items wait for something; quick promises settle before that. */
@@ -261,7 +298,16 @@ class Worker {
 
   #end(): void {
     running.task = undefined;
+    this.#chunk = undefined;
     this.#over++;
+  }
+
+  /** Leaves some of a chunk to workers that have nothing to do. */
+  #share(ordinal: number): void {
+    if (ordinal < this.#over) return;
+    if (running.task?.ordinal !== ordinal || this.#chunk === undefined) return void this.#toShare.add(ordinal);
+    this.#answers.say(protocol.SHARED, this.#chunk.share());
+    this.#answers.flush();
   }
 
   /** Gives tasks back that wait behind one that takes long. */
