@@ -53,7 +53,7 @@ async function processes(ids, endpoint) {
       sum += gigabytes; // not `sum += await …`: that would add to the sum of before
     }
   };
-  await Promise.all(Array.from({ length: CHILDREN }, runOneAfterAnother));
+  await Promise.all(Array.from({ length: Math.min(CHILDREN, ids.length) }, runOneAfterAnother));
   return sum;
 }
 
