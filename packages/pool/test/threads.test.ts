@@ -44,7 +44,7 @@ test("apply(), map() and imap() work in threads of this process", async () => {
   expect(seen).toEqual([2, 3, 4]);
   const bytes = new Uint8Array(3_000_000).fill(7);
   const back = await pool.apply(hard.give, [bytes]);
-  expect([back.length, back.every((byte) => byte === 7)]).toEqual([3_000_000, true]);
+  expect([back.length, back.every((byte: number) => byte === 7)]).toEqual([3_000_000, true]);
   pool.close();
   await pool.join();
   expect(() => pool.apply(tasks.square, [1])).toThrow(PoolClosedError);
