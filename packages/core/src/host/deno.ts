@@ -21,7 +21,9 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
 const SIGNALS =
@@ -53,7 +55,13 @@ interface NodeNet {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false, inspector: false };
+  readonly capabilities: Capabilities = {
+    signals: true,
+    permissions: true,
+    fork: false,
+    inspector: false,
+    threadKill: false,
+  };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -271,6 +279,14 @@ export class DenoHost implements Host {
   writeError(text: string): void {
     const bytes = this.#encoder.encode(text);
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
+  }
+
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, false);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
   }
 
   memoryUsed(): number {

@@ -28,8 +28,10 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
 import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
@@ -54,6 +56,7 @@ export class NodeHost implements Host {
     permissions: false,
     fork: process.platform === "linux",
     inspector: true,
+    threadKill: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
@@ -245,6 +248,14 @@ export class NodeHost implements Host {
 
   writeError(text: string): void {
     process.stderr.write(text);
+  }
+
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, true);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
   }
 
   memoryUsed(): number {
