@@ -8,6 +8,7 @@ import type { Frame } from "./channel/channel.ts";
 import { FrameReader } from "./channel/frame-reader.ts";
 import { helloFrame } from "./hello.ts";
 import { host } from "./host/mod.ts";
+import { unpackInbox } from "./inbox.ts";
 import { inherited } from "./inheritance.ts";
 import { leaving } from "./leaving.ts";
 import { flushChannels } from "./open-channels.ts";
@@ -27,6 +28,8 @@ export { isHere, loadModules, resolveTarget, targetOf } from "./target.ts";
  */
 const CODEC = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** The module that a child loads when it needs the codec. */
 export const codecModule: string = new URL(CODEC, import.meta.url).href;
 
@@ -43,17 +46,24 @@ export interface ParentLink {
 /**
  * Connects this child with its parent and runs `main`. The child ends when its parent does.
  *
- * @returns the same with arguments of its own, for a child that was forked after this module had been loaded
+ * @returns the same with arguments of its own, for a child that was forked after this module had been loaded: where to find
+ * the parent, or in place of that an inbox; then what makes the child ends it when its parent has ended
  */
 export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
   if (!role.isStandingBy) void run(main, ...host.takeArgs());
   return (...args) => run(main, ...args);
 }
 
-async function run(main: (parent: ParentLink) => Promise<void>, address = "", token = "", place = ""): Promise<void> {
+async function run(
+  main: (parent: ParentLink) => Promise<void>,
+  address = "",
+  token = "",
+  place = "",
+  inbox?: string,
+): Promise<void> {
   host.keepOutputOnExit();
   inherited.place = place;
-  const next = await connect(address, token);
+  const next = inbox === undefined ? await connect(address, token) : open(inbox);
   await main({
     async receiveText() {
       const { bytes, start, end } = await next();
@@ -71,6 +81,14 @@ async function run(main: (parent: ParentLink) => Promise<void>, address = "", to
       return host.exit(code);
     },
   });
+}
+
+/** What came with the child gives its messages; as a connection would, it keeps the child alive until it leaves. */
+function open(inbox: string): () => Promise<Frame> {
+  const frames = unpackInbox(inbox);
+  const stay = (): void => void host.timer(stay, LONGEST_TIMER, true);
+  stay();
+  return async () => frames.shift() as Frame;
 }
 
 /** Dials the parent; the result gives its messages one by one. */

@@ -21,6 +21,7 @@ export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
 export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
+export { packInbox } from "./inbox.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
 export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";

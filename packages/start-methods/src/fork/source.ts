@@ -4,7 +4,7 @@ import { host, type KnownServer } from "@multiproc/core/internal";
 import { getExecutable } from "../executable.ts";
 import type { ForkserverKind } from "../forkserver.ts";
 import { idle } from "../idle.ts";
-import type { Child, StartOptions } from "../method.ts";
+import { argsWithWork, type Child, type StartOptions } from "../method.ts";
 import { Spares } from "../spares.ts";
 import { type ForkOrder, ServerConnection } from "./connection.ts";
 import { ForkServer } from "./fork-server.ts";
@@ -68,8 +68,11 @@ export class ForkSource {
     const cwd = folderOf(options.cwd);
     const env = differences(this.#env, { ...host.environment(), ...options.env });
     const call = { module: entry.href, name: "run" };
+    const withWork = argsWithWork(options, args);
+    const hasWork = withWork !== undefined;
     try {
-      return await this.#asked.start({ call, args, env, cwd, stdout: stdio, stderr: stdio });
+      const order = { call, args: withWork ?? args, env, cwd, stdout: stdio, stderr: stdio };
+      return { ...(await this.#asked.start(order)), hasWork };
     } catch (error) {
       if (!(error instanceof ForkRefusedError)) throw error;
       // What the system refuses to a fork, it would to any process.
