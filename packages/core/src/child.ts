@@ -60,11 +60,33 @@ async function run(
   token = "",
   place = "",
   inbox?: string,
+  exit = (code: number): never => host.exit(code),
 ): Promise<void> {
   host.keepOutputOnExit();
   inherited.place = place;
+  if (inbox !== undefined) stayAlive();
   const next = inbox === undefined ? await connect(address, token) : open(inbox);
-  await main({
+  await main(linkTo(next, exit));
+}
+
+/**
+ * Does in a fork server what every child does first, so that children find it compiled.
+ *
+ * @param messages what the child would find in its inbox
+ */
+export async function rehearse(
+  main: (parent: ParentLink) => Promise<void>,
+  messages: readonly string[],
+): Promise<void> {
+  const { place } = inherited;
+  const inbox = JSON.stringify(messages.map((message) => [message, []]));
+  await run(main, "", "", "", inbox, () => undefined as never);
+  die();
+  inherited.place = place;
+}
+
+function linkTo(next: () => Promise<Frame>, exit: (code: number) => never): ParentLink {
+  return {
     async receiveText() {
       const { bytes, start, end } = await next();
       return host.utf8Read(bytes, start, end);
@@ -78,18 +100,24 @@ async function run(
     async leave(code) {
       await leaving.finished();
       await flushChannels();
-      return host.exit(code);
+      return exit(code);
     },
-  });
+  };
 }
 
-/** What came with the child gives its messages; as a connection would, it keeps the child alive until it leaves. */
+/** What came with the child gives its messages. */
 function open(inbox: string): () => Promise<Frame> {
   const frames = unpackInbox(inbox);
-  const stay = (): void => void host.timer(stay, LONGEST_TIMER, true);
-  stay();
   return async () => frames.shift() as Frame;
 }
+
+/** As a connection to its parent would, keeps this child alive until it leaves. */
+function stayAlive(): void {
+  die = host.timer(stayAlive, LONGEST_TIMER, true);
+}
+
+/** Has the loop of this child end when nothing else is to be done. */
+let die = (): void => {};
 
 /** Dials the parent; the result gives its messages one by one. */
 async function connect(address: string, token: string): Promise<() => Promise<Frame>> {

@@ -4,6 +4,7 @@
  */
 import { Frame } from "./channel/channel.ts";
 import type { EncodedMessage } from "./channel/socket.ts";
+import { host } from "./host/mod.ts";
 
 /** From here on, a connection is the quicker way. */
 const LONGEST = 32 * 1024;
@@ -24,7 +25,8 @@ export function packInbox(messages: readonly EncodedMessage[]): string | undefin
 /** The messages again. */
 export function unpackInbox(text: string): Frame[] {
   return (JSON.parse(text) as Array<[string, string[]]>).map(([body, modules]) => {
-    const bytes = Uint8Array.from(body, (letter) => letter.charCodeAt(0));
+    const bytes = new Uint8Array(body.length);
+    host.latin1Write(body, bytes);
     return new Frame(0, bytes, 0, bytes.length, [], modules);
   });
 }

@@ -28,6 +28,7 @@ export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
 export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
 export {
+  type Fork,
   type Forker,
   type Forking,
   type ForkReason,

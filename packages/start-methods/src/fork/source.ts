@@ -1,6 +1,6 @@
 /** The start method `forkserver` where processes can be forked: what a child asks of the server. */
 import { StartError } from "@multiproc/core";
-import { host, type KnownServer } from "@multiproc/core/internal";
+import { childModules, host, type KnownServer } from "@multiproc/core/internal";
 import { getExecutable } from "../executable.ts";
 import type { ForkserverKind } from "../forkserver.ts";
 import { idle } from "../idle.ts";
@@ -40,7 +40,12 @@ export class ForkSource {
   /** Starts a server. */
   static async start(preload: readonly string[], signal: AbortSignal): Promise<ForkSource> {
     const env = host.environment() ?? {};
-    const server = await ForkServer.start({ preload, signal, executable: getExecutable() });
+    const server = await ForkServer.start({
+      preload,
+      rehearsals: [...childModules],
+      signal,
+      executable: getExecutable(),
+    });
     idle.add(server.pid);
     void server.ended.then(() => idle.delete(server.pid));
     const own = { ...env, ...ForkServer.variables };
