@@ -8,6 +8,7 @@ import type { Frame } from "./channel/channel.ts";
 import { FrameReader } from "./channel/frame-reader.ts";
 import { helloFrame } from "./hello.ts";
 import { host } from "./host/mod.ts";
+import { unpackInbox } from "./inbox.ts";
 import { inherited } from "./inheritance.ts";
 import { leaving } from "./leaving.ts";
 import { flushChannels } from "./open-channels.ts";
@@ -27,6 +28,8 @@ export { isHere, loadModules, resolveTarget, targetOf } from "./target.ts";
  */
 const CODEC = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** The module that a child loads when it needs the codec. */
 export const codecModule: string = new URL(CODEC, import.meta.url).href;
 
@@ -43,18 +46,47 @@ export interface ParentLink {
 /**
  * Connects this child with its parent and runs `main`. The child ends when its parent does.
  *
- * @returns the same with arguments of its own, for a child that was forked after this module had been loaded
+ * @returns the same with arguments of its own, for a child that was forked after this module had been loaded: where to find
+ * the parent, or in place of that an inbox; then what makes the child ends it when its parent has ended
  */
 export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
   if (!role.isStandingBy) void run(main, ...host.takeArgs());
   return (...args) => run(main, ...args);
 }
 
-async function run(main: (parent: ParentLink) => Promise<void>, address = "", token = "", place = ""): Promise<void> {
+async function run(
+  main: (parent: ParentLink) => Promise<void>,
+  address = "",
+  token = "",
+  place = "",
+  inbox?: string,
+  exit = (code: number): never => host.exit(code),
+): Promise<void> {
   host.keepOutputOnExit();
   inherited.place = place;
-  const next = await connect(address, token);
-  await main({
+  if (inbox !== undefined) stayAlive();
+  const next = inbox === undefined ? await connect(address, token) : open(inbox);
+  await main(linkTo(next, exit));
+}
+
+/**
+ * Does in a fork server what every child does first, so that children find it compiled.
+ *
+ * @param messages what the child would find in its inbox
+ */
+export async function rehearse(
+  main: (parent: ParentLink) => Promise<void>,
+  messages: readonly string[],
+): Promise<void> {
+  const { place } = inherited;
+  const inbox = JSON.stringify(messages.map((message) => [message, []]));
+  await run(main, "", "", "", inbox, () => undefined as never);
+  die();
+  inherited.place = place;
+}
+
+function linkTo(next: () => Promise<Frame>, exit: (code: number) => never): ParentLink {
+  return {
     async receiveText() {
       const { bytes, start, end } = await next();
       return host.utf8Read(bytes, start, end);
@@ -68,10 +100,24 @@ async function run(main: (parent: ParentLink) => Promise<void>, address = "", to
     async leave(code) {
       await leaving.finished();
       await flushChannels();
-      return host.exit(code);
+      return exit(code);
     },
-  });
+  };
 }
+
+/** What came with the child gives its messages. */
+function open(inbox: string): () => Promise<Frame> {
+  const frames = unpackInbox(inbox);
+  return async () => frames.shift() as Frame;
+}
+
+/** As a connection to its parent would, keeps this child alive until it leaves. */
+function stayAlive(): void {
+  die = host.timer(stayAlive, LONGEST_TIMER, true);
+}
+
+/** Has the loop of this child end when nothing else is to be done. */
+let die = (): void => {};
 
 /** Dials the parent; the result gives its messages one by one. */
 async function connect(address: string, token: string): Promise<() => Promise<Frame>> {

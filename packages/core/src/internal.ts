@@ -41,12 +41,14 @@ export type {
   ThreadEnd,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
+export { packInbox } from "./inbox.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
 export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
 export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
 export {
+  type Fork,
   type Forker,
   type Forking,
   type ForkReason,

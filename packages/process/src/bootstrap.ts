@@ -1,10 +1,23 @@
 /** What a child does from its first message to its end. */
-import { host, inherited, loadModules, type ParentLink, resolveTarget } from "@multiproc/core/child";
+import {
+  afterFork,
+  host,
+  inherited,
+  loadModules,
+  type ParentLink,
+  registry,
+  rehearse as rehearseChild,
+  resolveTarget,
+} from "@multiproc/core/child";
 import { family } from "./family.ts";
 import type { Preparation } from "./preparation.ts";
 
 /** The path is put together, because Deno loads ahead whatever it can foresee to be imported, and few children need this. */
 const REVIVE = `./revive${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
+
+/** Whether this process tells of errors that nobody caught; in a fork server it does so for its children. */
+let tellsOfErrors = false;
+afterFork(() => (tellsOfErrors = false));
 
 /** Runs the process that the parent sent, and ends with its exit code. */
 export async function bootstrap(parent: ParentLink): Promise<void> {
@@ -13,10 +26,7 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
   family.self = { name, daemon, identity, authKey: Uint8Array.from(authKey) };
   family.parent = preparation.parent;
   inherited.startMethod = preparation.startMethod;
-  host.onUncaughtError((error) => {
-    report(name, error);
-    host.exit(1);
-  });
+  if (!tellsOfErrors) tellOfErrors();
   try {
     const run = await prepare(preparation, parent);
     await run();
@@ -26,6 +36,38 @@ export async function bootstrap(parent: ParentLink): Promise<void> {
     return parent.leave(1);
   }
   return parent.leave(0);
+}
+
+/** In a fork server: does for nothing what every child does first. */
+export async function rehearse(): Promise<void> {
+  const { self, parent } = family;
+  const { startMethod, isImporting } = inherited;
+  const target = { module: import.meta.url, name: "nothing" };
+  registry.modules.set(target.module, { nothing() {} });
+  const child: Preparation = {
+    name: self.name,
+    daemon: false,
+    startMethod: "forkserver",
+    identity: [1],
+    authKey: Array.from({ length: 32 }, (_, i) => i),
+    parent: { name: self.name, pid: host.pid },
+    target,
+    subclass: null,
+    follows: [],
+    isCopy: false,
+  };
+  await rehearseChild(bootstrap, [JSON.stringify(child)]);
+  registry.modules.delete(target.module);
+  Object.assign(family, { self, parent });
+  Object.assign(inherited, { startMethod, isImporting });
+}
+
+function tellOfErrors(): void {
+  tellsOfErrors = true;
+  host.onUncaughtError((error) => {
+    report(family.self.name, error);
+    host.exit(1);
+  });
 }
 
 /** Loads what the process needs; the result runs it. */

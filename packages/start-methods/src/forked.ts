@@ -32,7 +32,7 @@ import { deferred } from "./deferred.ts";
 import { O_CLOEXEC, O_RDWR } from "./fork/linux.ts";
 import { type OutputStream, openOutputStream } from "./fork/output-stream.ts";
 import { connectTo } from "./fork/sockets.ts";
-import type { Child, StartOptions } from "./method.ts";
+import { argsWithWork, type Child, type StartOptions } from "./method.ts";
 
 /** V8's worker threads in a child. */
 const THREADS = 2;
@@ -64,13 +64,14 @@ export async function launchForked(options: StartOptions, args: readonly string[
   selfTest ??= passSelfTest(tools, opened);
   refuse(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
+  const withWork = argsWithWork(options, args);
   const outputs = [openOutput(opened.native, options.stdio), openOutput(opened.native, options.stdio)] as const;
   try {
     const pid = await copy(tools, opened, name, () => {
       begin(tools, opened.native, options, outputs);
-      void entry(...args);
+      void entry(...(withWork ?? args));
     });
-    return childOf(tools, opened.native, pid, outputs);
+    return { ...childOf(tools, opened.native, pid, outputs), hasWork: withWork !== undefined };
   } catch (error) {
     for (const { way } of outputs) way?.close();
     throw error;

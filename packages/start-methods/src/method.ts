@@ -1,5 +1,5 @@
 import type { Permissions } from "@multiproc/core";
-import type { EncodedMessage, ExitStatus, Stdio } from "@multiproc/core/internal";
+import { type EncodedMessage, type ExitStatus, packInbox, type Stdio } from "@multiproc/core/internal";
 
 /** How a child process comes to be; see {@link getAllStartMethods}. */
 export type StartMethod = "spawn" | "forkserver" | "fork";
@@ -39,6 +39,8 @@ export interface Child {
   readonly stderr: ReadableStream<Uint8Array> | null;
   /** Settles when the child has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
+  /** Whether it has its messages already, and ends with this process whatever happens: then it does not come to the door. */
+  readonly hasWork?: boolean;
   kill(signal: string): void;
   /** Whether this program waits for the child before it ends. */
   ref(): void;
@@ -47,10 +49,17 @@ export interface Child {
 
 /**
  * Brings a child to life, by one start method: it runs the entry of the options with these arguments (the door, a token, and a
- * place for the child's own door). All else that belongs to a start is done by who calls this.
+ * place for the child's own door). Where what makes it can take its messages along, as {@link argsWithWork} says, it has
+ * them from the start. All else that belongs to a start is done by who calls this.
  *
  * @throws {StartError} if there is no child
  * @throws {StartMethodError} if the method is not to be had now
  * @internal
  */
 export type Launcher = (options: StartOptions, args: readonly string[]) => Promise<Child>;
+
+/** The arguments for a child that is given its messages as it is made; undefined if they are too many for that. */
+export function argsWithWork({ messages }: StartOptions, [, , place = ""]: readonly string[]): string[] | undefined {
+  const inbox = packInbox(messages);
+  return inbox === undefined ? undefined : ["", "", place, inbox];
+}

@@ -15,4 +15,6 @@ export interface SpareWork {
   /** The module whose `run` it calls. */
   readonly entry: string;
   readonly args: readonly string[];
+  /** Whether its owner's messages are among them: then it ends when the channel to its owner does. */
+  readonly isTied: boolean;
 }

@@ -46,16 +46,17 @@ async function standBy(): Promise<void> {
 /** The work, when there is some; without its owner this process ends. */
 function receive(channel: Channel): Promise<SpareWork> {
   return new Promise((resolve) => {
-    let hasWork = false;
+    let isTied = true;
     channel.start({
       message(frame) {
-        hasWork = true;
-        resolve(decodeMessage(frame) as SpareWork);
+        const work = decodeMessage(frame) as SpareWork;
+        isTied = work.isTied;
         channel.send(BEGUN, undefined);
         channel.unref();
-        channel.end();
+        if (!isTied) channel.end();
+        resolve(work);
       },
-      closed: () => hasWork || host.exit(0),
+      closed: () => isTied && host.exit(0),
     });
     channel.ref();
   });

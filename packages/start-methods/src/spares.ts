@@ -5,7 +5,7 @@
  * owner                                  spare
  *   interpreter, with modules ───────────>   loads them
  *               <───────── READY ─────────   waits: no timer, no thread, nothing to do
- *   WORK: entry and arguments ───────────>
+ *   WORK: entry, arguments, messages ────>
  *               <───────── BEGUN ─────────   runs the entry, as if it had been started with it
  *   a timer later: the next spare
  * ```
@@ -31,7 +31,7 @@ import { getExecutable } from "./executable.ts";
 import { endedEarly, type Failure, preloadError } from "./failure.ts";
 import type { ForkserverKind } from "./forkserver.ts";
 import { idle } from "./idle.ts";
-import type { Child, StartOptions } from "./method.ts";
+import { argsWithWork, type Child, type StartOptions } from "./method.ts";
 import { BEGUN, FAILED, type SpareWork, WORK } from "./spare-protocol.ts";
 import { filePath, launchSpawned } from "./spawn.ts";
 
@@ -144,6 +144,8 @@ class Spare {
   readonly #begun: Deferred<void> = deferred();
   readonly #launched: Promise<Child>;
   #child: Child | undefined;
+  /** When it cannot outlive this process any more. */
+  #watched: Promise<void> | undefined;
   /** Whether this program waits for it. */
   #isAwaited = false;
   /** How it is called in errors. */
@@ -164,17 +166,21 @@ class Spare {
   }
 
   /** Makes it the child; not to be called twice. */
-  async handOver({ entry, name, signal }: StartOptions, args: readonly string[]): Promise<Child> {
+  async handOver(options: StartOptions, args: readonly string[]): Promise<Child> {
+    const { entry, name, signal } = options;
+    const withWork = argsWithWork(options, args);
+    const isTied = withWork !== undefined;
     this.#name = name;
     this.#await();
     try {
       const channel = (await within(this.#ready.promise, "start()", { signal })) as Channel;
       const child = this.#child as Child;
+      await this.#watched;
       idle.delete(child.pid);
-      channel.send(WORK, { entry: entry.href, args } satisfies SpareWork);
+      channel.send(WORK, { entry: entry.href, args: withWork ?? args, isTied } satisfies SpareWork);
       // Until it says so, it can be gone without having done anything.
       await within(this.#begun.promise, "start()", { signal });
-      return child;
+      return Object.assign(child, { hasWork: isTied });
     } catch (error) {
       this.end();
       if (error instanceof StartError || signal?.aborted) throw error;
@@ -205,7 +211,7 @@ class Spare {
       this.#child = child;
       if (!this.#isAwaited) child.unref();
       idle.add(child.pid);
-      void lifetime.watch(child.pid);
+      this.#watched = lifetime.watch(child.pid);
       void child.exited.then((status) => {
         this.#forget(child, invitation, place);
         this.#lose(endedEarly(this.#name, child.pid, status));

@@ -9,7 +9,8 @@
  * ```
  *
  * The child gets its work only when the guard knows of it, so that it cannot outlive a parent that dies at any moment; until
- * then it does nothing but wait for the channel, and ends when that closes.
+ * then it does nothing but wait for the channel, and ends when that closes. A child that is forked ends with its parent in any
+ * case, by the kernel or by its server: it is made with its work, and there is no channel.
  */
 import { StartError } from "@multiproc/core";
 import {
@@ -66,7 +67,14 @@ export async function start(options: StartOptions): Promise<Child> {
       over.resolve(status);
       return status;
     });
-    const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), lifetime.watch(child.pid)]);
+    const watched = lifetime.watch(child.pid);
+    if (child.hasWork === true) {
+      revoke(invitation);
+      if (signal?.aborted) child.kill("SIGKILL");
+      signal?.throwIfAborted();
+      return child;
+    }
+    const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), watched]);
     for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
     // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
     await channel.flushed();

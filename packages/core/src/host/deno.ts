@@ -151,6 +151,10 @@ export class DenoHost implements Host {
     return this.#decoder.decode(bytes.subarray(start, end));
   }
 
+  latin1Write(text: string, bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  }
+
   utf16Write(text: string, bytes: Uint8Array, position: number): void {
     for (let i = 0, at = position; i < text.length; i++, at += 2) {
       const code = text.charCodeAt(i);

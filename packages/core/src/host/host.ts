@@ -203,6 +203,8 @@ export interface Host {
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
   utf8Read(bytes: Uint8Array, start: number, end: number): string;
   asciiRead(bytes: Uint8Array, start: number, end: number): string;
+  /** Writes text into bytes, one for each letter, as far as these go. */
+  latin1Write(text: string, bytes: Uint8Array): void;
   /** Writes text into bytes as UTF-16, little endian, for which there is room; halves of pairs stay as they are. */
   utf16Write(text: string, bytes: Uint8Array, position: number): void;
   utf16Read(bytes: Uint8Array, start: number, end: number): string;

@@ -39,6 +39,7 @@ const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`)
 interface RawText {
   utf8Write(this: Uint8Array, text: string, position: number): number;
   utf8Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Write(this: Uint8Array, text: string, position: number): number;
   latin1Slice(this: Uint8Array, start: number, end: number): string;
   ucs2Write(this: Uint8Array, text: string, position: number): number;
   ucs2Slice(this: Uint8Array, start: number, end: number): string;
@@ -137,6 +138,10 @@ export class NodeHost implements Host {
     return this.#text.latin1Slice.call(bytes, start, end);
   }
 
+  latin1Write(text: string, bytes: Uint8Array): void {
+    this.#text.latin1Write.call(bytes, text, 0);
+  }
+
   utf16Write(text: string, bytes: Uint8Array, position: number): void {
     this.#text.ucs2Write.call(bytes, text, position);
   }
@@ -215,20 +220,18 @@ export class NodeHost implements Host {
   keepOutputOnExit(): void {
     for (const name of ["stdout", "stderr"] as const) {
       const get = Object.getOwnPropertyDescriptor(process, name)?.get;
-      if (get === undefined) continue;
+      if (get === undefined || keeping.has(get)) continue;
       let blocking = false;
-      Object.defineProperty(process, name, {
-        configurable: true,
-        enumerable: true,
-        get() {
-          const stream = get.call(process);
-          if (!blocking) {
-            blocking = true;
-            stream._handle?.setBlocking?.(true);
-          }
-          return stream;
-        },
-      });
+      const keep = (): unknown => {
+        const stream = get.call(process);
+        if (!blocking) {
+          blocking = true;
+          stream._handle?.setBlocking?.(true);
+        }
+        return stream;
+      };
+      keeping.add(keep);
+      Object.defineProperty(process, name, { configurable: true, enumerable: true, get: keep });
     }
   }
 
@@ -303,6 +306,9 @@ interface HandleHolder {
   readonly writableLength?: number;
   readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
 }
+
+/** The getters of standard streams that lose nothing at the end. */
+const keeping = new WeakSet<() => unknown>();
 
 /** The parent's flags without those that are about its own program. */
 function inheritedFlags(execArgv: readonly string[]): string[] {

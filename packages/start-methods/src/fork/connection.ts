@@ -2,6 +2,7 @@
 import { StartError } from "@multiproc/core";
 import type { ExitStatus, Stdio } from "@multiproc/core/internal";
 import { host } from "@multiproc/core/internal";
+import { idle } from "../idle.ts";
 import type { Child } from "../method.ts";
 import { type OutputStream, openOutputStream } from "./output-stream.ts";
 import { type ForkRequest, LineReader, type Output, type Reply, type Request, toLine } from "./protocol.ts";
@@ -32,6 +33,7 @@ export class ServerConnection {
   readonly #holds = new Set<number>();
   #greet: ((greeting: unknown) => void) | undefined;
   #isOpen = true;
+  #standby = 0;
   #count = 0;
 
   /** @param greet gets the first message, if the server sends one of itself */
@@ -120,6 +122,8 @@ export class ServerConnection {
       return;
     }
     const reply = message as Reply;
+    if ("standby" in reply) return this.#keep(reply.standby);
+    if ("pid" in reply && reply.pid === this.#standby) this.#keep(0);
     const start = this.#starting.get(reply.id);
     if ("pid" in reply) {
       this.#starting.delete(reply.id);
@@ -134,9 +138,17 @@ export class ServerConnection {
     }
   }
 
+  /** Notes the child that the server has forked in advance. */
+  #keep(standby: number): void {
+    idle.delete(this.#standby);
+    this.#standby = standby;
+    if (standby > 0) idle.add(standby);
+  }
+
   #end(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    this.#keep(0);
     for (const start of this.#starting.values()) start.reject(gone());
     this.#starting.clear();
     for (const settle of this.#running.values()) settle(KILLED);

@@ -4,15 +4,15 @@ import { type ExitStatus, host, lifetime, placeForChild, type Subprocess } from 
 import { preloadError } from "../failure.ts";
 import type { Child } from "../method.ts";
 import { type ForkOrder, ServerConnection } from "./connection.ts";
-import type { FunctionName, Greeting, ServerConfig } from "./protocol.ts";
+import type { Greeting, ServerConfig } from "./protocol.ts";
 import { ForkRefusedError } from "./refused.ts";
 
 /** How a fork server is started. */
 export interface ForkServerOptions {
   /** The URLs of modules to load first, in this order. @default [] */
   readonly preload?: readonly string[];
-  /** A function that runs once after that, so that children inherit compiled what they will run first. */
-  readonly rehearsal?: FunctionName | undefined;
+  /** Those of them that have a function `rehearse()`: it does what children will do first, so that they inherit it compiled. */
+  readonly rehearsals?: readonly string[] | undefined;
   /** How many worker threads V8 gets in each child. @default 1 */
   readonly threads?: number;
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -28,8 +28,11 @@ const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "../server.ts" : "./serv
 
 /** A process that forks children on request, with modules loaded. It ends with the process that started it, and its children with it. */
 export class ForkServer {
-  /** What its environment has besides: io_uring's kernel thread never looks at rest, and a ring cannot be copied. */
-  static readonly variables: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0" };
+  /**
+   * What its environment has besides. The kernel's thread for io_uring never looks at rest, and a ring cannot be copied. Each
+   * thread that the server has is looked at twice at a fork, and children make their own.
+   */
+  static readonly variables: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
 
   readonly pid: number;
   /** Where other processes can ask for children, see {@link ServerConnection}. */
@@ -107,10 +110,10 @@ export class ForkServer {
 
 function pick({
   preload = [],
-  rehearsal,
+  rehearsals = [],
   threads = 1,
-}: ForkServerOptions): Pick<ServerConfig, "preload" | "rehearsal" | "threads"> {
-  return { preload, rehearsal, threads };
+}: ForkServerOptions): Pick<ServerConfig, "preload" | "rehearsals" | "threads"> {
+  return { preload, rehearsals, threads };
 }
 
 async function launch(options: ForkServerOptions, config: ServerConfig): Promise<Subprocess> {

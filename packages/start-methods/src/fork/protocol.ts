@@ -24,8 +24,8 @@ export interface ServerConfig {
   readonly address: string;
   /** Modules to load before any child is made, in this order. */
   readonly preload: readonly string[];
-  /** A function that runs once all is loaded, so that children inherit compiled what they will run first. */
-  readonly rehearsal?: FunctionName | undefined;
+  /** Modules whose `rehearse()` runs once all is loaded, so that children inherit compiled what they will run first. */
+  readonly rehearsals: readonly string[];
   /** How many worker threads V8 gets in each child. */
   readonly threads: number;
 }
@@ -61,6 +61,8 @@ export type Request =
 export type Reply =
   | { readonly id: number; readonly pid: number }
   | { readonly id: number; readonly refused: ForkRefusal }
+  /** To the owner: the child that is forked in advance, as long as no reply gives it away; 0 when there is none. */
+  | { readonly standby: number }
   | ({ readonly id: number } & ExitStatus);
 
 /** What the server says to its owner before all else. */

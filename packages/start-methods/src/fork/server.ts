@@ -19,11 +19,12 @@ import {
 } from "@multiproc/core/internal";
 import { failureOf } from "../failure.ts";
 import { Caller } from "./caller.ts";
-import { SIG_IGN, SIGINT } from "./linux.ts";
-import { type Greeting, type ServerConfig, toLine } from "./protocol.ts";
+import { O_CLOEXEC, O_RDWR, SIG_IGN, SIGINT } from "./linux.ts";
+import { type ForkRequest, type Greeting, type Output, type ServerConfig, toLine } from "./protocol.ts";
 import { rehearseSessions } from "./rehearsal.ts";
-import { type ChildWork, Serving } from "./serving.ts";
+import { Serving } from "./serving.ts";
 import { connectTo, listenAt } from "./sockets.ts";
+import { awaitRequest } from "./standby.ts";
 
 /** V8 keeps what it learns about a function from its second call on, and makes fast code of it after some more. */
 const REHEARSALS = 25;
@@ -54,28 +55,42 @@ export async function serveForks(): Promise<void> {
     const opened = tools.openForker();
     if ("reason" in opened) return host.exit(1);
     const work = new Serving(tools, libc, opened.forker, config.threads, listener, owner).serve();
-    interrupt();
-    void runChild(work, libc, tools);
+    if ("request" in work) {
+      interrupt();
+      void runChild(work.request, libc, tools);
+    } else void standBy(work.pipe, config, libc, tools, interrupt);
   });
+}
+
+/** In a child that nobody has asked for yet. What it does for nothing first, it finds in memory of its own when it is time. */
+async function standBy(
+  pipe: number,
+  config: ServerConfig,
+  libc: Native,
+  tools: Forking,
+  interrupt: () => void,
+): Promise<void> {
+  await rehearse(1, config, libc, tools);
+  const request = awaitRequest(libc, pipe);
+  interrupt();
+  await runChild(request, libc, tools);
 }
 
 /** Makes this process fit to be copied. */
 async function prepare(config: ServerConfig, libc: Native, tools: Forking): Promise<Greeting> {
   tools.replaceMathRandom();
   tools.watchOutput();
-  await rehearse(libc, tools);
+  rehearseFork(libc, tools);
   await rehearseSessions(`${config.address}r`);
+  role.isStandingBy = true;
   const ownSockets = tools.openSockets();
   inherited.isImporting = true;
   try {
     for (const module of config.preload) await loadModules([module]);
-    if (config.rehearsal !== undefined) {
-      await loadModules([config.rehearsal.module]);
-      await resolveTarget(config.rehearsal)();
-    }
   } catch (error) {
     return { failed: failureOf(error) };
   }
+  await rehearse(REHEARSALS, config, libc, tools);
   const unsettled = await tools.settle(ownSockets);
   if (unsettled !== undefined) return { refused: unsettled };
   tools.collectGarbage();
@@ -86,29 +101,55 @@ async function prepare(config: ServerConfig, libc: Native, tools: Forking): Prom
   return refused === undefined ? { ready: true } : { refused };
 }
 
-/** Does here what each child does first, so that it is compiled before the children are made. */
-async function rehearse(libc: Native, tools: Forking): Promise<void> {
-  const call = { module: import.meta.url, name: "nothing" };
-  registry.modules.set(call.module, { nothing: () => {} });
-  const request = { call, args: [""], env: { MULTIPROC_NOTHING: null }, stdout: "inherit", stderr: "inherit" } as const;
+/** Does here what each child does right after the fork, so that it is compiled before the children are made. */
+function rehearseFork(libc: Native, tools: Forking): void {
   for (let i = 0; i < REHEARSALS; i++) {
     tools.renewProcess(libc);
-    await runChild({ request, stdout: libc.libc.dup(1), stderr: libc.libc.dup(2) }, libc, tools);
+    tools.redirectOutput(libc, "stdout", libc.libc.dup(1));
+    tools.redirectOutput(libc, "stderr", libc.libc.dup(2));
+    ignore(libc, SIGINT)();
+    tools.rehearseExit();
+  }
+}
+
+/** The same for what each child does when it knows its work. */
+async function rehearse(times: number, { rehearsals }: ServerConfig, libc: Native, tools: Forking): Promise<void> {
+  const call = { module: import.meta.url, name: "nothing" };
+  registry.modules.set(call.module, { nothing: () => {} });
+  const { isImporting } = inherited;
+  const surroundings = { env: { MULTIPROC_NOTHING: null }, cwd: host.cwd(), stdout: "inherit", stderr: "inherit" };
+  const request = JSON.stringify({ call, args: [""], ...surroundings });
+  for (let i = 0; i < times; i++) {
+    await runChild(JSON.parse(request) as ForkRequest, libc, tools);
+    for (const module of rehearsals) await (registry.modules.get(module)?.rehearse as (() => unknown) | undefined)?.();
   }
   registry.modules.delete(call.module);
   role.isStandingBy = true;
+  inherited.isImporting = isImporting;
 }
 
-async function runChild({ request, stdout, stderr }: ChildWork, libc: Native, tools: Forking): Promise<void> {
-  if (stdout !== undefined) tools.redirectOutput(libc, "stdout", stdout);
-  if (stderr !== undefined) tools.redirectOutput(libc, "stderr", stderr);
+async function runChild(request: ForkRequest, libc: Native, tools: Forking): Promise<void> {
+  const { call, args, env, cwd, stdout, stderr } = request;
+  // Opened by the child, which may be older than the request.
+  for (const [name, output] of [
+    ["stdout", stdout],
+    ["stderr", stderr],
+  ] as const) {
+    const file = openOutput(libc, output);
+    if (file !== undefined) tools.redirectOutput(libc, name, file);
+  }
   role.isStandingBy = false;
   inherited.isImporting = false;
-  const { call, args, env, cwd } = request;
   const argv = call.module.startsWith("file:") ? decodeURIComponent(new URL(call.module).pathname) : call.module;
   tools.changeSurroundings({ env, cwd, argv: [argv] });
   await loadModules([call.module]);
   await resolveTarget(call)(...args);
+}
+
+function openOutput(libc: Native, output: Output): number | undefined {
+  if (output === "inherit") return undefined;
+  if (output === "ignore") return libc.libc.open("/dev/null", O_RDWR | O_CLOEXEC);
+  return connectTo(libc, output.socket);
 }
 
 /**

@@ -4,20 +4,18 @@
  *
  * So nothing of the server runs in a child: no timer, no handler; `fork()` returns there as it does in C, the loop below is
  * left, and the event loop of the child begins. A child's end is seen by a pidfd, which tells it at once and of that child only.
+ *
+ * While nobody asks for anything, one child is forked in advance, see {@link Standby}.
  */
-import type { Forker, Forking, ForkRefusal, Native } from "@multiproc/core/internal";
+import type { Fork, Forker, Forking, ForkRefusal, Native } from "@multiproc/core/internal";
 import { Caller } from "./caller.ts";
-import { O_CLOEXEC, O_RDWR, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "./linux.ts";
-import type { ForkRequest, Output, Request } from "./protocol.ts";
-import { acceptFrom, connectTo } from "./sockets.ts";
+import { O_CLOEXEC, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "./linux.ts";
+import type { ForkRequest, Request } from "./protocol.ts";
+import { acceptFrom } from "./sockets.ts";
+import { Standby } from "./standby.ts";
 
-/** What a child does: the server's loop has ended in it. */
-export interface ChildWork {
-  readonly request: ForkRequest;
-  /** The files that its standard output and standard error lead to, where they are not the server's. */
-  readonly stdout: number | undefined;
-  readonly stderr: number | undefined;
-}
+/** What a child does, since the server's loop has ended in it: what was asked for, or what it will read from a pipe. */
+export type ChildWork = { readonly request: ForkRequest } | { readonly pipe: number };
 
 interface Kid {
   readonly caller: Caller;
@@ -42,6 +40,9 @@ export class Serving {
   readonly #callers = new Map<number, Caller>();
   readonly #kids = new Map<number, Kid>();
   #polled = new Int32Array(64 * WORDS);
+  #standby: Standby | undefined;
+  /** Whether one is to be forked in advance; one that is lost is not replaced before somebody asks for a child. */
+  #wantsStandby = true;
 
   constructor(forking: Forking, native: Native, forker: Forker, threads: number, listener: number, owner: Caller) {
     this.#forking = forking;
@@ -56,7 +57,13 @@ export class Serving {
   /** Returns in children only. */
   serve(): ChildWork {
     for (;;) {
-      const ready = this.#wait();
+      let ready = this.#wait(this.#wantsStandby ? 0 : -1);
+      if (ready.size === 0 && this.#wantsStandby) {
+        const work = this.#prepareStandby();
+        if (work !== undefined) return work;
+        ready = this.#wait(-1);
+      }
+      if (this.#standby !== undefined && ready.has(this.#standby.pidfd)) this.#loseStandby(this.#standby);
       for (const pid of [...this.#kids.keys()]) this.#reap(pid, ready);
       for (const caller of [...this.#callers.values()]) {
         const seen = ready.get(caller.file);
@@ -75,7 +82,7 @@ export class Serving {
   }
 
   /** The files that something happened to, and what. */
-  #wait(): Map<number, number> {
+  #wait(timeout: number): Map<number, number> {
     const files: number[] = [this.#listener];
     const wishes: number[] = [POLLIN];
     let sweeps = false;
@@ -88,6 +95,10 @@ export class Serving {
       files.push(kid.pidfd); // a negative one is passed over
       wishes.push(POLLIN);
     }
+    if (this.#standby !== undefined) {
+      files.push(this.#standby.pidfd);
+      wishes.push(POLLIN);
+    }
     if (this.#polled.length < files.length * WORDS) this.#polled = new Int32Array(files.length * WORDS * 2);
     const polled = this.#polled;
     for (let i = 0; i < files.length; i++) {
@@ -95,7 +106,8 @@ export class Serving {
       polled[i * WORDS + 1] = wishes[i] as number;
     }
     const ready = new Map<number, number>();
-    if (this.#native.libc.poll(polled, files.length, sweeps ? SWEEP : -1) < 0) return ready; // interrupted by a signal
+    const longest = sweeps && timeout < 0 ? SWEEP : timeout;
+    if (this.#native.libc.poll(polled, files.length, longest) < 0) return ready; // interrupted by a signal
     for (let i = 0; i < files.length; i++) {
       const seen = (polled[i * WORDS + 1] as number) >>> 16;
       if (seen !== 0) ready.set(files[i] as number, seen);
@@ -137,44 +149,67 @@ export class Serving {
   }
 
   #fork(caller: Caller, id: number, request: ForkRequest): ChildWork | undefined {
-    const { libc } = this.#native;
-    let files: [number | undefined, number | undefined] | undefined;
-    try {
-      if (request.cwd !== undefined && !this.#forking.isFolder(request.cwd))
-        throw new Error(`There is no folder "${request.cwd}" to start in`);
-      files = [this.#open(request.stdout), this.#open(request.stderr)];
-    } catch (error) {
-      const refused: ForkRefusal = { reason: "system", message: (error as Error).message };
-      caller.say({ id, refused });
+    if (request.cwd !== undefined && !this.#forking.isFolder(request.cwd)) {
+      const message = `there is no folder "${request.cwd}" to start in`;
+      caller.say({ id, refused: { reason: "system", message } satisfies ForkRefusal });
       return undefined;
     }
-    const own = this.#ownFiles();
-    const fork = this.#forker.fork({ threads: this.#threads, diesWithParent: true });
-    if (fork.role === "child") {
-      for (const file of own) libc.close(file);
-      return { request, stdout: files[0], stderr: files[1] };
-    }
-    for (const file of files) if (file !== undefined) libc.close(file);
-    if (fork.role === "refused") {
-      caller.say({ id, refused: fork.refusal });
+    this.#wantsStandby = true;
+    const standby = this.#standby;
+    if (standby?.become(request) === true) {
+      this.#standby = undefined;
+      if (caller !== this.#owner) this.#owner.say({ standby: 0 });
+      this.#follow(caller, id, standby.pid, standby.pidfd);
       return undefined;
     }
-    caller.children.set(id, fork.pid);
-    this.#kids.set(fork.pid, { caller, id, pidfd: libc.syscall(SYS_PIDFD_OPEN, fork.pid, 0) });
-    caller.say({ id, pid: fork.pid });
+    const fork = this.#copy();
+    if (fork.role === "child") return { request };
+    if (fork.role === "refused") caller.say({ id, refused: fork.refusal });
+    else this.#follow(caller, id, fork.pid, this.#pidfdOf(fork.pid));
     return undefined;
   }
 
-  #open(output: Output): number | undefined {
-    if (output === "inherit") return undefined;
-    if (output === "ignore") return this.#native.libc.open("/dev/null", O_RDWR | O_CLOEXEC);
-    return connectTo(this.#native, output.socket);
+  #follow(caller: Caller, id: number, pid: number, pidfd: number): void {
+    caller.children.set(id, pid);
+    this.#kids.set(pid, { caller, id, pidfd });
+    caller.say({ id, pid });
   }
 
-  /** What a child must not hold: the connections that tell of owners, the place where others ask. */
-  #ownFiles(): number[] {
-    const files = [this.#listener, ...this.#callers.keys()];
-    for (const { pidfd } of this.#kids.values()) if (pidfd >= 0) files.push(pidfd);
-    return files;
+  /** In the child, what it waits for. */
+  #prepareStandby(): ChildWork | undefined {
+    this.#wantsStandby = false;
+    if (this.#standby !== undefined) return undefined;
+    const { libc } = this.#native;
+    const ends = new Int32Array(new ArrayBuffer(8));
+    if (libc.pipe2(ends, O_CLOEXEC) < 0) return undefined;
+    const [pipe, input] = ends as unknown as [number, number];
+    const fork = this.#copy();
+    libc.close(fork.role === "child" ? input : pipe);
+    if (fork.role === "child") return { pipe };
+    if (fork.role === "refused") return void libc.close(input); // who asks for a child is told the reason
+    this.#standby = new Standby(this.#native, fork.pid, this.#pidfdOf(fork.pid), input);
+    this.#owner.say({ standby: fork.pid });
+    return undefined;
+  }
+
+  #loseStandby({ pid, pidfd, pipe }: Standby): void {
+    this.#standby = undefined;
+    this.#forking.reap(this.#native, pid);
+    for (const file of [pidfd, pipe]) this.#native.libc.close(file);
+    this.#owner.say({ standby: 0 });
+  }
+
+  #copy(): Fork {
+    // What a child must not hold: the connections that tell of owners, the place where others ask.
+    const own = [this.#listener, ...this.#callers.keys()];
+    for (const { pidfd } of this.#kids.values()) if (pidfd >= 0) own.push(pidfd);
+    if (this.#standby !== undefined) own.push(this.#standby.pidfd, this.#standby.pipe);
+    const fork = this.#forker.fork({ threads: this.#threads, diesWithParent: true });
+    if (fork.role === "child") for (const file of own) this.#native.libc.close(file);
+    return fork;
+  }
+
+  #pidfdOf(pid: number): number {
+    return this.#native.libc.syscall(SYS_PIDFD_OPEN, pid, 0);
   }
 }

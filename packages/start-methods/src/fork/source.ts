@@ -1,10 +1,10 @@
 /** The start method `forkserver` where processes can be forked: what a child asks of the server. */
 import { StartError } from "@multiproc/core";
-import { host, type KnownServer } from "@multiproc/core/internal";
+import { childModules, host, type KnownServer } from "@multiproc/core/internal";
 import { getExecutable } from "../executable.ts";
 import type { ForkserverKind } from "../forkserver.ts";
 import { idle } from "../idle.ts";
-import type { Child, StartOptions } from "../method.ts";
+import { argsWithWork, type Child, type StartOptions } from "../method.ts";
 import { Spares } from "../spares.ts";
 import { type ForkOrder, ServerConnection } from "./connection.ts";
 import { ForkServer } from "./fork-server.ts";
@@ -40,7 +40,12 @@ export class ForkSource {
   /** Starts a server. */
   static async start(preload: readonly string[], signal: AbortSignal): Promise<ForkSource> {
     const env = host.environment() ?? {};
-    const server = await ForkServer.start({ preload, signal, executable: getExecutable() });
+    const server = await ForkServer.start({
+      preload,
+      rehearsals: [...childModules],
+      signal,
+      executable: getExecutable(),
+    });
     idle.add(server.pid);
     void server.ended.then(() => idle.delete(server.pid));
     const own = { ...env, ...ForkServer.variables };
@@ -68,8 +73,11 @@ export class ForkSource {
     const cwd = folderOf(options.cwd);
     const env = differences(this.#env, { ...host.environment(), ...options.env });
     const call = { module: entry.href, name: "run" };
+    const withWork = argsWithWork(options, args);
+    const hasWork = withWork !== undefined;
     try {
-      return await this.#asked.start({ call, args, env, cwd, stdout: stdio, stderr: stdio });
+      const order = { call, args: withWork ?? args, env, cwd, stdout: stdio, stderr: stdio };
+      return { ...(await this.#asked.start(order)), hasWork };
     } catch (error) {
       if (!(error instanceof ForkRefusedError)) throw error;
       // What the system refuses to a fork, it would to any process.

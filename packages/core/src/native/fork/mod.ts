@@ -10,7 +10,7 @@ export { type Kid, lookAfter } from "./kids.ts";
 export { emptyStocks, replaceMathRandom } from "./randomness.ts";
 export { reap } from "./reaping.ts";
 export { type ForkReason, type ForkRefusal, refusal } from "./refusal.ts";
-export { endWithoutCleanUp, renewProcess } from "./renewal.ts";
+export { endWithoutCleanUp, rehearseExit, renewProcess } from "./renewal.ts";
 export { quickTest, selfTest } from "./self-test.ts";
 export { openSockets, quiesce, settle, underWay } from "./settling.ts";
 export {

@@ -41,6 +41,18 @@ function leaveQuickly(native: Native): void {
   };
 }
 
+/** In a fork server: does for nothing what its children do in `process.exit()`, before a module listens for the end. */
+export function rehearseExit(): void {
+  const own = process as unknown as { _exiting: boolean; reallyExit(code: number): void };
+  const { reallyExit } = own;
+  own.reallyExit = () => {};
+  process.exit(0);
+  own._exiting = false;
+  own.reallyExit = reallyExit;
+  process.exitCode = undefined;
+  isLeaving = false;
+}
+
 /**
  * A native exit, at the end of the loop or after an uncaught error, joins the threads of libuv's pool. If the parent used the
  * pool and the child has not, those threads are the parent's, and the exit would hang. With a request libuv makes the pool

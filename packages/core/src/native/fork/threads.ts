@@ -4,7 +4,7 @@
  * A child has one thread, the one that called `fork()`. Whatever another thread was in the middle of stays half done there:
  * a lock that it held is held for ever. So a fork is good only if every other thread sleeps in a wait of its own, and has
  * slept all the time between the look before the fork and the look after it. `/proc/<pid>/task/<tid>/syscall` says in what
- * a thread sleeps, and its count of context switches whether it was woken meanwhile.
+ * a thread sleeps, and how often it was given a processor whether it was woken meanwhile.
  */
 import { type ForkRefusal, refusal } from "./refusal.ts";
 
@@ -21,8 +21,11 @@ const PATIENCE = 3000;
 /** What the kernel tells of a thread; kept open, since finding a file in `/proc` costs more than reading it. */
 interface Thread {
   readonly call: number;
-  readonly status: number;
+  readonly runs: number;
 }
+
+/** Where it tells how often a thread ran: the last of three numbers, or, ten times slower, lines of a longer text. */
+const RUNS = countsRuns() ? "schedstat" : "status";
 
 /** The other threads of this process. */
 export class Threads {
@@ -47,7 +50,7 @@ export class Threads {
       for (const id of fs.readdirSync(`/proc/${child}/task`)) {
         const call = fs.readFileSync(`/proc/${child}/task/${id}/syscall`, "latin1");
         if (!this.#isWait(call.slice(0, call.indexOf(" ")))) return undefined;
-        snapshot += `${id} ${switchesIn(fs.readFileSync(`/proc/${child}/task/${id}/status`, "latin1"))}`;
+        snapshot += `${id} ${runsIn(fs.readFileSync(`/proc/${child}/task/${id}/${RUNS}`, "latin1"))}`;
       }
     } catch {
       return undefined; // a thread, or the child, has just ended
@@ -78,11 +81,11 @@ export class Threads {
     for (const id of fs.readdirSync("/proc/self/task")) {
       if (id === this.#self) continue;
       let call: string;
-      let status: string;
+      let runs: string;
       try {
         const thread = this.#open(id);
         call = this.#read(thread.call);
-        status = this.#read(thread.status);
+        runs = this.#read(thread.runs);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         this.#forget(id);
@@ -93,7 +96,7 @@ export class Threads {
       if (!this.#isWait(number)) return undefined;
       // The scheduler of V8's delayed tasks has the only other loop in a process without workers.
       if (number !== this.#waits.futex && ++loops > 1) return refusal("event-loops", whoseLoop());
-      snapshot += `${id} ${switchesIn(status)}`;
+      snapshot += `${id} ${runsIn(runs)}`;
     }
     return snapshot;
   }
@@ -106,7 +109,7 @@ export class Threads {
     let thread = this.#known.get(id);
     if (thread === undefined) {
       const call = fs.openSync(`/proc/self/task/${id}/syscall`, "r");
-      thread = { call, status: fs.openSync(`/proc/self/task/${id}/status`, "r") };
+      thread = { call, runs: fs.openSync(`/proc/self/task/${id}/${RUNS}`, "r") };
       this.#known.set(id, thread);
     }
     return thread;
@@ -117,7 +120,7 @@ export class Threads {
     if (thread === undefined) return;
     this.#known.delete(id);
     fs.closeSync(thread.call);
-    fs.closeSync(thread.status);
+    fs.closeSync(thread.runs);
   }
 
   #read(file: number): string {
@@ -126,9 +129,18 @@ export class Threads {
   }
 }
 
-/** How often a thread was given the processor, from its `status`. */
-function switchesIn(status: string): string {
-  return status.slice(status.indexOf("voluntary_ctxt_switches"));
+/** How often a thread ran. */
+function runsIn(text: string): string {
+  return text.slice(RUNS === "schedstat" ? text.lastIndexOf(" ") : text.indexOf("voluntary_ctxt_switches"));
+}
+
+/** Not all kernels keep these numbers. */
+function countsRuns(): boolean {
+  try {
+    return Number(fs.readFileSync("/proc/self/schedstat", "latin1").split(" ")[2]) > 0;
+  } catch {
+    return false;
+  }
 }
 
 function whoseLoop(): string {
