@@ -19,6 +19,7 @@ import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./fram
 
 const FLUSH_AT = 48 * 1024;
 const BUFFER_SIZE = 64 * 1024;
+const FIRST_SIZE = 256;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
@@ -109,7 +110,8 @@ export class SocketChannel implements Channel, Carrier {
   #encoder: Encoder;
   readonly #decoder = new Decoder();
   readonly #reader: FrameReader;
-  #out = new ByteWriter(BUFFER_SIZE);
+  /** Small at first: most of many open channels carry little. */
+  #out = new ByteWriter(FIRST_SIZE);
   #spare: ByteWriter | undefined;
   #isFlushPlanned = false;
   #seen = 0;
