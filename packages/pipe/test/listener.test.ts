@@ -229,7 +229,17 @@ describe("Listener and connect()", () => {
   });
 
   test("what is no address, no key or no option is refused at the call", async () => {
-    for (const address of ["", "a\0b", {}, { host: "x" }, { host: "", port: 1 }, { host: "x", port: 65536 }, 7, null])
+    for (const address of [
+      "",
+      "a\0b",
+      {},
+      { host: "x" },
+      { host: "", port: 1 },
+      { host: "x", port: 65536 },
+      { host: "x", port: 0 },
+      7,
+      null,
+    ])
       await expect(connect(address as never)).rejects.toThrow(TypeError);
     expect(() => new Listener({ address: "x".repeat(200) })).toThrow(RangeError);
     expect(() => new Listener({ family: "inet", address: "/x" })).toThrow("of family");

@@ -147,7 +147,9 @@ export class SocketChannel implements Channel, Carrier {
     this.#handlers = handlers;
     if (!isFirst) return;
     this.#stream.start({
-      data: (chunk) => this.#data(chunk),
+      data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
+      room: () => this.#reader.room,
+      filled: (count) => this.#read(() => this.#reader.filled(count)),
       end: (error) => this.#ended(error),
       drain: () => this.#drain(),
     });
@@ -338,10 +340,10 @@ export class SocketChannel implements Channel, Carrier {
     SETTLED.then(this.#flushWhenQuiet);
   };
 
-  #data(chunk: Uint8Array): void {
+  #read(run: () => void): void {
     if (this.closed) return;
     try {
-      this.#reader.feed(chunk);
+      run();
     } catch (error) {
       this.destroy(
         error instanceof Error

@@ -148,15 +148,20 @@ export class DenoStream implements ByteStream {
   }
 
   /**
-   * A read that fills most of its buffer hands it over, a smaller one is copied out of it, so that chunks are never written to
+   * Large pieces are read to where they belong. Otherwise, a read that fills most of its buffer hands it over, a smaller one is copied out of it, so that chunks are never written to
    * again. The buffer is as large as what has come of late: most of many open streams carry little.
    */
   async #read(handlers: StreamHandlers): Promise<void> {
     let buffer = new Uint8Array(SMALLEST_READ);
     while (true) {
-      const n = await this.#conn.read(buffer);
+      const room = handlers.room?.();
+      const n = await this.#conn.read(room ?? buffer);
       while (this.#paused !== undefined) await this.#paused;
       if (n === null || this.#closed) return;
+      if (room !== undefined) {
+        handlers.filled?.(n);
+        continue;
+      }
       if (n < buffer.length / 4) {
         handlers.data(buffer.slice(0, n));
         continue;
