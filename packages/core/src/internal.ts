@@ -28,7 +28,18 @@ export {
 } from "./door.ts";
 export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
-export type { ByteStream, Digest, ExitStatus, Host, Stdio, StreamServer, Subprocess } from "./host/host.ts";
+export type {
+  ByteStream,
+  DiagnosticsChannel,
+  Digest,
+  ExitStatus,
+  Host,
+  Stdio,
+  StreamServer,
+  Subprocess,
+  Thread,
+  ThreadEnd,
+} from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";

@@ -72,6 +72,7 @@ export interface DenoApi {
   addSignalListener(signal: never, run: () => void): void;
   removeSignalListener(signal: never, run: () => void): void;
   unrefTimer(id: number): void;
+  memoryUsage(): { rss: number };
   exit(code: number): never;
   readonly stderr: { writeSync(bytes: Uint8Array): number };
 }

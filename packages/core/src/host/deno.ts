@@ -9,6 +9,7 @@ import { DenoServer, DenoStream, denoAddress } from "./deno-stream.ts";
 import type {
   ByteStream,
   Capabilities,
+  DiagnosticsChannel,
   Digest,
   ExitStatus,
   Host,
@@ -20,7 +21,9 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
 const SIGNALS =
@@ -52,7 +55,13 @@ interface NodeNet {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false };
+  readonly capabilities: Capabilities = {
+    signals: true,
+    permissions: true,
+    fork: false,
+    inspector: false,
+    threadKill: false,
+  };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -272,6 +281,31 @@ export class DenoHost implements Host {
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
   }
 
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, false);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
+  }
+
+  memoryUsed(): number {
+    return this.#deno.memoryUsage().rss;
+  }
+
+  debugFlags(): undefined {
+    return undefined; // Deno does not tell a program that it is being debugged
+  }
+
+  diagnosticsChannel(name: string): DiagnosticsChannel {
+    return builtin<{ channel(name: string): DiagnosticsChannel }>("diagnostics_channel").channel(name);
+  }
+
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: { bind<F>(run: F): F } }>("async_hooks");
+    return AsyncLocalStorage.bind(run);
+  }
+
   immediate(run: () => void): void {
     setTimeout(run, 0);
   }
@@ -281,6 +315,12 @@ export class DenoHost implements Host {
     if (!keepAlive) this.#deno.unrefTimer(id);
     return () => clearTimeout(id);
   }
+}
+
+/** What Deno has for Node's sake and nowhere else; it takes some milliseconds to come up. */
+function builtin<M>(name: string): M {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
+  return process.getBuiltinModule(`node:${name}`) as M;
 }
 
 function stdio(kind: Stdio | undefined): "inherit" | "piped" | "null" {

@@ -2,9 +2,12 @@
  * The port to Node. Its modules are fetched when they are first needed, so that this file can be loaded by any host and a
  * child pays only for what it uses.
  */
+import type * as AsyncHooks from "node:async_hooks";
 import type * as ChildProcess from "node:child_process";
 import type * as Crypto from "node:crypto";
+import type * as Diagnostics from "node:diagnostics_channel";
 import type * as Fs from "node:fs";
+import type * as Inspector from "node:inspector";
 import type * as Module from "node:module";
 import type * as Net from "node:net";
 import type * as Os from "node:os";
@@ -14,6 +17,7 @@ import type * as Url from "node:url";
 import type {
   ByteStream,
   Capabilities,
+  DiagnosticsChannel,
   Digest,
   ExitStatus,
   Host,
@@ -24,8 +28,10 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
 import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
@@ -49,6 +55,8 @@ export class NodeHost implements Host {
     signals: true,
     permissions: false,
     fork: process.platform === "linux",
+    inspector: true,
+    threadKill: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
@@ -240,6 +248,31 @@ export class NodeHost implements Host {
 
   writeError(text: string): void {
     process.stderr.write(text);
+  }
+
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, true);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
+  }
+
+  memoryUsed(): number {
+    return process.memoryUsage.rss();
+  }
+
+  debugFlags(): string[] | undefined {
+    const inspector = builtin<typeof Inspector | undefined>("inspector");
+    return inspector?.url() === undefined ? undefined : [...inheritedFlags(process.execArgv), "--inspect=127.0.0.1:0"];
+  }
+
+  diagnosticsChannel(name: string): DiagnosticsChannel {
+    return builtin<typeof Diagnostics>("diagnostics_channel").channel(name);
+  }
+
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+    return builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage.bind(run);
   }
 
   immediate(run: () => void): void {
