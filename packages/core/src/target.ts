@@ -218,14 +218,15 @@ export function areLoaded(urls: readonly string[]): boolean {
 export function resolveTarget(reference: TargetReference): AnyFunction {
   if ("source" in reference) return build(reference);
   const { module, name } = reference;
-  const found = registry.modules.get(module)?.[name];
+  const exports = registry.modules.get(module);
+  const found = exports?.[name] ?? renamed(exports, declared.get(module)?.[name]);
   if (typeof found === "function") {
     // A function that was found by its name can be passed on by it.
     if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
       mark(found as AnyFunction, reference);
     return found as AnyFunction;
   }
-  if (!registry.modules.has(module)) throw new TargetError(`Module "${module}" has not been loaded`);
+  if (exports === undefined) throw new TargetError(`Module "${module}" has not been loaded`);
   throw new TargetError(
     found === undefined
       ? `Module "${module}" has no export "${name}"`
@@ -233,10 +234,30 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   );
 }
 
-async function loadModule(url: string): Promise<void> {
-  if (registry.modules.has(url)) return;
+/** Bundlers give the exports of a chunk short names; a function that `task()` has marked is known all the same. */
+function renamed(exports: Readonly<Record<string, unknown>> | undefined, marked: unknown): unknown {
+  return exports !== undefined && Object.values(exports).includes(marked) ? marked : undefined;
+}
+
+/**
+ * What a part of this library is called in messages: the URL of its module, and its name, by which a process finds it that has
+ * that part already, from wherever it may have come there. Called when the module is loaded.
+ */
+export function partOf(url: string, name: string): string {
+  registry.modules.set(name, {});
+  const module = `${url}${PART}${name}`;
+  registry.modules.set(module, {});
+  return module;
+}
+
+/** Stands between the URL and the name of a part of this library. */
+const PART = "#multiproc:";
+
+async function loadModule(name: string): Promise<void> {
+  if (registry.modules.has(name)) return;
+  const [url = name, part] = name.split(PART);
   try {
-    registry.modules.set(url, await exportsOf(url));
+    registry.modules.set(name, registry.modules.get(part ?? "") ?? (await exportsOf(url)));
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     throw new TargetError(`Module "${url}" could not be loaded: ${text}`, { cause });

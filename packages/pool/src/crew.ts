@@ -2,12 +2,14 @@
 import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 import { WorkerLostError } from "./errors.ts";
+import { PoolEvents } from "./events.ts";
 import type { Office, WorkTask } from "./jobs.ts";
 import type { Commands, Seat } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 import { noteOrigin } from "./result.ts";
 import { Scheduler } from "./scheduler.ts";
-import { type LinkEnd, type LinkOptions, WorkerLink } from "./worker-link.ts";
+import type { BodyEnd, BodyMaker, BodyOptions } from "./worker-body.ts";
+import { WorkerLink } from "./worker-link.ts";
 
 /** How a crew is made. */
 export interface CrewOptions {
@@ -15,9 +17,10 @@ export interface CrewOptions {
   readonly maxTasksPerChild: number | undefined;
   readonly graceMs: number;
   /** How a worker is started; the crew adds a number to the name. */
-  readonly link: LinkOptions;
-  /** The initializer and its arguments. */
-  readonly init: readonly [unknown, readonly unknown[]];
+  readonly body: BodyOptions;
+  readonly makeBody: BodyMaker;
+  /** What each worker is to begin and end with. */
+  readonly init: protocol.Init;
   /** No worker can be had, for this reason. */
   broken(reason: unknown): void;
   /** What is pending, or who is there, has changed. */
@@ -37,17 +40,20 @@ export class Crew implements Office {
   readonly counts: { completed: number; failed: number; lost: number } = { completed: 0, failed: 0, lost: 0 };
   readonly #options: CrewOptions;
   readonly #scheduler: Scheduler<WorkTask, WorkerLink>;
+  readonly #events: PoolEvents;
   #started = 0;
   /** Why tasks that are left will not be done. */
   #reason: unknown;
   /** How the worker that is being mourned ended. */
-  #end: LinkEnd | undefined;
+  #end: BodyEnd | undefined;
   #cancelAlarm: () => void = () => {};
 
   constructor(options: CrewOptions) {
     this.#options = options;
     this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
     this.#scheduler.hire();
+    // On Deno they take some milliseconds to come up, while the workers start.
+    this.#events = new PoolEvents();
   }
 
   /** How many workers have not ended. */
@@ -104,7 +110,7 @@ export class Crew implements Office {
     const { graceMs, broken } = this.#options;
     return {
       start: (seat) => this.#start(seat),
-      send: (seat, task) => seat.link?.send(task),
+      send: (seat, task) => this.#send(seat, task),
       tell: (seat, task) => seat.link?.drop(task),
       recall: (seat, tasks) => seat.link?.recall(tasks),
       share: (seat, task) => seat.link?.share(task),
@@ -121,12 +127,31 @@ export class Crew implements Office {
   }
 
   #start(seat: WorkSeat): void {
-    const { link } = this.#options;
-    const options = { ...link, name: `${link.name}-${++this.#started}` };
-    seat.link = new WorkerLink(options, this.#options.init, {
+    const { body, makeBody, init } = this.#options;
+    const made = makeBody({ ...body, name: `${body.name}-${++this.#started}` });
+    seat.link = new WorkerLink(made, init, {
       message: (kind, size, read) => this.#receive(seat, kind, size, read),
       gone: (end) => this.#gone(seat, end),
     });
+  }
+
+  #send(seat: WorkSeat, task: WorkTask): void {
+    const { taskStart, taskEnd, taskError } = this.#events;
+    if (taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers) {
+      const { name } = this.#options.body;
+      const items = task.items - task.answered;
+      const { trace } = task;
+      task.event = {
+        pool: name,
+        task: task.fn.name,
+        worker: seat.link?.pid ?? 0,
+        items,
+        trace,
+        from: performance.now(),
+      };
+      taskStart.publish(task.event);
+    }
+    seat.link?.send(task);
   }
 
   #setAlarm(at: number): void {
@@ -146,7 +171,17 @@ export class Crew implements Office {
 
   #fail(task: WorkTask, error: unknown, at: number = task.at + task.answered): void {
     this.counts.failed++;
+    const { event } = task;
+    task.event = undefined;
+    if (event !== undefined) this.#events.taskError.publish(Object.assign(event, { error }));
     task.job.failed(task, error, at);
+  }
+
+  #completed(task: WorkTask): void {
+    this.counts.completed++;
+    const { event } = task;
+    task.event = undefined;
+    if (event !== undefined) this.#events.taskEnd.publish(Object.assign(event, { ms: performance.now() - event.from }));
   }
 
   #receive(seat: WorkSeat, kind: number, size: number, read: () => unknown): void {
@@ -155,7 +190,8 @@ export class Crew implements Office {
       this.#answered(seat, answer, protocol.answerMs(kind), size, read);
     } else {
       const content = attempt(read);
-      if (answer === protocol.READY) this.#scheduler.ready(seat);
+      if (answer === protocol.READY) this.#ready(seat);
+      else if (answer === protocol.SPENT) this.#scheduler.spent(seat);
       else if (answer === protocol.REFUSED) this.#refused(seat, content.error ?? content.value);
       else if (answer === protocol.BEGIN) return this.#scheduler.began(seat);
       else if (answer === protocol.DROPPED) this.#scheduler.answered(seat, 0, 0, true);
@@ -186,11 +222,21 @@ export class Crew implements Office {
       if (!isLast) this.#scheduler.drop(task, false);
       if (isWanted) this.#fail(task, reason, at);
     } else if (isWanted) {
-      if (isLast) this.counts.completed++;
+      if (isLast) this.#completed(task);
       if (answer === protocol.RESULT) task.job.result(task, value, at);
       else if (count > 0) task.job.results(task, value as unknown[], at);
     }
     if (isFailure || !isLast) this.#scheduler.answered(seat, count, ms, isLast);
+  }
+
+  #ready(seat: WorkSeat): void {
+    const { workerStart } = this.#events;
+    if (workerStart.hasSubscribers) workerStart.publish(this.#workerEvent(seat.link as WorkerLink));
+    this.#scheduler.ready(seat);
+  }
+
+  #workerEvent(link: WorkerLink): object {
+    return { pool: this.#options.body.name, worker: link.pid, name: link.body.name };
   }
 
   /** The initializer has failed: it would in other workers too. */
@@ -200,8 +246,13 @@ export class Crew implements Office {
     seat.link?.kill();
   }
 
-  #gone(seat: WorkSeat, end: LinkEnd): void {
+  #gone(seat: WorkSeat, end: BodyEnd): void {
     const { state, tasks } = seat;
+    const { workerEnd } = this.#events;
+    if (workerEnd.hasSubscribers) {
+      const { exitCode, signal } = end;
+      workerEnd.publish({ ...this.#workerEvent(seat.link as WorkerLink), exitCode, signal });
+    }
     if (state === "starting") {
       if (isImporting(end.error) && this.pending === 0) return this.#scheduler.unhire(seat);
       this.#reason = end.error ?? endedEarly(seat.link as WorkerLink, end);
@@ -211,7 +262,7 @@ export class Crew implements Office {
     }
     this.#end = end;
     // Who ends by itself sends what it has before.
-    this.#scheduler.lost(seat, end.signal === null);
+    this.#scheduler.lost(seat, end.told);
     this.#options.changed();
   }
 }
@@ -229,10 +280,11 @@ function isImporting(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === "ERR_IMPORTING";
 }
 
-function endedEarly(link: WorkerLink, { exitCode, signal }: LinkEnd): StartError {
+function endedEarly(link: WorkerLink, { exitCode, signal, error }: BodyEnd): StartError {
   const how = signal === null ? `exit code ${exitCode}` : `signal ${signal}`;
-  return new StartError(`${link.process.name} (pid ${link.pid}) ended with ${how} before it was ready for tasks`, {
+  return new StartError(`${link.body.name} (${link.pid}) ended with ${how} before it was ready for tasks`, {
     exitCode,
     signal,
+    cause: error,
   });
 }

@@ -5,6 +5,18 @@ import { Task, type TaskTraits } from "./ledger.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
 import { Outcome, type Progress, progressOf } from "./result.ts";
 
+/** What those who watch are told about a task; see `events.ts`. */
+export interface TaskEvent {
+  readonly pool: string;
+  readonly task: string;
+  readonly worker: number;
+  readonly items: number;
+  readonly trace: string | undefined;
+  readonly from: number;
+  ms?: number;
+  error?: unknown;
+}
+
 /** Who gets the answers to tasks. */
 export interface Job {
   /** The call as the user wrote it. */
@@ -31,6 +43,12 @@ export interface Office {
   drop(task: WorkTask, reason?: { readonly reason: unknown }): void;
 }
 
+/** What a user may ask for a task, and what surrounds the call. */
+export interface WorkTraits extends TaskTraits {
+  readonly context?: EncodedMessage | undefined;
+  readonly trace?: string | undefined;
+}
+
 /** A task of a pool. */
 export class WorkTask extends Task {
   readonly job: Job;
@@ -42,8 +60,14 @@ export class WorkTask extends Task {
   readonly at: number;
   /** How many items are in its message. */
   readonly total: number;
+  /** What surrounds the call. */
+  readonly context: EncodedMessage | undefined;
+  /** Where the call stands in a trace. */
+  readonly trace: string | undefined;
   /** Whether an item that throws is an answer like others. */
   isSettling = false;
+  /** What those who watch are told about it, if there are any. */
+  event: TaskEvent | undefined;
   /** Why nobody wants its answer any more. */
   dropReason: unknown;
 
@@ -54,7 +78,7 @@ export class WorkTask extends Task {
     message: EncodedMessage,
     at: number,
     items: number,
-    traits: TaskTraits,
+    traits: WorkTraits,
   ) {
     super(fn.estimate, items, message.frame.size, traits);
     this.job = job;
@@ -63,6 +87,8 @@ export class WorkTask extends Task {
     this.message = message;
     this.at = at;
     this.total = items;
+    this.context = traits.context;
+    this.trace = traits.trace;
   }
 
   /** Whether only some of the items in its message are to be done. */
@@ -92,7 +118,7 @@ export function taskFor(
   inputs: readonly unknown[],
   at: number,
   isStar: boolean,
-  traits: TaskTraits,
+  traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
     const place = isStar ? /^args/ : /^args\[0\]/;

@@ -194,6 +194,8 @@ export class Seat<T extends Task = Task, L = unknown> {
   /** How many tasks were answered, and how many at the last look. */
   answers = 0;
   answersSeen = 0;
+  /** It is to do no more than it has. */
+  isSpent = false;
   /** Its running task takes longer than it should: nothing is sent behind it. */
   isStalled = false;
   /** When the running item began, as far as answers tell. */

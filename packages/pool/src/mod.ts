@@ -53,9 +53,12 @@
  *
  * @module
  */
+export { type ContextStorage, carryContext } from "./context.ts";
 export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
 export type { Inputs } from "./inputs.ts";
 export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
 export { Pool } from "./pool.ts";
+export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
 export { AsyncResult, type Progress } from "./result.ts";
+export { ThreadPool, type ThreadPoolOptions } from "./thread-pool.ts";

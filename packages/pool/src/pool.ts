@@ -1,13 +1,14 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { checkTimeout, encodeMessage, host, requireTarget, withinOrThrow } from "@multiproc/core/internal";
+import { encodeMessage, host, withinOrThrow } from "@multiproc/core/internal";
+import { captureContext } from "./context.ts";
 import { Crew } from "./crew.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions.ts";
 import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
-import { CallJob, type JobEnds, MapJob, taskFor, WorkTask } from "./jobs.ts";
+import { CallJob, type JobEnds, MapJob, taskFor, WorkTask, type WorkTraits } from "./jobs.ts";
 import {
-  checkCount,
   checkOptions,
+  checkPool,
   type ImapOptions,
   type MapOptions,
   type PoolOptions,
@@ -17,6 +18,7 @@ import {
 import { CALL } from "./protocol.ts";
 import { AsyncResult, type Cancellable } from "./result.ts";
 import { Stream } from "./stream.ts";
+import { type BodyMaker, ProcessBody } from "./worker-body.ts";
 
 /** As Python does: about so many chunks for each worker. */
 const CHUNKS_PER_WORKER = 4;
@@ -69,6 +71,7 @@ export class Pool<I extends unknown[] = unknown[]> {
   /** Lets the program end. */
   #release: (() => void) | undefined;
   readonly #callEnds: JobEnds;
+  readonly #traceContext: (() => string | undefined) | undefined;
 
   /**
    * Makes a pool, and begins to start its workers.
@@ -79,23 +82,22 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
   constructor(options: PoolOptions<I> = {}) {
-    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500, initializer, initArgs = [] } = options;
-    checkCount("Pool with processes", processes, 1);
-    if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
-    checkTimeout("Pool with graceMs", graceMs);
-    if (initializer !== undefined) requireTarget(initializer, "Pool with an initializer");
-    if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
+    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500 } = options;
+    checkPool(options, processes);
+    const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = options;
+    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = options;
+    const init = { initializer, initArgs, finalizer, maxMemory };
     // Each worker is sent its own copy; this one only finds out whether that can be done.
-    encodeMessage([initializer, initArgs], "init");
-    const { name = "PoolWorker", env, execArgv, permissions, startMethod } = options;
-    if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
+    encodeMessage(init, "Pool");
     this.#size = processes;
+    this.#traceContext = options.traceContext;
     this.#crew = new Crew({
       processes,
       maxTasksPerChild,
       graceMs,
-      link: { name, env, execArgv, permissions, startMethod },
-      init: [initializer, initArgs],
+      body: { name, env, execArgv, permissions, startMethod },
+      makeBody: this.bodyMaker,
+      init,
       broken: (reason) => this.#break(reason),
       changed: () => this.#update(),
     });
@@ -123,12 +125,13 @@ export class Pool<I extends unknown[] = unknown[]> {
     const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
     const message = known.encode(args);
+    const traits = this.#traits(options);
     const { signal } = options;
     const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));
     const job: CallJob = new CallJob("apply()", ends);
     this.#jobCount++;
     if (signal?.aborted) job.cancel(signal.reason);
-    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, options));
+    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, traits));
     return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 
@@ -277,6 +280,15 @@ export class Pool<I extends unknown[] = unknown[]> {
     await this.terminate();
   }
 
+  /**
+   * What workers run in.
+   *
+   * @internal
+   */
+  protected get bodyMaker(): BodyMaker {
+    return (body) => new ProcessBody(body);
+  }
+
   #map(
     call: string,
     fn: AnyFunction,
@@ -289,14 +301,15 @@ export class Pool<I extends unknown[] = unknown[]> {
     const job: MapJob = new MapJob(
       call,
       this.#endsOf(() => job, options),
-      { isSettling: options.settle === true, onProgress: options.onProgress },
+      { isSettling: options.settle === true, onProgress: options.onProgress && host.inContext(options.onProgress) },
     );
+    const traits = this.#traits(options);
     const begin = (list: unknown[]): void => {
       if (isStar) checkLists(list);
       const chunkSize = this.#chunkSize(list.length, known, options);
       const tasks: WorkTask[] = [];
       for (let at = 0; at < list.length; at += chunkSize) {
-        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, options));
+        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, traits));
       }
       this.#assertUsable(call);
       job.begin(tasks, list.length);
@@ -328,7 +341,8 @@ export class Pool<I extends unknown[] = unknown[]> {
     const known = this.#admit(call, fn, options);
     checkInputs(call, inputs);
     const { chunkSize, bufferSize } = options;
-    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits: options };
+    const traits = this.#traits(options);
+    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits };
     const job: Stream<R> = new Stream<R>(
       plan,
       this.#endsOf(() => job, options),
@@ -346,6 +360,13 @@ export class Pool<I extends unknown[] = unknown[]> {
       job.cancel(error);
       throw error;
     }
+  }
+
+  /** What goes with a call besides its arguments. */
+  #traits(options: TaskOptions): WorkTraits {
+    const trace = options.traceContext ?? this.#traceContext?.();
+    const context = captureContext(trace);
+    return context === undefined ? options : { ...options, context, trace };
   }
 
   /** Checks what every call has in common. */

@@ -3,11 +3,12 @@
  *
  * ```text
  *   pool                                            worker
- *     INIT [initializer, its arguments]  ────────>    loads and calls it
+ *     INIT {initializer, …}              ────────>    loads and calls it
  *                 <────────────────────────────────  READY, or REFUSED with what it threw
  *
  *     NAME id                            ────────>    the function of the tasks that follow
  *     FUNCTION reference                 ────────>    what was named; once for each function and worker
+ *     CONTEXT {trace, stores}            ────────>    what surrounds the next task, if anything does
  *     CALL arguments                     ────────>
  *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown
  *     CHUNK items                        ────────>
@@ -18,7 +19,8 @@
  *     DROP [ordinal, reason]             ────────>    aborts `currentTask().signal`, or will not begin
  *     RECALL [ordinals]                  ────────>    will not begin those that it has not begun
  *                 <────────────────────────────────  RETURNED [ordinals]; they get no answer
- *     STOP                               ────────>    ends, when all before it is done
+ *                 <────────────────────────────────  SPENT: has grown too large for more tasks
+ *     STOP                               ────────>    calls the finalizer and ends, when all before it is done
  * ```
  *
  * A worker takes its messages in order, one at a time (only DROP, RECALL and SHARE overtake), and answers in that order. So answers carry no
@@ -40,6 +42,7 @@
  *
  * **Time.** The low bits of an answer's kind say how long an item took, as a power of two.
  */
+import type { AnyFunction } from "@multiproc/core";
 
 /** How much a worker says about a task. */
 export type Care = "loose" | "careful";
@@ -58,6 +61,7 @@ export const DROP = 7;
 export const RECALL = 8;
 export const STOP = 9;
 export const SHARE = 10;
+export const CONTEXT = 11;
 // With the care in the lowest bit, and in the next whether items that throw are answers like others.
 export const CALL = 0x10;
 export const CHUNK = 0x20;
@@ -72,11 +76,21 @@ export const BEGIN = 3;
 export const DROPPED = 4;
 export const RETURNED = 5;
 export const SHARED = 6;
+export const SPENT = 7;
 // With the time in the low bits.
 export const RESULT = 0x40;
 export const FAILURE = 0x60;
 export const RESULTS = 0x80;
 export const LAST = 0xa0;
+
+/** What INIT holds. */
+export interface Init {
+  readonly initializer: AnyFunction | undefined;
+  readonly initArgs: readonly unknown[];
+  readonly finalizer: AnyFunction | undefined;
+  /** In bytes. */
+  readonly maxMemory: number | undefined;
+}
 
 /** How long answers may be held back, in milliseconds. */
 export const HOLD_MS = 0.3;

@@ -197,6 +197,12 @@ export class Scheduler<T extends Task, L> {
     for (const other of this.seats) this.#fill(other);
   }
 
+  /** A worker is to do no more than it has: another takes its place then. */
+  spent(seat: Seat<T, L>): void {
+    seat.isSpent = true;
+    if (seat.state === "ready" && seat.tasks.length === 0) this.#retire(seat);
+  }
+
   /** The time of an alarm has come. */
   tick(): void {
     this.#alarmAt = Number.POSITIVE_INFINITY;
@@ -352,8 +358,8 @@ export class Scheduler<T extends Task, L> {
   }
 
   #hasRoom(seat: Seat<T, L>, task: T): boolean {
-    if (seat.state !== "ready" || seat.sent >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY))
-      return false;
+    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
+    if (seat.state !== "ready" || seat.isSpent || seat.sent >= maxTasksPerChild) return false;
     const [running] = seat.tasks;
     if (running === undefined) return true;
     if (
@@ -432,8 +438,8 @@ export class Scheduler<T extends Task, L> {
 
   /** Whether a worker has done all that it may do. */
   #isSpent(seat: Seat<T, L>): boolean {
-    const { maxTasksPerChild } = this.#options;
-    return maxTasksPerChild !== undefined && seat.sent >= maxTasksPerChild && seat.tasks.length === 0;
+    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
+    return seat.tasks.length === 0 && (seat.isSpent || seat.sent >= maxTasksPerChild);
   }
 
   /** Ends a worker that has done all it may do; another takes its place. */

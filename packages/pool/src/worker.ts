@@ -1,4 +1,5 @@
-/** What a worker process runs; it is started, never imported. See `protocol.ts`. */
+/** What a worker runs, in a process that is started with it or in a thread; see `protocol.ts`. */
+import type { AnyFunction } from "@multiproc/core";
 import {
   areLoaded,
   type Channel,
@@ -7,10 +8,12 @@ import {
   type Frame,
   host,
   type Invitation,
+  inherited,
   loadModules,
 } from "@multiproc/core/internal";
 import { Answers } from "./answers.ts";
 import { Chunk, isThenable } from "./chunk.ts";
+import { restoreContext } from "./context.ts";
 import { RunningTask, running } from "./current-task.ts";
 import { type Piece, Repertoire } from "./functions.ts";
 import * as protocol from "./protocol.ts";
@@ -18,6 +21,8 @@ import * as protocol from "./protocol.ts";
 /** When messages that were taken are cut off the inbox, if it never is empty. */
 const CUT_AT = 256;
 
+/** How often it is looked how much memory is taken, in milliseconds. */
+const WEIGH_MS = 5;
 /** How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. */
 const LISTEN_MS = 2;
 const LISTEN_SHARE = 0.03;
@@ -32,6 +37,8 @@ interface Order {
   readonly fn: number;
   /** The how-manieth task of this worker it is. */
   readonly ordinal: number;
+  /** What surrounds it. */
+  readonly context: Frame | undefined;
   /** Which of its items are meant, if not all. */
   readonly range: readonly [number, number] | undefined;
 }
@@ -40,12 +47,19 @@ interface Order {
 export async function work(invitation: Invitation): Promise<void> {
   // Ctrl+C goes to the whole family; what becomes of the work is the parent's decision.
   host.onSignal("SIGINT", () => {});
+  // Its children end with it, whatever ends it: tasks can have pools of their own.
+  inherited.mayHaveChildren = true;
   let channel: Channel;
   try {
     channel = await dial(invitation, "the pool", { shapes: "dictionary" });
   } catch {
     return; // the pool's process ended while this one started
   }
+  await serve(channel);
+}
+
+/** Works for the pool at the other end of a channel until it needs no more. */
+export async function serve(channel: Channel): Promise<void> {
   const worker = new Worker(channel);
   host.onExit(() => worker.finish());
   await worker.done;
@@ -60,6 +74,11 @@ class Worker {
   readonly #inbox: Frame[] = [];
   #isAwake = false;
   #range: readonly [number, number] | undefined;
+  #context: Frame | undefined;
+  #finalizer: AnyFunction | undefined;
+  #maxMemory: number | undefined;
+  /** When it is to be looked next how much memory is taken. */
+  #weighAt = 0;
   /** The chunk that is running. */
   #chunk: Chunk | undefined;
   /** When a chunk is to look for messages next. */
@@ -114,11 +133,13 @@ class Worker {
         at = 0;
       }
       if (frame.kind === protocol.STOP) {
+        await this.#finalizer?.();
         this.#channel.end();
         return true;
       }
       const pending = this.#take(frame);
       if (pending !== undefined) await pending;
+      if (this.#maxMemory !== undefined) this.#weigh(this.#maxMemory);
       const leaving = this.#answers.leftSoFar();
       if (leaving !== undefined) await leaving;
     }
@@ -132,6 +153,7 @@ class Worker {
     if (frame.kind >= protocol.CALL) return this.#begin(frame);
     if (frame.kind === protocol.INIT) return this.#initialize(frame);
     if (frame.kind === protocol.RANGE) this.#range = decodeMessage(frame) as [number, number];
+    else if (frame.kind === protocol.CONTEXT) this.#context = frame;
     else this.#repertoire.take(frame);
     return undefined;
   }
@@ -140,8 +162,10 @@ class Worker {
     const answers = this.#answers;
     try {
       await loadModules(frame.modules);
-      const [initializer, args] = decodeMessage(frame) as [Piece["fn"] | undefined, unknown[]];
-      await initializer?.(...args);
+      const { initializer, initArgs, finalizer, maxMemory } = decodeMessage(frame) as protocol.Init;
+      await initializer?.(...initArgs);
+      this.#finalizer = finalizer;
+      this.#maxMemory = maxMemory;
       answers.say(protocol.READY);
     } catch (error) {
       answers.error(protocol.REFUSED, error);
@@ -149,11 +173,28 @@ class Worker {
     answers.flush();
   }
 
+  /** Says, once, that this process has grown too large for more tasks. */
+  #weigh(limit: number): void {
+    const now = performance.now();
+    if (now < this.#weighAt) return;
+    const isTooLarge = host.memoryUsed() > limit;
+    this.#weighAt = isTooLarge ? Number.POSITIVE_INFINITY : now + WEIGH_MS;
+    if (isTooLarge) this.#answers.say(protocol.SPENT);
+  }
+
   /** Begins a task; most are over at once. */
   #begin(frame: Frame): Promise<void> | undefined {
     const fn = this.#repertoire.named;
-    const order = { frame, ...protocol.readTaskKind(frame.kind), fn, ordinal: this.#begun++, range: this.#range };
-    this.#range = undefined;
+    const ordinal = this.#begun++;
+    const order = {
+      frame,
+      ...protocol.readTaskKind(frame.kind),
+      fn,
+      ordinal,
+      range: this.#range,
+      context: this.#context,
+    };
+    this.#range = this.#context = undefined;
     if (this.#recalled.delete(order.ordinal)) {
       this.#over++;
       return undefined;
@@ -172,7 +213,8 @@ class Worker {
 
   #load(order: Order): Promise<void> | undefined {
     const piece = this.#repertoire.get(order.fn);
-    if (piece !== undefined && areLoaded(order.frame.modules)) return this.#read(piece, order);
+    const isReady = order.context === undefined && areLoaded(order.frame.modules);
+    if (piece !== undefined && isReady) return this.#read(piece, order);
     return this.#prepare(order);
   }
 
@@ -181,24 +223,26 @@ class Worker {
     try {
       const piece = this.#repertoire.get(order.fn) ?? (await this.#repertoire.find(order.fn));
       await loadModules(order.frame.modules);
-      await this.#read(piece, order);
+      if (order.context === undefined) return await this.#read(piece, order);
+      const context = await restoreContext(order.context);
+      await this.#read({ name: piece.name, fn: context.around(piece.fn) }, order, context.trace);
     } catch (error) {
       this.#fail(error, 0);
     }
   }
 
-  #read(piece: Piece, order: Order): Promise<void> | undefined {
+  #read(piece: Piece, order: Order, trace?: string): Promise<void> | undefined {
     let values: unknown[];
     try {
       values = decodeMessage(order.frame) as unknown[];
     } catch (error) {
       return this.#fail(error, 0);
     }
-    return this.#perform(piece, values, order);
+    return this.#perform(piece, values, order, trace);
   }
 
-  #perform({ name, fn }: Piece, values: unknown[], order: Order): Promise<void> | undefined {
-    const task = new RunningTask(name, order.ordinal);
+  #perform({ name, fn }: Piece, values: unknown[], order: Order, trace?: string): Promise<void> | undefined {
+    const task = new RunningTask(name, order.ordinal, trace);
     if (this.#dropped.delete(order.ordinal)) return this.#leave();
     running.task = task;
     if (order.kind === protocol.CALL) return this.#call(fn, values, order.care === "loose");

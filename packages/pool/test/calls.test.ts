@@ -102,7 +102,7 @@ describe("arguments", () => {
     expect(pids).toContain(await queue.get());
     await pool.terminate();
     queue.close();
-    expect(() => new Pool({ initializer: hard.putPid, initArgs: [() => {}] as never })).toThrow("init[1][0]");
+    expect(() => new Pool({ initializer: hard.putPid, initArgs: [() => {}] as never })).toThrow("Pool.initArgs[0]");
   });
 });
 
