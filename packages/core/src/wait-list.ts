@@ -74,6 +74,7 @@ export class WaitList {
   readonly #words: Int32Array;
   readonly #at: number;
   readonly #slots: number;
+  readonly #keepsAlive: boolean;
   readonly #waits = new Set<Wait>();
   /** This thread's slot, while it has one. */
   #slot = -1;
@@ -87,12 +88,14 @@ export class WaitList {
    *
    * @param at where it begins, in words of four bytes
    * @param slots how many threads can be woken in their event loop; 0 if all waits block
+   * @param keepsAlive whether the program stays alive while one waits without a time limit
    */
-  constructor(memory: Memory, at: number, slots: number) {
+  constructor(memory: Memory, at: number, slots: number, keepsAlive = true) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#at = at;
     this.#slots = slots;
+    this.#keepsAlive = keepsAlive;
     inheritable(this, HERITAGE);
   }
 
@@ -107,7 +110,8 @@ export class WaitList {
   }
 
   /**
-   * Waits in the event loop until `check` is true; the program stays alive meanwhile. Those who came first look first.
+   * Waits in the event loop until `check` is true; the program stays alive meanwhile, unless the list says otherwise. Those
+   * who came first look first.
    *
    * @param call the call as the user wrote it, for errors
    * @returns false if the time ran out
@@ -222,7 +226,7 @@ export class WaitList {
     const turn = Atomics.load(words, slot + SLOT_TURN);
     if (Atomics.compareExchange(words, slot + RUNG, 0, 1) !== 0 || life === 0) return true;
     if (life === ownLife().id) {
-      this.#pokeSoon();
+      this.lookSoon();
       return true;
     }
     const bell = { file: Atomics.load(words, slot + FILE), pipe: Atomics.load(words, slot + PIPE) };
@@ -244,7 +248,7 @@ export class WaitList {
     this.#delay = FIRST_LOOK;
     this.#lookLater();
     // What changed before the slot was there did not ring it.
-    this.#pokeSoon();
+    this.lookSoon();
   }
 
   #leave(wait: Wait, isDone: boolean): void {
@@ -298,7 +302,8 @@ export class WaitList {
     this.#slot = -1;
   }
 
-  #pokeSoon(): void {
+  /** Has those who wait in this thread look again, soon: something that they look at has changed here. */
+  lookSoon(): void {
     if (this.#isPoked) return;
     this.#isPoked = true;
     queueMicrotask(() => this.#poke(false));
@@ -337,7 +342,7 @@ export class WaitList {
         if (this.#waits.size > 0) this.#lookLater();
       },
       this.#delay,
-      true,
+      this.#keepsAlive,
     );
   }
 

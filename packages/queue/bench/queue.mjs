@@ -18,10 +18,10 @@ const MIB = 1024 * 1024;
 
 /** So many producers and as many consumers, the items of each pair, their size if they are buffers, and how often a put is awaited. */
 const cases = {
-  "1 producer, 1 consumer": { pairs: 1, count: 200_000, size: 0, batch: 1000 },
-  "1 and 1, each put awaited": { pairs: 1, count: 100_000, size: 0, batch: 1 },
-  "2 producers, 2 consumers": { pairs: 2, count: 50_000, size: 0, batch: 1000 },
-  "1 and 1, 1 MiB buffers": { pairs: 1, count: 300, size: MIB, batch: 1 },
+  "1 producer, 1 consumer": { pairs: 1, count: 500_000, size: 0, batch: 1000 },
+  "1 and 1, each put awaited": { pairs: 1, count: 300_000, size: 0, batch: 1 },
+  "2 producers, 2 consumers": { pairs: 2, count: 200_000, size: 0, batch: 1000 },
+  "1 and 1, 1 MiB buffers": { pairs: 1, count: 100, size: MIB, batch: 1 },
 };
 
 async function ours({ pairs, count, size, batch }) {
@@ -45,7 +45,7 @@ const python = ({ pairs, count, size }) =>
   Number(
     execFileSync("python3", [
       fileURLToPath(new URL("./python.py", import.meta.url)),
-      ...[pairs, size > 0 ? count : Math.ceil(count / 4), size].map(String),
+      ...[pairs, size > 0 ? count : Math.ceil(count / 8), size].map(String),
     ]),
   );
 

@@ -15,6 +15,8 @@ export interface Getter {
   give(item: Item): void;
   /** The queue was shut down, and nothing is left. */
   end(): void;
+  /** The items have moved into a ring. */
+  moved(): void;
 }
 
 /** Someone who waits for room. */
@@ -22,6 +24,8 @@ export interface Putter {
   readonly frame: Frame;
   accepted(): void;
   refused(): void;
+  /** The items have moved into a ring. */
+  moved(): void;
 }
 
 /**
@@ -155,6 +159,19 @@ export class Broker {
   /** Tells those who wait for an item that none will come, if that is so. */
   endIfOver(): void {
     if (this.#isSealed && this.isOver) for (const getter of this.#getters.clear()) getter.end();
+  }
+
+  /** Hands all items over, which move elsewhere, and tells those who wait. */
+  moveOut(): Frame[] {
+    const frames = this.#items.clear().map(({ frame }) => frame);
+    for (const getter of this.#getters.clear()) getter.moved();
+    for (const putter of this.#putters.clear()) putter.moved();
+    return frames;
+  }
+
+  /** Takes items over that come from elsewhere. */
+  moveIn(frames: readonly Frame[]): void {
+    for (const frame of frames) this.#add(frame);
   }
 
   #add(frame: Frame): void {

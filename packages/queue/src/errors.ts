@@ -26,9 +26,11 @@ export class QueueFullError extends ProcessError {
    * @param item what was not put
    */
   constructor(call: string, maxSize: number, item: unknown) {
-    super(`${call} found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`, {
-      code: "ERR_QUEUE_FULL",
-    });
+    const why =
+      maxSize === 0
+        ? "found no way to the queue in time: its home process does not answer"
+        : `found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`;
+    super(`${call} ${why}`, { code: "ERR_QUEUE_FULL" });
     this.item = item;
   }
 }

@@ -16,6 +16,8 @@ export interface Household {
   readonly isJoinable: boolean;
   /** Whether the tasks that guests have taken must be kept until they are done. */
   readonly keepsTasks: boolean;
+  /** Whoever sends something does not find the items in a ring. */
+  closeRing(): void;
   /** Notes who wants an item, and tells whether it is the only one that does. */
   isSole(asking: Getter): boolean;
   answer(guest: Guest, id: number, question: Question, argument: unknown): void;
@@ -67,6 +69,7 @@ export class Guest implements Getter {
   }
 
   take(frame: Frame): void {
+    this.#home.closeRing();
     const value = (): unknown => this.channel.decode(frame);
     switch (frame.kind) {
       case kinds.PUT:
@@ -109,6 +112,8 @@ export class Guest implements Getter {
     this.reply(kinds.OVER, null);
   }
 
+  moved(): void {} // a ring is made before the first guest comes
+
   /** Asks for what it holds; false if that is nothing. */
   recall(): boolean {
     if (this.#ahead === 0 || this.#isRecalled) return false;
@@ -147,7 +152,7 @@ export class Guest implements Getter {
       this.#putters.delete(id);
       this.reply(kind, id);
     };
-    const putter: Putter = { frame, accepted: over(kinds.ACCEPTED), refused: over(kinds.REFUSED) };
+    const putter: Putter = { frame, accepted: over(kinds.ACCEPTED), refused: over(kinds.REFUSED), moved() {} };
     this.#putters.set(id, putter);
     broker.put(putter);
   }

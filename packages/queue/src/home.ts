@@ -6,6 +6,7 @@ import {
   host,
   type Invitation,
   invite,
+  missingMemory,
   TIMED_OUT,
   type WaitOptions,
   within,
@@ -13,9 +14,11 @@ import {
 import { Broker, type Getter, type Putter } from "./broker.ts";
 import { closedHere, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import { Guest, type Household } from "./guest.ts";
-import type { BlockOptions, Link } from "./link.ts";
+import { type BlockOptions, isNow, type Link, type QueueForm, remaining } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
+import { Ring } from "./ring.ts";
+import { RingSide } from "./ring-side.ts";
 import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
 
 /** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
@@ -43,6 +46,12 @@ export class HomeLink implements Link, Household {
   #invitation: Invitation | undefined;
   /** Tasks that were taken here and not reported as done. */
   #open = 0;
+  /** Where the items are while they are in a ring. */
+  #ring: RingSide | undefined;
+  /** Puts of this process that may be on their way out of a ring. */
+  #moving = 0;
+  #isClosed = false;
+  #waits = 0;
   /** Those who wait here, by what ends their wait when the queue is closed. */
   readonly #waiting = new Set<(error: Error) => void>();
 
@@ -68,15 +77,25 @@ export class HomeLink implements Link, Household {
   }
 
   async put(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    const encoded = encodeMessage(item, "item");
-    if (this.broker.isShutDown) throw new QueueShutDownError(call);
-    const frame = own(encoded.frame);
-    if (!this.broker.tryPut(frame) && !(await this.#putWaiting(call, frame, options)))
+    const { frame, commit } = encodeMessage(item, "item");
+    const began = performance.now();
+    // Those that were put before and have no place yet come first.
+    if (this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0)) {
+      let placed = this.#ring.put(call, frame, options);
+      if (typeof placed !== "string") {
+        this.#moving += 1;
+        placed = await placed.finally(() => (this.#moving -= 1));
+      }
+      if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
+      if (placed === "accepted") return commit(undefined);
+    }
+    if (!(await this.#putHere(call, own(frame), remaining(options, began))))
       throw new QueueFullError(call, this.maxSize, item);
-    encoded.commit(undefined);
+    commit(undefined);
   }
 
   take(): Frame | undefined {
+    if (this.#ring?.isOpen === true) return this.#ring.take();
     this.isSole(this);
     const item = this.broker.tryLend();
     if (item === undefined) return undefined;
@@ -85,32 +104,24 @@ export class HomeLink implements Link, Household {
   }
 
   async get(call: string, options: BlockOptions): Promise<Frame> {
-    if (options.block === false || options.timeout === 0) return this.#getNow(call);
-    let getter!: Getter;
-    const promise = new Promise<Frame>((resolve, reject) => {
-      getter = {
-        give: ({ frame }) => {
-          this.#tookOne();
-          resolve(frame);
-        },
-        end: () => reject(new QueueShutDownError(call)),
-      };
-    });
-    this.broker.get(getter);
-    try {
-      const frame = await this.#wait(call, promise, options);
-      if (frame !== TIMED_OUT) return frame;
-    } catch (error) {
-      // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
-      if (error instanceof QueueShutDownError || this.broker.withdrawGet(getter)) throw error;
-      return await promise;
+    const began = performance.now();
+    if (this.#ring?.isOpen !== true) {
+      const frame = await this.#getHere(call, options);
+      if (frame !== "moved") return frame;
     }
-    if (!this.broker.withdrawGet(getter)) return await promise;
-    throw new QueueEmptyError(call);
+    const frame = await (this.#ring as RingSide).get(call, remaining(options, began));
+    if (frame !== "moved") return frame;
+    return (await this.#getHere(call, remaining(options, began))) as Frame;
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
-    if (question === "shutdown") return this.#shutDown(argument === true);
+    const ring = this.#ring?.isOpen === true ? this.#ring.ring : undefined;
+    if (question === "size" && ring !== undefined) return ring.size;
+    if (question === "full" && ring !== undefined) return ring.isFull;
+    if (question === "shutdown") {
+      if (ring?.shutDown(argument === true) === true) return;
+      return this.#shutDown(argument === true);
+    }
     if (question !== "join") return this.#answer(question, undefined);
     let joiner!: Joiner;
     const joined = new Promise<void>((done, lost) => {
@@ -127,13 +138,29 @@ export class HomeLink implements Link, Household {
   async flush(): Promise<void> {} // what was put is here
 
   invitation(): Invitation {
-    this.#invitation ??= invite((channel, pid) => this.#accept(channel, pid), { many: true });
+    if (this.#invitation === undefined) {
+      this.#invitation = invite((channel, pid) => this.#accept(channel, pid), { many: true });
+      this.#openRing();
+    }
     return this.#invitation;
+  }
+
+  async form(): Promise<QueueForm> {
+    return this.#ring?.isOpen === true ? "memory" : "home";
+  }
+
+  closeRing(): void {
+    if (this.#ring === undefined || !this.#ring.isOpen) return;
+    this.broker.moveIn(this.#ring.ring.close());
+    if (this.#ring.ring.isShutDown) void this.#shutDown(false);
   }
 
   /** Others go on using the queue. */
   close(): void {
+    this.#isClosed = true;
     for (const end of [...this.#waiting]) end(closedHere());
+    this.#ring?.ring.getters.lookSoon();
+    this.#ring?.ring.putters.lookSoon();
   }
 
   recalled(): Promise<void> {
@@ -171,6 +198,32 @@ export class HomeLink implements Link, Household {
     }
   }
 
+  async #getHere(call: string, options: BlockOptions): Promise<Frame | "moved"> {
+    if (isNow(options)) return this.#getNow(call);
+    let getter!: Getter;
+    const promise = new Promise<Frame | "moved">((resolve, reject) => {
+      getter = {
+        give: ({ frame }) => {
+          this.#tookOne();
+          resolve(frame);
+        },
+        end: () => reject(new QueueShutDownError(call)),
+        moved: () => resolve("moved"),
+      };
+    });
+    this.broker.get(getter);
+    try {
+      const frame = await this.#wait(call, promise, options);
+      if (frame !== TIMED_OUT) return frame;
+    } catch (error) {
+      // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
+      if (error instanceof QueueShutDownError || this.broker.withdrawGet(getter)) throw error;
+      return await promise;
+    }
+    if (!this.broker.withdrawGet(getter)) return await promise;
+    throw new QueueEmptyError(call);
+  }
+
   async #getNow(call: string): Promise<Frame> {
     // What others hold is in the queue as well.
     this.#recall();
@@ -180,37 +233,84 @@ export class HomeLink implements Link, Household {
     throw this.broker.isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
-  async #putWaiting(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
-    if (options.block === false || options.timeout === 0) return false;
+  /** Puts an item into the broker; false if there was no room in time. */
+  async #putHere(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
+    if (this.broker.isShutDown) throw new QueueShutDownError(call);
+    if (this.broker.tryPut(frame)) return true;
+    if (isNow(options)) return false;
     let putter!: Putter;
-    const promise = new Promise<true>((resolve, reject) => {
-      putter = { frame, accepted: () => resolve(true), refused: () => reject(new QueueShutDownError(call)) };
+    const began = performance.now();
+    const promise = new Promise<"accepted" | "moved">((resolve, reject) => {
+      putter = {
+        frame,
+        accepted: () => resolve("accepted"),
+        refused: () => reject(new QueueShutDownError(call)),
+        moved: () => resolve("moved"),
+      };
     });
     this.broker.put(putter);
     try {
-      if ((await this.#wait(call, promise, options)) !== TIMED_OUT) return true;
-      return this.broker.withdrawPut(putter) ? false : await promise;
+      const result = await this.#wait(call, promise, options);
+      if (result === "accepted") return true;
+      if (result === "moved") return this.#putMoved(call, frame, remaining(options, began));
+      return this.broker.withdrawPut(putter) ? false : (await promise) === "accepted";
     } catch (error) {
       // Accepted in the same turn in which the wait ended: the item is in the queue, and the call has succeeded.
       if (error instanceof QueueShutDownError || this.broker.withdrawPut(putter)) throw error;
-      return await promise;
+      return (await promise) === "accepted";
     }
   }
 
-  /** Waits for what others do, so that they keep the program alive. */
+  async #putMoved(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
+    const placed = await (this.#ring as RingSide).put(call, frame, options);
+    return placed === "moved" ? this.#putHere(call, frame, options) : placed === "accepted";
+  }
+
+  /** Waits for what others do. */
   async #wait<T>(call: string, promise: Promise<T>, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
     let end!: (error: Error) => void;
     const ended = new Promise<never>((_, reject) => {
       end = reject;
     });
     this.#waiting.add(end);
-    if (this.#waiting.size === 1) for (const { channel } of this.#guests) channel.ref();
+    this.#keepAlive(1);
     try {
       return await within(Promise.race([promise, ended]), call, options);
     } finally {
       this.#waiting.delete(end);
-      if (this.#waiting.size === 0) for (const { channel } of this.#guests) channel.unref();
+      this.#keepAlive(-1);
     }
+  }
+
+  /** While somebody here waits, those who may end the wait keep the program alive. */
+  #keepAlive(change: 1 | -1): void {
+    this.#waits += change;
+    if (this.#waits === (change === 1 ? 1 : 0))
+      for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
+  }
+
+  /** Moves the items into a ring, before the first guest comes: where there is one, and if they fit. */
+  #openRing(): void {
+    if (this.isJoinable || this.broker.isShutDown || missingMemory() !== undefined) return;
+    let ring: Ring;
+    try {
+      ring = Ring.create(this.maxSize);
+    } catch {
+      return; // the system has no memory left for it
+    }
+    const owner = {
+      assertUsable: () => {
+        if (this.#isClosed) throw closedHere();
+      },
+      leaveRing: () => this.closeRing(),
+      waiting: (change: 1 | -1) => this.#keepAlive(change),
+    };
+    this.#ring = new RingSide(ring, owner);
+    const frames = this.broker.moveOut();
+    const rest = frames.findIndex((frame) => ring.put(frame) !== "accepted");
+    if (rest < 0) return;
+    this.closeRing();
+    this.broker.moveIn(frames.slice(rest));
   }
 
   #tookOne(): void {
@@ -224,8 +324,9 @@ export class HomeLink implements Link, Household {
   #accept(channel: Channel, pid: number): void {
     const guest = new Guest(this, channel, pid);
     this.#guests.add(guest);
-    if (this.#waiting.size > 0) channel.ref();
+    if (this.#waits > 0) channel.ref();
     channel.start({ message: (frame) => guest.take(frame), closed: () => this.#leave(guest) });
+    guest.reply(kinds.WELCOME, this.#ring?.isOpen === true ? this.#ring.ring.memory.address() : null);
   }
 
   #leave(guest: Guest): void {

@@ -7,6 +7,9 @@ export interface BlockOptions extends WaitOptions {
   readonly block?: boolean;
 }
 
+/** Where the items of a queue are: in memory that its processes share, or with its home process. */
+export type QueueForm = "memory" | "home";
+
 /** How a queue object reaches the items: in this process, or in another. */
 export interface Link {
   readonly maxSize: number;
@@ -19,10 +22,23 @@ export interface Link {
   /** Waits for the next item, after `take()` had none. */
   get(call: string, options: BlockOptions): Promise<Frame>;
   ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown>;
+  /** Where the items are at this moment; see `Queue.form()`. */
+  form(): Promise<QueueForm>;
   /** Settles when the system has all that was put. */
   flush(): Promise<void>;
   /** By what others reach the items. */
   invitation(): Invitation;
   /** Has those who wait here hear of it. */
   close(): void;
+}
+
+/** Whether the caller does not wait. */
+export function isNow(options: BlockOptions): boolean {
+  return options.block === false || options.timeout === 0;
+}
+
+/** The options of a wait that has lasted since `began`. */
+export function remaining(options: BlockOptions, began: number): BlockOptions {
+  if (options.timeout === undefined) return options;
+  return { ...options, timeout: Math.max(0, options.timeout - (performance.now() - began)) };
 }

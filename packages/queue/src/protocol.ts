@@ -37,6 +37,10 @@
  * unbounded queue says PRODUCE before its first put, is answered PRODUCING, and hears of a shutdown by SHUT_DOWN; it puts nothing
  * after that and answers HEARD. When all of them have, the shutdown takes effect: consumers hear OVER when nothing is left.
  *
+ * **The ring.** WELCOME is the first that a guest hears: where the ring is (`ring.ts`), if the items are in one. As long as they
+ * are, nothing of the above is used. Whatever a guest sends has the home close the ring: who cannot use it, or finds that
+ * something has no place in it, says CLOSE_RING, and whoever finds it closed puts and gets as told above.
+ *
  * ASK carries `[number, question, argument]` and is answered by ANSWER or FAILED.
  */
 
@@ -61,6 +65,8 @@ export const OVER = 18;
 export const ASK = 19;
 export const ANSWER = 20;
 export const FAILED = 21;
+export const WELCOME = 22;
+export const CLOSE_RING = 23;
 
 /**
  * What a consumer reports: how many items it has taken since the last report; 1 if it gives all others back; the number of

@@ -172,6 +172,21 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     await this.ask("shutdown()", "shutdown", options.immediate === true);
   }
 
+  /**
+   * Where the items are at this moment: in `"memory"` that all processes of the queue share, which is much the fastest, or with
+   * its `"home"` process, which passes them on.
+   *
+   * They are in memory once the queue is given to another process, where the system and all processes have what that takes
+   * (Linux, and the right to call the system), unless the items are tasks. They move to the home for good when one of
+   * more than 64 KiB is put, or more are put than memory was reserved for while nobody takes any. Nothing else differs.
+   *
+   * @throws {QueueClosedError} as {@link Queue.get}
+   */
+  async form(): Promise<"memory" | "home"> {
+    this.#assertOpen("form()");
+    return this.#link.form();
+  }
+
   /** Settles when the system has all that was put here. */
   async flush(): Promise<void> {
     await this.#link.flush();

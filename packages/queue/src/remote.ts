@@ -2,12 +2,15 @@
 import {
   type Channel,
   dial,
+  type EncodedMessage,
   encodeMessage,
   type Frame,
   flushNow,
   host,
   type Invitation,
   leaving,
+  Memory,
+  type MemoryAddress,
   openChannels,
   singleton,
   TIMED_OUT,
@@ -16,9 +19,11 @@ import {
 } from "@multiproc/core/internal";
 import { closedHere, homeGone, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import { Intake, type Waiter } from "./intake.ts";
-import type { BlockOptions, Link } from "./link.ts";
+import { type BlockOptions, isNow, type Link, type QueueForm, remaining } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
+import { Ring } from "./ring.ts";
+import { RingSide } from "./ring-side.ts";
 
 /** What a put that has been answered came to. */
 type PutOutcome = "accepted" | "full" | "withdrawn" | "refused";
@@ -42,6 +47,8 @@ interface Early {
   fail(error: Error): void;
 }
 
+/** The number of the question that is not asked: what the home says first. */
+const WELCOME = 0;
 const SETTLED: Promise<void> = Promise.resolve();
 
 /** A queue's link in a process that is not its home. */
@@ -55,6 +62,14 @@ export class RemoteLink implements Link {
   /** The same, once it may be put on. */
   #outlet: Channel | undefined;
   readonly #early = new Set<Early>();
+  /** Where the items are while they are in a ring. */
+  #ring: RingSide | undefined;
+  #isRingLeft = false;
+  #ringWaits = 0;
+  /** Puts that may be on their way out of a ring. */
+  #moving = 0;
+  /** Why the queue can be used no longer. */
+  #over: Error | undefined;
   readonly #intake: Intake = new Intake((report, atOnce) => this.#report(report, atOnce));
   #isClosed = false;
   #isShutDown = false;
@@ -75,47 +90,43 @@ export class RemoteLink implements Link {
   }
 
   async put(call: string, item: unknown, options: BlockOptions): Promise<void> {
+    if (this.#over !== undefined) throw this.#over;
+    // Those that were put before and have no place yet come first.
+    if (this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0))
+      return this.#putInRing(this.#ring, call, item, encodeMessage(item, "item"), options);
     const channel = this.#outlet;
-    if (channel === undefined) return this.#putEarly(call, item, options);
-    if (channel.closed) throw homeGone(this.home);
+    if (channel === undefined) return this.#putEarly(call, item, encodeMessage(item, "item"), options);
     if (this.#isShutDown) throw new QueueShutDownError(call);
     channel.send(this.#putKind(options), item, "item");
     return this.maxSize === 0 ? this.#left(channel) : this.#answered(call, channel, item, options);
   }
 
   take(): Frame | undefined {
-    return this.#intake.take();
+    if (this.#over !== undefined) throw this.#over;
+    return this.#ring?.isOpen === true ? this.#ring.take() : this.#intake.take();
   }
 
   async get(call: string, options: BlockOptions): Promise<Frame> {
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) throw new QueueEmptyError(call);
-    if (channel.closed) throw homeGone(this.home);
-    if (this.#isOver) throw new QueueShutDownError(call);
-    let waiter!: Waiter;
-    const promise = new Promise<Frame>((give, end) => {
-      waiter = { give, end };
-    });
-    this.#intake.wait(waiter);
-    channel.ref();
-    try {
-      if (isNow(options)) await this.#probe(channel, promise);
-      else if ((await within(promise, call, options)) !== TIMED_OUT) return await promise;
-    } catch (error) {
-      if (!this.#intake.withdraw(waiter)) return await promise;
-      throw error;
-    } finally {
-      this.#rest();
+    const began = performance.now();
+    if (this.#ring?.isOpen === true) {
+      const frame = await this.#ring.get(call, options);
+      if (frame !== "moved") return frame;
     }
-    // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
-    if (!this.#intake.withdraw(waiter)) return await promise;
-    throw this.#isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
+    return this.#getFromHome(call, channel, remaining(options, began));
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) return TIMED_OUT;
-    if (channel.closed) throw homeGone(this.home);
+    if (this.#over !== undefined) throw this.#over;
+    if (this.#ring?.isOpen === true) {
+      const { ring } = this.#ring;
+      if (question === "size") return ring.size;
+      if (question === "full") return ring.isFull;
+      if (question === "shutdown" && ring.shutDown(argument === true)) return;
+    }
     this.#intake.report(false);
     const id = ++this.#number;
     const answer = this.#waitFor(this.#questions, id, channel);
@@ -126,6 +137,12 @@ export class RemoteLink implements Link {
       this.#questions.delete(id);
       this.#rest();
     }
+  }
+
+  async form(): Promise<QueueForm> {
+    if (this.#channel === undefined) await this.#open("form()", {});
+    if (this.#over !== undefined) throw this.#over;
+    return this.#ring?.isOpen === true ? "memory" : "home";
   }
 
   async flush(): Promise<void> {
@@ -166,22 +183,97 @@ export class RemoteLink implements Link {
       channel.destroy();
       throw closedHere();
     }
+    const welcome = this.#waitFor(this.#questions, WELCOME, channel);
     channel.start({ message: (frame) => this.#take(channel, frame), closed: (reason) => this.#lost(reason) });
+    const address = (await welcome) as MemoryAddress | null;
+    this.#questions.delete(WELCOME);
     this.#channel = channel;
+    if (address !== null) this.#enterRing(channel, address);
     this.#keepReports(channel);
+    this.#rest();
     return channel;
   }
 
-  async #putEarly(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    // Encoded at the call, so that it is refused at the call, and later changes do not matter.
-    const { frame, commit } = encodeMessage(item, "item");
+  #enterRing(channel: Channel, address: MemoryAddress): void {
+    const leaveRing = (): void => {
+      if (!this.#isRingLeft && !channel.closed) channel.send(kinds.CLOSE_RING, null);
+      this.#isRingLeft = true;
+    };
+    try {
+      this.#ring = new RingSide(Ring.of(Memory.attach(address)), {
+        assertUsable: () => {
+          if (this.#over !== undefined) throw this.#over;
+        },
+        leaveRing,
+        waiting: (change) => {
+          this.#ringWaits += change;
+          if (this.#ringWaits === 0) this.#rest();
+          else channel.ref();
+        },
+      });
+    } catch {
+      leaveRing(); // this process may not, or cannot, map memory
+    }
+  }
+
+  async #putInRing(
+    side: RingSide,
+    call: string,
+    item: unknown,
+    encoded: EncodedMessage,
+    options: BlockOptions,
+  ): Promise<void> {
+    const began = performance.now();
+    let placed = side.put(call, encoded.frame, options);
+    if (typeof placed !== "string") {
+      this.#moving += 1;
+      placed = await placed.finally(() => (this.#moving -= 1));
+    }
+    if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
+    if (placed === "accepted") return encoded.commit(undefined);
+    const left = remaining(options, began);
+    if (this.#outlet === undefined) return this.#putEarly(call, item, encoded, left);
+    if (this.#isShutDown) throw new QueueShutDownError(call);
+    return this.#forward(this.#outlet, call, item, encoded, left);
+  }
+
+  async #getFromHome(call: string, channel: Channel, options: BlockOptions): Promise<Frame> {
+    if (this.#over !== undefined) throw this.#over;
+    if (this.#isOver) throw new QueueShutDownError(call);
+    const found = this.#intake.take();
+    if (found !== undefined) return found;
+    let waiter!: Waiter;
+    const promise = new Promise<Frame>((give, end) => {
+      waiter = { give, end };
+    });
+    this.#intake.wait(waiter);
+    channel.ref();
+    try {
+      if (isNow(options)) await this.#probe(channel, promise);
+      else if ((await within(promise, call, options)) !== TIMED_OUT) return await promise;
+    } catch (error) {
+      if (!this.#intake.withdraw(waiter)) return await promise;
+      throw error;
+    } finally {
+      this.#rest();
+    }
+    // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
+    if (!this.#intake.withdraw(waiter)) return await promise;
+    throw this.#isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
+  }
+
+  /** Puts what was encoded at the call, as soon as there is a way. */
+  async #putEarly(call: string, item: unknown, encoded: EncodedMessage, options: BlockOptions): Promise<void> {
     let early!: Early;
+    const began = performance.now();
     const sent = new Promise<{ over: Promise<void> }>((resolve, fail) => {
       const send = (channel: Channel): void => {
-        channel.forward(this.#putKind(options), frame);
-        commit(undefined);
-        const isUnbounded = this.maxSize === 0;
-        resolve({ over: isUnbounded ? this.#left(channel) : this.#answered(call, channel, item, options) });
+        const left = remaining(options, began);
+        const isInRing = this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0);
+        const over = isInRing
+          ? this.#putInRing(this.#ring as RingSide, call, item, encoded, left)
+          : this.#forward(channel, call, item, encoded, left);
+        resolve({ over });
       };
       early = {
         send,
@@ -200,6 +292,18 @@ export class RemoteLink implements Link {
     throw new QueueFullError(call, this.maxSize, item);
   }
 
+  #forward(
+    channel: Channel,
+    call: string,
+    item: unknown,
+    { frame, commit }: EncodedMessage,
+    options: BlockOptions,
+  ): Promise<void> {
+    channel.forward(this.#putKind(options), frame);
+    commit(undefined);
+    return this.maxSize === 0 ? this.#left(channel) : this.#answered(call, channel, item, options);
+  }
+
   /** Opens the way for those who put. */
   #getReady(call: string): void {
     const opening = this.#channel === undefined ? this.#open(call, {}) : Promise.resolve(this.#channel);
@@ -207,7 +311,8 @@ export class RemoteLink implements Link {
       (channel) => {
         if (channel === TIMED_OUT) return;
         channel.ref();
-        if (this.maxSize > 0) this.#ready(channel);
+        if (this.#ring?.isOpen === true) this.#sendEarly(channel);
+        else if (this.maxSize > 0) this.#ready(channel);
         else if (!channel.closed) channel.send(kinds.PRODUCE, null);
       },
       (error) => this.#failEarly(error),
@@ -216,8 +321,13 @@ export class RemoteLink implements Link {
 
   #ready(channel: Channel): void {
     this.#outlet = channel;
-    for (const early of this.#early) early.send(channel);
+    this.#sendEarly(channel);
+  }
+
+  #sendEarly(channel: Channel): void {
+    const early = [...this.#early];
     this.#early.clear();
+    for (const { send } of early) send(channel);
   }
 
   #failEarly(error: Error): void {
@@ -286,6 +396,8 @@ export class RemoteLink implements Link {
 
   #take(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
+      case kinds.WELCOME:
+        return this.#questions.get(WELCOME)?.resolve(channel.decode(frame));
       case kinds.ITEM:
         return this.#intake.push(frame);
       case kinds.RECALL:
@@ -363,7 +475,8 @@ export class RemoteLink implements Link {
 
   /** The program need not stay alive for a channel on which nobody waits. */
   #rest(): void {
-    if (this.#intake.waiting + this.#early.size + this.#putters.size + this.#questions.size === 0)
+    const { waiting } = this.#intake;
+    if (waiting + this.#ringWaits + this.#early.size + this.#putters.size + this.#questions.size === 0)
       this.#channel?.unref();
   }
 
@@ -372,6 +485,9 @@ export class RemoteLink implements Link {
   }
 
   #end(error: Error): void {
+    this.#over = error;
+    this.#ring?.ring.getters.lookSoon();
+    this.#ring?.ring.putters.lookSoon();
     this.#failEarly(error);
     this.#intake.end(error);
     for (const waiters of [this.#putters, this.#questions]) {
@@ -379,9 +495,4 @@ export class RemoteLink implements Link {
       waiters.clear();
     }
   }
-}
-
-/** Whether the caller does not wait. */
-function isNow(options: BlockOptions): boolean {
-  return options.block === false || options.timeout === 0;
 }

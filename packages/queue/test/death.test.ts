@@ -4,6 +4,7 @@ import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueClosedError, TasksLostError } from "@multiproc/queue";
 import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
+import { atHome } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const children: Process[] = [];
@@ -53,9 +54,14 @@ describe("a producer dies", () => {
   });
 });
 
-describe("a consumer dies", () => {
+const forms = [
+  { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
+  { form: "home", placed: atHome },
+];
+
+describe.each(forms)("a consumer dies, items in $form", ({ placed }) => {
   test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
-    const queue = new Queue<string>();
+    const queue = await placed(new Queue<string>());
     const ready = new Queue<string>();
     const child = await start(tasks.waitForItem, queue, ready);
     await ready.get();
@@ -66,7 +72,7 @@ describe("a consumer dies", () => {
   });
 
   test("an item on its way to a consumer that is stopped and SIGKILLed goes to another", async () => {
-    const queue = new Queue<string>();
+    const queue = await placed(new Queue<string>());
     const ready = new Queue<string>();
     const child = await start(tasks.waitForItem, queue, ready);
     await ready.get();
@@ -79,7 +85,7 @@ describe("a consumer dies", () => {
   });
 
   test("what came ahead to one that is SIGKILLed goes to the next, in order", async () => {
-    const queue = new Queue<number>();
+    const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
     const child = await start(tasks.takeAndRest, queue, taken, 500);
@@ -90,7 +96,7 @@ describe("a consumer dies", () => {
   });
 
   test("one that stands still is passed over, and what it holds comes when it dies", async () => {
-    const queue = new Queue<number>();
+    const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
     const child = await start(tasks.takeAndRest, queue, taken, 500);
@@ -102,7 +108,9 @@ describe("a consumer dies", () => {
     while (seen.length < 2500) seen.push(await queue.get({ timeout: 5000 }));
     expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 2500 }, (_, i) => 500 + i));
   });
+});
 
+describe("a consumer dies with tasks", () => {
   test("JoinableQueue: join() says who ended with tasks not done", async () => {
     const queue = new JoinableQueue<string>();
     const ready = new Queue<string>();

@@ -4,6 +4,7 @@ import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, SimpleQueue } from "@multiproc/queue";
 import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
+import { atHome } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const children: Process[] = [];
@@ -23,16 +24,22 @@ afterEach(async () => {
   await noChildLeft();
 });
 
-describe("Queue between processes", () => {
+/** Each form that the items can have; what is not given says where the queue moves by itself. */
+const forms = [
+  { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
+  { form: "home", placed: atHome },
+];
+
+describe.each(forms)("Queue between processes, items in $form", ({ placed }) => {
   test("items come from a child in order, and every one", async () => {
-    const queue = new Queue<number>();
+    const queue = await placed(new Queue<number>());
     await start(tasks.produce, queue, 0, 10_000);
     for (let i = 0; i < 10_000; i++) expect(await queue.get()).toBe(i);
   });
 
   test("two producers, two consumers: each item once, each producer's order kept", async () => {
-    const queue = new Queue<number>(100);
-    const results = new Queue<number[]>();
+    const queue = await placed(new Queue<number>(100));
+    const results = await placed(new Queue<number[]>());
     await Promise.all([start(tasks.consume, queue, results), start(tasks.consume, queue, results)]);
     const producers = await Promise.all([
       start(tasks.produce, queue, 0, 3000),
@@ -50,7 +57,7 @@ describe("Queue between processes", () => {
   });
 
   test("a process can be joined before its queue is drained", async () => {
-    const queue = new Queue<string>();
+    const queue = await placed(new Queue<string>());
     const child = await start(
       tasks.put,
       queue,
@@ -61,8 +68,8 @@ describe("Queue between processes", () => {
   });
 
   test("the same errors in a child as at home", async () => {
-    const queue = new Queue<string>(1);
-    const results = new Queue<unknown[]>();
+    const queue = await placed(new Queue<string>(1));
+    const results = await placed(new Queue<unknown[]>());
     await start(tasks.tryAll, queue, results);
     expect(await results.get()).toEqual([
       ["ok", undefined],
@@ -79,7 +86,7 @@ describe("Queue between processes", () => {
   });
 
   test("a queue that is sent later, and a SimpleQueue", async () => {
-    const letters = new Queue<SimpleQueue<string>>();
+    const letters = await placed(new Queue<SimpleQueue<string>>());
     await start(tasks.answerLetters, letters);
     for (let i = 0; i < 3; i++) {
       const answers = new SimpleQueue<string>();
@@ -90,8 +97,8 @@ describe("Queue between processes", () => {
   });
 
   test("a consumer that rests gives back what came ahead, in order", async () => {
-    const queue = new Queue<number>();
-    const taken = new Queue<number[]>();
+    const queue = await placed(new Queue<number>());
+    const taken = await placed(new Queue<number[]>());
     for (let i = 0; i < 3000; i++) await queue.put(i);
     await start(tasks.takeAndRest, queue, taken, 500);
     expect(await taken.get()).toEqual(range(0, 500));
@@ -100,8 +107,8 @@ describe("Queue between processes", () => {
   });
 
   test("whatever was put before a shutdown comes, and nothing after", async () => {
-    const queue = new Queue<number>();
-    const counts = new Queue<number>();
+    const queue = await placed(new Queue<number>());
+    const counts = await placed(new Queue<number>());
     await Promise.all([start(tasks.putUntilShutDown, queue, counts), start(tasks.putUntilShutDown, queue, counts)]);
     let seen = 0;
     for await (const _ of queue) if (++seen === 200) await queue.shutdown();
@@ -109,8 +116,8 @@ describe("Queue between processes", () => {
   });
 
   test("queues travel through queues, nested in values", async () => {
-    const outer = new Queue<{ inner: Queue<string> }>();
-    const inner = new Queue<string>();
+    const outer = await placed(new Queue<{ inner: Queue<string> }>());
+    const inner = await placed(new Queue<string>());
     await start(tasks.fillFromNested, outer);
     await outer.put({ inner });
     expect(await inner.get()).toBe("through the nested queue");

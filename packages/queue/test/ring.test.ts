@@ -1,0 +1,149 @@
+import { fromModule } from "@multiproc/core";
+import { Frame, missingMemory } from "@multiproc/core/internal";
+import { Process } from "@multiproc/process";
+import { Queue } from "@multiproc/queue";
+import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+import { Ring } from "../src/ring.ts";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const children: Process[] = [];
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+  const child = new Process({ target: target as never, args: args as never });
+  await child.start();
+  children.push(child);
+  return child;
+}
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill();
+    await child.join();
+  }
+  await noChildLeft();
+});
+
+function frameOf(bytes: Uint8Array, modules: string[] = []): Frame {
+  return new Frame(0, bytes, 0, bytes.length, [], modules);
+}
+
+describe.skipIf(missingMemory() !== undefined)("Ring", () => {
+  test("gives back what was put, in order, however often it wraps", () => {
+    const ring = Ring.create(0);
+    const waiting: Uint8Array[] = [];
+    let seed = 1;
+    const random = (below: number): number => (seed = (seed * 48271) % 0x7fffffff) % below;
+    for (let i = 0; i < 5_000; i++) {
+      const bytes = new Uint8Array(random(4) === 0 ? random(20_000) : random(100)).fill(i);
+      if (
+        random(2) === 0 ||
+        ring.put(frameOf(bytes, bytes.length % 7 === 0 ? ["file:///module.js"] : [])) !== "accepted"
+      ) {
+        const frame = ring.take();
+        const expected = waiting.shift();
+        if (expected === undefined) expect(frame).toBeUndefined();
+        else {
+          // Written out, since to compare so much by expect() takes minutes.
+          const isSame =
+            frame?.bytes.length === expected.length && frame.bytes.every((byte, at) => byte === expected[at]);
+          if (!isSame) expect.unreachable(`item ${i}`);
+          expect(frame?.modules.length).toBe(expected.length % 7 === 0 ? 1 : 0);
+        }
+      } else waiting.push(bytes);
+      if (ring.size !== waiting.length) expect.unreachable(`${ring.size} items, not ${waiting.length}`);
+    }
+  });
+
+  test("says what it does not take", () => {
+    const ring = Ring.create(2);
+    const small = frameOf(new Uint8Array(10));
+    expect(ring.put(frameOf(new Uint8Array(100_000)))).toBe("too large");
+    expect([ring.put(small), ring.put(small), ring.put(small)]).toEqual(["accepted", "accepted", "full"]);
+    expect(ring.isFull).toBe(true);
+    expect(ring.shutDown(true)).toBe(true);
+    expect([ring.size, ring.put(small)]).toEqual([0, "shut down"]);
+    expect(ring.close()).toEqual([]);
+    expect([ring.put(small), ring.shutDown(false)]).toEqual(["closed", false]);
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
+  test("is there once another process has it, and moves home with a large item, in order", async () => {
+    const queue = new Queue<number | Uint8Array>();
+    await queue.put(-1);
+    expect(await queue.form()).toBe("home");
+    const answers = new Queue<string>();
+    await start(tasks.putMixed, queue, answers);
+    expect(await answers.get()).toBe("memory");
+    expect(await queue.get()).toBe(-1);
+    for (let i = 0; i < 100; i++) {
+      const item = await queue.get({ timeout: 20_000 });
+      if (i === 50) expect((item as Uint8Array).length).toBe(1_000_000);
+      else expect(item).toBe(i);
+    }
+    expect(await queue.form()).toBe("home");
+  });
+
+  test("moves home when more is put than fits, and nobody takes any", async () => {
+    const queue = new Queue<string>();
+    const text = "x".repeat(10_000);
+    const child = await start(
+      tasks.put,
+      queue,
+      Array.from({ length: 200 }, (_, i) => `${i} ${text}`),
+    );
+    expect(await child.join()).toBe(0);
+    expect([await queue.qsize(), await queue.form()]).toEqual([200, "home"]);
+    for (let i = 0; i < 200; i++) expect(await queue.get()).toBe(`${i} ${text}`);
+  });
+
+  test("is whole after producers and consumers were SIGKILLed at any moment", { timeout: 120_000 }, async () => {
+    const queue = new Queue<[string, number]>(200);
+    const next = new Map<string, number>();
+    let isOver = false;
+    const taking = (async () => {
+      for await (const [name, i] of queue) {
+        if (!(i >= (next.get(name) ?? 0))) throw new Error(`${name} put ${i} after ${next.get(name)}`);
+        next.set(name, i + 1);
+      }
+    })();
+    const replace = async (i: number, target: (...args: never[]) => unknown): Promise<void> => {
+      for (let round = 0; !isOver; round++) {
+        const name = `${i}.${round}`;
+        const child = await start(target, queue, name);
+        if (target === tasks.putNamed) await until(() => next.has(name), { timeout: 60_000 });
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+        child.kill();
+        await child.join();
+      }
+    };
+    const replacing = [replace(0, tasks.putNamed), replace(1, tasks.putNamed), replace(2, tasks.takeSome)];
+    await until(() => next.size >= 16, { timeout: 100_000 });
+    isOver = true;
+    await Promise.all(replacing);
+    expect(await queue.form()).toBe("memory");
+    await queue.shutdown();
+    await taking;
+    expect(await queue.qsize()).toBe(0);
+  });
+
+  test("is shared with a process that may not map memory, from the home", { timeout: 60_000 }, async () => {
+    const questions = new Queue<number>();
+    const answers = new Queue<unknown>();
+    const tickets = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+    const waiting = answers.get();
+    for (let i = 0; i < 10; i++) await questions.put(i);
+    expect(await questions.form()).toBe("memory");
+    await using program = runProgram(fixture(import.meta.url, "guest-program.js"), tickets, {
+      host: "deno",
+      execArgv: ["--allow-read", "--allow-write", "--allow-env", "--allow-net"],
+    });
+    expect(await waiting).toBe(0);
+    for (let i = 1; i < 10; i++) expect(await answers.get()).toBe(i);
+    expect(await questions.form()).toBe("home");
+    await questions.shutdown();
+    expect(await answers.get()).toBe("over");
+    expect(await program.exited).toEqual({ code: 0, signal: null });
+  });
+});
