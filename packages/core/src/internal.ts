@@ -19,7 +19,7 @@ export {
 } from "./door.ts";
 export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
-export type { ExitStatus, Host, Stdio, Subprocess } from "./host/host.ts";
+export type { ExitStatus, FlowStorage, Host, Stdio, Subprocess } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
@@ -54,5 +54,5 @@ export {
   type TargetReference,
   targetOf,
 } from "./target.ts";
-export { type Check, WaitList } from "./wait-list.ts";
+export { type Check, type ListOptions, WaitList } from "./wait-list.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

@@ -23,4 +23,5 @@ export {
   setStartMethod,
   waitpid,
 } from "@multiproc/start-methods";
+export * from "@multiproc/sync";
 export { type Context, getContext } from "./context.ts";

@@ -9,6 +9,7 @@ import type {
   ByteStream,
   Capabilities,
   ExitStatus,
+  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -34,6 +35,12 @@ const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
   IO: 23,
   USR1: 30,
   USR2: 31,
+};
+
+/** Node's modules, for the few things that Deno has no own way to. */
+const builtin = <M>(name: string): M => {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): M } };
+  return process.getBuiltinModule(`node:${name}`);
 };
 
 /** The part of `node:net` that is used. */
@@ -168,8 +175,7 @@ export class DenoHost implements Host {
 
   /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once. */
   watchPipe(file: number, ring: () => void): void {
-    const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): NodeNet } };
-    const socket = new (process.getBuiltinModule("node:net").Socket)({ fd: file, readable: true, writable: false });
+    const socket = new (builtin<NodeNet>("net").Socket)({ fd: file, readable: true, writable: false });
     socket.on("error", () => {});
     socket.on("data", ring);
     socket.unref();
@@ -266,6 +272,11 @@ export class DenoHost implements Host {
   writeError(text: string): void {
     const bytes = this.#encoder.encode(text);
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
+  }
+
+  flowStorage(): FlowStorage {
+    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => FlowStorage }>("async_hooks");
+    return new AsyncLocalStorage();
   }
 
   immediate(run: () => void): void {

@@ -2,6 +2,7 @@
  * The port to Node. Its modules are fetched when they are first needed, so that this file can be loaded by any host and a
  * child pays only for what it uses.
  */
+import type * as AsyncHooks from "node:async_hooks";
 import type * as ChildProcess from "node:child_process";
 import type * as Fs from "node:fs";
 import type * as Module from "node:module";
@@ -14,6 +15,7 @@ import type {
   ByteStream,
   Capabilities,
   ExitStatus,
+  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -243,6 +245,10 @@ export class NodeHost implements Host {
 
   writeError(text: string): void {
     process.stderr.write(text);
+  }
+
+  flowStorage(): FlowStorage {
+    return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
   }
 
   immediate(run: () => void): void {
