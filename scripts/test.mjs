@@ -1,7 +1,9 @@
 /**
- * npm test: every test on Node and then on Deno, and one closing line with the totals of all.
+ * npm test: every test on Node and then on Deno, then those of the repository itself (its site, its packages as they are
+ * installed, on Node alone), and one closing line with the totals of all.
  *
  *   npm test -- [--node | --deno] [--method=forkserver] [words that the test file's path holds …]
+ *   npm test -- site         only test/site.test.ts
  *
  * What a process does must not depend on how it came to be: the files that begin with the line of `CONTRACT` run again under
  * every start method that the host has besides its default.
@@ -29,7 +31,9 @@ mkdirSync(RESULTS, { recursive: true });
 const flags = process.argv.slice(2).filter((word) => word.startsWith("--"));
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const onlyMethod = flags.find((flag) => flag.startsWith("--method="))?.slice("--method=".length);
-const files = testFiles().filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+const isWanted = (file) => words.length === 0 || words.some((word) => file.includes(word));
+const files = testFiles(readdirSync("packages").map((name) => `packages/${name}/test`)).filter(isWanted);
+const ownFiles = testFiles(["test"]).filter(isWanted);
 const contracts = files.filter((file) => readFileSync(file, "utf8").startsWith(CONTRACT));
 const hosts = [
   { name: `Node ${process.versions.node}`, runner: testOnNode, other: "--deno", methods: methodsOnNode },
@@ -37,7 +41,7 @@ const hosts = [
 ];
 const totals = [];
 for (const { name, runner, other, methods } of hosts) {
-  if (flags.includes(other)) continue;
+  if (flags.includes(other) || files.length === 0) continue;
   const [standard, ...others] = await methods();
   if (onlyMethod === undefined || onlyMethod === standard) totals.push(await test(name, runner, files, standard));
   for (const method of others) {
@@ -46,6 +50,13 @@ for (const { name, runner, other, methods } of hosts) {
   }
 }
 
+if (ownFiles.length > 0 && onlyMethod === undefined && !flags.includes("--deno"))
+  totals.push(await test("the repository", testOnNode, ownFiles, ""));
+
+if (totals.length === 0) {
+  console.error(`There is no test file named like ${words.join(" or ")}`);
+  process.exit(1);
+}
 console.log();
 for (const { host, ...counts } of totals) console.log(`${host}: ${inWords(counts)}`);
 const all = sum(totals);
@@ -53,12 +64,12 @@ console.log(inWords(all));
 process.exitCode = all.failed > 0 ? 1 : 0;
 
 async function test(host, runner, chosen, method) {
-  console.log(`\nTesting on ${host}`);
+  console.log(`\nTesting: ${host}`);
   return { host, ...(await runner(chosen, method)) };
 }
 
 async function testOnNode(chosen, method) {
-  const file = `${RESULTS}/node-${method}.json`;
+  const file = `${RESULTS}/node-${method || "repository"}.json`;
   const args = ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json"];
   const code = await run(process.execPath, [...args, `--outputFile.json=${file}`, ...chosen], method, RUN_LIMIT);
   const counts = readResults(file, (text) => {
@@ -87,13 +98,10 @@ async function testOnDeno(chosen, method) {
   return judge("deno test", 0, sum(counts));
 }
 
-function testFiles() {
-  const folders = readdirSync("packages")
-    .map((name) => `packages/${name}/test`)
-    .filter((folder) => existsSync(folder));
-  const found = folders.flatMap((folder) =>
-    readdirSync(folder, { recursive: true }).map((name) => `${folder}/${name}`),
-  );
+function testFiles(folders) {
+  const found = folders
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => `${folder}/${name}`));
   return found.filter((file) => file.endsWith(".test.ts")).sort();
 }
 

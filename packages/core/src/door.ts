@@ -16,6 +16,7 @@
  */
 import type { Channel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
+import { reach } from "./channel/reach.ts";
 import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
 import { ChannelClosedError } from "./errors.ts";
 import { HELLO, HELLO_LIMIT, helloText, readHello } from "./hello.ts";
@@ -142,7 +143,7 @@ export async function dial(
 ): Promise<Channel> {
   let stream: ByteStream;
   try {
-    stream = await host.connect(invitation.address);
+    stream = await reach(invitation.address);
   } catch (cause) {
     throw new ChannelClosedError(
       `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,

@@ -7,6 +7,8 @@ interface Inheritance {
   place: string | undefined;
   /** Whether modules are being loaded for a process that is still to run: they may start none themselves. */
   isImporting: boolean;
+  /** Whether it may have children though it is daemonic: they end with it. */
+  mayHaveChildren: boolean;
   /** How its own children come to be, unless it says otherwise: as those of its parent. */
   startMethod: string | undefined;
 }
@@ -15,7 +17,8 @@ interface Inheritance {
 export const inherited: Inheritance = singleton("inheritance", () => ({
   place: undefined,
   isImporting: false,
+  mayHaveChildren: false,
   startMethod: undefined,
 }));
 
-afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false }));
+afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false, mayHaveChildren: false }));

@@ -4,7 +4,16 @@
  * @module
  */
 export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
-export { decodeMessage, type EncodedMessage, encodeMessage, SocketChannel, textMessage } from "./channel/socket.ts";
+export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { reach } from "./channel/reach.ts";
+export {
+  decodeMessage,
+  type EncodedMessage,
+  encodeMessage,
+  isReset,
+  SocketChannel,
+  textMessage,
+} from "./channel/socket.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";
 export { Encoder } from "./codec/encoder.ts";
@@ -19,7 +28,17 @@ export {
 } from "./door.ts";
 export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
-export type { ExitStatus, FlowStorage, Host, Stdio, Subprocess } from "./host/host.ts";
+export type {
+  ByteStream,
+  DiagnosticsChannel,
+  Digest,
+  ExitStatus,
+  FlowStorage,
+  Host,
+  Stdio,
+  StreamServer,
+  Subprocess,
+} from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";
 export { leaving } from "./leaving.ts";
@@ -40,8 +59,8 @@ export {
   type Opened,
   type Surroundings,
 } from "./native/mod.ts";
-export { flushNow } from "./open-channels.ts";
-export { registerErrors, registry, singleton } from "./registry.ts";
+export { flushNow, openChannels } from "./open-channels.ts";
+export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
 export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
 export { childModules, type KnownServer, role } from "./role.ts";
 export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
@@ -49,6 +68,7 @@ export {
   areLoaded,
   isHere,
   loadModules,
+  partOf,
   requireTarget,
   resolveTarget,
   type TargetReference,

@@ -233,10 +233,25 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   );
 }
 
-async function loadModule(url: string): Promise<void> {
-  if (registry.modules.has(url)) return;
+/**
+ * What a part of this library is called in messages: the URL of its module, and its name, by which a process finds it that has
+ * that part already, from wherever it may have come there. Called when the module is loaded.
+ */
+export function partOf(url: string, name: string): string {
+  registry.modules.set(name, {});
+  const module = `${url}${PART}${name}`;
+  registry.modules.set(module, {});
+  return module;
+}
+
+/** Stands between the URL and the name of a part of this library. */
+const PART = "#multiproc:";
+
+async function loadModule(name: string): Promise<void> {
+  if (registry.modules.has(name)) return;
+  const [url = name, part] = name.split(PART);
   try {
-    registry.modules.set(url, await exportsOf(url));
+    registry.modules.set(name, registry.modules.get(part ?? "") ?? (await exportsOf(url)));
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     throw new TargetError(`Module "${url}" could not be loaded: ${text}`, { cause });

@@ -6,6 +6,7 @@ import {
   type Invitation,
   inheritable,
   loadModules,
+  partOf,
   TIMED_OUT,
   type Ticket,
   type WaitOptions,
@@ -16,6 +17,8 @@ import { BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { BYTES } from "./protocol.ts";
 import { RemoteLink } from "./remote.ts";
+import { readableOf, writableOf } from "./streams.ts";
+import { nextTurn } from "./wait.ts";
 
 const SENT: Promise<void> = Promise.resolve();
 /** Set by the class, whose private parts it uses. */
@@ -47,13 +50,16 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   readonly readable: boolean;
   /** Whether messages can be sent here. */
   readonly writable: boolean;
+  /** Whether `send()` can be used: not where the other side may be no process of this library. */
+  readonly #carriesValues: boolean;
   #closed = false;
 
   /** @internal */
-  constructor(link: Link, readable: boolean, writable: boolean) {
+  constructor(link: Link, readable: boolean, writable: boolean, carriesValues: boolean) {
     this.#ownLink = link;
     this.readable = readable;
     this.writable = writable;
+    this.#carriesValues = carriesValues;
     inheritable(this as object, HERITAGE as Heritage<object>);
   }
 
@@ -87,10 +93,11 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    *
    * @throws {SendError} if the value cannot be sent; nothing was sent then
    * @throws {BrokenPipeError} if nobody holds the other end any more
-   * @throws {ConnectionError} if this end is closed, or only receives
+   * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone; see {@link Listener}
    */
   send(value: unknown): Promise<void> {
     try {
+      if (!this.#carriesValues && !this.#closed) throw bytesOnly();
       this.#prepareToSend("send()");
       this.#link.send(value);
     } catch (error) {
@@ -179,16 +186,37 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     checkTimeout("poll()", timeout);
     this.#prepareToReceive("poll()");
     const { inbox } = this.#link;
-    if (inbox.size > 0 || inbox.ended) return true;
+    if (inbox.isReady) return true;
+    options.signal?.throwIfAborted();
     let cancel = (): void => {};
     const arrival = new Promise<true>((resolve) => {
       cancel = inbox.watch(() => resolve(true));
     });
     try {
+      if (timeout === 0) return await Promise.race([arrival, nextTurn().then(() => inbox.isReady)]);
       return (await within(arrival, "poll()", { ...options, timeout })) !== TIMED_OUT;
     } finally {
       cancel();
     }
+  }
+
+  /**
+   * What is received from now on, as a stream of bytes: each message is a chunk, empty ones are left out. It is read only as
+   * fast as chunks are taken. It ends, and closes this connection, when the other end is gone; cancelling it closes this
+   * connection too.
+   */
+  toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    this.#prepareToReceive("toReadableStream()");
+    return readableOf(this);
+  }
+
+  /**
+   * A stream whose chunks are sent, each as one message of bytes. Closing or aborting it closes this connection, in both
+   * directions.
+   */
+  toWritableStream(): WritableStream<Uint8Array> {
+    this.#prepareToSend("toWritableStream()");
+    return writableOf(this);
   }
 
   /** Closes this end in this process; what was sent still arrives. Others that hold the end keep it. */
@@ -228,7 +256,14 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     return {
       kind: "pipe.Connection",
       module: MODULE,
-      data: [data.invitation.address, data.invitation.token, data.ticket, this.readable, this.writable],
+      data: [
+        data.invitation.address,
+        data.invitation.token,
+        data.ticket,
+        this.readable,
+        this.writable,
+        this.#carriesValues,
+      ],
       commit,
     };
   }
@@ -237,6 +272,21 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   "multiproc:adopt"(data: unknown): void {
     const [address, token, ticket] = data as [string, string, string];
     this.#ownLink = new RemoteLink({ invitation: { address, token }, ticket });
+  }
+
+  /** @internal */
+  "multiproc:check"(call: string): void {
+    this.#prepareToReceive(call);
+  }
+
+  /** @internal */
+  "multiproc:ready"(): boolean {
+    return this.#closed || this.#link.inbox.isReady;
+  }
+
+  /** @internal */
+  "multiproc:watch"(run: () => void): () => void {
+    return this.#link.inbox.watch(run);
   }
 
   #prepareToSend(call: string): void {
@@ -297,7 +347,17 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 }
 
 /** The module that a receiver loads to get connections. */
-const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+const MODULE: string = partOf(
+  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
+  "@multiproc/pipe",
+);
+
+function bytesOnly(): ConnectionError {
+  return new ConnectionError(
+    "send() was called on a connection that carries bytes alone: the other side is no process of this library, or did not prove that by a key. Use sendBytes(), or give listener and connect() the same authKey",
+    "ERR_BYTES_ONLY",
+  );
+}
 
 /** The bytes of a message that was sent as such; its memory is the receiver's own. */
 function contentOf(frame: Frame): Uint8Array {

@@ -27,16 +27,41 @@ export class BrokenPipeError extends ProcessError {
   }
 }
 
-/** A connection was used after it was closed, or against its direction. */
+/** A connection was used after it was closed, against its direction or beyond what it carries, or could not be made. */
 export class ConnectionError extends ProcessError {
   /**
    * Makes the error.
    *
    * @param message which call, and why it cannot be made
    * @param code the stable code
+   * @param options the `cause`, such as what the system said
    */
-  constructor(message: string, code: "ERR_CONNECTION_CLOSED" | "ERR_DIRECTION" | "ERR_NOT_BYTES") {
-    super(message, { code });
+  constructor(
+    message: string,
+    code:
+      | "ERR_CONNECTION_CLOSED"
+      | "ERR_DIRECTION"
+      | "ERR_NOT_BYTES"
+      | "ERR_BYTES_ONLY"
+      | "ERR_CONNECT"
+      | "ERR_LISTEN"
+      | "ERR_LISTENER_CLOSED",
+    options: { cause?: unknown } = {},
+  ) {
+    super(message, { code, ...options });
+  }
+}
+
+/** Two sides did not have the same key; the connection between them was closed. */
+export class AuthenticationError extends ProcessError {
+  /**
+   * Makes the error.
+   *
+   * @param message which call, and what the other side did
+   * @param options the `cause`
+   */
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, { code: "ERR_AUTHENTICATION", ...options });
   }
 }
 
@@ -63,4 +88,4 @@ export class BufferTooShortError extends ProcessError {
   }
 }
 
-registerErrors({ EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });
+registerErrors({ AuthenticationError, EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });

@@ -1,4 +1,5 @@
 /** The home of a pipe: its two sides and their holders; see `protocol.ts`. */
+import { ProtocolError } from "@multiproc/core";
 import {
   type Carrier,
   type Channel,
@@ -32,9 +33,14 @@ import {
 /** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
 const TICKET_GRACE = 1000;
 
+/** As long as a timer can be. */
+const LONG = 2 ** 31 - 1;
+
 /** A channel to another process that holds this side. */
 interface Holder {
   readonly channel: Channel;
+  /** Whether it is of another family of processes: it holds the side alone and for good, and sends messages and nothing else. */
+  readonly isPeer: boolean;
   /** Whether it counts: not after it handed the side on, until it is used again. */
   holds: boolean;
   /** How many messages it asked for and did not get yet. */
@@ -47,6 +53,13 @@ export function makeSides(): [Side, Side] {
   sides[0].join(sides[1]);
   sides[1].join(sides[0]);
   return sides;
+}
+
+/** Makes a side of a pipe whose other side is held by who is at the other end of a channel. */
+export function makeSideOf(channel: Channel): Side {
+  const [side, other] = makeSides();
+  other.give(channel);
+  return side;
 }
 
 /** One side of a pipe, at home. It is also the link of the home's own connection to it. */
@@ -73,10 +86,19 @@ export class Side implements Link {
   /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
   #returning: { holder: Holder; frames: Frame[] } | undefined;
   #keepsAlive = false;
+  #stay: (() => void) | undefined;
   #drained: Array<() => void> = [];
 
   join(other: Side): void {
     this.#other = other;
+  }
+
+  /** Gives this side away for good. */
+  give(channel: Channel): void {
+    this.#holdsHere = false;
+    this.#pushTo = { channel, isPeer: true, holds: true, wanted: 0 };
+    this.#holders.add(this.#pushTo);
+    this.#listen(this.#pushTo);
   }
 
   get broken(): Error | undefined {
@@ -174,6 +196,17 @@ export class Side implements Link {
   keepAlive(isWaiting: boolean): void {
     this.#keepsAlive = isWaiting;
     for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
+    this.#stayForTickets();
+  }
+
+  /** Nothing else of the system may stand for those who are still to come. */
+  #stayForTickets(): void {
+    const isNeeded = this.#keepsAlive && this.#tickets.size > 0;
+    if (isNeeded) this.#stay ??= host.timer(() => {}, LONG, true);
+    else {
+      this.#stay?.();
+      this.#stay = undefined;
+    }
   }
 
   /** The other side can take more. */
@@ -183,9 +216,12 @@ export class Side implements Link {
   }
 
   /** Nobody holds the other side any more: what is there can still be received. */
-  end(): void {
-    this.inbox.end();
-    for (const holder of this.#holders) this.#tell(holder, BROKEN);
+  end(cause: Error | undefined): void {
+    this.inbox.end(cause);
+    for (const holder of this.#holders) {
+      if (holder.isPeer) holder.channel.end();
+      else this.#tell(holder, BROKEN);
+    }
     if (this.#pushTo !== undefined && this.inbox.size === 0) this.#tell(this.#pushTo, END);
     this.#serve();
     for (const resolve of this.#drained.splice(0)) resolve();
@@ -198,14 +234,19 @@ export class Side implements Link {
   }
 
   #accept(channel: Channel): void {
-    const holder: Holder = { channel, holds: false, wanted: 0 };
-    channel.start({
+    this.#listen({ channel, isPeer: false, holds: false, wanted: 0 });
+  }
+
+  #listen(holder: Holder): void {
+    holder.channel.start({
       message: (frame) => this.#take(holder, frame),
-      closed: () => this.#leave(holder),
+      closed: (reason) => this.#leave(holder, reason),
     });
   }
 
   #take(holder: Holder, frame: Frame): void {
+    if (holder.isPeer && frame.kind !== PUSH + VALUE && frame.kind !== PUSH + BYTES)
+      throw new ProtocolError("The other side of a connection sent what is no message");
     switch (frame.kind) {
       case PUSH + VALUE:
       case PUSH + BYTES:
@@ -252,6 +293,7 @@ export class Side implements Link {
   #attach(holder: Holder, ticket: string): void {
     // A copy of a process comes without a ticket.
     if (ticket !== "" && !this.#tickets.delete(ticket)) this.#early.add(ticket);
+    this.#stayForTickets();
     holder.holds = true;
     this.#holders.add(holder);
     if (this.#keepsAlive) holder.channel.ref();
@@ -310,40 +352,43 @@ export class Side implements Link {
       for (const holder of this.#holders) if (holder.wanted > 0) this.#tell(holder, END);
   }
 
-  #leave(holder: Holder): void {
+  #leave(holder: Holder, reason: Error | undefined): void {
     holder.holds = false;
     this.#holders.delete(holder);
     if (this.#pushTo === holder) this.#pushTo = undefined;
     this.#restore(holder);
-    this.#settle();
+    this.#settle(reason);
   }
 
   #expect(ticket: string): void {
     if (!this.#early.delete(ticket)) this.#tickets.add(ticket);
+    this.#stayForTickets();
   }
 
   #voidLater(ticket: string): void {
     if (!this.#tickets.has(ticket)) return;
     host.timer(
       () => {
-        if (this.#tickets.delete(ticket)) this.#settle();
+        if (!this.#tickets.delete(ticket)) return;
+        this.#stayForTickets();
+        this.#settle();
       },
       TICKET_GRACE,
       this.#other.inbox.demand > 0,
     );
   }
 
-  /** Tells the other side when the last holder has gone, or one has come back. */
-  #settle(): void {
+  /** Tells the other side when the last holder has gone, and how, or one has come back. */
+  #settle(reason?: Error): void {
     const isHeld = this.hasHolders;
     if (isHeld === this.#isHeld) return;
     this.#isHeld = isHeld;
     if (isHeld) this.#other.revive();
-    else this.#other.end();
+    else this.#other.end(reason);
   }
 
   #tell(holder: Holder, kind: number): void {
-    if (!holder.channel.closed) holder.channel.sendBytes(kind, NOTHING);
+    if (!holder.channel.closed && !holder.isPeer) holder.channel.sendBytes(kind, NOTHING);
   }
 }
 

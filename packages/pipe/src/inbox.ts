@@ -37,6 +37,11 @@ export class Inbox {
     return this.#frames.length - this.#head;
   }
 
+  /** Whether a message or the end can be taken at once. */
+  get isReady(): boolean {
+    return this.size > 0 || this.ended;
+  }
+
   /** Whether senders should wait. */
   get full(): boolean {
     return this.#bytes > INBOX_LIMIT;
@@ -131,6 +136,7 @@ export class Inbox {
   /** Takes the end back: there is somebody again who could send. */
   reopen(): void {
     this.ended = false;
+    this.cause = undefined;
   }
 
   #settle(waiter: Waiter, frame: Frame | undefined): void {

@@ -9,6 +9,10 @@
  *
  * @module
  */
+export { type ConnectOptions, connect } from "./connect.ts";
 export { Connection } from "./connection.ts";
-export { BrokenPipeError, BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
+export { AuthenticationError, BrokenPipeError, BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
+export { Listener, type ListenerOptions } from "./listener.ts";
 export { pipe } from "./pipe.ts";
+export { type Ending, type Source, type Waitable, wait } from "./wait.ts";
+export type { Address } from "./wire/address.ts";

@@ -4,8 +4,8 @@ import { makeSides } from "./hub.ts";
 import { RemoteLink } from "./remote.ts";
 
 registerReviver("pipe.Connection", (data) => {
-  const [address, token, ticket, readable, writable] = data as [string, string, string, boolean, boolean];
-  return new Connection(new RemoteLink({ invitation: { address, token }, ticket }), readable, writable);
+  const [address, token, ticket, ...ways] = data as [string, string, string, boolean, boolean, boolean];
+  return new Connection(new RemoteLink({ invitation: { address, token }, ticket }), ...ways);
 });
 
 /**
@@ -41,5 +41,5 @@ registerReviver("pipe.Connection", (data) => {
 export function pipe<A = unknown, B = A>(options: { readonly duplex?: boolean } = {}): [Connection<A>, Connection<B>] {
   const duplex = options.duplex ?? true;
   const [first, second] = makeSides();
-  return [new Connection<A>(first, true, duplex), new Connection<B>(second, duplex, true)];
+  return [new Connection<A>(first, true, duplex, true), new Connection<B>(second, duplex, true, true)];
 }

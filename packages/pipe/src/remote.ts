@@ -40,6 +40,8 @@ export class RemoteLink implements Link {
   #channel: Channel | undefined;
   /** What was sent before the channel was open. */
   #early: Array<(channel: Channel) => void> = [];
+  /** Whether memory of the callers waits for the channel. */
+  #borrowsEarly = false;
   readonly #opened: Promise<void>;
   #isShared = false;
   #isHanded = false;
@@ -56,7 +58,7 @@ export class RemoteLink implements Link {
   }
 
   get full(): boolean {
-    return this.#channel?.full ?? this.#early.length > 1000;
+    return this.#channel?.full ?? (this.#borrowsEarly || this.#early.length > 1000);
   }
 
   async drained(): Promise<void> {
@@ -67,7 +69,8 @@ export class RemoteLink implements Link {
   send(value: unknown): void {
     if (this.#channel !== undefined) return this.#channel.send(PUSH + VALUE, value, "value");
     const { frame, commit } = encodeMessage(value, "value");
-    this.#early.push((channel) => channel.forward(PUSH + VALUE, frame));
+    this.#borrowsEarly ||= frame.parts.length > 0;
+    this.#early.push((channel) => channel.forward(PUSH + VALUE, frame, true));
     commit(undefined);
   }
 

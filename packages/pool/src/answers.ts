@@ -51,7 +51,7 @@ export class Answers {
       else if (results.length === 1) this.#send(RESULT | bits, results[0], "result");
     } catch {
       // One of them cannot be sent, or all of them are too much for one message.
-      for (const result of results) this.#send(RESULT | bits, result, "result");
+      for (const result of results) this.#single(RESULT | bits, result, chunk.isSettling);
       if (chunk.isDone) this.#send(LAST | bits, [], "results");
     }
     this.flush(now);
@@ -107,6 +107,16 @@ export class Answers {
   /** As {@link Answers.left}, but what is held back stays so. */
   leftSoFar(): Promise<void> | undefined {
     return this.#isHolding ? undefined : this.left();
+  }
+
+  /** A result that, if it cannot be sent, is an error of its chunk or, where every item has its own, of its item. */
+  #single(kind: number, result: unknown, isSettling: boolean): void {
+    try {
+      this.#send(kind, result, "result");
+    } catch (reason) {
+      if (!isSettling) throw reason;
+      this.#send(kind, { status: "rejected", reason }, "result");
+    }
   }
 
   #send(kind: number, value: unknown, root: string): void {

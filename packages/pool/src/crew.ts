@@ -2,6 +2,7 @@
 import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 import { WorkerLostError } from "./errors.ts";
+import { PoolEvents } from "./events.ts";
 import type { Office, WorkTask } from "./jobs.ts";
 import type { Commands, Seat } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
@@ -16,8 +17,8 @@ export interface CrewOptions {
   readonly graceMs: number;
   /** How a worker is started; the crew adds a number to the name. */
   readonly link: LinkOptions;
-  /** The initializer and its arguments. */
-  readonly init: readonly [unknown, readonly unknown[]];
+  /** What each worker is to begin and end with. */
+  readonly init: protocol.Init;
   /** No worker can be had, for this reason. */
   broken(reason: unknown): void;
   /** What is pending, or who is there, has changed. */
@@ -37,6 +38,7 @@ export class Crew implements Office {
   readonly counts: { completed: number; failed: number; lost: number } = { completed: 0, failed: 0, lost: 0 };
   readonly #options: CrewOptions;
   readonly #scheduler: Scheduler<WorkTask, WorkerLink>;
+  readonly #events: PoolEvents;
   #started = 0;
   /** Why tasks that are left will not be done. */
   #reason: unknown;
@@ -48,6 +50,8 @@ export class Crew implements Office {
     this.#options = options;
     this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
     this.#scheduler.hire();
+    // On Deno they take some milliseconds to come up, while the workers start.
+    this.#events = new PoolEvents();
   }
 
   /** How many workers have not ended. */
@@ -104,9 +108,11 @@ export class Crew implements Office {
     const { graceMs, broken } = this.#options;
     return {
       start: (seat) => this.#start(seat),
-      send: (seat, task) => seat.link?.send(task),
+      send: (seat, task) => this.#send(seat, task),
       tell: (seat, task) => seat.link?.drop(task),
       recall: (seat, tasks) => seat.link?.recall(tasks),
+      share: (seat, task) => seat.link?.share(task),
+      again: (task) => task.again(),
       stop: (seat) => seat.link?.stop(),
       kill: (seat) => seat.link?.kill(),
       terminate: (seat) => seat.link?.terminate(graceMs),
@@ -127,6 +133,25 @@ export class Crew implements Office {
     });
   }
 
+  #send(seat: WorkSeat, task: WorkTask): void {
+    const { taskStart, taskEnd, taskError } = this.#events;
+    if (taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers) {
+      const { name = "" } = this.#options.link;
+      const items = task.items - task.answered;
+      const { trace } = task;
+      task.event = {
+        pool: name,
+        task: task.fn.name,
+        worker: seat.link?.pid ?? 0,
+        items,
+        trace,
+        from: performance.now(),
+      };
+      taskStart.publish(task.event);
+    }
+    seat.link?.send(task);
+  }
+
   #setAlarm(at: number): void {
     this.#cancelAlarm();
     const ring = (): void => {
@@ -144,7 +169,17 @@ export class Crew implements Office {
 
   #fail(task: WorkTask, error: unknown, at: number = task.at + task.answered): void {
     this.counts.failed++;
+    const { event } = task;
+    task.event = undefined;
+    if (event !== undefined) this.#events.taskError.publish(Object.assign(event, { error }));
     task.job.failed(task, error, at);
+  }
+
+  #completed(task: WorkTask): void {
+    this.counts.completed++;
+    const { event } = task;
+    task.event = undefined;
+    if (event !== undefined) this.#events.taskEnd.publish(Object.assign(event, { ms: performance.now() - event.from }));
   }
 
   #receive(seat: WorkSeat, kind: number, size: number, read: () => unknown): void {
@@ -153,10 +188,12 @@ export class Crew implements Office {
       this.#answered(seat, answer, protocol.answerMs(kind), size, read);
     } else {
       const content = attempt(read);
-      if (answer === protocol.READY) this.#scheduler.ready(seat);
+      if (answer === protocol.READY) this.#ready(seat);
+      else if (answer === protocol.SPENT) this.#scheduler.spent(seat);
       else if (answer === protocol.REFUSED) this.#refused(seat, content.error ?? content.value);
       else if (answer === protocol.BEGIN) return this.#scheduler.began(seat);
       else if (answer === protocol.DROPPED) this.#scheduler.answered(seat, 0, 0, true);
+      else if (answer === protocol.SHARED) this.#scheduler.shared(seat, content.value as number);
       else for (const ordinal of content.value as number[]) this.#scheduler.returned(seat, ordinal);
     }
     this.#options.changed();
@@ -179,15 +216,25 @@ export class Crew implements Office {
     if (isFailure || isError) {
       const reason = isError ? error : value;
       noteOrigin(reason, `in worker ${seat.link?.pid}`);
-      if (isWanted) this.#fail(task, reason, at);
       // The worker goes on with a chunk, since it knows nothing of this.
       if (!isLast) this.#scheduler.drop(task, false);
+      if (isWanted) this.#fail(task, reason, at);
     } else if (isWanted) {
-      if (isLast) this.counts.completed++;
+      if (isLast) this.#completed(task);
       if (answer === protocol.RESULT) task.job.result(task, value, at);
       else if (count > 0) task.job.results(task, value as unknown[], at);
     }
     if (isFailure || !isLast) this.#scheduler.answered(seat, count, ms, isLast);
+  }
+
+  #ready(seat: WorkSeat): void {
+    const { workerStart } = this.#events;
+    if (workerStart.hasSubscribers) workerStart.publish(this.#workerEvent(seat.link as WorkerLink));
+    this.#scheduler.ready(seat);
+  }
+
+  #workerEvent(link: WorkerLink): object {
+    return { pool: this.#options.link.name, worker: link.pid, name: link.process.name };
   }
 
   /** The initializer has failed: it would in other workers too. */
@@ -199,6 +246,11 @@ export class Crew implements Office {
 
   #gone(seat: WorkSeat, end: LinkEnd): void {
     const { state, tasks } = seat;
+    const { workerEnd } = this.#events;
+    if (workerEnd.hasSubscribers) {
+      const { exitCode, signal } = end;
+      workerEnd.publish({ ...this.#workerEvent(seat.link as WorkerLink), exitCode, signal });
+    }
     if (state === "starting") {
       if (isImporting(end.error) && this.pending === 0) return this.#scheduler.unhire(seat);
       this.#reason = end.error ?? endedEarly(seat.link as WorkerLink, end);

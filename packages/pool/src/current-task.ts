@@ -1,5 +1,6 @@
 /** What the code of a task can ask about it. */
 import { singleton } from "@multiproc/core/internal";
+import type { TaskOptions } from "./options.ts";
 
 /** The task that a worker is running. */
 export interface CurrentTask {
@@ -7,6 +8,8 @@ export interface CurrentTask {
   readonly name: string;
   /** Aborted when the task is cancelled or its time has run out; what goes on after that is killed soon. */
   readonly signal: AbortSignal;
+  /** Where the call stands in a trace, if its caller said: see {@link TaskOptions.traceContext}. */
+  readonly traceContext: string | undefined;
 }
 
 /** A running task; its signal is made when somebody asks for it. */
@@ -14,13 +17,15 @@ export class RunningTask implements CurrentTask {
   readonly name: string;
   /** The how-manieth task of its worker it is. */
   readonly ordinal: number;
+  readonly traceContext: string | undefined;
   #isDropped = false;
   #reason: unknown;
   #controller: AbortController | undefined;
 
-  constructor(name: string, ordinal: number) {
+  constructor(name: string, ordinal: number, traceContext: string | undefined) {
     this.name = name;
     this.ordinal = ordinal;
+    this.traceContext = traceContext;
   }
 
   get isDropped(): boolean {

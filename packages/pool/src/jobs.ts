@@ -3,7 +3,19 @@ import type { EncodedMessage } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import { Task, type TaskTraits } from "./ledger.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
-import { Outcome } from "./result.ts";
+import { Outcome, type Progress, progressOf } from "./result.ts";
+
+/** What those who watch are told about a task; see `events.ts`. */
+export interface TaskEvent {
+  readonly pool: string;
+  readonly task: string;
+  readonly worker: number;
+  readonly items: number;
+  readonly trace: string | undefined;
+  readonly from: number;
+  ms?: number;
+  error?: unknown;
+}
 
 /** Who gets the answers to tasks. */
 export interface Job {
@@ -15,6 +27,8 @@ export interface Job {
   results(task: WorkTask, values: readonly unknown[], at: number): void;
   /** The item with that index has failed, and with it its task. */
   failed(task: WorkTask, error: unknown, at: number): void;
+  /** Some items of a task have become a task of their own. */
+  divided(part: WorkTask): void;
 }
 
 /** Who has tasks done. */
@@ -29,6 +43,12 @@ export interface Office {
   drop(task: WorkTask, reason?: { readonly reason: unknown }): void;
 }
 
+/** What a user may ask for a task, and what surrounds the call. */
+export interface WorkTraits extends TaskTraits {
+  readonly context?: EncodedMessage | undefined;
+  readonly trace?: string | undefined;
+}
+
 /** A task of a pool. */
 export class WorkTask extends Task {
   readonly job: Job;
@@ -36,8 +56,18 @@ export class WorkTask extends Task {
   /** What the message is, see `protocol.ts`. */
   readonly kind: number;
   readonly message: EncodedMessage;
-  /** The index of its first item. */
+  /** The index of the first item in its message. */
   readonly at: number;
+  /** How many items are in its message. */
+  readonly total: number;
+  /** What surrounds the call. */
+  readonly context: EncodedMessage | undefined;
+  /** Where the call stands in a trace. */
+  readonly trace: string | undefined;
+  /** Whether an item that throws is an answer like others. */
+  isSettling = false;
+  /** What those who watch are told about it, if there are any. */
+  event: TaskEvent | undefined;
   /** Why nobody wants its answer any more. */
   dropReason: unknown;
 
@@ -48,7 +78,7 @@ export class WorkTask extends Task {
     message: EncodedMessage,
     at: number,
     items: number,
-    traits: TaskTraits,
+    traits: WorkTraits,
   ) {
     super(fn.estimate, items, message.frame.size, traits);
     this.job = job;
@@ -56,6 +86,22 @@ export class WorkTask extends Task {
     this.kind = kind;
     this.message = message;
     this.at = at;
+    this.total = items;
+    this.context = traits.context;
+    this.trace = traits.trace;
+  }
+
+  /** Whether only some of the items in its message are to be done. */
+  get isPart(): boolean {
+    return this.answered > 0 || this.items < this.total;
+  }
+
+  /** A new task with the same message, for the same job. */
+  again(): WorkTask {
+    const task = new WorkTask(this.job, this.fn, this.kind, this.message, this.at, this.total, this);
+    task.isSettling = this.isSettling;
+    this.job.divided(task);
+    return task;
   }
 }
 
@@ -72,7 +118,7 @@ export function taskFor(
   inputs: readonly unknown[],
   at: number,
   isStar: boolean,
-  traits: TaskTraits,
+  traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
     const place = isStar ? /^args/ : /^args\[0\]/;
@@ -84,20 +130,6 @@ export function taskFor(
     path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),
   );
   return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, message, at, inputs.length, traits);
-}
-
-/** How far a map is. */
-export interface Progress {
-  /** How many inputs are done. */
-  readonly done: number;
-  /** How many there are. */
-  readonly total: number;
-  /** How long the map has been under way, in milliseconds. */
-  readonly elapsed: number;
-  /** How many inputs are done in a second, on average. */
-  readonly rate: number;
-  /** How long the rest will take at that rate, in milliseconds. */
-  readonly timeLeft: number;
 }
 
 /** Who does the work of a job, and what is to be done when it is over. */
@@ -140,6 +172,8 @@ export class CallJob extends Outcome<unknown> implements Job {
     this.#ends.over();
   }
 
+  divided(): void {} // a call is one item
+
   cancel(reason: unknown): void {
     if (!this.isPending) return;
     this.reject(reason);
@@ -148,37 +182,49 @@ export class CallJob extends Outcome<unknown> implements Job {
   }
 }
 
+/** How a map is done, beyond its tasks. */
+export interface MapWays {
+  /** Whether every input has an outcome of its own. */
+  readonly isSettling: boolean;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+}
+
 /** A call for each of many inputs: some tasks, one list of results. */
 export class MapJob extends Outcome<unknown[]> implements Job {
   readonly call: string;
   readonly #ends: JobEnds;
-  readonly #onProgress: ((progress: Progress) => void) | undefined;
-  #tasks: readonly WorkTask[] = [];
+  readonly #ways: MapWays;
+  #tasks: WorkTask[] = [];
   #results: unknown[] = [];
   #total = 0;
   #done = 0;
-  #since = 0;
+  #since: number = performance.now();
 
-  constructor(call: string, ends: JobEnds, onProgress: ((progress: Progress) => void) | undefined) {
+  constructor(call: string, ends: JobEnds, ways: MapWays) {
     super();
     this.call = call;
     this.#ends = ends;
-    this.#onProgress = onProgress;
+    this.#ways = ways;
   }
 
   begin(tasks: readonly WorkTask[], total: number): void {
     if (!this.isPending) return; // cancelled while its inputs were read
-    this.#tasks = tasks;
+    this.#tasks = [...tasks];
     this.#total = total;
     this.#results = new Array(total);
     this.#since = performance.now();
     if (total === 0) this.#end();
-    for (const task of tasks) if (this.isPending) this.#ends.office.submit(task);
+    for (const task of tasks) {
+      task.isSettling = this.#ways.isSettling;
+      if (this.isPending) this.#ends.office.submit(task);
+    }
   }
 
-  result(_: WorkTask, value: unknown, at: number): void {
+  result(task: WorkTask, value: unknown, at: number): void {
     if (!this.isPending) return;
-    this.#results[at] = value;
+    // In a chunk, the worker has said how each item ended.
+    const isBare = this.#ways.isSettling && task.kind === CALL;
+    this.#results[at] = isBare ? { status: "fulfilled", value } : value;
     this.#advance(1);
   }
 
@@ -189,12 +235,34 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     this.#advance(values.length);
   }
 
-  failed(task: WorkTask, error: unknown): void {
-    this.#fail(error, undefined, task);
+  failed(task: WorkTask, error: unknown, at: number): void {
+    if (!this.isPending) return;
+    if (!this.#ways.isSettling) return this.#fail(error, undefined, task);
+    const end = task.at + task.items;
+    // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
+    const to = task.state === "dropped" ? end : at + 1;
+    for (let i = at; i < to; i++) this.#results[i] = { status: "rejected", reason: error };
+    this.#advance(to - at);
+    if (to < end && this.isPending) this.#goOn(task, to);
+  }
+
+  divided(part: WorkTask): void {
+    this.#tasks.push(part);
   }
 
   cancel(reason: unknown): void {
     this.#fail(reason, { reason });
+  }
+
+  override progress(): Progress {
+    return progressOf(this.#done, this.#total, this.#since);
+  }
+
+  /** What comes after an item that took its task with it. */
+  #goOn(task: WorkTask, from: number): void {
+    const rest = task.again();
+    task.handOver(rest, from - task.at);
+    this.#ends.office.submit(rest);
   }
 
   /** Fails as a whole; what runs goes on unless there is a reason to stop it. */
@@ -208,7 +276,7 @@ export class MapJob extends Outcome<unknown[]> implements Job {
   #advance(count: number): void {
     this.#done += count;
     try {
-      this.#onProgress?.(this.#progress());
+      this.#ways.onProgress?.(this.progress());
     } catch (error) {
       return this.#fail(error);
     }
@@ -219,17 +287,5 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     this.resolve(this.#results);
     this.#tasks = this.#results = [];
     this.#ends.over();
-  }
-
-  #progress(): Progress {
-    const elapsed = performance.now() - this.#since;
-    const rate = this.#done / elapsed;
-    return {
-      done: this.#done,
-      total: this.#total,
-      elapsed,
-      rate: rate * 1000,
-      timeLeft: (this.#total - this.#done) / rate,
-    };
   }
 }

@@ -1,7 +1,6 @@
 /** What the scheduler keeps book of: tasks, those that wait, and the seats of workers; and what it has done by others. */
 
-/** How much a worker says about a task, see "Care" in `protocol.ts`. */
-export type Care = "loose" | "careful";
+import { type Care, HOLD_MS } from "./protocol.ts";
 
 /** Saying that a task begins costs about a fifth of this, in milliseconds. */
 const LOOSE_BELOW = 0.02;
@@ -41,8 +40,8 @@ export interface TaskTraits {
 export class Task {
   /** How long its function takes for one item. */
   readonly estimate: Estimate;
-  /** How many answers it gets. */
-  readonly items: number;
+  /** How many answers it gets; fewer than there are items in its message, if another task has the rest. */
+  items: number;
   /** How many bytes its message holds. */
   readonly size: number;
   /** How often it goes to another worker when one was lost while running it. */
@@ -50,8 +49,9 @@ export class Task {
   /** How long one item may run, in milliseconds. */
   readonly timeout: number | undefined;
 
-  /** How many of its items have been answered. */
+  /** How many of its items have been answered, and how many had been when it was sent. */
   answered = 0;
+  from = 0;
   /** `dropped`: nobody wants its answer any more, though a worker may still have it. */
   state: "new" | "queued" | "sent" | "dropped" | "done" = "new";
   seat: Seat | undefined;
@@ -66,6 +66,8 @@ export class Task {
   isSuspect = false;
   /** Whether a worker that does not stop it in time is killed. */
   isHardDrop = false;
+  /** Its worker has begun with its last item: there is nothing left to share. */
+  isOnLast = false;
   /** What it was expected to take when it was sent, in milliseconds. */
   cost = 0;
   /** The how-manieth task of its worker it is. */
@@ -84,10 +86,30 @@ export class Task {
     return this.estimate.average * (this.items - this.answered);
   }
 
+  /** Has a new task for the same message take over what stands from an item on. */
+  handOver(rest: Task, from: number): void {
+    rest.items = this.items;
+    rest.answered = from;
+    this.items = from;
+  }
+
   /** How much its worker is to say about it. */
   get neededCare(): Care {
-    const isTiny = this.items === 1 && this.estimate.typical < LOOSE_BELOW;
-    return isTiny && !this.isSuspect && this.timeout === undefined ? "loose" : "careful";
+    if (this.isSuspect) return "careful";
+    if (this.items > 1) return "loose";
+    return this.estimate.typical < LOOSE_BELOW && this.timeout === undefined ? "loose" : "careful";
+  }
+
+  /**
+   * Whether its worker, which is lost, was running its first item without an answer.
+   *
+   * @param told whether all that the worker answered has arrived for certain
+   */
+  wasRunning(told: boolean): boolean {
+    if (this.items === 1) return this.care === "careful" ? this.hasBegun : told;
+    // The answer to the first item of a chunk leaves before the second begins, and what takes long leaves by itself.
+    const isAlone = this.care === "careful" || this.answered === this.from || this.estimate.average >= HOLD_MS;
+    return this.hasBegun && (told || isAlone);
   }
 }
 
@@ -172,10 +194,14 @@ export class Seat<T extends Task = Task, L = unknown> {
   /** How many tasks were answered, and how many at the last look. */
   answers = 0;
   answersSeen = 0;
+  /** It is to do no more than it has. */
+  isSpent = false;
   /** Its running task takes longer than it should: nothing is sent behind it. */
   isStalled = false;
-  /** When the running item began, where that matters. */
+  /** When the running item began, as far as answers tell. */
   since = 0;
+  /** It was asked to share its running task, and has not answered. */
+  isSharing = false;
   /** When it is killed unless it stops what it does. */
   killAt: number = Number.POSITIVE_INFINITY;
   /** The process itself; the scheduler has no use for it. */
@@ -192,6 +218,10 @@ export interface Commands<T extends Task, L> {
   tell(seat: Seat<T, L>, task: T): void;
   /** Asks a worker for tasks that it has not begun; the answers are `returned()`, or as to any task. */
   recall(seat: Seat<T, L>, tasks: readonly T[]): void;
+  /** Asks a worker to leave some of its running task to others; the answer is `shared()`, or that to the task. */
+  share(seat: Seat<T, L>, task: T): void;
+  /** A new task with the same message as this one. */
+  again(task: T): T;
   /** Ends a worker when it has answered what it has. */
   stop(seat: Seat<T, L>): void;
   /** Ends a worker that did not stop in time. */

@@ -53,10 +53,11 @@
  *
  * @module
  */
+export { type ContextStorage, carryContext } from "./context.ts";
 export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
 export type { Inputs } from "./inputs.ts";
-export type { Progress } from "./jobs.ts";
 export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
 export { Pool } from "./pool.ts";
-export { AsyncResult } from "./result.ts";
+export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
+export { AsyncResult, type Progress } from "./result.ts";

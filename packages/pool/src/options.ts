@@ -1,8 +1,9 @@
 /** What users may ask of a pool. */
-import type { Permissions } from "@multiproc/core";
-import { checkTimeout } from "@multiproc/core/internal";
+import type { AnyFunction, Permissions } from "@multiproc/core";
+import { checkTimeout, requireTarget } from "@multiproc/core/internal";
 import type { ProcessOptions } from "@multiproc/process";
-import type { Progress } from "./jobs.ts";
+import type { progressBar } from "./progress-bar.ts";
+import type { Progress } from "./result.ts";
 
 /** How a `Pool` is made. */
 export interface PoolOptions<I extends unknown[] = unknown[]> {
@@ -12,15 +13,30 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
   readonly initializer?: ((...args: I) => unknown) | undefined;
   /** The arguments of the initializer. @default [] */
   readonly initArgs?: I | undefined;
+  /**
+   * A target that a worker calls when it has done its last task: after `close()`, or when another takes its place. A worker that
+   * is terminated, as at the end of the program, or that dies does not.
+   */
+  readonly finalizer?: (() => unknown) | undefined;
   /** How many tasks (chunks, for `map`) a worker does before another takes its place. @default any number */
   readonly maxTasksPerChild?: number | undefined;
+  /**
+   * How much memory a worker may take, in bytes; one that takes more after a task is replaced. What is counted is what the system
+   * says that the process holds, also of memory that it shares with others. @default any amount
+   */
+  readonly maxMemoryPerChild?: number | undefined;
+  /** Where a call stands in a trace, unless it says so itself; asked at each call, in the caller's context. */
+  readonly traceContext?: (() => string | undefined) | undefined;
   /** What workers are called, in front of their number. @default "PoolWorker" */
   readonly name?: string | undefined;
   /** How workers come to be. @default getStartMethod() */
   readonly startMethod?: ProcessOptions["startMethod"];
   /** Variables added to the workers' environment. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Flags for the workers' interpreter, in place of those of this process. */
+  /**
+   * Flags for the workers' interpreter, in place of those of this process. @default the same flags; when a program on Node is being
+   * debugged, its workers can be too, each at a free port, which it names on standard error
+   */
   readonly execArgv?: readonly string[] | undefined;
   /** What Deno workers may do; never more than this process. @default "inherit" */
   readonly permissions?: Permissions | undefined;
@@ -39,13 +55,26 @@ export interface TaskOptions {
   readonly signal?: AbortSignal | undefined;
   /** How often it is tried again when its worker dies. @default 0 */
   readonly retries?: number | undefined;
+  /**
+   * Where the call stands in a trace, such as the value of a W3C `traceparent` header: the task finds it in
+   * `currentTask().traceContext`.
+   */
+  readonly traceContext?: string | undefined;
 }
 
 /** How a map is done. */
 export interface MapOptions extends TaskOptions {
-  /** How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192 */
+  /**
+   * How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192, and, as far as it is
+   * known how long one takes, no more than 20 milliseconds of work; a worker that runs out of work takes over half of another's
+   */
   readonly chunkSize?: number | undefined;
-  /** Called when inputs are done. What it throws fails the map. */
+  /**
+   * Whether every input has an outcome of its own, as `Promise.allSettled()` tells it, and none fails the map. With a `timeout`,
+   * each input travels alone then. @default false
+   */
+  readonly settle?: boolean | undefined;
+  /** Called when inputs are done, in the caller's context; see {@link progressBar}. What it throws fails the map. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -73,9 +102,27 @@ export interface PoolStats {
   readonly lost: number;
 }
 
+/** Refuses options of a pool that make no sense. */
+// biome-ignore lint/suspicious/noExplicitAny: of any initializer
+export function checkPool(options: PoolOptions<any>, processes: number): void {
+  const { maxTasksPerChild, maxMemoryPerChild, graceMs, initializer, finalizer, initArgs = [], name = "" } = options;
+  checkCount("Pool with processes", processes, 1);
+  if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
+  if (maxMemoryPerChild !== undefined) checkCount("Pool with maxMemoryPerChild", maxMemoryPerChild, 1);
+  checkTimeout("Pool with graceMs", graceMs);
+  if (initializer !== undefined) requireTarget(initializer as AnyFunction, "Pool with an initializer");
+  if (finalizer !== undefined) requireTarget(finalizer, "Pool with a finalizer");
+  if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
+  if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
+}
+
 /** Refuses options of a call that make no sense. */
 export function checkOptions(call: string, options: MapOptions & ImapOptions): void {
   checkTimeout(call, options.timeout);
+  const { traceContext } = options;
+  if (traceContext !== undefined && typeof traceContext !== "string") {
+    throw new TypeError(`${call} takes a string as its traceContext, not ${typeof traceContext}`);
+  }
   for (const name of ["chunkSize", "bufferSize"] as const) {
     if (options[name] !== undefined) checkCount(`${call} with ${name}`, options[name], 1);
   }

@@ -1,13 +1,14 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { checkTimeout, encodeMessage, host, requireTarget, withinOrThrow } from "@multiproc/core/internal";
+import { encodeMessage, host, withinOrThrow } from "@multiproc/core/internal";
+import { captureContext } from "./context.ts";
 import { Crew } from "./crew.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions.ts";
 import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
-import { CallJob, type JobEnds, MapJob, taskFor, WorkTask } from "./jobs.ts";
+import { CallJob, type JobEnds, MapJob, taskFor, WorkTask, type WorkTraits } from "./jobs.ts";
 import {
-  checkCount,
   checkOptions,
+  checkPool,
   type ImapOptions,
   type MapOptions,
   type PoolOptions,
@@ -22,6 +23,8 @@ import { Stream } from "./stream.ts";
 const CHUNKS_PER_WORKER = 4;
 /** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
 const MAX_CHUNK = 8192;
+/** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
+const CHUNK_MS = 20;
 const FOREVER = 2 ** 31 - 1;
 
 /**
@@ -67,6 +70,7 @@ export class Pool<I extends unknown[] = unknown[]> {
   /** Lets the program end. */
   #release: (() => void) | undefined;
   readonly #callEnds: JobEnds;
+  readonly #traceContext: (() => string | undefined) | undefined;
 
   /**
    * Makes a pool, and begins to start its workers.
@@ -77,23 +81,21 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
   constructor(options: PoolOptions<I> = {}) {
-    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500, initializer, initArgs = [] } = options;
-    checkCount("Pool with processes", processes, 1);
-    if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
-    checkTimeout("Pool with graceMs", graceMs);
-    if (initializer !== undefined) requireTarget(initializer, "Pool with an initializer");
-    if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
+    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500 } = options;
+    checkPool(options, processes);
+    const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = options;
+    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = options;
+    const init = { initializer, initArgs, finalizer, maxMemory };
     // Each worker is sent its own copy; this one only finds out whether that can be done.
-    encodeMessage([initializer, initArgs], "init");
-    const { name = "PoolWorker", env, execArgv, permissions, startMethod } = options;
-    if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
+    encodeMessage(init, "Pool");
     this.#size = processes;
+    this.#traceContext = options.traceContext;
     this.#crew = new Crew({
       processes,
       maxTasksPerChild,
       graceMs,
       link: { name, env, execArgv, permissions, startMethod },
-      init: [initializer, initArgs],
+      init,
       broken: (reason) => this.#break(reason),
       changed: () => this.#update(),
     });
@@ -121,15 +123,29 @@ export class Pool<I extends unknown[] = unknown[]> {
     const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
     const message = known.encode(args);
+    const traits = this.#traits(options);
     const { signal } = options;
     const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));
     const job: CallJob = new CallJob("apply()", ends);
     this.#jobCount++;
     if (signal?.aborted) job.cancel(signal.reason);
-    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, options));
+    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, traits));
     return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 
+  /**
+   * Calls a function for each input, and tells how each of them ended, in the order of the inputs.
+   *
+   * @param fn a target that takes one input
+   * @param inputs read to their end before the work begins
+   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
+   */
+  map<T, R>(
+    fn: (input: T) => R,
+    inputs: Inputs<T>,
+    options: MapOptions & { readonly settle: true },
+  ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
    * Calls a function for each input; the results are in the order of the inputs. It fails with the first error; inputs that
    * have not been begun then are dropped.
@@ -139,10 +155,25 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @param options how inputs are sent, how long each may take, and what ends it all
    * @throws as {@link Pool.apply}, and what the inputs throw
    */
-  map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options: MapOptions = {}): AsyncResult<Awaited<R>[]> {
-    return this.#map("map()", fn, false, inputs, options) as AsyncResult<Awaited<R>[]>;
+  map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options?: MapOptions): AsyncResult<Awaited<R>[]>;
+  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
+  map(fn: AnyFunction, inputs: Inputs<unknown>, options: MapOptions = {}): AsyncResult<any> {
+    return this.#map("map()", fn, false, inputs, options);
   }
 
+  /**
+   * Calls a function for each input, which is a list of arguments, and tells how each of them ended; else as {@link Pool.map}.
+   *
+   * @param fn a target
+   * @param inputs lists of arguments
+   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
+   * @throws as {@link Pool.apply}, and what the inputs throw
+   */
+  starmap<A extends unknown[], R>(
+    fn: (...args: A) => R,
+    inputs: Inputs<A>,
+    options: MapOptions & { readonly settle: true },
+  ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
    * Calls a function for each input, which is a list of arguments; else as {@link Pool.map}.
    *
@@ -154,9 +185,11 @@ export class Pool<I extends unknown[] = unknown[]> {
   starmap<A extends unknown[], R>(
     fn: (...args: A) => R,
     inputs: Inputs<A>,
-    options: MapOptions = {},
-  ): AsyncResult<Awaited<R>[]> {
-    return this.#map("starmap()", fn, true, inputs, options) as AsyncResult<Awaited<R>[]>;
+    options?: MapOptions,
+  ): AsyncResult<Awaited<R>[]>;
+  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
+  starmap(fn: AnyFunction, inputs: Inputs<unknown[]>, options: MapOptions = {}): AsyncResult<any> {
+    return this.#map("starmap()", fn, true, inputs, options);
   }
 
   /**
@@ -257,15 +290,15 @@ export class Pool<I extends unknown[] = unknown[]> {
     const job: MapJob = new MapJob(
       call,
       this.#endsOf(() => job, options),
-      options.onProgress,
+      { isSettling: options.settle === true, onProgress: options.onProgress && host.inContext(options.onProgress) },
     );
+    const traits = this.#traits(options);
     const begin = (list: unknown[]): void => {
-      const share = Math.ceil(list.length / (this.#size * CHUNKS_PER_WORKER));
-      const chunkSize = options.chunkSize ?? Math.min(share, MAX_CHUNK);
       if (isStar) checkLists(list);
+      const chunkSize = this.#chunkSize(list.length, known, options);
       const tasks: WorkTask[] = [];
       for (let at = 0; at < list.length; at += chunkSize) {
-        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, options));
+        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, traits));
       }
       this.#assertUsable(call);
       job.begin(tasks, list.length);
@@ -275,6 +308,16 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
     else this.#beginNow(job, () => begin(list));
     return new AsyncResult(job);
+  }
+
+  #chunkSize(count: number, fn: KnownFunction, { chunkSize, settle, timeout }: MapOptions): number {
+    // What runs beyond its time takes its task with it.
+    if (settle === true && timeout !== undefined) return 1;
+    if (chunkSize !== undefined) return chunkSize;
+    const share = Math.ceil(count / (this.#size * CHUNKS_PER_WORKER));
+    const { average } = fn.estimate;
+    const timely = average > 0 ? Math.max(1, Math.floor(CHUNK_MS / average)) : MAX_CHUNK;
+    return Math.min(share, timely, MAX_CHUNK);
   }
 
   #stream<R>(
@@ -287,7 +330,8 @@ export class Pool<I extends unknown[] = unknown[]> {
     const known = this.#admit(call, fn, options);
     checkInputs(call, inputs);
     const { chunkSize, bufferSize } = options;
-    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits: options };
+    const traits = this.#traits(options);
+    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits };
     const job: Stream<R> = new Stream<R>(
       plan,
       this.#endsOf(() => job, options),
@@ -305,6 +349,13 @@ export class Pool<I extends unknown[] = unknown[]> {
       job.cancel(error);
       throw error;
     }
+  }
+
+  /** What goes with a call besides its arguments. */
+  #traits(options: TaskOptions): WorkTraits {
+    const trace = options.traceContext ?? this.#traceContext?.();
+    const context = captureContext(trace);
+    return context === undefined ? options : { ...options, context, trace };
   }
 
   /** Checks what every call has in common. */

@@ -3,23 +3,27 @@
  *
  * ```text
  *   pool                                            worker
- *     INIT [initializer, its arguments]  ────────>    loads and calls it
+ *     INIT {initializer, …}              ────────>    loads and calls it
  *                 <────────────────────────────────  READY, or REFUSED with what it threw
  *
  *     NAME id                            ────────>    the function of the tasks that follow
  *     FUNCTION reference                 ────────>    what was named; once for each function and worker
+ *     CONTEXT {trace, stores}            ────────>    what surrounds the next task, if anything does
  *     CALL arguments                     ────────>
  *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown
  *     CHUNK items                        ────────>
  *                 <────────────────────────────────  RESULT value or RESULTS [values] for the next items …,
  *                                                     in the end LAST [values], or FAILURE with what one threw
+ *     SHARE ordinal                      ────────>    keeps half of the items that it has not begun
+ *                 <────────────────────────────────  SHARED index: will not begin the items from that one on
  *     DROP [ordinal, reason]             ────────>    aborts `currentTask().signal`, or will not begin
  *     RECALL [ordinals]                  ────────>    will not begin those that it has not begun
  *                 <────────────────────────────────  RETURNED [ordinals]; they get no answer
- *     STOP                               ────────>    ends, when all before it is done
+ *                 <────────────────────────────────  SPENT: has grown too large for more tasks
+ *     STOP                               ────────>    calls the finalizer and ends, when all before it is done
  * ```
  *
- * A worker takes its messages in order, one at a time (only DROP and RECALL overtake), and answers in that order. So answers carry no
+ * A worker takes its messages in order, one at a time (only DROP, RECALL and SHARE overtake), and answers in that order. So answers carry no
  * numbers: they belong to the first task without one. From the pool, every message stands alone; from a worker, they share
  * a dictionary of shapes, and the pool decodes them in order.
  *
@@ -32,12 +36,16 @@
  *
  * When a worker ends by an exit code, the answers held back leave at its end, and nothing is unclear.
  *
- * In a chunk, answers leave whenever {@link HOLD_MS} have passed, between two items. The first item without an answer is taken
- * for the one that was running.
+ * A worker says of every chunk that it BEGINs. In a *loose* one, the first answer leaves at once, and the others whenever
+ * {@link HOLD_MS} have passed, between two items. When the worker is killed meanwhile, and items take less than that, the chunk
+ * goes on as a *careful* one, from the first item without an answer: each answer leaves before the next item begins.
  *
  * **Time.** The low bits of an answer's kind say how long an item took, as a power of two.
  */
-import type { Care } from "./ledger.ts";
+import type { AnyFunction } from "@multiproc/core";
+
+/** How much a worker says about a task. */
+export type Care = "loose" | "careful";
 
 // From the pool.
 export const INIT = 1;
@@ -47,12 +55,14 @@ export const FUNCTION = 3;
 export const NO_FUNCTION = 4;
 /** The function will not be used for some time: its id is void. */
 export const FORGET = 5;
-/** So many items of the next chunk have been answered by another worker. */
-export const SKIP = 6;
+/** Of the items of the next chunk, only those from one index to before another are meant. */
+export const RANGE = 6;
 export const DROP = 7;
 export const RECALL = 8;
 export const STOP = 9;
-// With the care in the low bits.
+export const SHARE = 10;
+export const CONTEXT = 11;
+// With the care in the lowest bit, and in the next whether items that throw are answers like others.
 export const CALL = 0x10;
 export const CHUNK = 0x20;
 /** A chunk whose items are lists of arguments. */
@@ -65,28 +75,40 @@ export const BEGIN = 3;
 /** The answer to a task that was dropped. */
 export const DROPPED = 4;
 export const RETURNED = 5;
+export const SHARED = 6;
+export const SPENT = 7;
 // With the time in the low bits.
 export const RESULT = 0x40;
 export const FAILURE = 0x60;
 export const RESULTS = 0x80;
 export const LAST = 0xa0;
 
+/** What INIT holds. */
+export interface Init {
+  readonly initializer: AnyFunction | undefined;
+  readonly initArgs: readonly unknown[];
+  readonly finalizer: AnyFunction | undefined;
+  /** In bytes. */
+  readonly maxMemory: number | undefined;
+}
+
 /** How long answers may be held back, in milliseconds. */
 export const HOLD_MS = 0.3;
 
 const CARES: readonly Care[] = ["loose", "careful"];
+const SETTLE = 2;
 const LOW_BITS = 31;
 /** The shortest time that is told apart from none: a quarter of a microsecond. */
 const UNITS_PER_MS = 4000;
 
 /** The kind of a task's message. */
-export function taskKind(kind: number, care: Care): number {
-  return kind | CARES.indexOf(care);
+export function taskKind(kind: number, care: Care, isSettling: boolean = false): number {
+  return kind | CARES.indexOf(care) | (isSettling ? SETTLE : 0);
 }
 
-/** The kind and the care in a task's kind. */
-export function readTaskKind(kind: number): { kind: number; care: Care } {
-  return { kind: kind & 0xf0, care: CARES[kind & 15] ?? "careful" };
+/** What a task's kind says. */
+export function readTaskKind(kind: number): { kind: number; care: Care; isSettling: boolean } {
+  return { kind: kind & 0xf0, care: CARES[kind & 1] as Care, isSettling: (kind & SETTLE) !== 0 };
 }
 
 /** The low bits that say how long something took. */

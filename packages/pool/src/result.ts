@@ -6,6 +6,27 @@ export interface Cancellable {
   cancel(reason: unknown): void;
 }
 
+/** How far a call is. */
+export interface Progress {
+  /** How many inputs are done. */
+  readonly done: number;
+  /** How many there are: 1 for `apply()`, and 0 as long as a map reads its inputs. */
+  readonly total: number;
+  /** How long it has been under way, in milliseconds. */
+  readonly elapsed: number;
+  /** How many inputs are done in a second, on average. */
+  readonly rate: number;
+  /** How long the rest will take at that rate, in milliseconds. */
+  readonly timeLeft: number;
+}
+
+/** What can be said of a call by what of it is done. */
+export function progressOf(done: number, total: number, since: number): Progress {
+  const elapsed = performance.now() - since;
+  const rate = done / elapsed;
+  return { done, total, elapsed, rate: rate * 1000, timeLeft: done === total ? 0 : (total - done) / rate };
+}
+
 const OVER = (): true => true;
 
 /**
@@ -110,6 +131,11 @@ export class AsyncResult<R> implements PromiseLike<R> {
     return this.#outcome.isFulfilled;
   }
 
+  /** How far the work is. */
+  progress(): Progress {
+    return this.#outcome.progress();
+  }
+
   /**
    * Gives the work up: what waits is dropped; what runs sees `currentTask().signal` aborted, and if it goes on for longer than
    * the pool's `graceMs`, its worker is killed and replaced.
@@ -126,8 +152,8 @@ export class AsyncResult<R> implements PromiseLike<R> {
 const ORIGINS: WeakMap<Error, string> = new WeakMap();
 /** Errors whose trace has been continued. */
 const CONTINUED: WeakSet<Error> = new WeakSet();
-/** The folder of this file: frames in it are of no interest. */
-const OWN_FOLDER: string = new URL(".", import.meta.url).href;
+/** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
+const OWN_FOLDERS: string[] = ["../dist/", "../src/"].map((folder) => new URL(folder, import.meta.url).href);
 
 /** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
 export class Outcome<R> {
@@ -135,6 +161,7 @@ export class Outcome<R> {
   /** The value, or the reason. */
   #content: unknown;
   #promise: Promise<R> | undefined;
+  readonly #since: number = performance.now();
   #settle: ((value: R | Promise<R>) => void) | undefined;
 
   get isPending(): boolean {
@@ -157,6 +184,11 @@ export class Outcome<R> {
     this.#state = "rejected";
     this.#content = reason;
     this.#settle?.(failing(reason));
+  }
+
+  /** How far it is; what consists of many parts knows better. */
+  progress(): Progress {
+    return progressOf(this.isPending ? 0 : 1, 1, this.#since);
   }
 
   /** The promise of it; made when somebody asks, so that nobody has to handle a failure that nobody looks at. */
@@ -212,5 +244,5 @@ function isCallersFrame(line: string): boolean {
 }
 
 function isOwnFrame(line: string): boolean {
-  return line.startsWith("    at ") && line.includes(OWN_FOLDER);
+  return line.startsWith("    at ") && OWN_FOLDERS.some((folder) => line.includes(folder));
 }

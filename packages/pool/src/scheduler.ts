@@ -16,6 +16,10 @@
  * the work: then it is sent up to {@link WINDOW} ahead, but never more than {@link AHEAD_MS} of work. A task of unknown length
  * counts as long.
  *
+ * **Sharing.** When a worker has nothing to do, and no task waits, the one with most before it is asked to share: it keeps
+ * half of the items of its chunk that it has not begun, and the others become a task of their own. So it does not matter much
+ * how inputs were put together, or that some take longer than others.
+ *
  * **Blame.** A worker answers its tasks in order. When it is lost, the first one without an answer was running, with two
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
@@ -32,6 +36,8 @@ const AHEAD_BYTES = 1024 * 1024;
 const MAX_MISSES = 3;
 /** How long tasks wait behind one that takes longer than it should before they are asked back, in milliseconds. */
 const STALL_MS = 5;
+/** What takes less than this is not worth sharing, in milliseconds. */
+const SHARE_MS = 2;
 /** How many workers in a row may be lost without having done anything; then no more are started for a while. */
 const MAX_FAILURES = 8;
 const REST_MS = 5000;
@@ -117,6 +123,7 @@ export class Scheduler<T extends Task, L> {
     if (items > 0) task.estimate.learn(ms);
     if (!isLast) return this.#watch(seat);
     this.#remove(seat, 0);
+    seat.isSharing = false;
     if (seat.answers++ === 0) this.#failures = 0;
     seat.isStalled = false;
     seat.killAt = Number.POSITIVE_INFINITY;
@@ -175,6 +182,27 @@ export class Scheduler<T extends Task, L> {
     for (const other of this.seats) this.#fill(other);
   }
 
+  /** A worker leaves the items of its running task from one on to others; none, if that is their number. */
+  shared(seat: Seat<T, L>, from: number): void {
+    const [task] = seat.tasks;
+    if (task === undefined) return;
+    seat.isSharing = false;
+    if (from >= task.items) task.isOnLast = true;
+    if (from >= task.items || task.state !== "sent") return;
+    const rest = this.#commands.again(task);
+    task.handOver(rest, from);
+    this.pending++;
+    rest.state = "queued";
+    this.#backlog.putBack(rest);
+    for (const other of this.seats) this.#fill(other);
+  }
+
+  /** A worker is to do no more than it has: another takes its place then. */
+  spent(seat: Seat<T, L>): void {
+    seat.isSpent = true;
+    if (seat.state === "ready" && seat.tasks.length === 0) this.#retire(seat);
+  }
+
   /** The time of an alarm has come. */
   tick(): void {
     this.#alarmAt = Number.POSITIVE_INFINITY;
@@ -191,6 +219,7 @@ export class Scheduler<T extends Task, L> {
       } else this.#announce(seat);
       this.#checkStall(seat);
     }
+    this.#spread();
   }
 
   /** No more tasks will come, and none are pending: the workers end. */
@@ -249,8 +278,7 @@ export class Scheduler<T extends Task, L> {
       task.state = "done";
       return true;
     }
-    const isCertain = task.care === "careful" ? task.hasBegun : told;
-    if (!isCertain && ++task.misses <= MAX_MISSES) return false;
+    if (!task.wasRunning(told) && ++task.misses <= MAX_MISSES) return false;
     if (++task.losses <= task.retries) return false;
     this.pending--;
     task.state = "done";
@@ -266,7 +294,7 @@ export class Scheduler<T extends Task, L> {
       return;
     }
     task.state = "queued";
-    if (!told && task.care === "loose") task.isSuspect = true;
+    if (!told && task.care === "loose" && (task.items === 1 || task.hasBegun)) task.isSuspect = true;
     this.#backlog.putBack(task);
   }
 
@@ -281,6 +309,41 @@ export class Scheduler<T extends Task, L> {
       backlog.take();
       this.#send(seat, task);
     }
+    if (seat.tasks.length === 0) this.#spread();
+  }
+
+  /** Has workers share with those that have nothing to do. */
+  #spread(): void {
+    if (this.#isOver || this.#backlog.peek() !== undefined) return;
+    let idle = 0;
+    for (const seat of this.seats) {
+      if (seat.isSharing) idle--;
+      else if (seat.state === "ready" && seat.tasks.length === 0) idle++;
+    }
+    for (; idle > 0; idle--) {
+      const seat = this.#richest();
+      if (seat === undefined) return;
+      seat.isSharing = true;
+      this.#commands.share(seat, seat.tasks[0] as T);
+    }
+  }
+
+  /** The worker with the most work in its running task that could be shared. Of one that has long said nothing, nobody knows how much it is. */
+  #richest(): Seat<T, L> | undefined {
+    const now = this.#now();
+    let best: Seat<T, L> | undefined;
+    let most = SHARE_MS;
+    for (const seat of this.seats) {
+      const [task] = seat.tasks;
+      if (task?.state !== "sent" || task.isOnLast || task.items - task.answered < 2 || seat.isSharing) continue;
+      const isSilent = now >= seat.since + SHARE_MS;
+      if (!isSilent) this.#setAlarm(seat.since + SHARE_MS);
+      const work = isSilent ? Number.POSITIVE_INFINITY : task.expected;
+      if (!(work >= most)) continue;
+      most = work;
+      best = seat;
+    }
+    return best;
   }
 
   /** The worker with the fewest tasks, if it has room for another. */
@@ -295,8 +358,8 @@ export class Scheduler<T extends Task, L> {
   }
 
   #hasRoom(seat: Seat<T, L>, task: T): boolean {
-    if (seat.state !== "ready" || seat.sent >= (this.#options.maxTasksPerChild ?? Number.POSITIVE_INFINITY))
-      return false;
+    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
+    if (seat.state !== "ready" || seat.isSpent || seat.sent >= maxTasksPerChild) return false;
     const [running] = seat.tasks;
     if (running === undefined) return true;
     if (
@@ -314,12 +377,14 @@ export class Scheduler<T extends Task, L> {
     task.state = "sent";
     task.seat = seat;
     task.care = task.neededCare;
+    task.from = task.answered;
     task.hasBegun = false;
     task.cost = task.expected;
     task.ordinal = seat.sent++;
     seat.peak = seat.tasks.push(task);
     seat.ms += task.cost;
     seat.bytes += task.size;
+    if (task.items > 1) this.#setAlarm(this.#now() + SHARE_MS); // who is idle by then can have some of it
     if (seat.tasks.length === 1) this.#watch(seat);
     else if (seat.tasks.length === 2) {
       seat.answersSeen = -1;
@@ -334,8 +399,9 @@ export class Scheduler<T extends Task, L> {
     if (task?.state === "dropped") {
       if (!task.isHardDrop || seat.killAt !== Number.POSITIVE_INFINITY) return;
       seat.killAt = this.#now() + this.#options.graceMs;
-    } else if (task?.timeout !== undefined) {
+    } else if (task !== undefined && (task.timeout !== undefined || task.items > 1)) {
       seat.since = this.#now();
+      if (task.timeout === undefined) return;
     } else return;
     this.#announce(seat);
   }
@@ -372,8 +438,8 @@ export class Scheduler<T extends Task, L> {
 
   /** Whether a worker has done all that it may do. */
   #isSpent(seat: Seat<T, L>): boolean {
-    const { maxTasksPerChild } = this.#options;
-    return maxTasksPerChild !== undefined && seat.sent >= maxTasksPerChild && seat.tasks.length === 0;
+    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
+    return seat.tasks.length === 0 && (seat.isSpent || seat.sent >= maxTasksPerChild);
   }
 
   /** Ends a worker that has done all it may do; another takes its place. */

@@ -2,8 +2,7 @@
 import { SendError } from "@multiproc/core";
 import type { KnownFunction } from "./functions.ts";
 import { InputReader, type Inputs } from "./inputs.ts";
-import { type Job, type JobEnds, taskFor, type WorkTask } from "./jobs.ts";
-import type { TaskTraits } from "./ledger.ts";
+import { type Job, type JobEnds, taskFor, type WorkTask, type WorkTraits } from "./jobs.ts";
 import { continueTrace } from "./result.ts";
 
 /** How a stream is made. */
@@ -15,7 +14,7 @@ export interface StreamPlan {
   readonly workers: number;
   readonly chunkSize: number | undefined;
   readonly bufferSize: number | undefined;
-  readonly traits: TaskTraits;
+  readonly traits: WorkTraits;
 }
 
 /** So many chunks for each worker are under way, or wait to be taken, unless the user says otherwise. */
@@ -113,6 +112,10 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
   failed(task: WorkTask, error: unknown, at: number): void {
     this.#tasks.delete(task);
     this.#fail(error, at);
+  }
+
+  divided(part: WorkTask): void {
+    this.#tasks.add(part);
   }
 
   /** Ends it at once. */

@@ -14,7 +14,21 @@ import {
 import { Process, type ProcessOptions } from "@multiproc/process";
 import type { KnownFunction } from "./functions.ts";
 import type { WorkTask } from "./jobs.ts";
-import { DROP, FORGET, FUNCTION, INIT, NAME, NO_FUNCTION, RECALL, SKIP, STOP, taskKind } from "./protocol.ts";
+import {
+  CONTEXT,
+  DROP,
+  FORGET,
+  FUNCTION,
+  INIT,
+  type Init,
+  NAME,
+  NO_FUNCTION,
+  RANGE,
+  RECALL,
+  SHARE,
+  STOP,
+  taskKind,
+} from "./protocol.ts";
 
 const WORKER = new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WORKER);
@@ -52,7 +66,7 @@ export type LinkOptions = Omit<ProcessOptions<[Invitation]>, "target" | "args" |
 /** A worker process and the channel to it. */
 export class WorkerLink {
   readonly process: Process<[Invitation]>;
-  readonly #init: readonly [unknown, readonly unknown[]];
+  readonly #init: Init;
   readonly #handlers: LinkHandlers;
   /** Ends a start that is under way. */
   readonly #start = new AbortController();
@@ -68,7 +82,7 @@ export class WorkerLink {
   #isStopping = false;
   #error: unknown;
 
-  constructor(options: LinkOptions, init: readonly [unknown, readonly unknown[]], handlers: LinkHandlers) {
+  constructor(options: LinkOptions, init: Init, handlers: LinkHandlers) {
     this.#init = init;
     this.#handlers = handlers;
     let close = (): void => {};
@@ -100,8 +114,12 @@ export class WorkerLink {
     // It is gone, and that is on its way to be told.
     if (channel === undefined || channel.closed) return;
     if (this.#named !== task.fn.id) this.#name(channel, task.fn);
-    if (task.answered > 0) channel.send(SKIP, task.answered);
-    channel.forward(taskKind(task.kind, task.care), task.message.frame);
+    if (task.context !== undefined) {
+      channel.forward(CONTEXT, task.context.frame);
+      task.context.commit(channel);
+    }
+    if (task.isPart) channel.send(RANGE, [task.answered, task.items]);
+    channel.forward(taskKind(task.kind, task.care, task.isSettling), task.message.frame);
     task.message.commit(channel);
   }
 
@@ -124,6 +142,11 @@ export class WorkerLink {
         RECALL,
         tasks.map(({ ordinal }) => ordinal),
       );
+  }
+
+  /** Asks it to leave some of the items of a task to others. */
+  share(task: WorkTask): void {
+    if (this.#channel?.closed === false) this.#channel.send(SHARE, task.ordinal);
   }
 
   /** Hands what was sent to the system now. */

@@ -1,4 +1,5 @@
 /** What a worker process runs; it is started, never imported. See `protocol.ts`. */
+import type { AnyFunction } from "@multiproc/core";
 import {
   areLoaded,
   type Channel,
@@ -7,43 +8,56 @@ import {
   type Frame,
   host,
   type Invitation,
+  inherited,
   loadModules,
 } from "@multiproc/core/internal";
 import { Answers } from "./answers.ts";
 import { Chunk, isThenable } from "./chunk.ts";
+import { restoreContext } from "./context.ts";
 import { RunningTask, running } from "./current-task.ts";
 import { type Piece, Repertoire } from "./functions.ts";
-import type { Care } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 
 /** When messages that were taken are cut off the inbox, if it never is empty. */
 const CUT_AT = 256;
 
+/** How often it is looked how much memory is taken, in milliseconds. */
+const WEIGH_MS = 5;
+/** How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. */
+const LISTEN_MS = 2;
+const LISTEN_SHARE = 0.03;
+
 /** A task as it came. */
 interface Order {
   readonly frame: Frame;
   readonly kind: number;
-  readonly care: Care;
+  readonly care: protocol.Care;
+  readonly isSettling: boolean;
   /** The number of the function. */
   readonly fn: number;
   /** The how-manieth task of this worker it is. */
   readonly ordinal: number;
-  /** How many of its items another worker has done. */
-  readonly skip: number;
+  /** What surrounds it. */
+  readonly context: Frame | undefined;
+  /** Which of its items are meant, if not all. */
+  readonly range: readonly [number, number] | undefined;
 }
 
 /** Works for a pool until it needs no more. */
 export async function work(invitation: Invitation): Promise<void> {
   // Ctrl+C goes to the whole family; what becomes of the work is the parent's decision.
   host.onSignal("SIGINT", () => {});
+  // Its children end with it, whatever ends it: tasks can have pools of their own.
+  inherited.mayHaveChildren = true;
   let channel: Channel;
   try {
     channel = await dial(invitation, "the pool", { shapes: "dictionary" });
   } catch {
     return; // the pool's process ended while this one started
   }
-  host.onExit(() => channel.flush());
-  await new Worker(channel).done;
+  const worker = new Worker(channel);
+  host.onExit(() => worker.finish());
+  await worker.done;
 }
 
 class Worker {
@@ -54,7 +68,18 @@ class Worker {
   readonly #repertoire: Repertoire = new Repertoire();
   readonly #inbox: Frame[] = [];
   #isAwake = false;
-  #skip = 0;
+  #range: readonly [number, number] | undefined;
+  #context: Frame | undefined;
+  #finalizer: AnyFunction | undefined;
+  #maxMemory: number | undefined;
+  /** When it is to be looked next how much memory is taken. */
+  #weighAt = 0;
+  /** The chunk that is running. */
+  #chunk: Chunk | undefined;
+  /** When a chunk is to look for messages next. */
+  #listenAt = 0;
+  /** Tasks that are to be shared as soon as they begin. */
+  readonly #toShare: Set<number> = new Set();
   /** How many tasks were begun, and how many are over. */
   #begun = 0;
   #over = 0;
@@ -72,9 +97,20 @@ class Worker {
     });
   }
 
+  /** The process ends: what has been answered is said. */
+  finish(): void {
+    const chunk = this.#chunk;
+    this.#chunk = undefined;
+    try {
+      if (chunk !== undefined) this.#answers.results(chunk, performance.now());
+    } catch {} // one of them cannot be sent, and is lost with the process
+    this.#channel.flush();
+  }
+
   #receive(frame: Frame, stop: () => void): void {
     if (frame.kind === protocol.DROP) return this.#drop(frame);
     if (frame.kind === protocol.RECALL) return this.#recall(decodeMessage(frame) as number[]);
+    if (frame.kind === protocol.SHARE) return this.#share(decodeMessage(frame) as number);
     this.#inbox.push(frame);
     if (this.#isAwake) return;
     this.#isAwake = true;
@@ -92,11 +128,13 @@ class Worker {
         at = 0;
       }
       if (frame.kind === protocol.STOP) {
+        await this.#finalizer?.();
         this.#channel.end();
         return true;
       }
       const pending = this.#take(frame);
       if (pending !== undefined) await pending;
+      if (this.#maxMemory !== undefined) this.#weigh(this.#maxMemory);
       const leaving = this.#answers.leftSoFar();
       if (leaving !== undefined) await leaving;
     }
@@ -109,7 +147,8 @@ class Worker {
   #take(frame: Frame): Promise<void> | undefined {
     if (frame.kind >= protocol.CALL) return this.#begin(frame);
     if (frame.kind === protocol.INIT) return this.#initialize(frame);
-    if (frame.kind === protocol.SKIP) this.#skip = decodeMessage(frame) as number;
+    if (frame.kind === protocol.RANGE) this.#range = decodeMessage(frame) as [number, number];
+    else if (frame.kind === protocol.CONTEXT) this.#context = frame;
     else this.#repertoire.take(frame);
     return undefined;
   }
@@ -118,8 +157,10 @@ class Worker {
     const answers = this.#answers;
     try {
       await loadModules(frame.modules);
-      const [initializer, args] = decodeMessage(frame) as [Piece["fn"] | undefined, unknown[]];
-      await initializer?.(...args);
+      const { initializer, initArgs, finalizer, maxMemory } = decodeMessage(frame) as protocol.Init;
+      await initializer?.(...initArgs);
+      this.#finalizer = finalizer;
+      this.#maxMemory = maxMemory;
       answers.say(protocol.READY);
     } catch (error) {
       answers.error(protocol.REFUSED, error);
@@ -127,16 +168,34 @@ class Worker {
     answers.flush();
   }
 
+  /** Says, once, that this process has grown too large for more tasks. */
+  #weigh(limit: number): void {
+    const now = performance.now();
+    if (now < this.#weighAt) return;
+    const isTooLarge = host.memoryUsed() > limit;
+    this.#weighAt = isTooLarge ? Number.POSITIVE_INFINITY : now + WEIGH_MS;
+    if (isTooLarge) this.#answers.say(protocol.SPENT);
+  }
+
   /** Begins a task; most are over at once. */
   #begin(frame: Frame): Promise<void> | undefined {
     const fn = this.#repertoire.named;
-    const order = { frame, ...protocol.readTaskKind(frame.kind), fn, ordinal: this.#begun++, skip: this.#skip };
-    this.#skip = 0;
+    const ordinal = this.#begun++;
+    const order = {
+      frame,
+      ...protocol.readTaskKind(frame.kind),
+      fn,
+      ordinal,
+      range: this.#range,
+      context: this.#context,
+    };
+    this.#range = this.#context = undefined;
     if (this.#recalled.delete(order.ordinal)) {
       this.#over++;
       return undefined;
     }
-    return order.care === "careful" ? this.#announce(order) : this.#load(order);
+    const isQuiet = order.care === "loose" && order.kind === protocol.CALL;
+    return isQuiet ? this.#load(order) : this.#announce(order);
   }
 
   /** Says that a task begins, before anything of it is done. */
@@ -149,7 +208,8 @@ class Worker {
 
   #load(order: Order): Promise<void> | undefined {
     const piece = this.#repertoire.get(order.fn);
-    if (piece !== undefined && areLoaded(order.frame.modules)) return this.#read(piece, order);
+    const isReady = order.context === undefined && areLoaded(order.frame.modules);
+    if (piece !== undefined && isReady) return this.#read(piece, order);
     return this.#prepare(order);
   }
 
@@ -158,28 +218,33 @@ class Worker {
     try {
       const piece = this.#repertoire.get(order.fn) ?? (await this.#repertoire.find(order.fn));
       await loadModules(order.frame.modules);
-      await this.#read(piece, order);
+      if (order.context === undefined) return await this.#read(piece, order);
+      const context = await restoreContext(order.context);
+      await this.#read({ name: piece.name, fn: context.around(piece.fn) }, order, context.trace);
     } catch (error) {
       this.#fail(error, 0);
     }
   }
 
-  #read(piece: Piece, order: Order): Promise<void> | undefined {
+  #read(piece: Piece, order: Order, trace?: string): Promise<void> | undefined {
     let values: unknown[];
     try {
       values = decodeMessage(order.frame) as unknown[];
     } catch (error) {
       return this.#fail(error, 0);
     }
-    return this.#perform(piece, values, order);
+    return this.#perform(piece, values, order, trace);
   }
 
-  #perform({ name, fn }: Piece, values: unknown[], order: Order): Promise<void> | undefined {
-    const task = new RunningTask(name, order.ordinal);
+  #perform({ name, fn }: Piece, values: unknown[], order: Order, trace?: string): Promise<void> | undefined {
+    const task = new RunningTask(name, order.ordinal, trace);
     if (this.#dropped.delete(order.ordinal)) return this.#leave();
     running.task = task;
     if (order.kind === protocol.CALL) return this.#call(fn, values, order.care === "loose");
-    return this.#runChunk(new Chunk(fn, values, order.skip, order.kind === protocol.STAR_CHUNK), task);
+    const { range, isSettling, kind, care } = order;
+    const how = { isStar: kind === protocol.STAR_CHUNK, isSettling, isCareful: care === "careful" };
+    const chunk = new Chunk(fn, values, range, how);
+    return this.#runChunk(chunk, task);
   }
 
   #call(fn: Piece["fn"], args: unknown[], mayHold: boolean): Promise<void> | undefined {
@@ -208,6 +273,9 @@ class Worker {
   }
 
   async #runChunk(chunk: Chunk, task: RunningTask): Promise<void> {
+    this.#chunk = chunk;
+    this.#listenAt = performance.now() + LISTEN_MS;
+    if (this.#toShare.delete(task.ordinal)) this.#share(task.ordinal);
     try {
       while (!chunk.isDone) {
         if (task.isDropped) {
@@ -217,18 +285,26 @@ class Worker {
         const pending = chunk.run();
         if (pending !== undefined) {
           this.#sendSoon(chunk);
-          chunk.settle(await pending);
+          await chunk.wait(pending);
         }
         const now = performance.now();
-        if (!chunk.isDone && chunk.age(now) < protocol.HOLD_MS) continue;
+        if (!chunk.isDue(now)) continue;
         if (chunk.isDone) this.#end();
         this.#answers.results(chunk, now);
         await this.#answers.left();
+        if (!chunk.isDone && now >= this.#listenAt) await this.#listen(now);
       }
     } catch (error) {
       if (running.task === task) this.#end();
       this.#answers.chunkFailure(chunk, error);
     }
+  }
+
+  /** Lets messages arrive: a chunk of functions that wait for nothing would go on to its end without. */
+  async #listen(from: number): Promise<void> {
+    await new Promise<void>((resolve) => host.immediate(resolve));
+    const now = performance.now();
+    this.#listenAt = now + Math.max(LISTEN_MS, (now - from) / LISTEN_SHARE);
   }
 
   /** Sends the results of a chunk whose items wait for something; quick promises settle before that. */
@@ -261,7 +337,16 @@ class Worker {
 
   #end(): void {
     running.task = undefined;
+    this.#chunk = undefined;
     this.#over++;
+  }
+
+  /** Leaves some of a chunk to workers that have nothing to do. */
+  #share(ordinal: number): void {
+    if (ordinal < this.#over) return;
+    if (running.task?.ordinal !== ordinal || this.#chunk === undefined) return void this.#toShare.add(ordinal);
+    this.#answers.say(protocol.SHARED, this.#chunk.share());
+    this.#answers.flush();
   }
 
   /** Gives tasks back that wait behind one that takes long. */

@@ -102,7 +102,7 @@ describe("arguments", () => {
     expect(pids).toContain(await queue.get());
     await pool.terminate();
     queue.close();
-    expect(() => new Pool({ initializer: hard.putPid, initArgs: [() => {}] as never })).toThrow("init[1][0]");
+    expect(() => new Pool({ initializer: hard.putPid, initArgs: [() => {}] as never })).toThrow("Pool.initArgs[0]");
   });
 });
 
@@ -114,6 +114,48 @@ describe("map()", () => {
     const last = seen.at(-1)!;
     expect(last).toMatchObject({ done: 4, total: 4, timeLeft: 0 });
     expect(last.rate).toBeCloseTo(4000 / last.elapsed);
+  });
+
+  test("shares a chunk that takes long with workers that have nothing to do, and does everything once", async () => {
+    const pool = poolOf({ processes: 2 });
+    await until(() => pool.stats().workers === 2);
+    const marks = file();
+    const inputs = Array.from({ length: 24 }, () => [20, marks] as [number, string]);
+    const pids = await pool.starmap(hard.busyFor, inputs, { chunkSize: 24 });
+    expect(new Set(pids).size).toBe(2);
+    expect(lines(marks)).toHaveLength(24);
+  });
+
+  test("settles all: what throws, what cannot be sent and whose worker dies fails alone, and nothing is done twice", async () => {
+    for (const chunkSize of [1, 4, 10]) {
+      const pool = poolOf({ processes: 1 });
+      const marks = file();
+      const inputs = Array.from({ length: 8 }, (_, x) => [x, marks] as [number, string]);
+      const results = await pool.starmap(hard.endAs, inputs, { chunkSize, settle: true });
+      const reasons = results.map((result) => (result.status === "rejected" ? result.reason : result.value));
+      expect(reasons[1]).toBeInstanceOf(RangeError);
+      expect(results[2]).toEqual({ status: "rejected", reason: undefined });
+      expect(reasons[3]).toBeInstanceOf(SendError);
+      expect(reasons[5]).toMatchObject({ name: "WorkerLostError", exitCode: 7 });
+      expect([0, 4, 6, 7].map((x) => reasons[x])).toEqual([0, 4, 6, 7]);
+      expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
+      expect(lines(marks).map(Number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const timed = await pool.map(tasks.sleep, [1, 60_000, 2], { chunkSize: 3, settle: true, timeout: 1400 });
+    expect(timed.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  });
+
+  test("progress() tells how far it is", async () => {
+    const pool = poolOf({ processes: 1 });
+    const gate = file();
+    const map = pool.map(tasks.waitForFile, [folder, gate, gate], { chunkSize: 1 });
+    await until(() => map.progress().done === 1);
+    expect(map.progress()).toMatchObject({ done: 1, total: 3 });
+    fs.writeFileSync(gate, "");
+    await map;
+    expect(map.progress()).toMatchObject({ done: 3, total: 3, timeLeft: 0 });
+    expect(pool.apply(tasks.square, [1]).progress()).toMatchObject({ done: 0, total: 1 });
   });
 
   test("fails with what onProgress throws", async () => {

@@ -211,9 +211,17 @@ describe("Pool", () => {
     expect(await pool.apply(tasks.length, [new Uint8Array(50_000_000)])).toBe(50_000_000);
   });
 
-  test("a pool can be used in a task", async () => {
-    // A daemonic process may have no children, as in Python.
-    await expect(poolOf({ processes: 1 }).apply(tasks.nested, [[1, 2]])).rejects.toThrow("daemonic");
+  test("a pool can be used in a task, and its workers go with the task's, also when that is killed", async () => {
+    const pool = poolOf({ processes: 1 });
+    expect(await pool.apply(tasks.nested, [[1, 2]])).toEqual([1, 4]);
+    const marks = file();
+    const stuck = pool.apply(tasks.nestedLoop, [marks]);
+    await until(() => lines(marks).length === 1);
+    const grandchild = Number(lines(marks)[0]);
+    expect(isAlive(grandchild)).toBe(true);
+    await pool.terminate();
+    await expect(stuck).rejects.toThrow(PoolClosedError);
+    await until(() => !isAlive(grandchild));
   });
 });
 

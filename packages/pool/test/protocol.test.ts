@@ -26,7 +26,10 @@ describe("protocol", () => {
   test("a task's kind tells what it is and how careful to be", () => {
     for (const kind of [protocol.CALL, protocol.CHUNK, protocol.STAR_CHUNK]) {
       for (const care of ["loose", "careful"] as const) {
-        expect(protocol.readTaskKind(protocol.taskKind(kind, care))).toEqual({ kind, care });
+        for (const isSettling of [false, true]) {
+          const read = protocol.readTaskKind(protocol.taskKind(kind, care, isSettling));
+          expect(read).toEqual({ kind, care, isSettling });
+        }
       }
     }
   });
@@ -52,8 +55,8 @@ describe("Chunk", () => {
 
   test("runs its items in order, from where another worker stopped", () => {
     const items = Array.from({ length: 1000 }, (_, i) => i);
-    expect(all(new Chunk((x: number) => x * 2, items, 0, false))).toEqual(items.map((x) => x * 2));
-    expect(all(new Chunk((x: number) => x * 2, items, 998, false))).toEqual([1996, 1998]);
+    expect(all(new Chunk((x: number) => x * 2, items))).toEqual(items.map((x) => x * 2));
+    expect(all(new Chunk((x: number) => x * 2, items, [998, 1000]))).toEqual([1996, 1998]);
     expect(
       all(
         new Chunk(
@@ -62,20 +65,20 @@ describe("Chunk", () => {
             [1, 2],
             [3, 4],
           ],
-          0,
-          true,
+          [0, 2],
+          { isStar: true },
         ),
       ),
     ).toEqual([3, 7]);
   });
 
-  test("stops at a promise, and at what is thrown, with the results before it", () => {
+  test("stops at a promise, and at what is thrown, with the results before it", async () => {
     const promise = Promise.resolve(7);
-    const chunk = new Chunk((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3], 0, false);
-    let pending: unknown;
+    const chunk = new Chunk((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3]);
+    let pending: PromiseLike<unknown> | undefined;
     while (pending === undefined) pending = chunk.run();
     expect(pending).toBe(promise);
-    chunk.settle(7);
+    await chunk.wait(promise);
     expect(all(chunk)).toEqual([0, 1, 7, 3]);
     const throwing = new Chunk(
       (x: number) => {
@@ -83,10 +86,55 @@ describe("Chunk", () => {
         return x;
       },
       [0, 1, 2, 3],
-      0,
-      false,
     );
     expect(() => all(throwing)).toThrow("two");
     expect(throwing.take(0).results).toEqual([0, 1]);
+  });
+
+  test("shares half of what has not begun, again and again, and always keeps something", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 50 }), fc.array(fc.boolean(), { maxLength: 60 }), (count, shares) => {
+        const items = Array.from({ length: count }, (_, i) => i);
+        const ran: number[] = [];
+        const run = (x: number) => void ran.push(x);
+        const parts = [new Chunk(run, items)];
+        const ends = [count];
+        for (const mayShare of shares) {
+          const [chunk] = parts as [Chunk];
+          if (chunk.isDone) break;
+          chunk.run();
+          if (!mayShare || chunk.isDone) continue;
+          const at = chunk.share();
+          if (at < ends[0]!) parts.push(new Chunk(run, items, [at, ends[0]!]));
+          ends.push(ends[0]!);
+          ends[0] = at;
+          expect(chunk.isDone).toBe(false);
+        }
+        for (const part of parts) while (!part.isDone) part.run();
+        expect(ran.toSorted((a, b) => a - b)).toEqual(items);
+      }),
+    );
+  });
+
+  test("may settle: what an item throws is its answer", async () => {
+    const chunk = new Chunk(
+      (x: number) => {
+        if (x === 1) throw new Error("one");
+        return x === 2 ? Promise.reject(new Error("two")) : x;
+      },
+      [0, 1, 2, 3],
+      undefined,
+      { isSettling: true },
+    );
+    while (!chunk.isDone) {
+      const pending = chunk.run();
+      if (pending !== undefined) await chunk.wait(pending);
+    }
+    expect(chunk.take(0).results).toEqual([
+      { status: "fulfilled", value: 0 },
+      { status: "rejected", reason: new Error("one") },
+      { status: "rejected", reason: new Error("two") },
+      { status: "fulfilled", value: 3 },
+    ]);
   });
 });

@@ -21,6 +21,12 @@ export function rig(options: Partial<SchedulerOptions> = {}) {
     start: (seat) => void log.push(`start w${seats.push(seat)}`),
     send: (seat, task) => void log.push(`send ${names.get(task)} to ${nameOf(seat)}`),
     tell: (seat, task) => void log.push(`drop ${names.get(task)} at ${nameOf(seat)}`),
+    share: (seat, task) => void log.push(`share ${names.get(task)} of ${nameOf(seat)}`),
+    again: (task) => {
+      const rest = new Task(task.estimate, task.items, 10, task);
+      names.set(rest, `rest of ${names.get(task)}`);
+      return rest;
+    },
     recall: (seat, list) => void log.push(`recall ${list.map((task) => names.get(task))} from ${nameOf(seat)}`),
     stop: (seat) => void log.push(`stop ${nameOf(seat)}`),
     kill: (seat) => void log.push(`kill ${nameOf(seat)}`),

@@ -18,10 +18,22 @@ interface Happening {
 
 const happenings: fc.Arbitrary<Happening[]> = fc.array(
   fc.record({
-    kind: fc.constantFrom("submit", "submit", "answer", "answer", "answer", "lose", "drop", "tick", "start", "start"),
+    kind: fc.constantFrom(
+      "submit",
+      "submit",
+      "answer",
+      "answer",
+      "answer",
+      "lose",
+      "drop",
+      "tick",
+      "start",
+      "start",
+      "share",
+    ),
     pick: fc.nat(99),
     ms: fc.constantFrom(Number.NaN, TINY, 0.01, 0.05, 0.3, SLOW),
-    items: fc.constantFrom(1, 1, 1, 5),
+    items: fc.constantFrom(1, 1, 1, 5, 30),
     flag: fc.boolean(),
   }),
   { maxLength: 300 },
@@ -48,6 +60,40 @@ test("without losses, tasks begin in the order in which they came", () => {
   );
 });
 
+test("without losses, every item of a chunk is done once, however often it is divided", () => {
+  fc.assert(
+    fc.property(happenings, fc.constantFrom(2, 3, 5), (list, processes) => {
+      const world = new World(processes, undefined);
+      world.run(list.filter(({ kind }) => kind !== "lose" && kind !== "drop" && kind !== "tick"));
+      for (const [message, done] of world.done) expect(done.size).toBe(message.items);
+      for (const how of world.settled.values()) expect(how).toBe("answered");
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("idle workers share what the others have, and are not left without work", () => {
+  const world = new World(4, undefined);
+  for (const seat of [...world.inboxes.keys()]) world.at(seat, "start", true);
+  const estimate = new Estimate();
+  estimate.learn(SLOW);
+  const chunk = world.add(new Task(estimate, 64, 10, {}));
+  for (let i = 0; i < 40; i++) {
+    world.now += SLOW;
+    world.scheduler.tick();
+    world.shareAll();
+    for (const seat of [...world.inboxes.keys()]) world.at(seat, "answer", false);
+    const left = world.messages.get(chunk)!.items - world.done.get(world.messages.get(chunk)!)!.size;
+    // With many items left, nobody is idle.
+    if (i > 2 && left > 16) for (const seat of world.scheduler.seats) expect(seat.tasks.length).toBeGreaterThan(0);
+    if (left === 0) {
+      expect(i).toBeLessThan(24); // 64 / 4, and a few rounds of asking
+      return;
+    }
+  }
+  expect.unreachable();
+});
+
 /** Workers that do what they are told, and die. */
 class World implements Commands<Task, unknown> {
   readonly scheduler: Scheduler<Task, unknown>;
@@ -62,6 +108,11 @@ class World implements Commands<Task, unknown> {
   readonly stopping = new Set<Seat>();
   readonly killed: Seat[] = [];
   readonly recalled: (readonly [Seat, Task])[] = [];
+  /** Workers that were asked to share a task. */
+  readonly asked: (readonly [Seat, Task])[] = [];
+  /** What was sent for each task, of how many items it was, and which of them were answered. */
+  readonly messages = new Map<Task, { readonly items: number }>();
+  readonly done = new Map<{ readonly items: number }, Set<number>>();
   now = 0;
   alarmAt = Number.POSITIVE_INFINITY;
 
@@ -93,8 +144,9 @@ class World implements Commands<Task, unknown> {
       const estimate = new Estimate();
       if (!Number.isNaN(ms)) estimate.learn(ms);
       const task = new Task(estimate, items, 10, { retries: pick % 3 === 0 ? 1 : 0, ...(flag ? {} : { timeout: 20 }) });
-      this.submitted.push(task);
-      this.scheduler.submit(task);
+      this.add(task);
+    } else if (kind === "share") {
+      this.shareAll();
     } else if (kind === "drop") {
       const task = this.submitted[pick % this.submitted.length];
       if (task === undefined || this.settled.has(task)) return;
@@ -123,6 +175,11 @@ class World implements Commands<Task, unknown> {
       const [task] = inbox;
       this.begin(seat, task);
       const items = flag || task.items === 1 ? task.items - task.answered : 1;
+      const done = this.done.get(this.messages.get(task)!)!;
+      for (let i = task.answered; i < task.answered + items; i++) {
+        if (task.state === "sent") expect(done.has(i)).toBe(false);
+        done.add(i);
+      }
       const isLast = task.answered + items === task.items;
       if (isLast) inbox.shift();
       if (isLast && task.state === "sent") this.settle(task, "answered");
@@ -130,6 +187,26 @@ class World implements Commands<Task, unknown> {
     } else if (this.stopping.has(seat)) {
       this.inboxes.delete(seat);
       this.scheduler.lost(seat, true);
+    }
+  }
+
+  add(task: Task): Task {
+    const message = { items: task.items };
+    this.messages.set(task, message);
+    this.done.set(message, new Set());
+    this.submitted.push(task);
+    this.scheduler.submit(task);
+    return task;
+  }
+
+  /** Workers leave half of what they have not begun to others. */
+  shareAll(): void {
+    for (const [seat, task] of this.asked.splice(0)) {
+      if (this.inboxes.get(seat)?.[0] !== task) continue;
+      const isWaiting = this.underWay.has(task);
+      const left = task.items - task.answered - (isWaiting ? 1 : 0);
+      this.scheduler.shared(seat, task.items - (isWaiting ? Math.ceil(left / 2) : Math.floor(left / 2)));
+      if (seat.tasks[0]?.state === "sent") expect(task.items).toBeGreaterThan(task.answered);
     }
   }
 
@@ -153,7 +230,7 @@ class World implements Commands<Task, unknown> {
     if (this.underWay.has(task)) return;
     this.underWay.add(task);
     this.begun.set(task, (this.begun.get(task) ?? 0) + 1);
-    if (task.care === "careful") this.scheduler.began(seat);
+    if (task.care === "careful" || task.items > 1) this.scheduler.began(seat);
   }
 
   check(): void {
@@ -187,6 +264,19 @@ class World implements Commands<Task, unknown> {
 
   recall(seat: Seat, tasks: readonly Task[]): void {
     this.recalled.push(...tasks.map((task) => [seat, task] as const));
+  }
+
+  share(seat: Seat, task: Task): void {
+    expect(seat.tasks[0]).toBe(task);
+    expect([...this.scheduler.seats].some(({ state, tasks }) => state === "ready" && tasks.length === 0)).toBe(true);
+    this.asked.push([seat, task]);
+  }
+
+  again(task: Task): Task {
+    const rest = new Task(task.estimate, task.items, 10, task);
+    this.messages.set(rest, this.messages.get(task)!);
+    this.submitted.push(rest);
+    return rest;
   }
 
   stop(seat: Seat): void {

@@ -86,7 +86,7 @@ export function assertMayHaveChildren(): void {
       { code: "ERR_IMPORTING" },
     );
   }
-  if (family.self.daemon) {
+  if (family.self.daemon && !inherited.mayHaveChildren) {
     throw new ProcessError(
       `Cannot start a process: ${family.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`,
       {

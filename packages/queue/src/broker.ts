@@ -1,43 +1,70 @@
 /** The items of a queue, at home, and those who wait: pure state, without processes, channels or clocks. */
 import type { Frame } from "@multiproc/core/internal";
-import { TasksLostError } from "./errors.ts";
 import { Fifo } from "./fifo.ts";
+import type { Tasks } from "./tasks.ts";
+
+/** What was put, with its place in the order of all that was. */
+export interface Item {
+  readonly place: number;
+  readonly frame: Frame;
+}
 
 /** Someone who waits for an item. */
 export interface Getter {
-  /** Gets the item. */
-  give(frame: Frame): void;
+  /** Gets the item, which is lent to it until the broker hears that it was taken, or gets it back. */
+  give(item: Item): void;
   /** The queue was shut down, and nothing is left. */
-  shutDown(): void;
+  end(): void;
 }
 
 /** Someone who waits for room. */
 export interface Putter {
   readonly frame: Frame;
   accepted(): void;
-  shutDown(): void;
+  refused(): void;
 }
 
-/** A queue's state. */
+/**
+ * A queue's state. An item is in the queue until somebody has taken it, also while it is lent: it counts, and it takes up room.
+ *
+ * Who *holds* items has got more than it waits for. Nobody else gets one meanwhile, since that would come before those.
+ */
 export class Broker {
   readonly maxSize: number;
+  /** Whether `shutdown()` has been called: nobody begins to put any more. */
   isShutDown = false;
-  readonly #items = new Fifo<Frame>();
+  readonly #tasks: Tasks;
+  /** Calls for the items that are held: somebody else waits. */
+  readonly #recall: () => void;
+  readonly #holders = new Set<Getter>();
+  /** Whether nothing can come any more, so that who waits for an item of an empty queue waits in vain. */
+  #isSealed = false;
+  /** Whether what is left, and what comes back, is thrown away. */
+  #isDropping = false;
+  readonly #items = new Fifo<Item>();
   readonly #getters = new Fifo<Getter>();
   readonly #putters = new Fifo<Putter>();
-  #unfinished = 0;
-  #joiners: Array<{ resolve: () => void; reject: (error: Error) => void }> = [];
+  #lent = 0;
+  #places = 0;
 
-  constructor(maxSize: number) {
+  constructor(maxSize: number, tasks: Tasks, recall: () => void) {
     this.maxSize = maxSize;
+    this.#tasks = tasks;
+    this.#recall = recall;
   }
 
   get size(): number {
-    return this.#items.size;
+    return this.#items.size + this.#lent;
   }
 
   get isFull(): boolean {
-    return this.maxSize > 0 && this.#items.size >= this.maxSize;
+    return this.maxSize > 0 && this.size >= this.maxSize;
+  }
+
+  /** Whether the queue was shut down and will never have an item again. */
+  get isOver(): boolean {
+    // A task that was taken may yet be handed on.
+    return this.#isSealed && this.size === 0 && !this.#tasks.mayReturn;
   }
 
   /** Takes an item if there is room; false if there is none. */
@@ -50,7 +77,7 @@ export class Broker {
 
   /** Takes an item as soon as there is room. */
   put(putter: Putter): void {
-    if (this.isShutDown) putter.shutDown();
+    if (this.isShutDown) putter.refused();
     else if (this.tryPut(putter.frame)) putter.accepted();
     else this.#putters.push(putter);
   }
@@ -60,20 +87,29 @@ export class Broker {
     return this.#putters.remove(putter);
   }
 
-  /** Gives an item if there is one; false if there is none. */
-  tryGet(getter: Getter): boolean {
-    const frame = this.#items.shift();
-    if (frame === undefined) return false;
-    this.#makeRoom();
-    getter.give(frame);
-    return true;
+  /** Lends an item if there is one at this moment. */
+  tryLend(getter?: Getter): Item | undefined {
+    // Who waits comes first.
+    return this.#getters.size > 0 || !this.#mayGive(getter) ? undefined : this.#lend();
   }
 
-  /** Gives an item as soon as there is one. */
+  /** Lends an item as soon as there is one. */
   get(getter: Getter): void {
-    if (this.tryGet(getter)) return;
-    if (this.isShutDown) getter.shutDown();
-    else this.#getters.push(getter);
+    const item = this.tryLend(getter);
+    if (item !== undefined) return getter.give(item);
+    if (this.isOver) return getter.end();
+    this.#getters.push(getter);
+    if (!this.#mayGive(getter)) this.#recall();
+  }
+
+  /** Says that somebody has got more than it waits for. */
+  hold(getter: Getter): void {
+    this.#holders.add(getter);
+  }
+
+  /** Says that this is over. */
+  release(getter: Getter): void {
+    if (this.#holders.delete(getter)) this.#serve();
   }
 
   /** Gives up a place; false if an item has been given. */
@@ -81,68 +117,90 @@ export class Broker {
     return this.#getters.remove(getter);
   }
 
-  /** Takes items back that were given and did not arrive, before all others. */
-  restore(frames: readonly Frame[]): void {
-    this.#items.unshift(frames);
-    this.#serve();
+  /** So many of the items that were lent have been taken. */
+  taken(count: number): void {
+    this.#lent -= count;
+    this.#makeRoom();
+    this.endIfOver();
   }
 
-  /** Takes no more items; with `immediate`, drops those that are there. */
+  /** Takes items back that were lent and not taken: each goes where it was. */
+  restore(items: readonly Item[]): void {
+    if (items.length === 0) return;
+    this.#lent -= items.length;
+    this.#insert(items);
+  }
+
+  /** Takes items back that had been taken. */
+  handOn(items: readonly Item[]): void {
+    if (items.length > 0) this.#insert(items);
+    this.endIfOver();
+  }
+
+  /** Refuses those who want to put from now on; with `immediate`, drops what is there. What is on its way still comes. */
   shutDown(immediate: boolean): void {
     this.isShutDown = true;
-    for (const putter of this.#putters.clear()) putter.shutDown();
-    if (immediate) for (const _ of this.#items.clear()) this.#finish();
-    if (this.#items.size === 0) for (const getter of this.#getters.clear()) getter.shutDown();
+    for (const putter of this.#putters.clear()) putter.refused();
+    if (!immediate) return;
+    this.#isDropping = true;
+    this.#tasks.dropped(this.#items.clear().length);
   }
 
-  /** A task is done; false if none was open. */
-  taskDone(): boolean {
-    if (this.#unfinished === 0) return false;
-    this.#finish();
-    return true;
+  /** Nothing is on its way any more. */
+  seal(): void {
+    this.#isSealed = true;
+    this.endIfOver();
   }
 
-  /** Settles when every item that was put has been reported as done. */
-  join(): Promise<void> {
-    if (this.#unfinished === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => this.#joiners.push({ resolve, reject }));
-  }
-
-  /** A process ended with tasks taken and not done: those who wait for them hear of it. */
-  tasksLost(pid: number, count: number): void {
-    const lost = Math.min(count, this.#unfinished);
-    if (lost === 0) return;
-    this.#unfinished -= lost;
-    for (const { reject } of this.#joiners.splice(0)) reject(new TasksLostError(pid, lost));
+  /** Tells those who wait for an item that none will come, if that is so. */
+  endIfOver(): void {
+    if (this.#isSealed && this.isOver) for (const getter of this.#getters.clear()) getter.end();
   }
 
   #add(frame: Frame): void {
-    this.#unfinished += 1;
-    const getter = this.#items.size === 0 ? this.#getters.shift() : undefined;
-    if (getter !== undefined) getter.give(frame);
-    else this.#items.push(frame);
+    this.#tasks.added();
+    if (this.#isDropping) return this.#tasks.dropped(1);
+    this.#items.push({ place: this.#places++, frame });
+    if (this.#getters.size > 0) this.#serve();
+  }
+
+  #insert(items: readonly Item[]): void {
+    if (this.#isDropping) {
+      this.#tasks.dropped(items.length);
+    } else {
+      this.#items.merge(items, (a, b) => a.place - b.place);
+      this.#serve();
+    }
+    this.#makeRoom();
+    this.endIfOver();
   }
 
   #serve(): void {
     while (this.#items.size > 0) {
-      const getter = this.#getters.shift();
-      if (getter === undefined) break;
-      getter.give(this.#items.shift() as Frame);
-      this.#makeRoom();
+      const getter = this.#getters.first;
+      if (getter === undefined || !this.#mayGive(getter)) return;
+      this.#getters.shift();
+      getter.give(this.#lend() as Item);
     }
+  }
+
+  #lend(): Item | undefined {
+    const item = this.#items.shift();
+    if (item !== undefined) this.#lent += 1;
+    return item;
+  }
+
+  #mayGive(getter: Getter | undefined): boolean {
+    const holders = this.#holders;
+    return holders.size === 0 || (holders.size === 1 && getter !== undefined && holders.has(getter));
   }
 
   #makeRoom(): void {
     while (!this.isFull) {
       const putter = this.#putters.shift();
-      if (putter === undefined) break;
+      if (putter === undefined) return;
       this.#add(putter.frame);
       putter.accepted();
     }
-  }
-
-  #finish(): void {
-    this.#unfinished -= 1;
-    if (this.#unfinished === 0) for (const { resolve } of this.#joiners.splice(0)) resolve();
   }
 }

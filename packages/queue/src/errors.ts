@@ -73,12 +73,25 @@ export class TasksLostError extends ProcessError {
    */
   constructor(pid: number, count: number) {
     super(
-      `join() cannot succeed: process ${pid} ended with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`,
+      `join() cannot succeed: process ${pid} ended, or closed the queue, with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`,
       { code: "ERR_TASKS_LOST" },
     );
     this.pid = pid;
     this.count = count;
   }
+}
+
+/** What a wait gets when the queue is closed in its own process. */
+export function closedHere(): QueueClosedError {
+  return new QueueClosedError("The queue was closed in this process while it was waited for");
+}
+
+/** What a call, or a wait, gets when the queue's home process has ended. */
+export function homeGone(home: number, cause?: unknown): QueueClosedError {
+  return new QueueClosedError(
+    `The queue's home, process ${home}, is gone, and its items with it: keep the process that made a queue alive while others use it`,
+    cause === undefined ? {} : { cause },
+  );
 }
 
 registerErrors({ QueueEmptyError, QueueFullError, QueueClosedError, QueueShutDownError, TasksLostError });

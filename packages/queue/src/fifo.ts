@@ -1,4 +1,4 @@
-/** A first-in-first-out list that also takes things back at its front. */
+/** A first-in-first-out list that also takes things back. */
 export class Fifo<T> {
   #list: T[] = [];
   #head = 0;
@@ -7,14 +7,12 @@ export class Fifo<T> {
     return this.#list.length - this.#head;
   }
 
-  push(item: T): void {
-    this.#list.push(item);
+  get first(): T | undefined {
+    return this.#list[this.#head];
   }
 
-  /** Puts things back, in their order, before all others. */
-  unshift(items: readonly T[]): void {
-    this.#list = [...items, ...this.#list.slice(this.#head)];
-    this.#head = 0;
+  push(item: T): void {
+    this.#list.push(item);
   }
 
   shift(): T | undefined {
@@ -29,10 +27,22 @@ export class Fifo<T> {
     return item;
   }
 
+  /** Puts things back where they belong; both they and the list are in order. */
+  merge(items: readonly T[], compare: (a: T, b: T) => number): void {
+    const first = this.#list[this.#head];
+    const last = items.at(-1);
+    const rest = this.clear();
+    this.#list = [...items, ...rest];
+    // Mostly they come before all others.
+    if (first !== undefined && last !== undefined && compare(last, first) > 0) this.#list.sort(compare);
+  }
+
+  /** Takes the thing out that came last of those that are equal; false if there is none. */
   remove(item: T): boolean {
-    const at = this.#list.indexOf(item, this.#head);
-    if (at >= 0) this.#list.splice(at, 1);
-    return at >= 0;
+    const at = this.#list.lastIndexOf(item);
+    if (at < this.#head) return false;
+    this.#list.splice(at, 1);
+    return true;
   }
 
   clear(): T[] {

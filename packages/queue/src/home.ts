@@ -1,86 +1,127 @@
-/** A queue in the process that made it: the items, the calls made here, and the channels of all others. */
+/** A queue in the process that made it: the items, the calls made here, and the guests; see `protocol.ts`. */
 import {
   type Channel,
   encodeMessage,
   Frame,
+  host,
   type Invitation,
   invite,
   TIMED_OUT,
+  type WaitOptions,
   within,
 } from "@multiproc/core/internal";
 import { Broker, type Getter, type Putter } from "./broker.ts";
-import { QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
+import { closedHere, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
+import { Guest, type Household } from "./guest.ts";
 import type { BlockOptions, Link } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
+import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
 
-/** A channel to another process that holds the queue. */
-interface Guest {
-  readonly channel: Channel;
-  readonly pid: number;
-  puts: number;
-  readonly putters: Map<number, Putter>;
-  readonly getters: Map<number, Getter>;
-  /** Items that were sent and not yet taken, by the number of their GET. */
-  readonly sent: Map<number, Frame>;
-  /** Items taken and not reported as done. */
-  open: number;
-}
+/** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
+const RECALL_PATIENCE = 500;
+/** Who has asked so often in a row is taken for the only consumer. */
+const SOLE_AFTER = 3;
 
 /** The home of a queue. */
-export class HomeLink implements Link {
+export class HomeLink implements Link, Household {
+  readonly home: number = host.pid;
   readonly maxSize: number;
   readonly isJoinable: boolean;
-  readonly #broker: Broker;
+  readonly broker: Broker;
+  readonly tasks: Tasks;
   readonly #guests = new Set<Guest>();
+  /** Guests that have been asked for what they hold, with what ends the patience with each. */
+  readonly #recalled = new Map<Guest, () => void>();
+  #recallOver: Array<() => void> = [];
+  /** Who asked for an item last, and how often in a row. */
+  #lastAsking: unknown;
+  #streak = 0;
+  /** Producers that may not have heard of the shutdown. */
+  readonly #unaware = new Set<Guest>();
+  #shutDownOver: Array<() => void> = [];
   #invitation: Invitation | undefined;
-  #waiting = 0;
+  /** Tasks that were taken here and not reported as done. */
+  #open = 0;
+  /** Those who wait here, by what ends their wait when the queue is closed. */
+  readonly #waiting = new Set<(error: Error) => void>();
 
-  constructor(maxSize: number, isJoinable: boolean) {
+  /** @param lostTasks what becomes of lost tasks, if the items are tasks */
+  constructor(maxSize: number, lostTasks?: LostTasks) {
+    if (!Number.isInteger(maxSize) || maxSize < 0)
+      throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
     this.maxSize = maxSize;
-    this.isJoinable = isJoinable;
-    this.#broker = new Broker(maxSize);
+    this.isJoinable = lostTasks !== undefined;
+    this.tasks = new Tasks(lostTasks ?? "throw");
+    this.broker = new Broker(maxSize, this.tasks, () => this.#recall());
+  }
+
+  get keepsTasks(): boolean {
+    return this.isJoinable && this.tasks.onLoss === "requeue";
+  }
+
+  isSole(asking: Getter | this): boolean {
+    if (asking === this.#lastAsking) return ++this.#streak >= SOLE_AFTER;
+    this.#lastAsking = asking;
+    this.#streak = 0;
+    return false;
   }
 
   async put(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    const { frame, commit } = encodeMessage(item, "item");
-    if (this.#broker.isShutDown) throw new QueueShutDownError(call);
-    if (options.block === false) {
-      if (!this.#broker.tryPut(own(frame))) throw new QueueFullError(call, this.maxSize, item);
-    } else if (!(await this.#putWaiting(call, own(frame), options))) throw new QueueFullError(call, this.maxSize, item);
-    commit(undefined);
+    const encoded = encodeMessage(item, "item");
+    if (this.broker.isShutDown) throw new QueueShutDownError(call);
+    const frame = own(encoded.frame);
+    if (!this.broker.tryPut(frame) && !(await this.#putWaiting(call, frame, options)))
+      throw new QueueFullError(call, this.maxSize, item);
+    encoded.commit(undefined);
+  }
+
+  take(): Frame | undefined {
+    this.isSole(this);
+    const item = this.broker.tryLend();
+    if (item === undefined) return undefined;
+    this.#tookOne();
+    return item.frame;
   }
 
   async get(call: string, options: BlockOptions): Promise<Frame> {
+    if (options.block === false || options.timeout === 0) return this.#getNow(call);
     let getter!: Getter;
     const promise = new Promise<Frame>((resolve, reject) => {
-      getter = { give: resolve, shutDown: () => reject(new QueueShutDownError(call)) };
+      getter = {
+        give: ({ frame }) => {
+          this.#tookOne();
+          resolve(frame);
+        },
+        end: () => reject(new QueueShutDownError(call)),
+      };
     });
-    if (options.block === false) {
-      if (this.#broker.tryGet(getter)) return promise;
-      throw this.#broker.isShutDown ? new QueueShutDownError(call) : new QueueEmptyError(call);
-    }
-    this.#broker.get(getter);
-    this.#wait(1);
+    this.broker.get(getter);
     try {
-      const frame = await within(promise, call, options);
+      const frame = await this.#wait(call, promise, options);
       if (frame !== TIMED_OUT) return frame;
-      // Given in the same turn in which the time ran out.
-      if (!this.#broker.withdrawGet(getter)) return await promise;
-      throw new QueueEmptyError(call);
     } catch (error) {
-      if (options.signal?.aborted && !this.#broker.withdrawGet(getter))
-        promise.then((frame) => this.#broker.restore([frame])).catch(() => {});
-      throw error;
-    } finally {
-      this.#wait(-1);
+      // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
+      if (error instanceof QueueShutDownError || this.broker.withdrawGet(getter)) throw error;
+      return await promise;
     }
+    if (!this.broker.withdrawGet(getter)) return await promise;
+    throw new QueueEmptyError(call);
   }
 
-  async ask(_call: string, question: Question, argument?: unknown): Promise<unknown> {
-    if (question !== "join") return this.#answer(question, argument, undefined);
-    this.#wait(1);
-    return this.#broker.join().finally(() => this.#wait(-1));
+  async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
+    if (question === "shutdown") return this.#shutDown(argument === true);
+    if (question !== "join") return this.#answer(question, undefined);
+    let joiner!: Joiner;
+    const joined = new Promise<void>((done, lost) => {
+      joiner = { done, lost };
+    });
+    this.tasks.join(joiner);
+    try {
+      return await this.#wait(call, joined, options);
+    } finally {
+      this.tasks.withdraw(joiner);
+    }
   }
 
   async flush(): Promise<void> {} // what was put is here
@@ -91,176 +132,178 @@ export class HomeLink implements Link {
   }
 
   /** Others go on using the queue. */
-  close(): void {}
+  close(): void {
+    for (const end of [...this.#waiting]) end(closedHere());
+  }
 
-  async #putWaiting(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
-    let putter!: Putter;
-    const promise = new Promise<true>((resolve, reject) => {
-      putter = { frame, accepted: () => resolve(true), shutDown: () => reject(new QueueShutDownError(call)) };
-    });
-    this.#broker.put(putter);
-    this.#wait(1);
+  recalled(): Promise<void> {
+    if (this.#recalled.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#recallOver.push(resolve));
+  }
+
+  released(guest: Guest): void {
+    this.#recalled.get(guest)?.();
+    if (this.#recalled.delete(guest) && this.#recalled.size === 0)
+      for (const resolve of this.#recallOver.splice(0)) resolve();
+  }
+
+  heard(guest: Guest): void {
+    if (this.#unaware.delete(guest)) this.#sealIfHeard();
+  }
+
+  answer(guest: Guest, id: number, question: Question, argument: unknown): void {
+    const failed = (error: unknown): void => guest.reply(kinds.FAILED, [id, error]);
+    const done = (answer?: unknown): void => guest.reply(kinds.ANSWER, [id, answer]);
+    if (question === "shutdown") return void this.#shutDown(argument === true).then(done);
+    if (question === "join") {
+      const over = (tell: (value: never) => void) => (value?: unknown) => {
+        guest.joiners.delete(joiner);
+        tell(value as never);
+      };
+      const joiner: Joiner = { done: over(done), lost: over(failed) };
+      guest.joiners.add(joiner);
+      return this.tasks.join(joiner);
+    }
     try {
-      if ((await within(promise, call, options)) !== TIMED_OUT) return true;
-      return this.#broker.withdrawPut(putter) ? false : await promise;
-    } catch (error) {
-      // Accepted in the same turn: the item is in the queue, and the call has succeeded.
-      if (options.signal?.aborted && !this.#broker.withdrawPut(putter)) return await promise;
-      throw error;
-    } finally {
-      this.#wait(-1);
-    }
-  }
-
-  /** Someone here waits for the others: they keep the program alive. */
-  #wait(change: 1 | -1): void {
-    this.#waiting += change;
-    if (this.#waiting === (change === 1 ? 1 : 0))
-      for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
-  }
-
-  #accept(channel: Channel, pid: number): void {
-    const guest: Guest = { channel, pid, puts: 0, putters: new Map(), getters: new Map(), sent: new Map(), open: 0 };
-    this.#guests.add(guest);
-    if (this.#waiting > 0) channel.ref();
-    channel.start({ message: (frame) => this.#take(guest, frame), closed: () => this.#leave(guest) });
-  }
-
-  #take(guest: Guest, frame: Frame): void {
-    const { channel } = guest;
-    const number = (): number => channel.decode(frame) as number;
-    switch (frame.kind) {
-      case kinds.PUT:
-        return this.#takePut(guest, frame);
-      case kinds.PUT_NOW: {
-        const id = ++guest.puts;
-        if (this.#broker.isShutDown) return reply(guest, kinds.SHUT_DOWN, [kinds.PUT, id]);
-        return reply(guest, this.#broker.tryPut(frame) ? kinds.ACCEPTED : kinds.FULL, id);
-      }
-      case kinds.WITHDRAW_PUT: {
-        const id = number();
-        const putter = guest.putters.get(id);
-        if (putter === undefined || !this.#broker.withdrawPut(putter)) return;
-        guest.putters.delete(id);
-        return reply(guest, kinds.WITHDRAWN, id);
-      }
-      case kinds.GET:
-        return this.#takeGet(guest, number());
-      case kinds.GET_NOW: {
-        const id = number();
-        if (this.#broker.tryGet(getterOf(guest, id))) return;
-        return this.#broker.isShutDown ? reply(guest, kinds.SHUT_DOWN, [kinds.GET, id]) : reply(guest, kinds.EMPTY, id);
-      }
-      case kinds.WITHDRAW_GET: {
-        const getter = guest.getters.get(number());
-        if (getter !== undefined) this.#broker.withdrawGet(getter);
-        return;
-      }
-      case kinds.TAKEN:
-        if (guest.sent.delete(number())) guest.open += 1;
-        return;
-      case kinds.REFUSED: {
-        const id = number();
-        const item = guest.sent.get(id);
-        if (guest.sent.delete(id) && item !== undefined) this.#broker.restore([item]);
-        return;
-      }
-      case kinds.ASK:
-        return this.#takeQuestion(guest, channel.decode(frame) as [number, Question, unknown]);
-    }
-  }
-
-  #takePut(guest: Guest, frame: Frame): void {
-    const id = ++guest.puts;
-    if (this.maxSize === 0) {
-      if (this.#broker.isShutDown || !this.#broker.tryPut(frame)) reply(guest, kinds.SHUT_DOWN, [kinds.PUT, id]);
-      return;
-    }
-    const putter: Putter = {
-      frame,
-      accepted: () => {
-        guest.putters.delete(id);
-        reply(guest, kinds.ACCEPTED, id);
-      },
-      shutDown: () => {
-        guest.putters.delete(id);
-        reply(guest, kinds.SHUT_DOWN, [kinds.PUT, id]);
-      },
-    };
-    guest.putters.set(id, putter);
-    this.#broker.put(putter);
-  }
-
-  #takeGet(guest: Guest, id: number): void {
-    const getter = getterOf(guest, id);
-    guest.getters.set(id, getter);
-    this.#broker.get(getter);
-  }
-
-  #takeQuestion(guest: Guest, [id, question, argument]: [number, Question, unknown]): void {
-    const failed = (error: unknown): void => reply(guest, kinds.FAILED, [id, error]);
-    try {
-      if (question === "join") void this.#broker.join().then(() => reply(guest, kinds.ANSWER, [id, undefined]), failed);
-      else reply(guest, kinds.ANSWER, [id, this.#answer(question, argument, guest)]);
+      done(this.#answer(question, guest));
     } catch (error) {
       failed(error);
     }
   }
 
-  #answer(question: Question, argument: unknown, guest: Guest | undefined): unknown {
-    switch (question) {
-      case "size":
-        return this.#broker.size;
-      case "full":
-        return this.#broker.isFull;
-      case "shutdown":
-        return this.#broker.shutDown(argument === true);
-      case "taskDone":
-        if (!this.#broker.taskDone()) throw new RangeError("taskDone() was called more often than items were put");
-        if (guest !== undefined && guest.open > 0) guest.open -= 1;
-        return;
+  async #getNow(call: string): Promise<Frame> {
+    // What others hold is in the queue as well.
+    this.#recall();
+    await this.recalled();
+    const frame = this.take();
+    if (frame !== undefined) return frame;
+    throw this.broker.isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
+  }
+
+  async #putWaiting(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
+    if (options.block === false || options.timeout === 0) return false;
+    let putter!: Putter;
+    const promise = new Promise<true>((resolve, reject) => {
+      putter = { frame, accepted: () => resolve(true), refused: () => reject(new QueueShutDownError(call)) };
+    });
+    this.broker.put(putter);
+    try {
+      if ((await this.#wait(call, promise, options)) !== TIMED_OUT) return true;
+      return this.broker.withdrawPut(putter) ? false : await promise;
+    } catch (error) {
+      // Accepted in the same turn in which the wait ended: the item is in the queue, and the call has succeeded.
+      if (error instanceof QueueShutDownError || this.broker.withdrawPut(putter)) throw error;
+      return await promise;
     }
-    throw new TypeError(`There is no question "${question}"`);
+  }
+
+  /** Waits for what others do, so that they keep the program alive. */
+  async #wait<T>(call: string, promise: Promise<T>, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
+    let end!: (error: Error) => void;
+    const ended = new Promise<never>((_, reject) => {
+      end = reject;
+    });
+    this.#waiting.add(end);
+    if (this.#waiting.size === 1) for (const { channel } of this.#guests) channel.ref();
+    try {
+      return await within(Promise.race([promise, ended]), call, options);
+    } finally {
+      this.#waiting.delete(end);
+      if (this.#waiting.size === 0) for (const { channel } of this.#guests) channel.unref();
+    }
+  }
+
+  #tookOne(): void {
+    if (this.isJoinable) {
+      this.tasks.taken(1);
+      this.#open += 1;
+    }
+    this.broker.taken(1);
+  }
+
+  #accept(channel: Channel, pid: number): void {
+    const guest = new Guest(this, channel, pid);
+    this.#guests.add(guest);
+    if (this.#waiting.size > 0) channel.ref();
+    channel.start({ message: (frame) => guest.take(frame), closed: () => this.#leave(guest) });
   }
 
   #leave(guest: Guest): void {
     this.#guests.delete(guest);
-    // A put that had no room is not the queue's yet: its caller is gone, and nobody was told that it succeeded.
-    for (const putter of guest.putters.values()) this.#broker.withdrawPut(putter);
-    for (const getter of guest.getters.values()) this.#broker.withdrawGet(getter);
-    this.#broker.restore([...guest.sent.values()]);
-    if (this.isJoinable) this.#broker.tasksLost(guest.pid, guest.open);
+    for (const joiner of guest.joiners) this.tasks.withdraw(joiner);
+    const { count, tasks } = guest.leave();
+    this.heard(guest);
+    if (!this.keepsTasks) return this.tasks.lost(guest.pid, count);
+    this.tasks.returned(count);
+    this.broker.handOn(tasks);
   }
-}
 
-function getterOf(guest: Guest, id: number): Getter {
-  return {
-    give(frame) {
-      guest.getters.delete(id);
-      guest.sent.set(id, frame);
-      guest.channel.send(kinds.GET, id);
-      guest.channel.forward(kinds.ITEM, frame);
-    },
-    shutDown() {
-      guest.getters.delete(id);
-      reply(guest, kinds.SHUT_DOWN, [kinds.GET, id]);
-    },
-  };
-}
+  /** Asks those who hold items for them. */
+  #recall(): void {
+    for (const guest of this.#guests) {
+      if (this.#recalled.has(guest) || !guest.recall()) continue;
+      const passOver = (): void => {
+        this.broker.release(guest);
+        this.released(guest);
+      };
+      this.#recalled.set(guest, host.timer(passOver, RECALL_PATIENCE, false));
+    }
+  }
 
-function reply(guest: Guest, kind: number, value: unknown): void {
-  if (!guest.channel.closed) guest.channel.send(kind, value);
+  #answer(question: Question, guest: Guest | undefined): unknown {
+    switch (question) {
+      case "size":
+        return this.broker.size;
+      case "full":
+        return this.broker.isFull;
+      case "taskDone":
+        return this.#taskDone(guest);
+    }
+    throw new TypeError(`There is no question "${question}"`);
+  }
+
+  #taskDone(guest: Guest | undefined): void {
+    if (!this.tasks.done()) throw new RangeError("taskDone() was called more often than items were put");
+    // A task that was passed on may be reported by another than the one that took it.
+    if (guest !== undefined && guest.open > 0) guest.taskDone();
+    else if (this.#open > 0) this.#open -= 1;
+    else [...this.#guests].find(({ open }) => open > 0)?.taskDone();
+    this.broker.endIfOver();
+  }
+
+  async #shutDown(immediate: boolean): Promise<void> {
+    const isFirst = !this.broker.isShutDown;
+    this.broker.shutDown(immediate);
+    if (immediate) this.#recall();
+    if (isFirst) {
+      for (const guest of this.#guests) {
+        if (!guest.isProducer) continue;
+        this.#unaware.add(guest);
+        guest.reply(kinds.SHUT_DOWN, null);
+      }
+    }
+    const over = new Promise<void>((resolve) => this.#shutDownOver.push(resolve));
+    this.#sealIfHeard();
+    await over;
+  }
+
+  #sealIfHeard(): void {
+    if (!this.broker.isShutDown || this.#unaware.size > 0) return;
+    this.broker.seal();
+    for (const resolve of this.#shutDownOver.splice(0)) resolve();
+  }
 }
 
 /** Large parts are the caller's memory, which may change while the item waits. */
 function own(frame: Frame): Frame {
   if (frame.parts.length === 0) return frame;
+  const { kind, bytes, start, end, parts, modules } = frame;
   return new Frame(
-    frame.kind,
-    frame.bytes,
-    frame.start,
-    frame.end,
-    frame.parts.map((part) => part.slice()),
-    frame.modules,
+    kind,
+    bytes,
+    start,
+    end,
+    parts.map((part) => part.slice()),
+    modules,
   );
 }

@@ -7,6 +7,21 @@
  *
  * @module
  */
+import { registerReviver } from "@multiproc/core/internal";
+import { JoinableQueue } from "./joinable-queue.ts";
+import { Queue, type QueueKind } from "./queue.ts";
+import { RemoteLink } from "./remote.ts";
+import { SimpleQueue } from "./simple-queue.ts";
+
 export { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError, TasksLostError } from "./errors.ts";
+export type { JoinableQueueOptions } from "./joinable-queue.ts";
 export type { BlockOptions } from "./link.ts";
-export { JoinableQueue, Queue, SimpleQueue } from "./queue.ts";
+export { JoinableQueue, Queue, SimpleQueue };
+
+registerReviver("queue.Queue", (data) => {
+  const [address, token, home, maxSize, kind] = data as [string, string, number, number, QueueKind];
+  const link = new RemoteLink({ invitation: { address, token }, home, maxSize }) as never;
+  if (kind === "JoinableQueue") return new JoinableQueue(link);
+  const queue = new Queue(link);
+  return kind === "SimpleQueue" ? new SimpleQueue(queue) : queue;
+});

@@ -1,3 +1,4 @@
+/** The queue that users hold: it checks what it is asked and turns it into what its link does. */
 import {
   areLoaded,
   checkTimeout,
@@ -6,16 +7,17 @@ import {
   type Invitation,
   inheritable,
   loadModules,
-  registerReviver,
   type Ticket,
+  type WaitOptions,
 } from "@multiproc/core/internal";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
 import { HomeLink } from "./home.ts";
 import type { BlockOptions, Link } from "./link.ts";
-import { keepPut, RemoteLink } from "./remote.ts";
+import type { Question } from "./protocol.ts";
+import { RemoteLink } from "./remote.ts";
 
 /** The module that a receiver loads to get queues. */
-const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+export const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
 /** Set by the class, whose private parts it uses. */
 let HERITAGE: Heritage<Queue<never>>;
 
@@ -25,6 +27,7 @@ let HERITAGE: Heritage<Queue<never>>;
  * The process that makes it is its home and keeps the items; it is given to others as an argument, or inside any value that
  * is sent. An item is encoded when it is put. It is delivered to one consumer: one that dies while it waits, or while an item
  * is on its way to it, has lost nothing. What `put()` resolved for is the queue's, also when the producer dies right after.
+ * What exactly that means is told in the package's README.
  *
  * @typeParam T the items
  *
@@ -64,9 +67,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * @throws {RangeError} for anything but a whole number from 0
    */
   constructor(maxSize: number = 0) {
-    const link: unknown = maxSize;
-    // A reviver gives the link to the items instead.
-    this.#link = link instanceof RemoteLink ? link : new HomeLink(checkedSize(maxSize), this.isJoinable());
+    // Whoever makes a queue of another kind, or one whose items are elsewhere, gives the link to them instead.
+    this.#link = isLink(maxSize) ? maxSize : new HomeLink(maxSize);
     inheritable(this as object, HERITAGE as Heritage<object>);
   }
 
@@ -76,17 +78,17 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
         if (!queue.#closed) queue.#invitation = queue.#link.invitation();
       },
       after(queue) {
-        const { maxSize, isJoinable } = queue.#link;
+        const { maxSize, home } = queue.#link;
         // A closed queue is never dialed.
         const invitation = queue.#invitation ?? { address: "", token: "" };
-        queue.#link = new RemoteLink({ invitation, maxSize, isJoinable });
+        queue.#link = new RemoteLink({ invitation, home, maxSize });
       },
     };
   }
 
-  /** Whether the items are tasks that are reported as done. @internal */
-  protected isJoinable(): boolean {
-    return false;
+  /** What a receiver makes of it. @internal */
+  protected kind(): string {
+    return "Queue";
   }
 
   /**
@@ -131,25 +133,40 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     return this.#get("getNowait()", { block: false });
   }
 
-  /** How many items are in the queue at this moment. */
+  /**
+   * How many items are in the queue at this moment: those that were put and that nobody has taken.
+   *
+   * @throws {QueueClosedError} as {@link Queue.get}
+   */
   async qsize(): Promise<number> {
     return (await this.ask("qsize()", "size")) as number;
   }
 
-  /** Whether the queue is empty at this moment. */
+  /**
+   * Whether the queue is empty at this moment.
+   *
+   * @throws {QueueClosedError} as {@link Queue.get}
+   */
   async empty(): Promise<boolean> {
     return (await this.ask("empty()", "size")) === 0;
   }
 
-  /** Whether the queue is full at this moment; never, if it holds any number. */
+  /**
+   * Whether the queue is full at this moment; never, if it holds any number.
+   *
+   * @throws {QueueClosedError} as {@link Queue.get}
+   */
   async full(): Promise<boolean> {
     return (await this.ask("full()", "full")) as boolean;
   }
 
   /**
-   * Shuts the queue down for everyone: `put()` throws, and `get()` does once the queue is empty.
+   * Shuts the queue down for everyone: `put()` throws from now on, and `get()` does once the queue is empty. Those who wait
+   * for room hear of it at once. It settles when no process puts any more, so one that puts and is too busy to hear of it
+   * holds it up.
    *
-   * @param options `immediate` drops the items that are still there
+   * @param options `immediate` drops the items that are still there; tasks among them count as done
+   * @throws {QueueClosedError} as {@link Queue.get}
    */
   async shutdown(options: { readonly immediate?: boolean } = {}): Promise<void> {
     await this.ask("shutdown()", "shutdown", options.immediate === true);
@@ -160,7 +177,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     await this.#link.flush();
   }
 
-  /** Releases the queue in this process; others, and the items, are not touched. */
+  /** Releases the queue in this process, and ends the waits in it; others, and the items, are not touched. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -196,26 +213,35 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   "multiproc:ticket"(): Ticket {
     this.#assertOpen("Sending a queue");
     const { address, token } = this.#link.invitation();
-    return { kind: "queue.Queue", module: MODULE, data: [address, token, this.#link.maxSize, this.constructor.name] };
+    return {
+      kind: "queue.Queue",
+      module: MODULE,
+      data: [address, token, this.#link.home, this.#link.maxSize, this.kind()],
+    };
   }
 
   /** @internal */
-  protected async ask(call: string, question: Parameters<Link["ask"]>[1], argument?: unknown): Promise<unknown> {
+  protected async ask(
+    call: string,
+    question: Question,
+    argument?: unknown,
+    options: WaitOptions = {},
+  ): Promise<unknown> {
     this.#assertOpen(call);
-    return this.#link.ask(call, question, argument);
+    checkWait(call, options);
+    return this.#link.ask(call, question as Question, argument, options);
   }
 
   async #put(call: string, item: T, options: BlockOptions): Promise<void> {
     this.#assertOpen(call);
-    checkTimeout(call, options.timeout);
-    options.signal?.throwIfAborted();
-    return keepPut(this.#link.put(call, item, options));
+    checkWait(call, options);
+    return this.#link.put(call, item, options);
   }
 
   async #get(call: string, options: BlockOptions): Promise<T> {
     this.#assertOpen(call);
-    checkTimeout(call, options.timeout);
-    const frame = await this.#link.get(call, options);
+    checkWait(call, options);
+    const frame = this.#link.take() ?? (await this.#link.get(call, options));
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return decodeMessage(frame) as T;
   }
@@ -225,122 +251,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 }
 
-/**
- * A queue of tasks: each item that was taken is reported as done, and `join()` waits until all are.
- *
- * @typeParam T the items
- *
- * @example Wait until all tasks are done
- * ```ts
- * import { JoinableQueue } from "@multiproc/queue";
- *
- * const queue = new JoinableQueue<string>();
- * await queue.put("wash up");
- * console.log(await queue.get());
- * await queue.taskDone();
- * await queue.join();
- * ```
- */
-export class JoinableQueue<T = unknown> extends Queue<T> {
-  /** @internal */
-  protected override isJoinable(): boolean {
-    return true;
-  }
+/** What a receiver makes of a queue. */
+export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
 
-  /**
-   * Reports that an item that was taken is done.
-   *
-   * @throws {RangeError} if that was called more often than items were put
-   */
-  async taskDone(): Promise<void> {
-    await this.ask("taskDone()", "taskDone");
-  }
-
-  /**
-   * Waits until every item that was put has been reported as done.
-   *
-   * @throws {TasksLostError} if a process ended with items that it had taken and not reported
-   */
-  async join(): Promise<void> {
-    await this.ask("join()", "join");
-  }
+function isLink(value: unknown): value is Link {
+  return value instanceof HomeLink || value instanceof RemoteLink;
 }
 
-/**
- * A queue with the least that a queue can do.
- *
- * @typeParam T the items
- *
- * @example
- * ```ts
- * import { SimpleQueue } from "@multiproc/queue";
- *
- * const queue = new SimpleQueue<number>();
- * await queue.put(1);
- * console.log(await queue.get()); // 1
- * ```
- */
-export class SimpleQueue<T = unknown> {
-  readonly #queue: Queue<T>;
-
-  /**
-   * Makes an empty queue, whose home is this process.
-   *
-   * @param queue where the items are; a new queue that holds any number of them when missing
-   */
-  constructor(queue: Queue<T> = new Queue<T>()) {
-    this.#queue = queue;
-  }
-
-  /**
-   * Puts an item.
-   *
-   * @throws as {@link Queue.put}
-   */
-  put(item: T): Promise<void> {
-    return this.#queue.put(item);
-  }
-
-  /**
-   * Takes the next item; waits while there is none.
-   *
-   * @throws as {@link Queue.get}
-   */
-  get(): Promise<T> {
-    return this.#queue.get();
-  }
-
-  /** Whether the queue is empty at this moment. */
-  empty(): Promise<boolean> {
-    return this.#queue.empty();
-  }
-
-  /** Releases the queue in this process. */
-  close(): void {
-    this.#queue.close();
-  }
-
-  /** @internal */
-  "multiproc:ticket"(): Ticket {
-    const { data } = this.#queue["multiproc:ticket"]();
-    return { kind: "queue.Queue", module: MODULE, data: [...(data as unknown[]).slice(0, 3), "SimpleQueue"] };
-  }
-}
-
-registerReviver("queue.Queue", (data) => {
-  const [address, token, maxSize, name] = data as [string, string, number, string];
-  const link = new RemoteLink({
-    invitation: { address, token },
-    maxSize,
-    isJoinable: name === "JoinableQueue",
-  }) as never;
-  if (name === "JoinableQueue") return new JoinableQueue(link);
-  const queue = new Queue(link);
-  return name === "SimpleQueue" ? new SimpleQueue(queue) : queue;
-});
-
-function checkedSize(maxSize: number): number {
-  if (!Number.isInteger(maxSize) || maxSize < 0)
-    throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
-  return maxSize;
+function checkWait(call: string, { timeout, signal }: WaitOptions): void {
+  if (timeout !== undefined) checkTimeout(call, timeout);
+  signal?.throwIfAborted();
 }

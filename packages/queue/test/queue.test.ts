@@ -1,18 +1,8 @@
 // Runs under every start method.
-import { fromModule, SendError } from "@multiproc/core";
-import { pipe } from "@multiproc/pipe";
+import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
-import {
-  JoinableQueue,
-  Queue,
-  QueueClosedError,
-  QueueEmptyError,
-  QueueFullError,
-  QueueShutDownError,
-  SimpleQueue,
-  TasksLostError,
-} from "@multiproc/queue";
-import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { JoinableQueue, Queue, SimpleQueue } from "@multiproc/queue";
+import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
@@ -31,142 +21,6 @@ afterEach(async () => {
     await child.join();
   }
   await noChildLeft();
-});
-
-describe("Queue at home", () => {
-  test("items come out in the order in which they went in", async () => {
-    const queue = new Queue<number>();
-    for (let i = 0; i < 5000; i++) await queue.put(i);
-    expect(await queue.qsize()).toBe(5000);
-    for (let i = 0; i < 5000; i++) expect(await queue.get()).toBe(i);
-    expect(await queue.empty()).toBe(true);
-  });
-
-  test("put() takes the item as it is at the call", async () => {
-    const queue = new Queue<unknown>();
-    const item = { list: [1] };
-    const bytes = new Uint8Array(100_000).fill(1);
-    await queue.put(item);
-    await queue.put(bytes);
-    item.list.push(2);
-    bytes.fill(2);
-    expect(await queue.get()).toEqual({ list: [1] });
-    expect(((await queue.get()) as Uint8Array)[99_999]).toBe(1);
-  });
-
-  test("get() waits for an item; getNowait() and a time-out throw", async () => {
-    const queue = new Queue<number>();
-    const waiting = queue.get();
-    await queue.put(1);
-    expect(await waiting).toBe(1);
-    await expect(queue.getNowait()).rejects.toThrow(QueueEmptyError);
-    await expect(queue.get({ block: false })).rejects.toThrow(QueueEmptyError);
-    await expect(queue.get({ timeout: 5 })).rejects.toThrow(QueueEmptyError);
-    const reason = new Error("enough");
-    await expect(queue.get({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
-    // Those who gave up take nothing away.
-    const next = queue.get();
-    await queue.put(2);
-    expect(await next).toBe(2);
-  });
-
-  test("put() waits while the queue is full; putNowait() and a time-out throw, with the item", async () => {
-    const queue = new Queue<string>(2);
-    await queue.put("a");
-    await queue.put("b");
-    expect(await queue.full()).toBe(true);
-    const error = await queue.putNowait("c").catch((error) => error);
-    expect(error).toBeInstanceOf(QueueFullError);
-    expect(error.item).toBe("c");
-    await expect(queue.put("c", { timeout: 5 })).rejects.toThrow("at most 2 items");
-    let isOver = false;
-    const putting = queue.put("c").then(() => {
-      isOver = true;
-    });
-    const controller = new AbortController();
-    const aborted = queue.put("d", { signal: controller.signal });
-    controller.abort(new Error("enough"));
-    await expect(aborted).rejects.toThrow("enough");
-    expect(isOver).toBe(false);
-    expect(await queue.get()).toBe("a");
-    await putting;
-    expect([await queue.get(), await queue.get()]).toEqual(["b", "c"]);
-    expect(await queue.empty()).toBe(true);
-  });
-
-  test("an item that cannot be sent is refused at the call", async () => {
-    const queue = new Queue<unknown>();
-    const error = await queue.put({ bad: () => {} }).catch((error) => error);
-    expect(error).toBeInstanceOf(SendError);
-    expect(error.path).toBe("item.bad");
-    expect(await queue.empty()).toBe(true);
-  });
-
-  test("shutdown() lets what is there be taken, and ends those who wait", async () => {
-    const queue = new Queue<number>(1);
-    await queue.put(1);
-    const putting = queue.put(2);
-    await queue.shutdown();
-    await expect(putting).rejects.toThrow(QueueShutDownError);
-    await expect(queue.put(3)).rejects.toThrow(QueueShutDownError);
-    expect(await queue.get()).toBe(1);
-    await expect(queue.get()).rejects.toThrow(QueueShutDownError);
-    await expect(queue.getNowait()).rejects.toThrow(QueueShutDownError);
-    const other = new Queue<number>();
-    const waiting = other.get();
-    await other.shutdown();
-    await expect(waiting).rejects.toThrow(QueueShutDownError);
-    const third = new Queue<number>();
-    await third.put(1);
-    await third.shutdown({ immediate: true });
-    await expect(third.get()).rejects.toThrow(QueueShutDownError);
-  });
-
-  test("for await ends when the queue is shut down and empty", async () => {
-    const queue = new Queue<number>();
-    for (const i of [1, 2, 3]) await queue.put(i);
-    await queue.shutdown();
-    const seen: number[] = [];
-    for await (const i of queue) seen.push(i);
-    expect(seen).toEqual([1, 2, 3]);
-  });
-
-  test("nothing works after close()", async () => {
-    const queue = new Queue<number>();
-    queue.close();
-    queue.close();
-    for (const use of [() => queue.put(1), () => queue.get(), () => queue.qsize(), () => queue.shutdown()]) {
-      await expect(use()).rejects.toThrow(QueueClosedError);
-    }
-    expect(() => new Queue(-1)).toThrow(RangeError);
-    expect(() => new Queue(1.5)).toThrow(RangeError);
-  });
-
-  test("JoinableQueue: join() waits for every taskDone()", async () => {
-    const queue = new JoinableQueue<number>();
-    await queue.join();
-    await queue.put(1);
-    await queue.put(2);
-    let isOver = false;
-    const joining = queue.join().then(() => {
-      isOver = true;
-    });
-    await queue.get();
-    await queue.taskDone();
-    expect(isOver).toBe(false);
-    await queue.taskDone();
-    await joining;
-    await expect(queue.taskDone()).rejects.toThrow(RangeError);
-  });
-
-  test("SimpleQueue", async () => {
-    const queue = new SimpleQueue<number>();
-    expect(await queue.empty()).toBe(true);
-    await queue.put(1);
-    expect(await queue.get()).toBe(1);
-    queue.close();
-    await expect(queue.get()).rejects.toThrow(QueueClosedError);
-  });
 });
 
 describe("Queue between processes", () => {
@@ -195,13 +49,6 @@ describe("Queue between processes", () => {
     }
   });
 
-  test("what put() resolved for is there after the producer was SIGKILLed", async () => {
-    const queue = new Queue<{ i: number }>();
-    const child = await start(tasks.putAndExit, queue, 1000);
-    expect(await child.join()).toBe(-9);
-    for (let i = 0; i < 1000; i++) expect((await queue.get()).i).toBe(i);
-  });
-
   test("a process can be joined before its queue is drained", async () => {
     const queue = new Queue<string>();
     const child = await start(
@@ -211,30 +58,6 @@ describe("Queue between processes", () => {
     );
     expect(await child.join()).toBe(0);
     expect(await queue.qsize()).toBe(100);
-  });
-
-  test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
-    const queue = new Queue<string>();
-    const ready = new Queue<string>();
-    const child = await start(tasks.waitForItem, queue, ready);
-    await ready.get();
-    child.kill();
-    await child.join();
-    await queue.put("for another");
-    expect(await queue.get({ timeout: 5000 })).toBe("for another");
-  });
-
-  test("an item on its way to a consumer that is stopped and SIGKILLed goes to another", async () => {
-    const queue = new Queue<string>();
-    const ready = new Queue<string>();
-    const child = await start(tasks.waitForItem, queue, ready);
-    await ready.get();
-    globalThis.process.kill(child.pid as number, "SIGSTOP");
-    await queue.put("on its way");
-    expect(await queue.qsize()).toBe(0); // it was sent
-    child.kill();
-    await child.join();
-    expect(await queue.get({ timeout: 5000 })).toBe("on its way");
   });
 
   test("the same errors in a child as at home", async () => {
@@ -255,21 +78,34 @@ describe("Queue between processes", () => {
     ]);
   });
 
-  test("when its home is gone, everyone who waits hears of it", async () => {
-    const [here, there] = pipe<Queue<string>>();
-    const child = await start(tasks.home, there);
-    const queue = await here.recv();
-    expect(await queue.get()).toBe("only");
-    const waits = [queue.get(), queue.put("a").then(() => queue.put("b"))];
-    const settled = Promise.allSettled(waits);
-    await until(async () => (await queue.qsize()) >= 0);
-    child.kill();
-    for (const result of await settled) {
-      if (result.status === "rejected") expect(result.reason).toBeInstanceOf(QueueClosedError);
+  test("a queue that is sent later, and a SimpleQueue", async () => {
+    const letters = new Queue<SimpleQueue<string>>();
+    await start(tasks.answerLetters, letters);
+    for (let i = 0; i < 3; i++) {
+      const answers = new SimpleQueue<string>();
+      await letters.put(answers);
+      expect(await answers.get()).toBe("an answer");
+      answers.close();
     }
-    await child.join();
-    await expect(queue.get()).rejects.toThrow(QueueClosedError);
-    await expect(queue.put("c")).rejects.toThrow(QueueClosedError);
+  });
+
+  test("a consumer that rests gives back what came ahead, in order", async () => {
+    const queue = new Queue<number>();
+    const taken = new Queue<number[]>();
+    for (let i = 0; i < 3000; i++) await queue.put(i);
+    await start(tasks.takeAndRest, queue, taken, 500);
+    expect(await taken.get()).toEqual(range(0, 500));
+    expect(await queue.qsize()).toBe(2500);
+    for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
+  });
+
+  test("whatever was put before a shutdown comes, and nothing after", async () => {
+    const queue = new Queue<number>();
+    const counts = new Queue<number>();
+    await Promise.all([start(tasks.putUntilShutDown, queue, counts), start(tasks.putUntilShutDown, queue, counts)]);
+    let seen = 0;
+    for await (const _ of queue) if (++seen === 200) await queue.shutdown();
+    expect((await counts.get()) + (await counts.get())).toBe(seen);
   });
 
   test("queues travel through queues, nested in values", async () => {
@@ -287,30 +123,6 @@ describe("Queue between processes", () => {
     await queue.join();
     expect(await queue.empty()).toBe(true);
     await queue.shutdown();
-  });
-
-  test("JoinableQueue: join() says who ended with tasks not done", async () => {
-    const queue = new JoinableQueue<string>();
-    const ready = new Queue<string>();
-    const child = await start(tasks.takeAndHang, queue, ready);
-    await queue.put("a task");
-    await ready.get();
-    const joining = queue.join().catch((error) => error);
-    child.kill();
-    const error = await joining;
-    expect(error).toBeInstanceOf(TasksLostError);
-    expect(error).toMatchObject({ pid: child.pid, count: 1 });
-  });
-
-  test("a 100 MiB item", async () => {
-    const queue = new Queue<Uint8Array>();
-    const results = new Queue<Uint8Array>();
-    await start(tasks.getOne, queue, results);
-    const bytes = new Uint8Array(100 * 1024 * 1024).fill(3);
-    await queue.put(bytes);
-    const back = await results.get();
-    expect(back.length).toBe(bytes.length);
-    expect(back[back.length - 1]).toBe(3);
   });
 });
 

@@ -36,6 +36,8 @@ import type { Child, StartOptions } from "./method.ts";
 
 /** V8's worker threads in a child. */
 const THREADS = 2;
+/** In how many turns of the loop a copy is tried; each ends after some seconds. */
+const ROUNDS = 2;
 
 type Entry = (...args: string[]) => Promise<void>;
 
@@ -79,7 +81,7 @@ export async function launchForked(options: StartOptions, args: readonly string[
 
 /** Forks as soon as this process can be copied; the result is the child's pid, in the parent alone. */
 async function copy(tools: Forking, opened: Opened, name: string, child: () => void): Promise<number> {
-  for (;;) {
+  for (let round = 1; ; ) {
     refuse(name, await tools.quiesce(opened.forker));
     const fork = await inOwnTurn(() => {
       if (tools.underWay() !== undefined) return "again";
@@ -90,6 +92,8 @@ async function copy(tools: Forking, opened: Opened, name: string, child: () => v
       return undefined;
     });
     if (fork === "again") continue;
+    // In another turn what stood in the way may be gone.
+    if (fork.role === "refused" && fork.refusal.reason === "unstable" && round++ < ROUNDS) continue;
     if (fork.role === "refused") refuse(name, fork.refusal);
     if (fork.role === "parent") return fork.pid;
   }

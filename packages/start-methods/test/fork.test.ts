@@ -7,7 +7,7 @@ const canFork = host === "node" && process.platform === "linux";
 describe.skipIf(!canFork)("Forker", () => {
   afterEach(noChildLeft);
 
-  test.each(["hangs", "crashes", "leaves"])(
+  test.each(["spins", "sleeps", "crashes", "leaves"])(
     "fork() throws away a child that %s before it says hello, and forks again",
     async (fault) => {
       await using program = runProgram(fixture(import.meta.url, "fork-faulty.js"), [fault]);
@@ -18,6 +18,24 @@ describe.skipIf(!canFork)("Forker", () => {
       expect(counts.hello).toBe(1);
     },
   );
+
+  test("fork() gives up in bounded time, and says what was wrong with its copies", async () => {
+    await using program = runProgram(fixture(import.meta.url, "fork-faulty.js"), ["sleeps", "always"]);
+    expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
+    const { refusal, counts } = JSON.parse(program.stdout);
+    expect(refusal.reason).toBe("unstable");
+    expect(refusal.message).toContain(`${counts.hello} did not come up`);
+    expect(counts.forks).toBe(0);
+    expect(counts.hello).toBeGreaterThan(1);
+  });
+
+  test("fork() needs no memory in the child before it has its threads", async () => {
+    await using program = runProgram(fixture(import.meta.url, "fork-large.js"));
+    expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
+    const { codes, counts } = JSON.parse(program.stdout);
+    expect(codes).toEqual(Array.from({ length: 8 }, () => 50));
+    expect(counts.hello).toBeLessThan(3);
+  });
 
   test("fork() copies a process whose loop is at work, and the copy can fork again", async () => {
     await using program = runProgram(fixture(import.meta.url, "fork-twice.js"));

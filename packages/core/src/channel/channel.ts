@@ -68,13 +68,18 @@ export interface Channel extends Carrier {
   send(kind: number, value: unknown, root?: string, carrier?: Carrier): void;
   /** Queues bytes as they are. */
   sendBytes(kind: number, bytes: Uint8Array): void;
-  /** Queues a message that arrived elsewhere or was encoded before. */
-  forward(kind: number, frame: Frame): void;
+  /**
+   * Queues a message that arrived elsewhere or was encoded before.
+   *
+   * @param isBorrowed whether its parts are the caller's memory, as those of a value that is sent
+   * @default isBorrowed false
+   */
+  forward(kind: number, frame: Frame, isBorrowed?: boolean): void;
 
   /** The value of a message; its modules must be loaded. */
   decode(frame: Frame): unknown;
 
-  /** Whether so much is queued that the sender should wait. */
+  /** Whether the sender should wait: so much is queued, or parts that are still in its memory alone. */
   readonly full: boolean;
   /** Settles when the queue has room again, or the channel is closed. */
   drained(): Promise<void>;

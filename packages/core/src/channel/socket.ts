@@ -168,6 +168,7 @@ export class SocketChannel implements Channel, Carrier {
       if (isEncoded) encoder.discard(); // the receiver will not learn what this message defined
       throw error;
     }
+    if (encoder.parts.length > 0) this.#borrow();
     encoder.commit(carrier);
   }
 
@@ -177,14 +178,16 @@ export class SocketChannel implements Channel, Carrier {
     const start = this.#open(isPart ? 0 : bytes.length);
     if (!isPart) this.#out.bytes.set(bytes, start + HEADER_SIZE);
     this.#close(kind, start, isPart ? [bytes] : [], []);
+    if (isPart) this.#borrow();
   }
 
-  forward(kind: number, frame: Frame): void {
+  forward(kind: number, frame: Frame, isBorrowed = false): void {
     this.#assertOpen();
     const { bytes, start: from, end } = frame;
     const start = this.#open(end - from);
     this.#out.bytes.set(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end), start + HEADER_SIZE);
     this.#close(kind, start, frame.parts, frame.modules);
+    if (isBorrowed && frame.parts.length > 0) this.#borrow();
   }
 
   decode(frame: Frame): unknown {
@@ -192,7 +195,7 @@ export class SocketChannel implements Channel, Carrier {
   }
 
   get full(): boolean {
-    return this.#queued > FULL_AT;
+    return this.#borrows || this.#queued > FULL_AT;
   }
 
   drained(): Promise<void> {
@@ -255,6 +258,14 @@ export class SocketChannel implements Channel, Carrier {
 
   /** A buffer that is on its way; once all has left, it is used again. */
   #leaving: ByteWriter | undefined;
+
+  /** Whether memory of the callers is still to be written. */
+  #borrows = false;
+
+  /** Has the sender wait while parts that were just sent are still in its memory alone. */
+  #borrow(): void {
+    this.#borrows ||= this.#stream.pending > 0;
+  }
 
   get #queued(): number {
     return this.#stream.pending + this.#out.position;
@@ -342,6 +353,7 @@ export class SocketChannel implements Channel, Carrier {
     // One that a huge message has grown is not worth keeping.
     if (this.#leaving !== undefined && this.#leaving.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#leaving;
     this.#leaving = undefined;
+    this.#borrows = false;
     if (!this.#isFlushPlanned) this.flush();
     if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
     if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
@@ -352,9 +364,7 @@ export class SocketChannel implements Channel, Carrier {
     this.closed = true;
     if (this.#reader.isInside)
       this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
-    // A reset is how a system tells of an end with messages unread.
-    if (error !== undefined && (error as { code?: string }).code !== "ECONNRESET" && error.name !== "ConnectionReset")
-      this.#reason ??= error;
+    if (error !== undefined && !isReset(error)) this.#reason ??= error;
     this.#stream.destroy();
     openChannels.delete(this);
     for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
@@ -365,4 +375,9 @@ export class SocketChannel implements Channel, Carrier {
     if (this.closed || this.#ending)
       throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
   }
+}
+
+/** Whether an error is but how a system tells of an end with messages unread. */
+export function isReset(error: Error): boolean {
+  return (error as { code?: string }).code === "ECONNRESET" || error.name === "ConnectionReset";
 }

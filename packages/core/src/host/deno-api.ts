@@ -3,17 +3,24 @@
  * `deno check` holds it against the real one, see `test/deno-api.check.ts`.
  */
 
-/** A connection over a Unix socket. */
+/** An address, as Deno writes it. */
+export type DenoAddress = { transport: string; hostname: string; port: number } | { transport: string; path: string };
+
+/** A connection over a socket. */
 export interface DenoConn {
+  readonly remoteAddr: DenoAddress | { transport: string };
   read(buffer: Uint8Array): Promise<number | null>;
   write(bytes: Uint8Array): Promise<number>;
   close(): void;
   ref(): void;
   unref(): void;
+  /** For TCP alone. */
+  setNoDelay?(noDelay?: boolean): void;
 }
 
-/** A server on a Unix socket. */
+/** A server on a socket. */
 export interface DenoListener {
+  readonly addr: DenoAddress | { transport: string };
   accept(): Promise<DenoConn>;
   close(): void;
   ref(): void;
@@ -56,8 +63,8 @@ export interface DenoApi {
   readonly env: { get(name: string): string | undefined; toObject(): Record<string, string> };
   execPath(): string;
   cwd(): string;
-  listen(options: { transport: "unix"; path: string }): DenoListener;
-  connect(options: { transport: "unix"; path: string }): Promise<DenoConn>;
+  listen(options: never): DenoListener;
+  connect(options: never): Promise<DenoConn>;
   chmodSync(path: string, mode: number): void;
   readTextFileSync(path: string): string;
   makeTempDirSync(options: { dir: string; prefix: string }): string;
@@ -65,6 +72,7 @@ export interface DenoApi {
   addSignalListener(signal: never, run: () => void): void;
   removeSignalListener(signal: never, run: () => void): void;
   unrefTimer(id: number): void;
+  memoryUsage(): { rss: number };
   exit(code: number): never;
   readonly stderr: { writeSync(bytes: Uint8Array): number };
 }

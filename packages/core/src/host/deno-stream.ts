@@ -1,10 +1,78 @@
-import type { DenoConn } from "./deno-api.ts";
-import type { ByteStream, StreamHandlers } from "./host.ts";
+import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
+import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
 const READ_SIZE = 64 * 1024;
+/** How long a server rests when it cannot take a connection, such as for want of file descriptors. */
+const REST = 20;
+
+/** A server over a listener of Deno's own API; the constructor throws where it cannot listen. */
+export class DenoServer implements StreamServer {
+  readonly address: StreamAddress;
+  readonly #deno: DenoApi;
+  readonly #listener: DenoListener;
+  #closed = false;
+
+  constructor(deno: DenoApi, address: StreamAddress, handlers: ServerHandlers) {
+    const isPath = typeof address === "string";
+    this.#deno = deno;
+    this.#listener = deno.listen(denoAddress(address) as never);
+    this.address = isPath ? address : plainAddress(this.#listener.addr);
+    if (isPath) deno.chmodSync(address, 0o600);
+    this.#listener.unref();
+    void this.#serve(handlers);
+  }
+
+  async #serve({ accept, failed }: ServerHandlers): Promise<void> {
+    while (!this.#closed) {
+      let conn: DenoConn;
+      try {
+        conn = await this.#listener.accept();
+      } catch (error) {
+        if (this.#closed) return;
+        if ((error as Error).name === "BadResource") return failed(error as Error);
+        // Others wait behind whoever could not be taken.
+        await new Promise<void>((resolve) => this.#deno.unrefTimer(setTimeout(resolve, REST) as unknown as number));
+        continue;
+      }
+      if (!this.#closed) accept(new DenoStream(conn));
+      else conn.close();
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.close();
+    if (typeof this.address !== "string") return;
+    try {
+      this.#deno.removeSync(this.address, { recursive: false });
+    } catch {} // somebody has removed it before
+  }
+
+  ref(): void {
+    if (!this.#closed) this.#listener.ref();
+  }
+
+  unref(): void {
+    if (!this.#closed) this.#listener.unref();
+  }
+}
+
+/** An address as Deno takes it. */
+export function denoAddress(address: StreamAddress): DenoAddress {
+  return typeof address === "string"
+    ? { transport: "unix", path: address }
+    : { transport: "tcp", hostname: address.host, port: address.port };
+}
+
+/** Deno's address as ours; an empty path where there is none. */
+function plainAddress(address: DenoConn["remoteAddr"]): StreamAddress {
+  return "port" in address ? { host: address.hostname, port: address.port } : "";
+}
 
 /** A stream over a connection of Deno's own API. */
 export class DenoStream implements ByteStream {
+  readonly remote: StreamAddress;
   pending = 0;
   readonly #conn: DenoConn;
   readonly #queue: Uint8Array[] = [];
@@ -20,6 +88,8 @@ export class DenoStream implements ByteStream {
 
   constructor(conn: DenoConn) {
     this.#conn = conn;
+    this.remote = plainAddress(conn.remoteAddr);
+    conn.setNoDelay?.();
   }
 
   start(handlers: StreamHandlers): void {

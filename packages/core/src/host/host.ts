@@ -53,8 +53,13 @@ export interface StreamHandlers {
   drain(): void;
 }
 
+/** Where a stream leads: the path of a Unix socket, or a host and a port. */
+export type StreamAddress = string | { readonly host: string; readonly port: number };
+
 /** A stream of bytes to another process. Reading starts with {@link ByteStream.start}. */
 export interface ByteStream {
+  /** Where the other side is; an empty path if it has no address, as who dials a Unix socket. */
+  readonly remote: StreamAddress;
   start(handlers: StreamHandlers): void;
   /**
    * Queues bytes, which must not change until they have left; returns how many wait in the host's queue. When the other side is
@@ -74,10 +79,32 @@ export interface ByteStream {
   unref(): void;
 }
 
-/** A server for streams. */
+/** A server for streams; it does not keep the program alive, unless it is told to. */
 export interface StreamServer {
+  /** Stops listening, and removes the address. */
   close(): void;
+  /** Whether the program stays alive for this server. */
+  ref(): void;
+  unref(): void;
 }
+
+/** A channel for those who watch the program, see `node:diagnostics_channel`. */
+export interface DiagnosticsChannel {
+  readonly hasSubscribers: boolean;
+  publish(message: unknown): void;
+}
+
+/** What a server calls back. */
+export interface ServerHandlers {
+  accept(stream: ByteStream): void;
+  /** It listens, at that address: the port is the one that was given. */
+  listening(address: StreamAddress): void;
+  /** It cannot listen, or does so no more. */
+  failed(error: Error): void;
+}
+
+/** The ways in which {@link Host.hmac} can mix. */
+export type Digest = "md5" | "sha256" | "sha384" | "sha3-256" | "sha3-384";
 
 /** What a host can do; what it lacks has an error of its own, never a silent difference. */
 export interface Capabilities {
@@ -87,6 +114,8 @@ export interface Capabilities {
   readonly permissions: boolean;
   /** A process of this host may be copied by `fork()`. */
   readonly fork: boolean;
+  /** This host tells whether the program is being debugged. */
+  readonly inspector: boolean;
 }
 
 /** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
@@ -142,7 +171,14 @@ export interface Host {
 
   /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
-  connect(path: string): Promise<ByteStream>;
+  /**
+   * Listens on a Unix socket whose file is its owner's alone, or on a port; how that went is called back. A Unix socket is
+   * there when the call returns.
+   */
+  serve(address: StreamAddress, handlers: ServerHandlers): StreamServer;
+  connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
+  /** The keyed digest of a message; rejects if this system does not have that digest. */
+  hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
   /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */
   watchPipe(file: number, ring: () => void): void;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
@@ -192,6 +228,14 @@ export interface Host {
   writeError(text: string): void;
   /** A new place of that kind. */
   flowStorage(): FlowStorage;
+  /** How much memory this process takes, in bytes; pages that it shares with others are counted in. */
+  memoryUsed(): number;
+  /** The flags of a child that can be debugged too, at a free port; undefined if this program is not, or that cannot be known. */
+  debugFlags(): string[] | undefined;
+  /** The channel of that name, for those who watch this program. */
+  diagnosticsChannel(name: string): DiagnosticsChannel;
+  /** Has a function run in the asynchronous context of this moment, whoever calls it. */
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
   /** Turns of the loop in which input and timers are served. */
   immediate(run: () => void): void;
   timer(run: () => void, delay: number, keepAlive: boolean): () => void;

@@ -4,7 +4,10 @@
  */
 import type * as AsyncHooks from "node:async_hooks";
 import type * as ChildProcess from "node:child_process";
+import type * as Crypto from "node:crypto";
+import type * as Diagnostics from "node:diagnostics_channel";
 import type * as Fs from "node:fs";
+import type * as Inspector from "node:inspector";
 import type * as Module from "node:module";
 import type * as Net from "node:net";
 import type * as Os from "node:os";
@@ -14,16 +17,20 @@ import type * as Url from "node:url";
 import type {
   ByteStream,
   Capabilities,
+  DiagnosticsChannel,
+  Digest,
   ExitStatus,
   FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
+  ServerHandlers,
   SpawnOptions,
-  StreamHandlers,
+  StreamAddress,
   StreamServer,
   Subprocess,
 } from "./host.ts";
+import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
@@ -47,6 +54,7 @@ export class NodeHost implements Host {
     signals: true,
     permissions: false,
     fork: process.platform === "linux",
+    inspector: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
@@ -86,28 +94,21 @@ export class NodeHost implements Host {
   }
 
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
-    const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-      accept(new NodeStream(socket)),
-    );
-    server.on("error", failed);
-    noteOpen(server);
-    // Exclusive: a cluster worker would ask its primary, later; this way the file is there when the call returns.
-    server.listen({ path, exclusive: true });
-    server.unref();
-    if (!server.listening) throw new Error("The system would not open a socket there");
-    builtin<typeof Fs>("fs").chmodSync(path, 0o600);
+    const server = serve(path, { accept, failed, listening() {} });
+    if (!server.isListening) throw new Error("The system would not open a socket there");
     return server;
   }
 
-  connect(path: string): Promise<ByteStream> {
-    const socket = builtin<typeof Net>("net").connect({ path, allowHalfOpen: true });
-    return new Promise((resolve, reject) => {
-      socket.once("error", reject);
-      socket.once("connect", () => {
-        socket.off("error", reject);
-        resolve(new NodeStream(socket));
-      });
-    });
+  serve(address: StreamAddress, handlers: ServerHandlers): StreamServer {
+    return serve(address, handlers);
+  }
+
+  connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
+    return connect(address, signal);
+  }
+
+  async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
+    return builtin<typeof Crypto>("crypto").createHmac(digest, key).update(message).digest();
   }
 
   watchPipe(file: number, ring: () => void): void {
@@ -119,7 +120,7 @@ export class NodeHost implements Host {
   }
 
   openFiles(): number[] {
-    return [...open].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
+    return [...openHandles].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
   }
 
   utf8Write(text: string, bytes: Uint8Array, position: number): number {
@@ -251,6 +252,23 @@ export class NodeHost implements Host {
     return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
   }
 
+  memoryUsed(): number {
+    return process.memoryUsage.rss();
+  }
+
+  debugFlags(): string[] | undefined {
+    const inspector = builtin<typeof Inspector | undefined>("inspector");
+    return inspector?.url() === undefined ? undefined : [...inheritedFlags(process.execArgv), "--inspect=127.0.0.1:0"];
+  }
+
+  diagnosticsChannel(name: string): DiagnosticsChannel {
+    return builtin<typeof Diagnostics>("diagnostics_channel").channel(name);
+  }
+
+  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+    return builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage.bind(run);
+  }
+
   immediate(run: () => void): void {
     setImmediate(run);
   }
@@ -278,14 +296,6 @@ function compileCache(): Record<string, string> | undefined {
 interface HandleHolder {
   readonly writableLength?: number;
   readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
-}
-
-/** Streams and servers that have not been closed. */
-const open = new Set<{ readonly _handle?: { readonly fd?: number } | null }>();
-
-function noteOpen(made: { once(event: "close", run: () => void): void }): void {
-  open.add(made as object);
-  made.once("close", () => open.delete(made as object));
 }
 
 /** The parent's flags without those that are about its own program. */
@@ -340,105 +350,4 @@ class NodeSubprocess implements Subprocess {
 function toWeb(stream: Stream.Readable | null): ReadableStream<Uint8Array> | null {
   if (stream === null) return null;
   return builtin<typeof Stream>("stream").Readable.toWeb(stream) as unknown as ReadableStream<Uint8Array>;
-}
-
-/** What a stream's implementer writes with; the callback comes last. */
-interface WritableHooks {
-  _write(chunk: unknown, ...rest: unknown[]): void;
-  _writev(chunks: unknown, ...rest: unknown[]): void;
-}
-
-class NodeStream implements ByteStream {
-  readonly #socket: Net.Socket;
-  #handlers: StreamHandlers | undefined;
-  #error: Error | undefined;
-  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
-  #isDeaf = false;
-
-  constructor(socket: Net.Socket) {
-    this.#socket = socket;
-    this.#outliveFailedWrites();
-    noteOpen(socket);
-    socket.on("error", (error) => {
-      this.#error = error;
-    });
-  }
-
-  get pending(): number {
-    return this.#socket.writableLength;
-  }
-
-  start(handlers: StreamHandlers): void {
-    this.#handlers = handlers;
-    const socket = this.#socket;
-    let ended = false;
-    const end = (): void => {
-      if (ended) return;
-      ended = true;
-      handlers.end(this.#error);
-    };
-    // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
-    socket.on("data", (chunk: Uint8Array) =>
-      handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)),
-    );
-    socket.on("end", end);
-    socket.on("close", end);
-    if (socket.destroyed) end();
-    else socket.resume();
-  }
-
-  write(chunk: Uint8Array): number {
-    if (this.#isDeaf) return 0;
-    this.#socket.write(chunk, this.#written);
-    return this.#socket.writableLength;
-  }
-
-  pause(): void {
-    if (!this.#isDeaf) this.#socket.pause();
-  }
-
-  resume(): void {
-    this.#socket.resume();
-  }
-
-  finish(): void {
-    this.#socket.end(() => this.#socket.destroy());
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
-
-  ref(): void {
-    this.#socket.ref();
-  }
-
-  unref(): void {
-    this.#socket.unref();
-  }
-
-  readonly #written = (): void => {
-    if (this.#socket.writableLength === 0) this.#handlers?.drain();
-  };
-
-  /** Node destroys a socket with its first write that fails, and with it what could still be read. */
-  #outliveFailedWrites(): void {
-    const socket = this.#socket as Net.Socket & WritableHooks;
-    for (const name of ["_write", "_writev"] as const) {
-      const write = socket[name];
-      socket[name] = (chunks: unknown, ...rest: unknown[]) => {
-        const done = rest.at(-1) as (error?: Error | null) => void;
-        write.call(socket, chunks, ...rest.slice(0, -1), (error?: Error | null) => {
-          if (error != null) this.#hearOut();
-          done();
-        });
-      };
-    }
-  }
-
-  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
-  #hearOut(): void {
-    this.#isDeaf = true;
-    if (this.#handlers !== undefined) this.#socket.resume();
-  }
 }

@@ -14,12 +14,13 @@
  *
  * If the size of the memory changed between the marking and the fork, pages may be missing in the child; if another thread ran, a
  * lock or a job may have been copied half done. Such a copy is thrown away before it could do anything. So is one that
- * dies or hangs before its hello. In 100 forks it happens once or twice, and costs 2 ms, or a second for one that hangs.
+ * dies or hangs before its hello. In 100 forks it happens once or twice, and costs 2 ms, or some 50 for one that hangs.
  */
 import { O_CLOEXEC, POLLIN, PR_SET_PDEATHSIG, SIGKILL } from "../linux.ts";
 import type { Libc, Native } from "../native.ts";
 import { AddressSpace } from "./address-space.ts";
 import { pauseCompilation, resumeCompilation } from "./compilation.ts";
+import { collectGarbage } from "./garbage.ts";
 import { findPlatform, type Platform } from "./platform.ts";
 import { reapNow } from "./reaping.ts";
 import { type ForkRefusal, refusal } from "./refusal.ts";
@@ -54,8 +55,17 @@ export interface ForkCounts {
   hello: number;
 }
 
+/** What is wrong with a copy. */
+type Flaw = Exclude<keyof ForkCounts, "forks">;
+
 const ATTEMPTS = 50;
-const HELLO_TIMEOUT = 1000;
+/** How long a fork may take with all its attempts, in milliseconds; it ends with the attempt that is under way then. */
+const PATIENCE = 5000;
+/** How long a copy may take to its hello: on a busy machine it may not be given the processor before. */
+const HELLO_TIMEOUT = 2000;
+/** A copy whose threads were all asleep at each of so many looks, so many milliseconds apart, will never say it. */
+const LOOKS = 3;
+const LOOK_EVERY = 20;
 /** V8 allocates for code that runs for the first times; what a child runs before its hello has run this often before. */
 const REHEARSALS = 50;
 const CHILD: Fork = { role: "child" };
@@ -70,13 +80,15 @@ export class Forker {
   readonly #threads: Threads;
   readonly #loop: number;
   readonly #loopFork: (loop: number) => number;
-  readonly #gate = new Int32Array(2);
-  readonly #hello = new Int32Array(2);
-  readonly #byte = new Uint8Array([1]);
-  readonly #answer = new Uint8Array(1);
-  readonly #polled = new Int32Array(2);
+  // Each has a buffer from the start. V8 keeps a small array within its heap until C wants its address, and would make the buffer
+  // in the child, before it has its threads back: an allocation that may collect garbage, and wait for them for ever.
+  readonly #gate = new Int32Array(new ArrayBuffer(8));
+  readonly #hello = new Int32Array(new ArrayBuffer(8));
+  readonly #byte = new Uint8Array(new ArrayBuffer(1)).fill(1);
+  readonly #answer = new Uint8Array(new ArrayBuffer(1));
+  readonly #polled = new Int32Array(new ArrayBuffer(8));
   /** The address of a new platform, in two halves. */
-  readonly #created = new Uint32Array(2);
+  readonly #created = new Uint32Array(new ArrayBuffer(8));
 
   private constructor(native: Native, platform: Platform, space: AddressSpace, threads: Threads) {
     this.#native = native;
@@ -116,41 +128,64 @@ export class Forker {
 
   /** Forks; returns in the parent and in the child. Blocks for a few milliseconds. */
   fork(options: ForkOptions = {}): Fork {
+    const deadline = performance.now() + PATIENCE;
+    const before = { ...this.counts };
     pauseCompilation();
     try {
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const before = this.#threads.rest();
-        if (typeof before !== "string") return { role: "refused", refusal: before };
-        this.#openPipes();
-        this.#beginChild(options, true);
-        const size = this.#space.size();
-        this.#space.markForChild();
-        const pid = this.#libc.fork();
-        if (pid === 0) {
-          this.#beginChild(options, false);
-          this.#space.renew();
-          this.#threads.renew(this.#libc.getpid());
-          renewProcess(this.#native);
-          return CHILD;
-        }
-        if (pid < 0) return { role: "refused", refusal: this.#systemRefused() };
-        const flaw = this.#judge(size, before);
-        if (flaw === undefined) return this.#release(pid);
-        this.counts[flaw] += 1;
-        this.#discard(pid);
+      for (let attempt = 1; ; attempt++) {
+        const made = this.#attempt(options);
+        if (typeof made === "object") return made;
+        this.counts[made] += 1;
+        if (attempt === ATTEMPTS || performance.now() > deadline)
+          return { role: "refused", refusal: this.#unstable(before) };
+        // What a copy hung in, the next one would run into too: with other garbage it may not.
+        if (made === "hello") collectGarbage();
       }
-      return {
-        role: "refused",
-        refusal: refusal("unstable", `no clean copy of the process was had in ${ATTEMPTS} attempts`),
-      };
     } finally {
       resumeCompilation();
     }
   }
 
-  #openPipes(): void {
-    this.#libc.pipe2(this.#gate, O_CLOEXEC);
-    this.#libc.pipe2(this.#hello, O_CLOEXEC);
+  /** Forks; what is wrong with the copy if it had to be thrown away. */
+  #attempt(options: ForkOptions): Fork | Flaw {
+    const before = this.#threads.rest();
+    if (typeof before !== "string") return { role: "refused", refusal: before };
+    if (!this.#openPipes()) return { role: "refused", refusal: this.#systemRefused() };
+    this.#beginChild(options, true);
+    const size = this.#space.size();
+    this.#space.markForChild();
+    const pid = this.#libc.fork();
+    if (pid === 0) {
+      this.#beginChild(options, false);
+      this.#space.renew();
+      this.#threads.renew(this.#libc.getpid());
+      renewProcess(this.#native);
+      return CHILD;
+    }
+    if (pid < 0) return { role: "refused", refusal: this.#systemRefused() };
+    const flaw = this.#judge(pid, size, before);
+    if (flaw === undefined) return this.#release(pid);
+    this.#discard(pid);
+    return flaw;
+  }
+
+  /** Why no copy was a good one. */
+  #unstable(before: ForkCounts): ForkRefusal {
+    const { memory, threads, hello } = this.counts;
+    const causes = [
+      [memory - before.memory, "mapped memory meanwhile"],
+      [threads - before.threads, "had another thread at work"],
+      [hello - before.hello, "did not come up"],
+    ] as const;
+    const seen = causes.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+    const total = causes.reduce((sum, [count]) => sum + count, 0);
+    return refusal("unstable", `none of ${total} copies of the process was a clean one: ${seen.join(", ")}`);
+  }
+
+  #openPipes(): boolean {
+    this.#gate.fill(-1);
+    this.#hello.fill(-1);
+    return this.#libc.pipe2(this.#gate, O_CLOEXEC) === 0 && this.#libc.pipe2(this.#hello, O_CLOEXEC) === 0;
   }
 
   /**
@@ -181,16 +216,29 @@ export class Forker {
   }
 
   /** What is wrong with the copy; closes the child's ends of the pipes. */
-  #judge(size: number, before: string): "memory" | "threads" | "hello" | undefined {
+  #judge(pid: number, size: number, before: string): Flaw | undefined {
     const sizeNow = this.#space.size();
     this.#libc.close(this.#gate[0] as number);
     this.#libc.close(this.#hello[1] as number);
     if (sizeNow !== size) return "memory";
     if (this.#threads.look() !== before) return "threads";
-    this.#polled[0] = this.#hello[0] as number;
-    this.#polled[1] = POLLIN; // and 0 in the upper half: no events yet
-    if (this.#libc.poll(this.#polled, 1, HELLO_TIMEOUT) < 1) return "hello";
-    return this.#libc.read(this.#hello[0] as number, this.#answer, 1) === 1 ? undefined : "hello";
+    return this.#hears(pid) && this.#libc.read(this.#hello[0] as number, this.#answer, 1) === 1 ? undefined : "hello";
+  }
+
+  /** Waits until the child says hello or ends, but not for one that hangs. */
+  #hears(pid: number): boolean {
+    let asleep = 0;
+    let last: string | undefined;
+    for (let waited = 0; waited < HELLO_TIMEOUT; waited += LOOK_EVERY) {
+      this.#polled[0] = this.#hello[0] as number;
+      this.#polled[1] = POLLIN; // and 0 in the upper half: no events yet
+      if (this.#libc.poll(this.#polled, 1, LOOK_EVERY) === 1) return true;
+      const seen = this.#threads.lookAt(pid);
+      asleep = seen !== undefined && seen === last ? asleep + 1 : 0;
+      if (asleep === LOOKS) return false;
+      last = seen;
+    }
+    return false;
   }
 
   #release(pid: number): Fork {
@@ -213,9 +261,12 @@ export class Forker {
 
   #systemRefused(): ForkRefusal {
     const error = this.#native.errno();
-    for (const end of [...this.#gate, ...this.#hello]) this.#libc.close(end);
+    for (const end of [...this.#gate, ...this.#hello]) if (end >= 0) this.#libc.close(end);
     const name = process.getBuiltinModule("node:util").getSystemErrorName(-error);
-    return refusal("system", `the system starts no more processes, or has too little memory for one (${name})`);
+    return refusal(
+      "system",
+      `the system starts no more processes, opens no more files, or has too little memory for one (${name})`,
+    );
   }
 
   #rehearse(): ForkRefusal | undefined {

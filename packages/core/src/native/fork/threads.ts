@@ -37,6 +37,24 @@ export class Threads {
     return process.arch in WAITS;
   }
 
+  /**
+   * What all threads of a child wait in; undefined if one of them does not wait. What is the same some time later shows a child
+   * in which nobody is left to wake the others.
+   */
+  lookAt(child: number): string | undefined {
+    let snapshot = "";
+    try {
+      for (const id of fs.readdirSync(`/proc/${child}/task`)) {
+        const call = fs.readFileSync(`/proc/${child}/task/${id}/syscall`, "latin1");
+        if (!this.#isWait(call.slice(0, call.indexOf(" ")))) return undefined;
+        snapshot += `${id} ${switchesIn(fs.readFileSync(`/proc/${child}/task/${id}/status`, "latin1"))}`;
+      }
+    } catch {
+      return undefined; // a thread, or the child, has just ended
+    }
+    return snapshot;
+  }
+
   /** In a child, whose only thread has its pid as its id: forgets the threads of the parent. */
   renew(pid: number): void {
     this.#self = String(pid);
@@ -72,14 +90,16 @@ export class Threads {
         return refusal("proc", `/proc does not tell what the threads of the process do (${code})`);
       }
       const number = call.slice(0, call.indexOf(" "));
-      if (number !== this.#waits.futex) {
-        if (!this.#waits.epoll.includes(number)) return undefined;
-        // The scheduler of V8's delayed tasks has the only other loop in a process without workers.
-        if (++loops > 1) return refusal("event-loops", whoseLoop());
-      }
-      snapshot += `${id} ${status.slice(status.indexOf("voluntary_ctxt_switches"))}`;
+      if (!this.#isWait(number)) return undefined;
+      // The scheduler of V8's delayed tasks has the only other loop in a process without workers.
+      if (number !== this.#waits.futex && ++loops > 1) return refusal("event-loops", whoseLoop());
+      snapshot += `${id} ${switchesIn(status)}`;
     }
     return snapshot;
+  }
+
+  #isWait(call: string): boolean {
+    return call === this.#waits.futex || this.#waits.epoll.includes(call);
   }
 
   #open(id: string): Thread {
@@ -104,6 +124,11 @@ export class Threads {
     const length = fs.readSync(file, this.#bytes, 0, this.#bytes.length, 0);
     return this.#bytes.toString("latin1", 0, length);
   }
+}
+
+/** How often a thread was given the processor, from its `status`. */
+function switchesIn(status: string): string {
+  return status.slice(status.indexOf("voluntary_ctxt_switches"));
 }
 
 function whoseLoop(): string {

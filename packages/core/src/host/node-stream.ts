@@ -1,0 +1,161 @@
+/** Node's sockets as streams of bytes. */
+import type * as Fs from "node:fs";
+import type * as Net from "node:net";
+import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
+
+const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
+
+/** Streams and servers that have not been closed. */
+export const openHandles: Set<{ readonly _handle?: { readonly fd?: number } | null }> = new Set();
+
+export function noteOpen(made: { once(event: "close", run: () => void): void }): void {
+  openHandles.add(made as object);
+  made.once("close", () => openHandles.delete(made as object));
+}
+
+/** Listens as {@link Host.serve} says. */
+export function serve(
+  address: StreamAddress,
+  { accept, listening, failed }: ServerHandlers,
+): StreamServer & { readonly isListening: boolean } {
+  const server = builtin<typeof Net>("net").createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
+    accept(new NodeStream(socket)),
+  );
+  server.on("error", failed);
+  server.on("listening", () => {
+    const at = server.address();
+    listening(typeof at === "object" && at !== null ? { host: at.address, port: at.port } : address);
+  });
+  noteOpen(server);
+  // Exclusive: a cluster worker would ask its primary, later; this way a socket's file is there when the call returns.
+  server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true });
+  server.unref();
+  if (typeof address === "string" && server.listening) builtin<typeof Fs>("fs").chmodSync(address, 0o600);
+  return {
+    isListening: server.listening,
+    close: () => void server.close(),
+    ref: () => void server.ref(),
+    unref: () => void server.unref(),
+  };
+}
+
+/** Connects as {@link Host.connect} says. */
+export function connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
+  const to = typeof address === "string" ? { path: address } : { ...address, noDelay: true };
+  const socket = builtin<typeof Net>("net").connect({
+    ...to,
+    allowHalfOpen: true,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return new Promise((resolve, reject) => {
+    socket.once("error", reject);
+    socket.once("connect", () => {
+      socket.off("error", reject);
+      resolve(new NodeStream(socket));
+    });
+  });
+}
+
+/** What a stream's implementer writes with; the callback comes last. */
+interface WritableHooks {
+  _write(chunk: unknown, ...rest: unknown[]): void;
+  _writev(chunks: unknown, ...rest: unknown[]): void;
+}
+
+class NodeStream implements ByteStream {
+  readonly remote: StreamAddress;
+  readonly #socket: Net.Socket;
+  #handlers: StreamHandlers | undefined;
+  #error: Error | undefined;
+  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  #isDeaf = false;
+
+  constructor(socket: Net.Socket) {
+    this.#socket = socket;
+    const { remoteAddress: host, remotePort: port } = socket;
+    this.remote = host === undefined || port === undefined ? "" : { host, port };
+    this.#outliveFailedWrites();
+    noteOpen(socket);
+    socket.on("error", (error) => {
+      this.#error = error;
+    });
+  }
+
+  get pending(): number {
+    return this.#socket.writableLength;
+  }
+
+  start(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+    const socket = this.#socket;
+    let ended = false;
+    const end = (): void => {
+      if (ended) return;
+      ended = true;
+      handlers.end(this.#error);
+    };
+    // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
+    socket.on("data", (chunk: Uint8Array) =>
+      handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)),
+    );
+    socket.on("end", end);
+    socket.on("close", end);
+    if (socket.destroyed) end();
+    else socket.resume();
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#isDeaf) return 0;
+    this.#socket.write(chunk, this.#written);
+    return this.#socket.writableLength;
+  }
+
+  pause(): void {
+    if (!this.#isDeaf) this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  finish(): void {
+    this.#socket.end(() => this.#socket.destroy());
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  readonly #written = (): void => {
+    if (this.#socket.writableLength === 0) this.#handlers?.drain();
+  };
+
+  /** Node destroys a socket with its first write that fails, and with it what could still be read. */
+  #outliveFailedWrites(): void {
+    const socket = this.#socket as Net.Socket & WritableHooks;
+    for (const name of ["_write", "_writev"] as const) {
+      const write = socket[name];
+      socket[name] = (chunks: unknown, ...rest: unknown[]) => {
+        const done = rest.at(-1) as (error?: Error | null) => void;
+        write.call(socket, chunks, ...rest.slice(0, -1), (error?: Error | null) => {
+          if (error != null) this.#hearOut();
+          done();
+        });
+      };
+    }
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    if (this.#handlers !== undefined) this.#socket.resume();
+  }
+}

@@ -1,0 +1,106 @@
+import {
+  type ByteStream,
+  type Channel,
+  reach,
+  SocketChannel,
+  type WaitOptions,
+  withinOrThrow,
+} from "@multiproc/core/internal";
+import { Connection } from "./connection.ts";
+import { AuthenticationError, ConnectionError } from "./errors.ts";
+import { makeSideOf } from "./hub.ts";
+import { type Address, addressText, checkAddress } from "./wire/address.ts";
+import { answerChallenge, deliverChallenge, isChallenge } from "./wire/auth.ts";
+import { WireChannel } from "./wire/channel.ts";
+import { Greeting } from "./wire/greeting.ts";
+import { checkKey } from "./wire/key.ts";
+
+/** How {@link connect} goes about it. */
+export interface ConnectOptions extends WaitOptions {
+  /** The key that the listener has; both sides prove that they have it, and neither tells it. @default none is asked for */
+  readonly authKey?: Uint8Array | undefined;
+}
+
+/**
+ * Connects to a `Listener`, of this library or of Python's `multiprocessing.connection`.
+ *
+ * With a listener of this library and an `authKey`, the connection carries values, as a pipe does. With a Python process, or
+ * without a key, it carries bytes: `sendBytes()` and `recvBytes()` are Python's `send_bytes()` and `recv_bytes()`, and `recv()`
+ * gives the bytes of whatever Python sent. A value can make its receiver load a module: give the key to nobody who may not run
+ * code in this process.
+ *
+ * @typeParam T what is received
+ * @param address the path of a Unix socket, or `{ host, port }`
+ * @param options the `authKey`, and how long to wait: a listener that has a key although none was given, or none although one
+ * was, may leave the wait without an end
+ * @throws {ConnectionError} if nobody listens there
+ * @throws {AuthenticationError} if the listener has another key
+ * @throws {TimeoutError} when the time ran out
+ *
+ * @example Two sides in one program
+ * ```ts
+ * import { connect, Listener } from "@multiproc/pipe";
+ *
+ * const authKey = crypto.getRandomValues(new Uint8Array(32));
+ * await using listener = new Listener({ authKey });
+ * const [there, here] = await Promise.all([listener.accept<string>(), connect(listener.address, { authKey })]);
+ * await here.send("hello");
+ * console.log(await there.recv()); // "hello"
+ * here.close();
+ * there.close();
+ * ```
+ */
+export async function connect<T = unknown>(address: Address, options: ConnectOptions = {}): Promise<Connection<T>> {
+  const to = checkAddress("connect()", address);
+  const key = checkKey("connect()", options.authKey);
+  options.signal?.throwIfAborted();
+  const abort = new AbortController();
+  const opening = open(to, key, abort.signal);
+  try {
+    const { channel, carriesValues } = await withinOrThrow(opening, "connect()", options);
+    return new Connection<T>(makeSideOf(channel), true, true, carriesValues);
+  } catch (error) {
+    abort.abort(error);
+    opening.then(({ channel }) => channel.destroy()).catch(() => {});
+    throw error;
+  }
+}
+
+async function open(
+  address: Address,
+  key: Uint8Array | undefined,
+  signal: AbortSignal,
+): Promise<{ channel: Channel; carriesValues: boolean }> {
+  const peer = `the listener at ${addressText(address)}`;
+  const stream = await streamTo(address, signal);
+  if (key === undefined) return { channel: new WireChannel(stream, peer, refuseChallenge), carriesValues: false };
+  const greeting = new Greeting(stream);
+  greeting.ref();
+  signal.addEventListener("abort", () => greeting.destroy(), { once: true });
+  try {
+    const isOurs = await answerChallenge(greeting, key);
+    await deliverChallenge(greeting, key);
+    const rest = greeting.release();
+    return { channel: isOurs ? new SocketChannel(rest, { peer }) : new WireChannel(rest, peer), carriesValues: isOurs };
+  } catch (cause) {
+    greeting.finish();
+    throw new AuthenticationError(`connect() and ${peer} did not agree: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function streamTo(address: Address, signal: AbortSignal): Promise<ByteStream> {
+  try {
+    return await reach(address, signal);
+  } catch (cause) {
+    throw new ConnectionError(
+      `connect() could not reach ${addressText(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,
+      "ERR_CONNECT",
+      { cause },
+    );
+  }
+}
+
+function refuseChallenge(message: Uint8Array): void {
+  if (isChallenge(message))
+    throw new AuthenticationError("The listener asks for a key: give connect() the same authKey as the listener");
+}

@@ -1,0 +1,361 @@
+import {
+  afterFork,
+  type ByteStream,
+  type Channel,
+  checkTimeout,
+  type Heritage,
+  host,
+  inheritable,
+  placeForChild,
+  SocketChannel,
+  type StreamServer,
+  singleton,
+  type WaitOptions,
+  withinOrThrow,
+} from "@multiproc/core/internal";
+import { Connection } from "./connection.ts";
+import { ConnectionError } from "./errors.ts";
+import { makeSideOf } from "./hub.ts";
+import { type Address, addressText, checkAddress } from "./wire/address.ts";
+import { answerChallenge, deliverChallenge } from "./wire/auth.ts";
+import { WireChannel } from "./wire/channel.ts";
+import { Greeting } from "./wire/greeting.ts";
+import { checkKey } from "./wire/key.ts";
+
+/** So many strangers may be greeted at a time; the one that has been silent longest makes room for the next. */
+const MOST_GREETINGS = 1000;
+const LOOPBACK = "127.0.0.1";
+
+/** How a {@link Listener} is made. */
+export interface ListenerOptions {
+  /**
+   * Where to listen: the path of a Unix socket, which must not exist yet, or `{ host, port }`, where port 0 stands for a free one.
+   *
+   * @default a Unix socket in a folder that nobody but this user can enter; with family "inet" a free port of this machine alone
+   */
+  readonly address?: Address | undefined;
+  /** The kind of address. @default that of `address`, or "unix" */
+  readonly family?: "unix" | "inet" | undefined;
+  /** How many may wait to be accepted; more are turned away. @default 128 */
+  readonly backlog?: number | undefined;
+  /** The key that whoever connects must have. @default none is asked for */
+  readonly authKey?: Uint8Array | undefined;
+  /** How long somebody may take to prove that it has the key, in milliseconds. @default 10000 */
+  readonly handshakeTimeout?: number | undefined;
+}
+
+interface Arrival {
+  readonly connection: Connection<never>;
+  readonly from: Address;
+}
+
+/** Set by the class, whose private parts it uses. */
+let HERITAGE: Heritage<Listener>;
+
+/**
+ * A place where other processes connect to, of this program or of any other: with `connect()`, or with `Client()` of Python's
+ * `multiprocessing.connection`.
+ *
+ * With an `authKey`, both sides prove that they have it before anything else. Who does not, is told so and cut off, and who
+ * says nothing is cut off after a time; neither holds up others, nor is `accept()` told of them. Two sides of this library that
+ * have proved it can send values to each other. With a Python process, or without a key, bytes cross and nothing else.
+ *
+ * A Unix socket is its owner's alone, and gone when the listener is closed. A port can be reached by every user of the machine:
+ * give it a key.
+ *
+ * @example A Python process on the other side
+ * ```ts no-run
+ * import { Listener } from "@multiproc/pipe";
+ *
+ * // Client(("localhost", 6000), authkey=b"secret").send_bytes(b"hello")
+ * const listener = new Listener({ address: { host: "127.0.0.1", port: 6000 }, authKey: new TextEncoder().encode("secret") });
+ * const connection = await listener.accept();
+ * console.log(new TextDecoder().decode(await connection.recvBytes())); // "hello"
+ * listener.close();
+ * ```
+ *
+ * @example All who come
+ * ```ts
+ * import { connect, Listener } from "@multiproc/pipe";
+ *
+ * await using listener = new Listener();
+ * const client = await connect(listener.address);
+ * await client.sendBytes(Uint8Array.of(1, 2, 3));
+ * for await (const connection of listener) {
+ *   console.log(await connection.recvBytes()); // Uint8Array(3) [ 1, 2, 3 ]
+ *   connection.close();
+ *   break;
+ * }
+ * client.close();
+ * ```
+ */
+export class Listener implements AsyncIterable<Connection> {
+  /** Settles with this listener when it listens: only then the port is known, if it is to be a free one. */
+  readonly ready: Promise<this>;
+  readonly #key: Uint8Array | undefined;
+  readonly #backlog: number;
+  readonly #patience: number;
+  readonly #server: StreamServer;
+  #address: Address;
+  #lastAccepted: Address | undefined;
+  /** Why nobody can be accepted any more. */
+  #over: ConnectionError | undefined;
+  readonly #greetings = new Set<Greeting>();
+  #arrived: Arrival[] = [];
+  readonly #waiters = new Set<(arrival: Arrival | undefined) => void>();
+  readonly #watchers = new Set<() => void>();
+  #settleReady: (error?: ConnectionError) => void = () => {};
+
+  /**
+   * Begins to listen. A Unix socket is there when this returns.
+   *
+   * @throws {TypeError} if the options are none
+   */
+  constructor(options: ListenerOptions = {}) {
+    const { backlog = 128, handshakeTimeout = 10_000 } = options;
+    if (!(Number.isInteger(backlog) && backlog > 0))
+      throw new RangeError(`new Listener() takes a backlog of 1 or more, not ${backlog}`);
+    checkTimeout("new Listener()", handshakeTimeout);
+    this.#key = checkKey("new Listener()", options.authKey);
+    this.#backlog = backlog;
+    this.#patience = handshakeTimeout;
+    this.#address = addressFor(options);
+    this.ready = new Promise((resolve, reject) => {
+      this.#settleReady = (error) => (error === undefined ? resolve(this) : reject(error));
+    });
+    this.ready.catch(() => {}); // accept() tells of it too
+    this.#server = host.serve(this.#address, {
+      accept: (stream) => void this.#greet(stream),
+      listening: (address) => {
+        this.#address = address;
+        this.#settleReady();
+      },
+      failed: (error) => this.#fail(error),
+    });
+    if (typeof this.#address === "string") remains().add(this);
+    inheritable(this as Listener, HERITAGE);
+  }
+
+  static {
+    HERITAGE = {
+      before() {},
+      // The socket and all who come to it stay with the parent.
+      after(listener) {
+        const message = "This listener belongs to the process that this one was copied from: make one of your own";
+        listener.#over ??= new ConnectionError(message, "ERR_LISTENER_CLOSED");
+        listener.#arrived = [];
+        listener.#greetings.clear();
+        listener.#waiters.clear();
+        listener.#watchers.clear();
+      },
+    };
+  }
+
+  /**
+   * Where it listens.
+   *
+   * @throws {ConnectionError} if it was given a free port and does not know it yet: await {@link Listener.ready}
+   */
+  get address(): Address {
+    if (typeof this.#address !== "string" && this.#address.port === 0)
+      throw new ConnectionError(
+        'The address of this listener is known once "await listener.ready" is over',
+        "ERR_LISTEN",
+      );
+    return this.#address;
+  }
+
+  /** Where the connection came from that `accept()` gave last; an empty path for a Unix socket. */
+  get lastAccepted(): Address | undefined {
+    return this.#lastAccepted;
+  }
+
+  /** Whether it was closed, by `close()` here. */
+  get closed(): boolean {
+    return this.#over !== undefined;
+  }
+
+  /**
+   * The next connection.
+   *
+   * @typeParam T what will be received from it
+   * @throws {ConnectionError} if the address could not be had, or the listener is closed
+   * @throws {TimeoutError} when the time ran out
+   */
+  async accept<T = unknown>(options: WaitOptions = {}): Promise<Connection<T>> {
+    options.signal?.throwIfAborted();
+    this.#assertOpen("accept()");
+    const arrival = this.#arrived.shift() ?? (await this.#next(options));
+    this.#lastAccepted = arrival.from;
+    return arrival.connection as unknown as Connection<T>;
+  }
+
+  /** Stops listening and removes the address. Connections that were accepted stay; those that wait for it are closed. */
+  close(): void {
+    if (this.#over !== undefined) return;
+    const at = addressText(this.#address);
+    this.#end(new ConnectionError(`accept() on the listener at ${at} ended: it is closed`, "ERR_LISTENER_CLOSED"));
+  }
+
+  /** Accepts whoever comes, until the listener is closed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
+    while (true) {
+      try {
+        yield await this.accept();
+      } catch (error) {
+        if (error instanceof ConnectionError && error.code === "ERR_LISTENER_CLOSED") return;
+        throw error;
+      }
+    }
+  }
+
+  /** Closes the listener. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Closes the listener. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /** @internal */
+  "multiproc:check"(call: string): void {
+    this.#assertOpen(call);
+  }
+
+  /** @internal */
+  "multiproc:ready"(): boolean {
+    return this.#over !== undefined || this.#arrived.length > 0;
+  }
+
+  /** @internal */
+  "multiproc:watch"(run: () => void): () => void {
+    this.#watchers.add(run);
+    this.#server.ref();
+    return () => {
+      this.#watchers.delete(run);
+      this.#idle();
+    };
+  }
+
+  async #next(options: WaitOptions): Promise<Arrival> {
+    let waiter: (arrival: Arrival | undefined) => void = () => {};
+    const coming = new Promise<Arrival | undefined>((resolve) => {
+      waiter = resolve;
+    });
+    this.#waiters.add(waiter);
+    this.#server.ref();
+    try {
+      const arrival = await withinOrThrow(coming, "accept()", options);
+      if (arrival === undefined) throw this.#over as ConnectionError;
+      return arrival;
+    } finally {
+      this.#waiters.delete(waiter);
+      this.#idle();
+    }
+  }
+
+  async #greet(stream: ByteStream): Promise<void> {
+    if (this.#over !== undefined) return stream.destroy();
+    const peer = `the process that connected${stream.remote === "" ? "" : ` from ${addressText(stream.remote)}`}`;
+    if (this.#key === undefined) return this.#arrive(stream, new WireChannel(stream, peer), false);
+    const greeting = new Greeting(stream);
+    this.#makeRoom();
+    this.#greetings.add(greeting);
+    const cancel = host.timer(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1), false);
+    try {
+      await deliverChallenge(greeting, this.#key);
+      const isOurs = await answerChallenge(greeting, this.#key);
+      const rest = greeting.release();
+      this.#arrive(stream, isOurs ? new SocketChannel(rest, { peer }) : new WireChannel(rest, peer), isOurs);
+    } catch {
+      greeting.finish(); // it was told what it may know
+    } finally {
+      cancel();
+      this.#greetings.delete(greeting);
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#greetings.size < MOST_GREETINGS) return;
+    const [oldest] = this.#greetings;
+    oldest?.destroy();
+    this.#greetings.delete(oldest as Greeting);
+  }
+
+  #arrive(stream: ByteStream, channel: Channel, carriesValues: boolean): void {
+    const [waiter] = this.#waiters;
+    if (this.#over !== undefined || (waiter === undefined && this.#arrived.length >= this.#backlog)) {
+      channel.destroy();
+      return;
+    }
+    const connection = new Connection<never>(makeSideOf(channel), true, true, carriesValues);
+    const arrival = { connection, from: stream.remote };
+    if (waiter === undefined) this.#arrived.push(arrival);
+    else {
+      this.#waiters.delete(waiter);
+      waiter(arrival);
+    }
+    this.#notify();
+  }
+
+  #fail(cause: Error): void {
+    const at = addressText(this.#address);
+    const hint = /EADDRINUSE|AddrInUse|in use/.test(`${cause.name} ${cause.message}`)
+      ? "another one listens there, or one that was killed has left its socket behind: remove it then"
+      : "choose another address, or see to it that this process may listen there";
+    this.#end(new ConnectionError(`Cannot listen at ${at}: ${hint} (${cause.message})`, "ERR_LISTEN", { cause }));
+  }
+
+  #end(error: ConnectionError): void {
+    if (this.#over !== undefined) return;
+    this.#over = error;
+    remains().delete(this);
+    this.#settleReady(error);
+    this.#server?.close();
+    for (const greeting of this.#greetings) greeting.destroy();
+    for (const { connection } of this.#arrived.splice(0)) connection.close();
+    for (const waiter of this.#waiters) waiter(undefined);
+    this.#waiters.clear();
+    this.#notify();
+  }
+
+  #notify(): void {
+    for (const run of [...this.#watchers]) run();
+  }
+
+  #idle(): void {
+    if (this.#waiters.size === 0 && this.#watchers.size === 0) this.#server.unref();
+  }
+
+  #assertOpen(call: string): void {
+    if (this.#over === undefined) return;
+    if (this.#over.code !== "ERR_LISTENER_CLOSED") throw this.#over;
+    throw new ConnectionError(`${call} was called on a listener after close()`, "ERR_LISTENER_CLOSED");
+  }
+}
+
+/** The listeners whose sockets are to be removed when the process ends. */
+function remains(): Set<Listener> {
+  return singleton("listeners", () => {
+    const open = new Set<Listener>();
+    host.onExit(() => {
+      for (const listener of open) listener.close();
+    });
+    // They are the parent's.
+    afterFork(() => open.clear());
+    return open;
+  });
+}
+
+function addressFor({ address, family }: ListenerOptions): Address {
+  if (family !== undefined && family !== "unix" && family !== "inet")
+    throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${JSON.stringify(family)}`);
+  if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : placeForChild();
+  const checked = checkAddress("new Listener()", address);
+  const own = typeof checked === "string" ? "unix" : "inet";
+  if (family !== undefined && family !== own)
+    throw new TypeError(`new Listener() got the family "${family}" and an address of family "${own}"`);
+  return checked;
+}

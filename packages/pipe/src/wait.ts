@@ -1,0 +1,128 @@
+import { checkTimeout, host, TIMED_OUT, type WaitOptions, within } from "@multiproc/core/internal";
+
+/** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
+export type Waitable = Source | Ending;
+
+/** A connection or a listener, as far as {@link wait} needs to know. */
+export interface Source {
+  /** Throws if it was closed. @internal */
+  "multiproc:check"(call: string): void;
+  /** Whether what it can give is there, or nothing will come. @internal */
+  "multiproc:ready"(): boolean;
+  /** Calls back when it may have become ready. @internal */
+  "multiproc:watch"(run: () => void): () => void;
+}
+
+/** What ends once, such as a process: `process.sentinel`. */
+export interface Ending {
+  /** Settles at the end, either way. */
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * Waits until at least one of several objects is ready: a connection from which a message, or the end, can be received; a
+ * listener that has a connection to accept; a process, by its `sentinel`, that has ended.
+ *
+ * @param objects what to wait for
+ * @param options how long to wait; a `timeout` of 0 only looks
+ * @returns those that are ready, in the order in which they were given; none when the time ran out
+ * @throws {ConnectionError} if a connection or listener was closed here before
+ * @throws {TypeError} if one of them is nothing that can be waited for
+ *
+ * @example Whichever comes first
+ * ```ts
+ * import { pipe, wait } from "@multiproc/pipe";
+ *
+ * const [a, b] = pipe<string>();
+ * const [c, d] = pipe<string>();
+ * await c.send("hello");
+ * for (const connection of await wait([b, d])) console.log(connection === d, await d.recv()); // true "hello"
+ * for (const end of [a, b, c, d]) end.close();
+ * ```
+ */
+export async function wait<W extends Waitable>(objects: Iterable<W>, options: WaitOptions = {}): Promise<W[]> {
+  const { timeout, signal } = options;
+  checkTimeout("wait()", timeout);
+  signal?.throwIfAborted();
+  const all = [...objects];
+  const sources = all.map(sourceOf);
+  for (const source of sources) source["multiproc:check"]("wait()");
+  const deadline = performance.now() + (timeout ?? Number.POSITIVE_INFINITY);
+  let isOver = false;
+  while (true) {
+    const ready = all.filter((_, i) => sources[i]?.["multiproc:ready"]());
+    if (ready.length > 0 || isOver) return ready;
+    const left = Math.max(0, deadline - performance.now());
+    // One that became ready may have been emptied by somebody else meanwhile.
+    isOver = (await change(sources, timeout === undefined ? { signal } : { timeout: left, signal })) === TIMED_OUT;
+  }
+}
+
+/** Settles when one of them may have become ready, or the time is out; without time, after the loop has had its turn. */
+async function change(sources: readonly Source[], options: WaitOptions): Promise<unknown> {
+  const cancels: Array<() => void> = [];
+  try {
+    const event = new Promise<void>((resolve) => {
+      for (const source of sources) cancels.push(source["multiproc:watch"](resolve));
+    });
+    if (options.timeout === 0) return await Promise.race([event, nextTurn().then(() => TIMED_OUT)]);
+    return await within(event, "wait()", options);
+  } finally {
+    for (const cancel of cancels) cancel();
+  }
+}
+
+/** Lets the loop see what has arrived. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => host.immediate(resolve));
+}
+
+function sourceOf(object: Waitable): Source {
+  if (typeof object === "object" && object !== null) {
+    if ("multiproc:watch" in object) return object;
+    if (object.ended instanceof Promise) return endingOf(object.ended);
+  }
+  throw new TypeError(`wait() takes connections, listeners and sentinels, not ${String(object)}`);
+}
+
+class EndingSource implements Source {
+  #hasEnded = false;
+  readonly #watchers = new Set<() => void>();
+
+  constructor(ended: Promise<unknown>) {
+    const end = (): void => {
+      this.#hasEnded = true;
+      for (const run of this.#watchers) run();
+      this.#watchers.clear();
+    };
+    ended.then(end, end);
+  }
+
+  "multiproc:check"(): void {}
+
+  "multiproc:ready"(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** The program stays alive meanwhile, also where it would not for the process itself. */
+  "multiproc:watch"(run: () => void): () => void {
+    const stay = host.timer(() => {}, LONG, true);
+    this.#watchers.add(run);
+    return () => {
+      this.#watchers.delete(run);
+      stay();
+    };
+  }
+}
+
+/** As long as a timer can be. */
+const LONG = 2 ** 31 - 1;
+
+/** One for each promise, since what hangs on a promise stays there until it settles. */
+const endings = new WeakMap<Promise<unknown>, EndingSource>();
+
+function endingOf(ended: Promise<unknown>): EndingSource {
+  let source = endings.get(ended);
+  if (source === undefined) endings.set(ended, (source = new EndingSource(ended)));
+  return source;
+}

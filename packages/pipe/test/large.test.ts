@@ -1,0 +1,73 @@
+import process from "node:process";
+import { fromModule } from "@multiproc/core";
+import { pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { fixture, noChildLeft } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+  const child = new Process({ target: target as never, args: args as never });
+  await child.start();
+  return child;
+}
+
+/** Every page of it is another, so that a piece that is lost, doubled or misplaced is seen. */
+function patterned(size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i += 4096) new DataView(bytes.buffer).setUint32(i, i);
+  return bytes;
+}
+
+function isPatterned(bytes: Uint8Array): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  for (let i = 0; i < bytes.length; i += 4096) if (view.getUint32(i) !== i) return false;
+  return true;
+}
+
+afterEach(noChildLeft);
+
+describe("large messages", { timeout: 120_000 }, () => {
+  test("32 MiB go there and back, as a value and as bytes", async () => {
+    const bytes = patterned(32 * 1024 * 1024);
+    const [here, there] = pipe<Uint8Array>();
+    const child = await start(tasks.echo, there);
+    await here.send(bytes);
+    const back = await here.recv();
+    expect([back.length, isPatterned(back)]).toEqual([bytes.length, true]);
+    here.close();
+    await child.join();
+    const [mine, yours] = pipe();
+    const second = await start(tasks.echoBytes, yours);
+    await mine.sendBytes(bytes);
+    const returned = await mine.recvBytes();
+    expect([returned.length, isPatterned(returned)]).toEqual([bytes.length, true]);
+    mine.close();
+    await second.join();
+  });
+
+  test("memory that was sent may be reused as soon as send() has settled", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.late, there);
+    const bytes = new Uint8Array(900_000).fill(1);
+    await here.send("wait");
+    await here.send(bytes);
+    bytes.fill(2);
+    await here.sendBytes(bytes);
+    bytes.fill(3);
+    expect(await here.recv()).toEqual([1, 2]);
+    await child.join();
+  });
+
+  test.skipIf(process.env.MULTIPROC_TEST_HUGE === undefined)("2 GiB", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.measure, there);
+    const bytes = new Uint8Array(2 ** 31 - 100);
+    bytes[0] = 1;
+    bytes[bytes.length - 1] = 2;
+    await here.send(bytes);
+    expect(await here.recv()).toEqual([bytes.length, 1, 2]);
+    await child.join();
+  });
+});

@@ -1,0 +1,124 @@
+// The pool against the pools of Node: many tasks at once, one at a time, and arrays of 8 MB there and back.
+//
+//   npm run build && node packages/pool/bench/peers.mjs [--rounds=3]
+//
+// All take turns; the table holds medians over the rounds. Two workers each, processes where the peer has them; piscina has
+// threads only, and 64 tasks at a time for each of them. Arrays go through the pools of processes alone.
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Pool } from "@multiproc/pool";
+import { Worker as JestWorker } from "jest-worker";
+import Piscina from "piscina";
+import { FixedClusterPool, FixedThreadPool } from "poolifier";
+import Tinypool from "tinypool";
+import workerpool from "workerpool";
+import { echo, square } from "./tasks.mjs";
+
+const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 3);
+const MANY = 20_000;
+const TRIPS = 1000;
+const ARRAYS = 12;
+const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const filename = here("./peer-functions.mjs");
+const sides = { minThreads: 2, maxThreads: 2 };
+
+/** How each is made, called and ended; `isProcess` where its workers are processes. */
+const POOLS = {
+  multiproc: () => {
+    const pool = new Pool({ processes: 2 });
+    return {
+      call: (name, value) => pool.apply(name === "square" ? square : echo, [value]),
+      end: () => pool.terminate(),
+      isProcess: true,
+    };
+  },
+  piscina: () => {
+    const pool = new Piscina({ filename, maxQueue: Infinity, ...sides, concurrentTasksPerWorker: 64 });
+    return { call: (name, value) => pool.run({ name, value }), end: () => pool.destroy() };
+  },
+  "tinypool, processes": () => {
+    const pool = new Tinypool({
+      filename,
+      maxQueue: Infinity,
+      runtime: "child_process",
+      serialization: "advanced",
+      ...sides,
+    });
+    return { call: (name, value) => pool.run({ name, value }), end: () => pool.destroy(), isProcess: true };
+  },
+  "workerpool, processes": () => {
+    const pool = workerpool.pool(here("./peer-workerpool.mjs"), {
+      workerType: "process",
+      maxWorkers: 2,
+      forkOpts: { serialization: "advanced" },
+    });
+    return { call: (name, value) => pool.exec(name, [value]), end: () => pool.terminate(true), isProcess: true };
+  },
+  "poolifier, threads": () => {
+    const pool = new FixedThreadPool(2, here("./peer-poolifier.mjs"));
+    return { call: (name, value) => pool.execute({ name, value }), end: () => pool.destroy() };
+  },
+  "poolifier, cluster": () => {
+    const pool = new FixedClusterPool(2, here("./peer-poolifier-cluster.mjs"), {
+      settings: { serialization: "advanced" },
+    });
+    return { call: (name, value) => pool.execute({ name, value }), end: () => pool.destroy(), isProcess: true };
+  },
+  "jest-worker": () => {
+    const pool = new JestWorker(filename, { numWorkers: 2, exposedMethods: ["square", "echo"] });
+    return { call: (name, value) => pool[name](value), end: () => pool.end(), isProcess: true };
+  },
+};
+
+async function measure(make) {
+  const { call, end, isProcess } = make();
+  try {
+    await Promise.all(Array.from({ length: 2000 }, (_, i) => call("square", i)));
+    const result = {};
+    result.many = await rate(MANY, () => Promise.all(Array.from({ length: MANY }, (_, i) => call("square", i))));
+    result.trips = await rate(TRIPS, async () => {
+      for (let i = 0; i < TRIPS; i++) await call("square", i);
+    });
+    if (isProcess === true) {
+      const array = new Float64Array(1_000_000);
+      await call("echo", array);
+      result.arrays = await rate(ARRAYS, () => Promise.all(Array.from({ length: ARRAYS }, () => call("echo", array))));
+    }
+    return result;
+  } catch (error) {
+    console.error(error);
+    return {};
+  } finally {
+    await end();
+  }
+}
+
+async function rate(count, run) {
+  const from = performance.now();
+  await run();
+  return (count / (performance.now() - from)) * 1000;
+}
+
+const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const names = Object.keys(POOLS).filter((name) => only.length === 0 || only.some((word) => name.startsWith(word)));
+const runs = Object.fromEntries(names.map((name) => [name, []]));
+for (let round = 0; round < rounds; round++) for (const name of names) runs[name].push(await measure(POOLS[name]));
+const median = (name, key) => {
+  const values = (runs[name] ?? []).map((result) => result[key]).filter(Number.isFinite);
+  return values.sort((a, b) => a - b)[values.length >> 1];
+};
+const own = (key) => median("multiproc", key);
+console.log(
+  `${"".padEnd(24)}${"many at once".padStart(20)}${"one at a time".padStart(20)}${"8 MB arrays".padStart(20)}`,
+);
+for (const name of names) {
+  const cell = (key, show) => {
+    const value = median(name, key);
+    const text = value === undefined ? "-" : `${show(value)}  ${((own(key) ?? Number.NaN) / value).toFixed(1)} ×`;
+    return text.padStart(20);
+  };
+  const k = (value) => `${(value / 1000).toFixed(1)} k/s`;
+  const micro = (value) => `${(1e6 / value).toFixed(0)} µs`;
+  const each = (value) => `${value.toFixed(1)} /s`;
+  console.log(`${name.padEnd(24)}${cell("many", k)}${cell("trips", micro)}${cell("arrays", each)}`);
+}

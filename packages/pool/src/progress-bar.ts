@@ -1,0 +1,115 @@
+import { ProcessError } from "@multiproc/core";
+import type { Progress } from "./result.ts";
+
+/** How a progress bar looks. */
+export interface ProgressBarOptions {
+  /** What stands in front of it. @default "" */
+  readonly title?: string | undefined;
+  /** What is shown, in the terms of the package `cli-progress`. @default title, bar, percentage, rate and time left */
+  readonly format?: string | undefined;
+}
+
+/** Shows how far a map is; to be given to it as `onProgress`. It ends with the map, or by `stop()`. */
+export interface ProgressBar extends Disposable {
+  (progress: Progress): void;
+  /** Ends it where it stands: for a map that has failed. */
+  stop(): void;
+}
+
+/** As much of `cli-progress` as is used. */
+interface Bar {
+  timer?: { unref?(): void } | null;
+  start(total: number, done: number, payload: object): void;
+  update(done: number, payload: object): void;
+  setTotal(total: number): void;
+  render(): void;
+  stop(): void;
+}
+
+const LIBRARY = "cli-progress";
+const FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}/s | {left} left";
+
+/**
+ * A progress bar for the terminal, drawn by the package `cli-progress`, which is installed beside this one and loaded by this
+ * call. It goes to standard error, and draws nothing where that is no terminal.
+ *
+ * @param options how it looks
+ * @throws {ProcessError} if `cli-progress` is not installed
+ *
+ * @example A map that shows how far it is
+ * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
+ *
+ * export const square = task(import.meta.url, function square(x: number) {
+ *   return x * x;
+ * });
+ * // file: main.ts
+ * import { Pool, progressBar } from "@multiproc/pool";
+ * import { square } from "./tasks.ts";
+ *
+ * await using pool = new Pool({ processes: 2 });
+ * using onProgress = await progressBar({ title: "squares" });
+ * console.log((await pool.map(square, [1, 2, 3], { onProgress })).length); // 3
+ * ```
+ */
+export async function progressBar(options: ProgressBarOptions = {}): Promise<ProgressBar> {
+  const bar = await makeBar(options.format ?? FORMAT);
+  const title = options.title === undefined ? "" : `${options.title} `;
+  let isShown = false;
+  const stop = (): void => {
+    if (isShown) bar.stop();
+    isShown = false;
+  };
+  const show = (progress: Progress): void => {
+    const { done, total, rate, timeLeft } = progress;
+    const payload = { title, speed: inWords(rate), left: clock(timeLeft) };
+    if (!isShown) bar.start(total, done, payload);
+    isShown = true;
+    bar.update(done, payload);
+    if (done >= total) stop();
+  };
+  return Object.assign(show, { stop, [Symbol.dispose]: stop });
+}
+
+async function makeBar(format: string): Promise<Bar> {
+  const { SingleBar } = await load();
+  const bar = new SingleBar({ format, hideCursor: true, barsize: 30, stream: undefined, stopOnComplete: false });
+  const render = bar.render.bind(bar);
+  bar.render = () => {
+    render();
+    bar.timer?.unref?.(); // it draws by a timer, which would keep the program of a map that has failed alive
+  };
+  return bar;
+}
+
+async function load(): Promise<{ SingleBar: new (options: object) => Bar }> {
+  const reasons: unknown[] = [];
+  // Where packages have no folder of their own, Deno wants to be told where they come from.
+  for (const specifier of [LIBRARY, `npm:${LIBRARY}@^3`]) {
+    try {
+      const module = await import(specifier);
+      return module.default ?? module;
+    } catch (error) {
+      reasons.push(error);
+    }
+  }
+  throw new ProcessError(`progressBar() takes the package "${LIBRARY}": install it beside @multiproc/pool`, {
+    code: "ERR_NO_PROGRESS_BAR",
+    cause: reasons[0],
+  });
+}
+
+function inWords(rate: number): string {
+  return rate >= 1e6
+    ? `${(rate / 1e6).toFixed(1)} M`
+    : rate >= 1000
+      ? `${(rate / 1000).toFixed(1)} k`
+      : rate.toFixed(1);
+}
+
+function clock(ms: number): string {
+  if (!Number.isFinite(ms)) return "?";
+  const seconds = Math.ceil(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}

@@ -1,0 +1,178 @@
+import { fromModule } from "@multiproc/core";
+import { pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { JoinableQueue, Queue, QueueClosedError, TasksLostError } from "@multiproc/queue";
+import { fixture, noChildLeft } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const children: Process[] = [];
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+  const child = new Process({ target: target as never, args: args as never });
+  await child.start();
+  children.push(child);
+  return child;
+}
+
+function signal(child: Process, name: "SIGSTOP" | "SIGCONT"): void {
+  globalThis.process.kill(child.pid as number, name);
+}
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill();
+    await child.join();
+  }
+  await noChildLeft();
+});
+
+describe("a producer dies", () => {
+  test("what put() resolved for is there after the producer was SIGKILLed", async () => {
+    const queue = new Queue<{ i: number }>();
+    const child = await start(tasks.putAndExit, queue, 1000);
+    expect(await child.join()).toBe(-9);
+    for (let i = 0; i < 1000; i++) expect((await queue.get()).i).toBe(i);
+  });
+
+  test("in the middle of a put: it corrupts nothing", async () => {
+    const queue = new Queue<Uint8Array | string>();
+    const ready = new Queue<string>();
+    const child = await start(tasks.putForever, queue, ready, 32 * 1024 * 1024);
+    await ready.get();
+    child.kill();
+    await child.join();
+    await queue.put("after");
+    while (true) {
+      const item = await queue.get({ timeout: 20_000 });
+      if (item === "after") break;
+      expect((item as Uint8Array).length).toBe(32 * 1024 * 1024);
+      expect((item as Uint8Array).at(-1)).toBe(7);
+    }
+    expect(await queue.empty()).toBe(true);
+  });
+});
+
+describe("a consumer dies", () => {
+  test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
+    const queue = new Queue<string>();
+    const ready = new Queue<string>();
+    const child = await start(tasks.waitForItem, queue, ready);
+    await ready.get();
+    child.kill();
+    await child.join();
+    await queue.put("for another");
+    expect(await queue.get({ timeout: 5000 })).toBe("for another");
+  });
+
+  test("an item on its way to a consumer that is stopped and SIGKILLed goes to another", async () => {
+    const queue = new Queue<string>();
+    const ready = new Queue<string>();
+    const child = await start(tasks.waitForItem, queue, ready);
+    await ready.get();
+    globalThis.process.kill(child.pid as number, "SIGSTOP");
+    await queue.put("on its way");
+    expect(await queue.qsize()).toBe(1); // it was sent, and not taken
+    child.kill();
+    await child.join();
+    expect(await queue.get({ timeout: 5000 })).toBe("on its way");
+  });
+
+  test("what came ahead to one that is SIGKILLed goes to the next, in order", async () => {
+    const queue = new Queue<number>();
+    const taken = new Queue<number[]>();
+    for (let i = 0; i < 3000; i++) await queue.put(i);
+    const child = await start(tasks.takeAndRest, queue, taken, 500);
+    expect((await taken.get()).length).toBe(500);
+    child.kill();
+    await child.join();
+    for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
+  });
+
+  test("one that stands still is passed over, and what it holds comes when it dies", async () => {
+    const queue = new Queue<number>();
+    const taken = new Queue<number[]>();
+    for (let i = 0; i < 3000; i++) await queue.put(i);
+    const child = await start(tasks.takeAndRest, queue, taken, 500);
+    await taken.get();
+    signal(child, "SIGSTOP");
+    const seen = [await queue.get({ timeout: 10_000 })];
+    child.kill();
+    await child.join();
+    while (seen.length < 2500) seen.push(await queue.get({ timeout: 5000 }));
+    expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 2500 }, (_, i) => 500 + i));
+  });
+
+  test("JoinableQueue: join() says who ended with tasks not done", async () => {
+    const queue = new JoinableQueue<string>();
+    const ready = new Queue<string>();
+    const child = await start(tasks.takeAndHang, queue, ready);
+    await queue.put("a task");
+    await ready.get();
+    const joining = queue.join().catch((error) => error);
+    child.kill();
+    const error = await joining;
+    expect(error).toBeInstanceOf(TasksLostError);
+    expect(error).toMatchObject({ pid: child.pid, count: 1 });
+  });
+
+  test("JoinableQueue: a loss that nobody waited for is told to the next who does", async () => {
+    const queue = new JoinableQueue<string>();
+    const ready = new Queue<string>();
+    const child = await start(tasks.takeAndHang, queue, ready);
+    await queue.put("a task");
+    await ready.get();
+    child.kill();
+    await child.join();
+    await expect(queue.join()).rejects.toThrow(TasksLostError);
+    await queue.join();
+  });
+
+  test("JoinableQueue: lost tasks are handed on where that was asked for", async () => {
+    const queue = new JoinableQueue<string>(0, { lostTasks: "requeue" });
+    const ready = new Queue<string>();
+    for (const item of ["first", "second"]) await queue.put(item);
+    const child = await start(tasks.takeAndHang, queue, ready);
+    expect(await ready.get()).toBe("first");
+    await queue.shutdown();
+    expect(await queue.get()).toBe("second");
+    await queue.taskDone();
+    const joining = queue.join();
+    const next = queue.get({ timeout: 10_000 });
+    child.kill();
+    expect(await next).toBe("first");
+    await queue.taskDone();
+    await joining;
+  });
+});
+
+describe("the home dies", () => {
+  test("everyone who waits hears of it, by name", async () => {
+    const [here, there] = pipe<{ queue: Queue<string>; tasks: JoinableQueue<string> }>();
+    const child = await start(tasks.home, there);
+    const { queue, tasks: jobs } = await here.recv();
+    const waits = [queue.put("no room"), jobs.join(), new Queue<string>().get({ timeout: 1 }).catch(() => jobs.get())];
+    const settled = Promise.allSettled(waits);
+    expect(await queue.qsize()).toBe(1);
+    child.kill();
+    for (const result of await settled) {
+      expect(result.status).toBe("rejected");
+      const { reason } = result as PromiseRejectedResult;
+      expect(reason).toBeInstanceOf(QueueClosedError);
+      expect(reason.message).toContain(`process ${child.pid}`);
+    }
+    await child.join();
+    for (const use of [() => queue.get(), () => queue.put("late"), () => queue.qsize(), () => jobs.taskDone()])
+      await expect(use()).rejects.toThrow(QueueClosedError);
+  });
+
+  test("a queue that nobody has used yet says so, too", async () => {
+    const [here, there] = pipe<{ queue: Queue<string> }>();
+    const child = await start(tasks.home, there);
+    const { queue } = await here.recv();
+    child.kill();
+    await child.join();
+    await expect(queue.put("late")).rejects.toThrow(`process ${child.pid}`);
+    await expect(queue.get()).rejects.toThrow(QueueClosedError);
+  });
+});

@@ -1,0 +1,64 @@
+import { fromModule } from "@multiproc/core";
+import { Process } from "@multiproc/process";
+import { Queue } from "@multiproc/queue";
+import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
+import { afterEach, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const children: Process[] = [];
+/** A million takes the broker a while: how many there are can be told. */
+const COUNT = Number(globalThis.process.env.MULTIPROC_TEST_ITEMS ?? 20_000);
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<void> {
+  const child = new Process({ target: target as never, args: args as never });
+  await child.start();
+  children.push(child);
+}
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill();
+    await child.join();
+  }
+  await noChildLeft();
+});
+
+test("two producers, two consumers, very many items: each is seen once", { timeout: 600_000 }, async () => {
+  const queue = new Queue<number>();
+  const results = new Queue<Float64Array>();
+  await Promise.all([start(tasks.collect, queue, results), start(tasks.collect, queue, results)]);
+  const producers = [0, 1].map((i) => start(tasks.produceMany, queue, (i * COUNT) / 2, ((i + 1) * COUNT) / 2));
+  await Promise.all(producers);
+  for (const producer of children.slice(2)) await producer.join();
+  await queue.shutdown();
+  const seen = new Uint8Array(COUNT);
+  for (const part of [await results.get(), await results.get()])
+    for (const i of part) seen[i] = (seen[i] as number) + 1;
+  expect(seen.every((times) => times === 1)).toBe(true);
+});
+
+test("an item of 1 GiB", { timeout: 120_000 }, async () => {
+  const queue = new Queue<Uint8Array>();
+  const results = new Queue<[number, number, number]>();
+  await start(tasks.measure, queue, results);
+  const bytes = new Uint8Array(1024 ** 3);
+  bytes[0] = 1;
+  bytes[bytes.length - 1] = 2;
+  await queue.put(bytes);
+  expect(await results.get()).toEqual([1024 ** 3, 1, 2]);
+});
+
+test("a process on the other host shares a queue", { timeout: 60_000 }, async () => {
+  const questions = new Queue<{ n: bigint; at: Date } | null>();
+  const answers = new Queue<unknown>();
+  const tickets = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+  await using program = runProgram(fixture(import.meta.url, "guest-program.js"), tickets, {
+    host: host === "node" ? "deno" : "node",
+  });
+  const at = new Date(0);
+  for (let i = 0; i < 100; i++) await questions.put({ n: BigInt(i), at });
+  for (let i = 0; i < 100; i++) expect(await answers.get()).toEqual({ n: BigInt(i), at });
+  await questions.shutdown();
+  expect(await answers.get()).toBe("over");
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+});

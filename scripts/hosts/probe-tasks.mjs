@@ -1,0 +1,13 @@
+import { task } from "multiproc";
+
+export const square = task(import.meta.url, function square(x) {
+  return x * x;
+});
+
+export const echo = task(import.meta.url, async function echo(connection) {
+  for await (const value of connection) await connection.send(value);
+});
+
+export const fill = task(import.meta.url, async function fill(queue, count) {
+  for (let i = 0; i < count; i++) await queue.put(i);
+});

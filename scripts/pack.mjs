@@ -1,0 +1,63 @@
+/** The packages as npm would publish them, and folders with them installed as users have them. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+
+/** The packages that are published, as `{ folder, manifest }`. */
+export function published() {
+  return readdirSync("packages")
+    .map((name) => ({ folder: `packages/${name}`, manifest: read(`packages/${name}/package.json`) }))
+    .filter(({ manifest }) => !manifest.private);
+}
+
+/**
+ * Packs all packages.
+ *
+ * @param {string} folder where the archives go
+ * @returns {Map<string, { archive: string, size: number, unpackedSize: number, files: { path: string }[] }>} by package name
+ */
+export function pack(folder) {
+  mkdirSync(folder, { recursive: true });
+  const { stdout } = npm(["pack", "--json", "--workspaces", "--pack-destination", folder], ".");
+  // npm gives a list, or from version 12 on an object by name.
+  return new Map(
+    Object.values(JSON.parse(stdout)).map(({ name, filename, size, unpackedSize, files }) => [
+      name,
+      { archive: resolve(folder, filename.replace("@", "").replace("/", "-")), size, unpackedSize, files },
+    ]),
+  );
+}
+
+/**
+ * Installs packed packages into a folder. Siblings that they declare come from their archives too, and nothing else does.
+ *
+ * @param {string} folder
+ * @param {string[]} names what the folder's own package.json asks for
+ * @param {ReturnType<typeof pack>} packed
+ * @param {object} [more] fields of package.json
+ */
+export function install(folder, names, packed, more = {}) {
+  mkdirSync(folder, { recursive: true });
+  const at = (name) => `file:${packed.get(name)?.archive}`;
+  const siblings = [...packed.keys()].filter((name) => !names.includes(name));
+  const dependencies = Object.fromEntries(names.map((name) => [name, at(name)]));
+  const overrides = Object.fromEntries(siblings.map((name) => [name, at(name)]));
+  write(join(folder, "package.json"), { private: true, type: "module", dependencies, overrides, ...more });
+  npm(["install", "--no-audit", "--no-fund", "--prefer-offline", "--no-package-lock"], folder);
+}
+
+export function npm(args, cwd) {
+  const windows = process.platform === "win32";
+  const result = spawnSync(windows ? "npm.cmd" : "npm", args, { cwd, encoding: "utf8", shell: windows });
+  if (result.status !== 0) throw new Error(`npm ${args[0]} failed:\n${result.stderr}${result.stdout}`);
+  return result;
+}
+
+function read(file) {
+  return JSON.parse(readFileSync(file, "utf8"));
+}
+
+function write(file, value) {
+  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+}

@@ -1,0 +1,51 @@
+/** The packed packages on every host: the bounded part of `npm run test:hosts`. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "vitest";
+
+interface Row {
+  id: string;
+  version: string;
+  capabilities: { startMethods: string; forkserver: string; typescript: boolean };
+  checks: Record<string, string>;
+  counts?: { passed: number; failed: number };
+}
+
+const NODES = ["node-20", "node-22", "node-24", "node-26"];
+const LIMIT = 5 * 60_000;
+// Whoever has no way to the registry has none to the other hosts; in CI there is one.
+const reason = process.env.CI ? "" : " (skipped: it installs every host from npm; CI=1 or npm run test:hosts runs it)";
+
+describe.skipIf(reason)(`the packed packages${reason}`, () => {
+  let rows: Row[] = [];
+
+  beforeAll(() => {
+    const run = spawnSync(
+      process.execPath,
+      ["scripts/hosts.mjs", "--suites=node-26", "packages/queue/test/queue.test"],
+      {
+        encoding: "utf8",
+      },
+    );
+    console.log(run.stdout);
+    expect(run.status, run.stderr).toBe(0);
+    rows = JSON.parse(readFileSync(".cache/test/hosts.json", "utf8")) as Row[];
+  }, LIMIT);
+
+  test.each([...NODES, "deno"])("work on %s", (id) => {
+    const row = rows.find((each) => each.id === id);
+    expect(Object.keys(row?.checks ?? {}).length).toBeGreaterThan(3);
+    for (const outcome of Object.values(row?.checks ?? {})) expect(outcome).toBe("works");
+  });
+
+  test.each(NODES)("have every start method on %s where there is one", (id) => {
+    const expected = process.platform === "linux" ? "spawn, forkserver, fork" : "spawn, forkserver";
+    expect(rows.find((each) => each.id === id)?.capabilities.startMethods).toBe(expected);
+  });
+
+  test("pass a contract suite on the newest Node", () => {
+    const { passed = 0, failed = 1 } = rows.find(({ id }) => id === "node-26")?.counts ?? {};
+    expect(failed).toBe(0);
+    expect(passed).toBeGreaterThan(10);
+  });
+});
