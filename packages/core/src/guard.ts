@@ -15,7 +15,7 @@
  * a shell script (under 1 MB, no start-up); where there is no shell, the host's interpreter runs the same in JavaScript.
  *
  * A guard's arguments are the folder to remove, or nothing, and the children at its start; then it reads lines: `watch PID`
- * and `forget PID`.
+ * and `forget PID`, and for files to remove, with their folder if nothing else is in it, `hold PATH` and `drop PATH`.
  */
 
 /** The guard as a shell script. */
@@ -24,13 +24,17 @@ trap '' HUP INT QUIT TERM PIPE TSTP
 folder=$1
 shift
 children=$*
-while read -r word pid; do
+files=
+while read -r word what; do
   case $word in
-    watch) children="$children $pid" ;;
-    forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest ;;
+    watch) children="$children $what" ;;
+    forget) rest=; for c in $children; do [ "$c" = "$what" ] || rest="$rest $c"; done; children=$rest ;;
+    hold) files="$files $what" ;;
+    drop) rest=; for f in $files; do [ "$f" = "$what" ] || rest="$rest $f"; done; files=$rest ;;
   esac
 done
 for c in $children; do kill -9 "$c"; done
+for f in $files; do rm -f -- "$f"; rmdir -- "\${f%/*}"; done
 [ -z "$folder" ] || rm -rf -- "$folder"
 `;
 
@@ -39,11 +43,20 @@ export const SCRIPT_GUARD = `
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) try { process.on(signal, () => {}); } catch {}
 const [folder, ...pids] = process.argv.slice(1);
 const children = new Set(pids.map(Number));
+const files = new Set();
+const fs = require("fs");
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
-  const [word, pid] = line.split(" ");
-  if (word === "watch") children.add(Number(pid)); else children.delete(Number(pid));
+  const [word, what] = line.split(" ");
+  if (word === "watch") children.add(Number(what));
+  else if (word === "forget") children.delete(Number(what));
+  else if (word === "hold") files.add(what);
+  else files.delete(what);
 }).on("close", () => {
   for (const pid of children) try { process.kill(pid, "SIGKILL"); } catch {}
-  if (folder !== "") require("fs").rmSync(folder, { recursive: true, force: true });
+  for (const file of files) {
+    fs.rmSync(file, { force: true });
+    try { fs.rmdirSync(file.slice(0, file.lastIndexOf("/"))); } catch {}
+  }
+  if (folder !== "") fs.rmSync(folder, { recursive: true, force: true });
 });
 `;

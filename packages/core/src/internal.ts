@@ -45,6 +45,7 @@ export { leaving } from "./leaving.ts";
 export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
 export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
+export { NamedMemory } from "./name-table.ts";
 export {
   type Forker,
   type Forking,

@@ -15,6 +15,8 @@ class Lifetime {
   #folder: string | undefined;
   #ownsFolder = false;
   readonly #children = new Set<number>();
+  /** Files that say what this process has, see `name-table.ts`. */
+  readonly #files = new Set<string>();
   #guard: Promise<Subprocess | undefined> | undefined;
 
   /** The private folder of this family; made when it is first asked for. */
@@ -45,11 +47,26 @@ class Lifetime {
     void this.#guard?.then((guard) => guard?.write(`forget ${pid}\n`));
   }
 
+  /** Has a file removed when this process is gone, and its folder if it is empty then. The path holds no blanks. */
+  async hold(path: string): Promise<void> {
+    if (this.#files.has(path)) return;
+    this.#files.add(path);
+    const guard = await this.#guarded();
+    if (this.#files.has(path)) await guard?.write(`hold ${path}\n`);
+  }
+
+  /** The file has been removed. */
+  drop(path: string): void {
+    this.#files.delete(path);
+    void this.#guard?.then((guard) => guard?.write(`drop ${path}\n`));
+  }
+
   /** In a forked child: folder, guard and children are its parent's. */
   begin(): void {
     this.#folder = undefined;
     this.#ownsFolder = false;
     this.#children.clear();
+    this.#files.clear();
     this.#guard = undefined;
   }
 
@@ -65,7 +82,9 @@ class Lifetime {
   /** Somebody killed the guard: another takes over, and is told of all children as it starts. */
   #replace(): void {
     this.#guard = undefined;
-    void this.#guarded();
+    void this.#guarded().then((guard) => {
+      for (const path of this.#files) void guard?.write(`hold ${path}\n`);
+    });
   }
 }
 

@@ -218,6 +218,12 @@ export class Memory {
   }
 }
 
+/** Whether one of the processes that the address names has that memory open. */
+export function isHeld({ name, holders }: MemoryAddress): boolean {
+  const { native } = requirePort();
+  return holders.some(([pid, file]) => nameOf(native, `/proc/${pid}/fd/${file}`) === name);
+}
+
 /** Why there is no memory in common here; undefined if there is. */
 export function missingMemory(): string | undefined {
   const found = port();

@@ -8,6 +8,7 @@ export * from "@multiproc/pipe";
 export * from "@multiproc/pool";
 export * from "@multiproc/process";
 export * from "@multiproc/queue";
+export * from "@multiproc/shared-memory";
 export {
   type ExecOptions,
   exec,

@@ -14,7 +14,7 @@ import {
 } from "./barrier-link.ts";
 import { BrokenBarrierError } from "./errors.ts";
 import { MODULE } from "./module.ts";
-import { type MaybePromise, type Place, Primitive, revive } from "./primitive.ts";
+import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 /** How a barrier is made. */
 export interface BarrierOptions {
@@ -51,7 +51,7 @@ const REASONS: Readonly<Record<number, string>> = {
  * console.log(places.sort()); // [ 0, 1 ]
  * ```
  */
-export class Barrier extends Primitive<BarrierLink> {
+export class Barrier extends Primitive {
   /** How many must come. */
   readonly parties: number;
   readonly #options: BarrierOptions;
@@ -73,13 +73,13 @@ export class Barrier extends Primitive<BarrierLink> {
 
   /** Whether it is broken at this moment. */
   get broken(): MaybePromise<boolean> {
-    const state = this.link("broken").state("broken");
+    const state = linkOf<BarrierLink>(this, "broken").state("broken");
     return state instanceof Promise ? state.then(({ isBroken }) => isBroken) : state.isBroken;
   }
 
   /** How many wait at this moment. */
   get nWaiting(): MaybePromise<number> {
-    const state = this.link("nWaiting").state("nWaiting");
+    const state = linkOf<BarrierLink>(this, "nWaiting").state("nWaiting");
     return state instanceof Promise ? state.then(({ waiting }) => waiting) : state.waiting;
   }
 
@@ -94,7 +94,7 @@ export class Barrier extends Primitive<BarrierLink> {
    */
   async wait(options: WaitOptions = {}): Promise<number> {
     const call = "wait()";
-    const link = this.link(call);
+    const link = linkOf<BarrierLink>(this, call);
     const { timeout = this.#options.timeout, signal } = options;
     checkTimeout(call, timeout);
     signal?.throwIfAborted();
@@ -119,10 +119,10 @@ export class Barrier extends Primitive<BarrierLink> {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): number {
     const call = "waitSync()";
-    const link = this.link(call);
+    const link = linkOf<BarrierLink>(this, call);
     const { timeout = this.#options.timeout } = options;
     checkTimeout(call, timeout);
-    this.assertMemory(call, "await wait()");
+    assertMemory(this, call, "await wait()");
     let arrival = link.arrive(call) as Arrival;
     while ("isBusy" in arrival) {
       link.waitSync(call, undefined, undefined);
@@ -139,17 +139,17 @@ export class Barrier extends Primitive<BarrierLink> {
 
   /** Breaks the barrier. */
   abort(): MaybePromise<void> {
-    return this.link("abort()").end("abort()", ABORTED);
+    return linkOf<BarrierLink>(this, "abort()").end("abort()", ABORTED);
   }
 
   /** Makes it as it was at first; those who wait get a `BrokenBarrierError`. */
   reset(): MaybePromise<void> {
-    return this.link("reset()").end("reset()", RESET);
+    return linkOf<BarrierLink>(this, "reset()").end("reset()", RESET);
   }
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    return { kind: "sync.Barrier", module: MODULE, data: [this.place(), this.parties, this.#options] };
+    return { kind: "sync.Barrier", module: MODULE, data: [placeOf(this), this.parties, this.#options] };
   }
 
   async #waitFor(call: string, link: BarrierLink, generation: number, options: WaitOptions): Promise<void> {

@@ -4,7 +4,7 @@ import type { Guard } from "./guard.ts";
 import type { AcquireOptions, AcquireSyncOptions } from "./holding.ts";
 import { holdingOf, type Lock, RLock } from "./lock.ts";
 import { MODULE } from "./module.ts";
-import { type MaybePromise, type Place, Primitive, revive } from "./primitive.ts";
+import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 /**
  * A lock with a waiting room: who holds the lock can wait until another process, or another flow, says that something changed.
@@ -37,7 +37,7 @@ import { type MaybePromise, type Place, Primitive, revive } from "./primitive.ts
  * await child.join();
  * ```
  */
-export class Condition extends Primitive<ConditionLink> {
+export class Condition extends Primitive {
   /** The lock. */
   readonly lock: Lock | RLock;
 
@@ -94,7 +94,7 @@ export class Condition extends Primitive<ConditionLink> {
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
     const call = "wait()";
-    const link = this.link(call);
+    const link = linkOf<ConditionLink>(this, call);
     const holding = holdingOf(this.lock, call);
     holding.assertHeld(call);
     checkTimeout(call, options.timeout);
@@ -123,11 +123,11 @@ export class Condition extends Primitive<ConditionLink> {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
     const call = "waitSync()";
-    const link = this.link(call);
+    const link = linkOf<ConditionLink>(this, call);
     const holding = holdingOf(this.lock, call);
     checkTimeout(call, options.timeout);
     holding.assertHeld(call);
-    this.assertMemory(call, "await wait()");
+    assertMemory(this, call, "await wait()");
     const flow = link.enroll(call) as number;
     const state = holding.suspend(call);
     const isNotified = link.waitSync(call, options.timeout);
@@ -198,11 +198,11 @@ export class Condition extends Primitive<ConditionLink> {
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    return { kind: "sync.Condition", module: MODULE, data: [this.place(), this.lock] };
+    return { kind: "sync.Condition", module: MODULE, data: [placeOf(this), this.lock] };
   }
 
   #notify(call: string, count: number): MaybePromise<void> {
-    const link = this.link(call);
+    const link = linkOf<ConditionLink>(this, call);
     holdingOf(this.lock, call).assertHeld(call);
     return link.notify(call, count);
   }

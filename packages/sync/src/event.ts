@@ -10,7 +10,16 @@ import {
 } from "@multiproc/core/internal";
 import type { Guest, Servant } from "./home.ts";
 import { MODULE } from "./module.ts";
-import { type Kind, type MaybePromise, type Place, Primitive, requireMemory, revive } from "./primitive.ts";
+import {
+  type Kind,
+  linkOf,
+  type MaybePromise,
+  type Place,
+  Primitive,
+  placeOf,
+  requireMemory,
+  revive,
+} from "./primitive.ts";
 import type { RemoteLink } from "./remote.ts";
 
 /** An event that knows processes. */
@@ -138,7 +147,7 @@ const EVENT: Kind<EventLink> = {
  * await child.join();
  * ```
  */
-export class Event extends Primitive<EventLink> {
+export class Event extends Primitive {
   /** Makes an event that is not set. */
   constructor() {
     super(EVENT);
@@ -146,17 +155,17 @@ export class Event extends Primitive<EventLink> {
 
   /** Whether it is set at this moment. */
   isSet(): MaybePromise<boolean> {
-    return this.link("isSet()").isSet("isSet()");
+    return linkOf<EventLink>(this, "isSet()").isSet("isSet()");
   }
 
   /** Sets it, and lets all go who wait. */
   set(): MaybePromise<void> {
-    return this.link("set()").set("set()");
+    return linkOf<EventLink>(this, "set()").set("set()");
   }
 
   /** Has those who come from now on wait. */
   clear(): MaybePromise<void> {
-    return this.link("clear()").clear("clear()");
+    return linkOf<EventLink>(this, "clear()").clear("clear()");
   }
 
   /**
@@ -167,7 +176,7 @@ export class Event extends Primitive<EventLink> {
    * @throws the signal's reason
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
-    return this.link("wait()").wait("wait()", options);
+    return linkOf<EventLink>(this, "wait()").wait("wait()", options);
   }
 
   /**
@@ -178,12 +187,12 @@ export class Event extends Primitive<EventLink> {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
     checkTimeout("waitSync()", options.timeout);
-    return this.link("waitSync()").waitSync("waitSync()", options.timeout);
+    return linkOf<EventLink>(this, "waitSync()").waitSync("waitSync()", options.timeout);
   }
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    return { kind: "sync.Event", module: MODULE, data: this.place() };
+    return { kind: "sync.Event", module: MODULE, data: placeOf(this) };
   }
 }
 

@@ -3,17 +3,49 @@ import type { Guard } from "./guard.ts";
 import { type AcquireOptions, type AcquireSyncOptions, FlowHolding, type Holding, PlainHolding } from "./holding.ts";
 import { type LockLink, lockKind } from "./lock-link.ts";
 import { MODULE } from "./module.ts";
-import { type Kind, type MaybePromise, type Place, Primitive, revive } from "./primitive.ts";
+import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 const LOCK: Kind<LockLink> = lockKind("Lock");
 const RLOCK: Kind<LockLink> = lockKind("RLock");
 /** One for all objects of this process that stand for the same lock. */
 const holdings = new WeakMap<LockLink, Holding>();
 
-/** What both locks do. */
-abstract class AnyLock extends Primitive<LockLink> {
+/** What this process knows of a lock's holder; set by the class, whose private parts it uses. */
+export let holdingOf: (lock: AnyLock, call: string) => Holding;
+
+/** What {@link Lock} and {@link RLock} have in common. */
+export abstract class AnyLock extends Primitive {
+  readonly #hold: (link: LockLink) => Holding;
   #link: LockLink | undefined;
   #holding: Holding | undefined;
+
+  /**
+   * Made by the classes that extend it.
+   *
+   * @param kind how locks of the class are made
+   * @param hold what knows their holder
+   * @internal
+   */
+  constructor(kind: object, hold: (link: never) => unknown) {
+    super(kind);
+    this.#hold = hold as (link: LockLink) => Holding;
+  }
+
+  static {
+    holdingOf = (lock, call) => {
+      const link = linkOf<LockLink>(lock, call);
+      // A forked child may have another link.
+      if (lock.#link === link && lock.#holding !== undefined) return lock.#holding;
+      let holding = holdings.get(link);
+      if (holding === undefined) {
+        holding = lock.#hold(link);
+        holdings.set(link, holding);
+      }
+      lock.#link = link;
+      lock.#holding = holding;
+      return holding;
+    };
+  }
 
   /**
    * Takes the lock; waits in the event loop while others have it. Whoever waits gets it within 100 ms after its holder was
@@ -26,7 +58,7 @@ abstract class AnyLock extends Primitive<LockLink> {
    */
   acquire(options: AcquireOptions = {}): Promise<Guard | null> {
     try {
-      return this.holding("acquire()").acquire("acquire()", options);
+      return holdingOf(this, "acquire()").acquire("acquire()", options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -41,7 +73,7 @@ abstract class AnyLock extends Primitive<LockLink> {
    * @throws {OwnerDiedError} if that was asked for and the holder has died
    */
   acquireSync(options: AcquireSyncOptions = {}): Guard | null {
-    return this.holding("acquireSync()").acquireSync("acquireSync()", options);
+    return holdingOf(this, "acquireSync()").acquireSync("acquireSync()", options);
   }
 
   /**
@@ -51,35 +83,17 @@ abstract class AnyLock extends Primitive<LockLink> {
    * @throws {CapabilityError} where another process serves the lock: use `acquire({ timeout: 0 })`
    */
   tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = {}): Guard | null {
-    return this.holding("tryAcquire()").tryAcquire("tryAcquire()", options);
+    return holdingOf(this, "tryAcquire()").tryAcquire("tryAcquire()", options);
   }
 
   /** Whether anybody has the lock at this moment. */
   locked(): MaybePromise<boolean> {
-    return this.link("locked()").locked("locked()");
+    return linkOf<LockLink>(this, "locked()").locked("locked()");
   }
-
-  /** What this process knows of its holder. @internal */
-  protected holding(call: string): Holding {
-    const link = this.link(call);
-    // A forked child may have another link.
-    if (this.#link === link && this.#holding !== undefined) return this.#holding;
-    let holding = holdings.get(link);
-    if (holding === undefined) {
-      holding = this.newHolding(link);
-      holdings.set(link, holding);
-    }
-    this.#link = link;
-    this.#holding = holding;
-    return holding;
-  }
-
-  /** @internal */
-  protected abstract newHolding(link: LockLink): Holding;
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: this.place() };
+    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: placeOf(this) };
   }
 }
 
@@ -112,7 +126,7 @@ abstract class AnyLock extends Primitive<LockLink> {
 export class Lock extends AnyLock {
   /** Makes a lock that nobody holds. */
   constructor() {
-    super(LOCK);
+    super(LOCK, (link) => new PlainHolding(link));
   }
 
   /**
@@ -121,12 +135,7 @@ export class Lock extends AnyLock {
    * @throws {NotHeldError} if nobody has it
    */
   release(): MaybePromise<void> {
-    return this.holding("release()").release("release()");
-  }
-
-  /** @internal */
-  protected override newHolding(link: LockLink): Holding {
-    return new PlainHolding(link);
+    return holdingOf(this, "release()").release("release()");
   }
 }
 
@@ -159,7 +168,7 @@ export class Lock extends AnyLock {
 export class RLock extends AnyLock {
   /** Makes a lock that nobody holds. */
   constructor() {
-    super(RLOCK);
+    super(RLOCK, (link) => new FlowHolding(link));
   }
 
   /**
@@ -168,18 +177,8 @@ export class RLock extends AnyLock {
    * @throws {NotHeldError} if this flow does not hold it
    */
   release(): MaybePromise<void> {
-    return this.holding("release()").release("release()");
+    return holdingOf(this, "release()").release("release()");
   }
-
-  /** @internal */
-  protected override newHolding(link: LockLink): Holding {
-    return new FlowHolding(link);
-  }
-}
-
-/** What this process knows of a lock's holder. */
-export function holdingOf(lock: Lock | RLock, call: string): Holding {
-  return (lock as unknown as { holding(call: string): Holding }).holding(call);
 }
 
 registerReviver("sync.Lock", (place) => revive(place as Place, () => new Lock()));

@@ -21,6 +21,6 @@ export { BrokenBarrierError, DeadlockError, NotHeldError, OwnerDiedError, SyncCl
 export { Event } from "./event.ts";
 export { Guard } from "./guard.ts";
 export type { AcquireOptions, AcquireSyncOptions } from "./holding.ts";
-export { Lock, RLock } from "./lock.ts";
-export type { MaybePromise } from "./primitive.ts";
+export { AnyLock, Lock, RLock } from "./lock.ts";
+export { type MaybePromise, Primitive } from "./primitive.ts";
 export { BoundedSemaphore, Semaphore } from "./semaphore.ts";

@@ -8,12 +8,12 @@
 import { CapabilityError } from "@multiproc/core";
 import {
   afterFork,
+  type Heritage,
   type Invitation,
   inheritable,
   Memory,
   type MemoryAddress,
   missingMemory,
-  type Ticket,
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "./errors.ts";
 import { Home, type Servant } from "./home.ts";
@@ -61,23 +61,46 @@ export function revive<T>(place: Place, make: () => T): T {
   }
 }
 
-/** The root of all primitives. */
-export abstract class Primitive<L extends object> {
-  readonly #kind: Kind<L>;
-  #seat: Seat<L>;
+/** Both set by the class, whose private parts they use. */
+let HERITAGE: Heritage<Primitive>;
+let seatOf: (primitive: Primitive, call: string) => Seat<object>;
+
+/** What locks, semaphores, conditions, events and barriers have in common. */
+export abstract class Primitive {
+  readonly #kind: Kind<object>;
+  #seat: Seat<object>;
   #isClosed = false;
   /** By what a forked child reaches a primitive whose memory it cannot see. */
   #invitation: Invitation | undefined;
 
-  /** @internal */
-  constructor(kind: Kind<L>) {
-    this.#kind = kind;
-    this.#seat = reviving === undefined ? create(kind) : attach(kind, reviving);
+  /**
+   * Made by the classes that extend it.
+   *
+   * @param kind how primitives of the class are made
+   * @internal
+   */
+  constructor(kind: object) {
+    this.#kind = kind as Kind<object>;
+    this.#seat = reviving === undefined ? create(this.#kind) : attach(this.#kind, reviving);
     reviving = undefined;
-    inheritable<Primitive<never>>(this as never, {
-      before: (primitive) => primitive.#beforeFork(),
-      after: (primitive) => primitive.#afterFork(),
-    });
+    inheritable<Primitive>(this, HERITAGE);
+  }
+
+  static {
+    seatOf = (primitive, call) => {
+      if (primitive.#isClosed) throw new SyncClosedError(`${call} was called after close()`);
+      return primitive.#seat;
+    };
+    HERITAGE = {
+      before(primitive) {
+        const { memory, home, remote } = primitive.#seat;
+        if (primitive.#isClosed || memory?.isShared === true) return;
+        primitive.#invitation = remote?.invitation ?? home?.invitation();
+      },
+      after(primitive) {
+        if (primitive.#invitation !== undefined) primitive.#seat = reach(primitive.#kind, primitive.#invitation);
+      },
+    };
   }
 
   /**
@@ -104,46 +127,32 @@ export abstract class Primitive<L extends object> {
   [Symbol.dispose](): void {
     this.close();
   }
+}
 
-  /** @internal */
-  protected link(call: string): L {
-    if (this.#isClosed) throw new SyncClosedError(`${call} was called after close()`);
-    return this.#seat.link;
-  }
+/** What a primitive's methods are built on; refused after `close()`. */
+export function linkOf<L>(primitive: Primitive, call: string): L {
+  return seatOf(primitive, call).link as L;
+}
 
-  /** Refuses a call that blocks the thread where nothing could end it. @internal */
-  protected assertMemory(call: string, instead: string): void {
-    if (this.form === "home") requireMemory(call, instead);
-  }
+/** Where other processes find a primitive. */
+export function placeOf(primitive: Primitive): Place {
+  const { memory, home, remote } = seatOf(primitive, "Sending it");
+  const address = memory?.isShared === true ? memory.address() : undefined;
+  return { memory: address, home: remote?.invitation ?? inviteIfPossible(home, address !== undefined) };
+}
 
-  /** Where others find it. @internal */
-  protected place(): Place {
-    this.link("Sending it");
-    const { memory, remote } = this.#seat;
-    const address = memory?.isShared === true ? memory.address() : undefined;
-    return { memory: address, home: remote?.invitation ?? this.#inviteIfPossible(address !== undefined) };
-  }
+/** Refuses a call that blocks the thread where nothing could end it. */
+export function assertMemory(primitive: Primitive, call: string, instead: string): void {
+  if (primitive.form === "home") requireMemory(call, instead);
+}
 
-  /** @internal */
-  abstract "multiproc:ticket"(): Ticket;
-
-  /** Where it may not listen, the memory must do. */
-  #inviteIfPossible(hasMemory: boolean): Invitation | undefined {
-    try {
-      return this.#seat.home?.invitation();
-    } catch (error) {
-      if (hasMemory) return undefined;
-      throw error;
-    }
-  }
-
-  #beforeFork(): void {
-    const { memory, home, remote } = this.#seat;
-    if (!this.#isClosed && memory?.isShared !== true) this.#invitation = remote?.invitation ?? home?.invitation();
-  }
-
-  #afterFork(): void {
-    if (this.#invitation !== undefined) this.#seat = reach(this.#kind, this.#invitation);
+/** A process that may not listen relies on the memory, if there is some. */
+function inviteIfPossible(home: Home | undefined, hasMemory: boolean): Invitation | undefined {
+  try {
+    return home?.invitation();
+  } catch (error) {
+    if (hasMemory) return undefined;
+    throw error;
   }
 }
 

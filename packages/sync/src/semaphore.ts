@@ -1,7 +1,7 @@
 import { checkTimeout, ownLife, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
 import { Guard } from "./guard.ts";
 import { MODULE } from "./module.ts";
-import { type MaybePromise, type Place, Primitive, revive } from "./primitive.ts";
+import { linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./semaphore-link.ts";
 
 /**
@@ -24,7 +24,7 @@ import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./semaphore-link.
  * console.log(await semaphore.getValue()); // 2
  * ```
  */
-export class Semaphore extends Primitive<SemaphoreLink> {
+export class Semaphore extends Primitive {
   /** How many units there were at the beginning. */
   readonly initialValue: number;
 
@@ -48,7 +48,7 @@ export class Semaphore extends Primitive<SemaphoreLink> {
    * @throws the signal's reason
    */
   async acquire(options: WaitOptions = {}): Promise<Guard | null> {
-    const link = this.link("acquire()");
+    const link = linkOf<SemaphoreLink>(this, "acquire()");
     return this.#guard(await link.acquire("acquire()", options));
   }
 
@@ -60,7 +60,7 @@ export class Semaphore extends Primitive<SemaphoreLink> {
    */
   acquireSync(options: Pick<WaitOptions, "timeout"> = {}): Guard | null {
     checkTimeout("acquireSync()", options.timeout);
-    return this.#guard(this.link("acquireSync()").acquireSync("acquireSync()", options.timeout));
+    return this.#guard(linkOf<SemaphoreLink>(this, "acquireSync()").acquireSync("acquireSync()", options.timeout));
   }
 
   /**
@@ -70,7 +70,7 @@ export class Semaphore extends Primitive<SemaphoreLink> {
    * @throws {CapabilityError} where another process serves the semaphore: use `acquire({ timeout: 0 })`
    */
   tryAcquire(): Guard | null {
-    return this.#guard(this.link("tryAcquire()").tryAcquire("tryAcquire()"));
+    return this.#guard(linkOf<SemaphoreLink>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
   }
 
   /**
@@ -83,17 +83,17 @@ export class Semaphore extends Primitive<SemaphoreLink> {
   release(units: number = 1): MaybePromise<void> {
     if (!Number.isInteger(units) || units < 1)
       throw new RangeError(`release() takes a number of units from 1, not ${String(units)}`);
-    return this.link("release()").release("release()", units, this.limit());
+    return linkOf<SemaphoreLink>(this, "release()").release("release()", units, this.limit());
   }
 
   /** How many units are there at this moment. */
   getValue(): MaybePromise<number> {
-    return this.link("getValue()").value("getValue()");
+    return linkOf<SemaphoreLink>(this, "getValue()").value("getValue()");
   }
 
   /** Whether there is no unit at this moment. */
   locked(): MaybePromise<boolean> {
-    const value = this.link("locked()").value("locked()");
+    const value = linkOf<SemaphoreLink>(this, "locked()").value("locked()");
     return value instanceof Promise ? value.then((value) => value === 0) : value === 0;
   }
 
@@ -104,7 +104,7 @@ export class Semaphore extends Primitive<SemaphoreLink> {
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    const data = [this.place(), this.initialValue];
+    const data = [placeOf(this), this.initialValue];
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data };
   }
 
