@@ -15,8 +15,6 @@ class Lifetime {
   #folder: string | undefined;
   #ownsFolder = false;
   readonly #children = new Set<number>();
-  /** Files that say what this process has, see `name-table.ts`. */
-  readonly #files = new Set<string>();
   #guard: Promise<Subprocess | undefined> | undefined;
 
   /** The private folder of this family; made when it is first asked for. */
@@ -47,18 +45,9 @@ class Lifetime {
     void this.#guard?.then((guard) => guard?.write(`forget ${pid}\n`));
   }
 
-  /** Has a file removed when this process is gone, and its folder if it is empty then. The path holds no blanks. */
-  async hold(path: string): Promise<void> {
-    if (this.#files.has(path)) return;
-    this.#files.add(path);
-    const guard = await this.#guarded();
-    if (this.#files.has(path)) await guard?.write(`hold ${path}\n`);
-  }
-
-  /** The file has been removed. */
-  drop(path: string): void {
-    this.#files.delete(path);
-    void this.#guard?.then((guard) => guard?.write(`drop ${path}\n`));
+  /** Sees to it that there is a guard: for a child, that of its parent is there already. */
+  ensureGuard(): void {
+    if (inherited.place === undefined) void this.#guarded();
   }
 
   /** In a forked child: folder, guard and children are its parent's. */
@@ -66,7 +55,6 @@ class Lifetime {
     this.#folder = undefined;
     this.#ownsFolder = false;
     this.#children.clear();
-    this.#files.clear();
     this.#guard = undefined;
   }
 
@@ -82,9 +70,7 @@ class Lifetime {
   /** Somebody killed the guard: another takes over, and is told of all children as it starts. */
   #replace(): void {
     this.#guard = undefined;
-    void this.#guarded().then((guard) => {
-      for (const path of this.#files) void guard?.write(`hold ${path}\n`);
-    });
+    void this.#guarded();
   }
 }
 

@@ -10,9 +10,9 @@
  *
  * The memory itself is the kernel's to free, see `memory.ts`; only these small files could be left behind. So each process
  * takes its own file away when it releases the memory, and then the folder of the name, which the system removes only if it is
- * empty: whoever is last frees the name, and nobody frees what another uses. For a process that was killed its guard does that,
- * see `guard.ts`. Where both were killed it falls to whoever next asks for the name: a file counts only while that process
- * has that very memory open.
+ * empty: whoever is last frees the name, and nobody frees what another uses. For a process that was killed, a guard
+ * does that: its parent's, or its own, see `guard.ts`. Where those were killed too it falls to whoever next asks for the name: a
+ * file counts only while that process has that very memory open.
  *
  * All is done through libc, since Deno would ask for leave to use the folder.
  */
@@ -52,7 +52,7 @@ export class NamedMemory {
     this.memory = memory;
     this.#path = path;
     held.set(path, (held.get(path) ?? 0) + 1);
-    void lifetime.hold(path);
+    lifetime.ensureGuard();
     if (cleansAtExit) return;
     cleansAtExit = true;
     // At an orderly end at once, and also where there is no guard.
@@ -67,8 +67,8 @@ export class NamedMemory {
    * @returns undefined if the name is taken
    */
   static publish(name: string, memory: Memory): NamedMemory | undefined {
-    const files = new Files(name);
     for (let i = 0; i < ATTEMPTS; i++) {
+      const files = new Files(name);
       if (files.make()) {
         // If the folder is gone again, another found it empty and took it for a dead one's.
         if (files.add(memory)) return new NamedMemory(name, memory, files.pathOf(memory));
@@ -131,13 +131,14 @@ function forget(path: string): void {
   }
   held.delete(path);
   remove(path);
-  lifetime.drop(path);
 }
 
 function remove(path: string): void {
   const { libc } = native() as Native;
   libc.unlink(text(path));
-  libc.rmdir(path.slice(0, path.lastIndexOf("/")));
+  const name = path.slice(0, path.lastIndexOf("/"));
+  libc.rmdir(name);
+  libc.rmdir(name.slice(0, name.lastIndexOf("/")));
 }
 
 /** The memory, unless its last holder has released it in this moment. */
