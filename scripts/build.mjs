@@ -16,6 +16,7 @@ const ENTRIES = [
   "child-whole.ts",
   "revive.ts",
   "worker.ts",
+  "thread.ts",
   "server.ts",
   "spare.ts",
 ];

@@ -38,6 +38,8 @@ export type {
   Stdio,
   StreamServer,
   Subprocess,
+  Thread,
+  ThreadEnd,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export { inherited } from "./inheritance.ts";

@@ -218,19 +218,25 @@ export function areLoaded(urls: readonly string[]): boolean {
 export function resolveTarget(reference: TargetReference): AnyFunction {
   if ("source" in reference) return build(reference);
   const { module, name } = reference;
-  const found = registry.modules.get(module)?.[name];
+  const exports = registry.modules.get(module);
+  const found = exports?.[name] ?? renamed(exports, declared.get(module)?.[name]);
   if (typeof found === "function") {
     // A function that was found by its name can be passed on by it.
     if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
       mark(found as AnyFunction, reference);
     return found as AnyFunction;
   }
-  if (!registry.modules.has(module)) throw new TargetError(`Module "${module}" has not been loaded`);
+  if (exports === undefined) throw new TargetError(`Module "${module}" has not been loaded`);
   throw new TargetError(
     found === undefined
       ? `Module "${module}" has no export "${name}"`
       : `Export "${name}" of module "${module}" is not a function but ${typeof found}`,
   );
+}
+
+/** Bundlers give the exports of a chunk short names; a function that `task()` has marked is known all the same. */
+function renamed(exports: Readonly<Record<string, unknown>> | undefined, marked: unknown): unknown {
+  return exports !== undefined && Object.values(exports).includes(marked) ? marked : undefined;
 }
 
 /**

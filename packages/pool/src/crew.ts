@@ -8,7 +8,8 @@ import type { Commands, Seat } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 import { noteOrigin } from "./result.ts";
 import { Scheduler } from "./scheduler.ts";
-import { type LinkEnd, type LinkOptions, WorkerLink } from "./worker-link.ts";
+import type { BodyEnd, BodyMaker, BodyOptions } from "./worker-body.ts";
+import { WorkerLink } from "./worker-link.ts";
 
 /** How a crew is made. */
 export interface CrewOptions {
@@ -16,7 +17,8 @@ export interface CrewOptions {
   readonly maxTasksPerChild: number | undefined;
   readonly graceMs: number;
   /** How a worker is started; the crew adds a number to the name. */
-  readonly link: LinkOptions;
+  readonly body: BodyOptions;
+  readonly makeBody: BodyMaker;
   /** What each worker is to begin and end with. */
   readonly init: protocol.Init;
   /** No worker can be had, for this reason. */
@@ -43,7 +45,7 @@ export class Crew implements Office {
   /** Why tasks that are left will not be done. */
   #reason: unknown;
   /** How the worker that is being mourned ended. */
-  #end: LinkEnd | undefined;
+  #end: BodyEnd | undefined;
   #cancelAlarm: () => void = () => {};
 
   constructor(options: CrewOptions) {
@@ -125,9 +127,9 @@ export class Crew implements Office {
   }
 
   #start(seat: WorkSeat): void {
-    const { link } = this.#options;
-    const options = { ...link, name: `${link.name}-${++this.#started}` };
-    seat.link = new WorkerLink(options, this.#options.init, {
+    const { body, makeBody, init } = this.#options;
+    const made = makeBody({ ...body, name: `${body.name}-${++this.#started}` });
+    seat.link = new WorkerLink(made, init, {
       message: (kind, size, read) => this.#receive(seat, kind, size, read),
       gone: (end) => this.#gone(seat, end),
     });
@@ -136,7 +138,7 @@ export class Crew implements Office {
   #send(seat: WorkSeat, task: WorkTask): void {
     const { taskStart, taskEnd, taskError } = this.#events;
     if (taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers) {
-      const { name = "" } = this.#options.link;
+      const { name } = this.#options.body;
       const items = task.items - task.answered;
       const { trace } = task;
       task.event = {
@@ -234,7 +236,7 @@ export class Crew implements Office {
   }
 
   #workerEvent(link: WorkerLink): object {
-    return { pool: this.#options.link.name, worker: link.pid, name: link.process.name };
+    return { pool: this.#options.body.name, worker: link.pid, name: link.body.name };
   }
 
   /** The initializer has failed: it would in other workers too. */
@@ -244,7 +246,7 @@ export class Crew implements Office {
     seat.link?.kill();
   }
 
-  #gone(seat: WorkSeat, end: LinkEnd): void {
+  #gone(seat: WorkSeat, end: BodyEnd): void {
     const { state, tasks } = seat;
     const { workerEnd } = this.#events;
     if (workerEnd.hasSubscribers) {
@@ -260,7 +262,7 @@ export class Crew implements Office {
     }
     this.#end = end;
     // Who ends by itself sends what it has before.
-    this.#scheduler.lost(seat, end.signal === null);
+    this.#scheduler.lost(seat, end.told);
     this.#options.changed();
   }
 }
@@ -278,10 +280,11 @@ function isImporting(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === "ERR_IMPORTING";
 }
 
-function endedEarly(link: WorkerLink, { exitCode, signal }: LinkEnd): StartError {
+function endedEarly(link: WorkerLink, { exitCode, signal, error }: BodyEnd): StartError {
   const how = signal === null ? `exit code ${exitCode}` : `signal ${signal}`;
-  return new StartError(`${link.process.name} (pid ${link.pid}) ended with ${how} before it was ready for tasks`, {
+  return new StartError(`${link.body.name} (${link.pid}) ended with ${how} before it was ready for tasks`, {
     exitCode,
     signal,
+    cause: error,
   });
 }

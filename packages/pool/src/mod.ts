@@ -61,3 +61,4 @@ export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } fro
 export { Pool } from "./pool.ts";
 export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
 export { AsyncResult, type Progress } from "./result.ts";
+export { ThreadPool, type ThreadPoolOptions } from "./thread-pool.ts";

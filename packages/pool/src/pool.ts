@@ -18,6 +18,7 @@ import {
 import { CALL } from "./protocol.ts";
 import { AsyncResult, type Cancellable } from "./result.ts";
 import { Stream } from "./stream.ts";
+import { type BodyMaker, ProcessBody } from "./worker-body.ts";
 
 /** As Python does: about so many chunks for each worker. */
 const CHUNKS_PER_WORKER = 4;
@@ -94,7 +95,8 @@ export class Pool<I extends unknown[] = unknown[]> {
       processes,
       maxTasksPerChild,
       graceMs,
-      link: { name, env, execArgv, permissions, startMethod },
+      body: { name, env, execArgv, permissions, startMethod },
+      makeBody: this.bodyMaker,
       init,
       broken: (reason) => this.#break(reason),
       changed: () => this.#update(),
@@ -276,6 +278,15 @@ export class Pool<I extends unknown[] = unknown[]> {
   /** Terminates the pool, as leaving Python's `with` block does: what is not done is given up. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.terminate();
+  }
+
+  /**
+   * What workers run in.
+   *
+   * @internal
+   */
+  protected get bodyMaker(): BodyMaker {
+    return (body) => new ProcessBody(body);
   }
 
   #map(

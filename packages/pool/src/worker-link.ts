@@ -1,17 +1,6 @@
-/** A worker as its pool sees it: a process, and the channel to it. */
-import { fromModule, ProtocolError, StartError } from "@multiproc/core";
-import {
-  areLoaded,
-  type Channel,
-  childModules,
-  type Frame,
-  host,
-  type Invitation,
-  invite,
-  loadModules,
-  revoke,
-} from "@multiproc/core/internal";
-import { Process, type ProcessOptions } from "@multiproc/process";
+/** A worker as its pool sees it: a process or a thread, and the channel to it. */
+import { ProtocolError } from "@multiproc/core";
+import { areLoaded, type Channel, type Frame, host, loadModules } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import type { WorkTask } from "./jobs.ts";
 import {
@@ -29,10 +18,7 @@ import {
   STOP,
   taskKind,
 } from "./protocol.ts";
-
-const WORKER = new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
-const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WORKER);
-childModules.add(WORKER.href);
+import type { BodyEnd, WorkerBody } from "./worker-body.ts";
 
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;
@@ -49,27 +35,14 @@ export interface LinkHandlers {
    */
   message(kind: number, size: number, read: () => unknown): void;
   /** The worker is gone, and all that it sent has been told. */
-  gone(end: LinkEnd): void;
+  gone(end: BodyEnd): void;
 }
 
-/** How a worker ended. */
-export interface LinkEnd {
-  /** Why it could not be started, or had to be ended. */
-  readonly error: unknown;
-  readonly exitCode: number | null;
-  readonly signal: string | null;
-}
-
-/** How a worker is started. */
-export type LinkOptions = Omit<ProcessOptions<[Invitation]>, "target" | "args" | "daemon" | "signal">;
-
-/** A worker process and the channel to it. */
+/** A worker that was started, or was to be, and the channel to it. */
 export class WorkerLink {
-  readonly process: Process<[Invitation]>;
+  readonly body: WorkerBody;
   readonly #init: Init;
   readonly #handlers: LinkHandlers;
-  /** Ends a start that is under way. */
-  readonly #start = new AbortController();
   #channel: Channel | undefined;
   /** Messages that wait for modules to be loaded, with those behind them. */
   readonly #held: Frame[] = [];
@@ -82,30 +55,16 @@ export class WorkerLink {
   #isStopping = false;
   #error: unknown;
 
-  constructor(options: LinkOptions, init: Init, handlers: LinkHandlers) {
+  constructor(body: WorkerBody, init: Init, handlers: LinkHandlers) {
+    this.body = body;
     this.#init = init;
     this.#handlers = handlers;
-    let close = (): void => {};
-    const closed = new Promise<void>((resolve) => {
-      close = resolve;
-    });
-    const invitation = invite((channel) => {
-      this.#channel = channel;
-      channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
-      this.#initialize(channel);
-    });
-    this.process = new Process({
-      ...options,
-      target: work,
-      args: [invitation],
-      daemon: true,
-      signal: this.#start.signal,
-    });
-    void this.#live(invitation, closed);
+    void this.#live();
   }
 
+  /** The process, or the thread. */
   get pid(): number {
-    return this.process.pid ?? 0;
+    return this.body.id ?? 0;
   }
 
   /** Sends a task. */
@@ -161,20 +120,17 @@ export class WorkerLink {
     else if (!this.#channel.closed) this.#channel.send(STOP, undefined);
   }
 
-  /** Ends it by SIGTERM, and if that does not help in time, by SIGKILL. */
+  /** Asks it to end, and if that does not help in time, ends it. */
   terminate(graceMs: number): void {
     this.#isStopping = true;
-    if (this.process.pid === undefined) return this.kill();
-    this.process.terminate();
+    this.body.terminate();
     host.timer(() => this.kill(), graceMs, false);
   }
 
-  /** Ends it by SIGKILL. */
+  /** Ends it. */
   kill(): void {
     this.#isStopping = true;
-    if (this.process.pid === undefined)
-      this.#start.abort(new StartError(`${this.process.name} is not needed any more`));
-    else this.process.kill();
+    this.body.kill();
   }
 
   #initialize(channel: Channel): void {
@@ -265,19 +221,24 @@ export class WorkerLink {
     if (!this.#isStopping) host.timer(() => this.kill(), APART, false);
   }
 
-  async #live(invitation: Invitation, closed: Promise<void>): Promise<void> {
+  async #live(): Promise<void> {
+    let close = (): void => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    let end: BodyEnd = { exitCode: null, signal: null, told: false };
     try {
-      await this.process.start();
-      if (this.#start.signal.aborted) this.process.kill();
-      await this.process.sentinel.ended;
+      end = await this.body.live((channel) => {
+        this.#channel = channel;
+        channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
+        this.#initialize(channel);
+      });
       // What it sent before its end is in the channel, which ends after that.
       if (this.#channel !== undefined) await this.#heardOut(this.#channel, closed);
     } catch (error) {
       this.#error ??= error;
     }
-    revoke(invitation);
-    const { exitCode, signal } = this.process;
-    this.#handlers.gone({ error: this.#error, exitCode, signal });
+    this.#handlers.gone({ ...end, error: this.#error ?? end.error });
   }
 
   /** Waits for the end of the channel, which something may keep open that the worker has started; not while there is still something to read. */

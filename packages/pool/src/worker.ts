@@ -1,4 +1,4 @@
-/** What a worker process runs; it is started, never imported. See `protocol.ts`. */
+/** What a worker runs, in a process that is started with it or in a thread; see `protocol.ts`. */
 import type { AnyFunction } from "@multiproc/core";
 import {
   areLoaded,
@@ -55,6 +55,11 @@ export async function work(invitation: Invitation): Promise<void> {
   } catch {
     return; // the pool's process ended while this one started
   }
+  await serve(channel);
+}
+
+/** Works for the pool at the other end of a channel until it needs no more. */
+export async function serve(channel: Channel): Promise<void> {
   const worker = new Worker(channel);
   host.onExit(() => worker.finish());
   await worker.done;

@@ -34,11 +34,11 @@ describe("blame", () => {
     "among thousands of tiny tasks, %s fails just those that it hits",
     async (signal) => {
       const pool = poolOf({ processes: 2 });
-      const killers = [100, 101, 777, 1500, 2999];
+      const killers = [100, 101, 999];
       // The worker learns that they are tiny, so that they travel together.
       await Promise.all(Array.from({ length: 500 }, (_, x) => pool.apply(hard.doubleUnless, [x, [], signal])));
       const results = await Promise.allSettled(
-        Array.from({ length: 3000 }, (_, x) => pool.apply(hard.doubleUnless, [x, killers, signal])),
+        Array.from({ length: 1000 }, (_, x) => pool.apply(hard.doubleUnless, [x, killers, signal])),
       );
       const lost = results.flatMap((result, x) => (result.status === "rejected" ? [x] : []));
       expect(lost).toEqual(killers);

@@ -22,7 +22,9 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
 const SIGNALS =
@@ -54,7 +56,13 @@ interface NodeNet {
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
-  readonly capabilities: Capabilities = { signals: true, permissions: true, fork: false, inspector: false };
+  readonly capabilities: Capabilities = {
+    signals: true,
+    permissions: true,
+    fork: false,
+    inspector: false,
+    threadKill: false,
+  };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -276,6 +284,14 @@ export class DenoHost implements Host {
   flowStorage(): FlowStorage {
     const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => FlowStorage }>("async_hooks");
     return new AsyncLocalStorage();
+  }
+
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, false);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
   }
 
   memoryUsed(): number {

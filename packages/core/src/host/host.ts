@@ -88,6 +88,26 @@ export interface StreamServer {
   unref(): void;
 }
 
+/** How a thread ended. */
+export interface ThreadEnd {
+  readonly code: number;
+  /** What it did not catch. */
+  readonly error: unknown;
+  /** Whether all that it had sent has arrived for certain. */
+  readonly told: boolean;
+}
+
+/** A thread of this process that runs a module. */
+export interface Thread {
+  readonly id: number;
+  /** The way to {@link Host.threadStream} in the thread. */
+  readonly stream: ByteStream;
+  /** Settles when the thread has ended; never rejects. */
+  readonly exited: Promise<ThreadEnd>;
+  /** Ends it, where {@link Capabilities.threadKill} says so whatever it does. */
+  terminate(): void;
+}
+
 /** A channel for those who watch the program, see `node:diagnostics_channel`. */
 export interface DiagnosticsChannel {
   readonly hasSubscribers: boolean;
@@ -114,6 +134,8 @@ export interface Capabilities {
   readonly permissions: boolean;
   /** A process of this host may be copied by `fork()`. */
   readonly fork: boolean;
+  /** A thread that does not come to rest can be ended. */
+  readonly threadKill: boolean;
   /** This host tells whether the program is being debugged. */
   readonly inspector: boolean;
 }
@@ -228,6 +250,10 @@ export interface Host {
   writeError(text: string): void;
   /** A new place of that kind. */
   flowStorage(): FlowStorage;
+  /** Starts a thread that runs a module; it does not keep the program alive. */
+  startThread(module: URL, name: string): Thread;
+  /** The way to who started this thread; undefined in the main thread. */
+  threadStream(): ByteStream | undefined;
   /** How much memory this process takes, in bytes; pages that it shares with others are counted in. */
   memoryUsed(): number;
   /** The flags of a child that can be debugged too, at a free port; undefined if this program is not, or that cannot be known. */

@@ -29,8 +29,10 @@ import type {
   StreamAddress,
   StreamServer,
   Subprocess,
+  Thread,
 } from "./host.ts";
 import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
@@ -55,6 +57,7 @@ export class NodeHost implements Host {
     permissions: false,
     fork: process.platform === "linux",
     inspector: true,
+    threadKill: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
@@ -250,6 +253,14 @@ export class NodeHost implements Host {
 
   flowStorage(): FlowStorage {
     return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
+  }
+
+  startThread(module: URL, name: string): Thread {
+    return startThread(module, name, true);
+  }
+
+  threadStream(): ByteStream | undefined {
+    return threadStream();
   }
 
   memoryUsed(): number {

@@ -1,0 +1,143 @@
+/** Worker threads of Node, which Deno has too: a thread with a module of its own, and the stream of bytes to it. */
+import type { ByteStream, StreamHandlers, Thread, ThreadEnd } from "./host.ts";
+
+/** As much of `node:worker_threads` as is used. */
+interface WorkerThreads {
+  readonly isMainThread: boolean;
+  readonly parentPort: Port | null;
+  readonly Worker: new (module: URL, options: object) => NodeWorker;
+}
+
+interface Port {
+  on(event: "message" | "close", run: (message: unknown) => void): void;
+  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  close?(): void;
+  ref?(): void;
+  unref?(): void;
+}
+
+interface NodeWorker extends Port {
+  readonly threadId: number;
+  on(event: "message" | "close" | "exit" | "error", run: (message: never) => void): void;
+  terminate(): unknown;
+}
+
+/**
+ * Starts a thread.
+ *
+ * @param leaves whether a thread that exits runs its exit hooks, so that what it had said arrives
+ */
+export function startThread(module: URL, name: string, leaves: boolean): Thread {
+  const worker = new (threads().Worker)(module, { name });
+  // What is written while the thread is being started leaves when it listens.
+  const stream = new ThreadStream(worker, () => void worker.terminate());
+  stream.unref();
+  let error: unknown;
+  const exited = new Promise<ThreadEnd>((resolve) => {
+    worker.on("error", (reason) => void (error ??= reason));
+    worker.on("exit", (code: number) => {
+      stream.end();
+      resolve({ code, error, told: leaves && !isOutOfMemory(error) });
+    });
+  });
+  return { id: worker.threadId, stream, exited, terminate: () => void worker.terminate() };
+}
+
+/** The stream to who started this thread; undefined in the main thread. */
+export function threadStream(): ByteStream | undefined {
+  const { parentPort } = threads();
+  return parentPort === null ? undefined : new ThreadStream(parentPort, () => parentPort.close?.());
+}
+
+function threads(): WorkerThreads {
+  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
+  return process.getBuiltinModule("node:worker_threads") as WorkerThreads;
+}
+
+function isOutOfMemory(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === "ERR_WORKER_OUT_OF_MEMORY";
+}
+
+/** Bytes as messages; each is copied once and then handed over. */
+class ThreadStream implements ByteStream {
+  readonly pending = 0;
+  readonly remote = "";
+  readonly #port: Port;
+  readonly #close: () => void;
+  #handlers: StreamHandlers | undefined;
+  #isOver = false;
+  #isDrainPlanned = false;
+  #isNeeded = true;
+  /** What came while nobody wanted it. */
+  #waiting: Uint8Array[] | undefined;
+
+  constructor(port: Port, close: () => void) {
+    this.#port = port;
+    this.#close = close;
+  }
+
+  start(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+    this.#port.on("message", (bytes) => {
+      if (this.#waiting !== undefined) this.#waiting.push(bytes as Uint8Array);
+      else if (!this.#isOver) handlers.data(bytes as Uint8Array);
+    });
+    this.#port.on("close", () => this.end());
+    if (!this.#isNeeded) this.#port.unref?.(); // who listens to a port of Node needs it again
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#isOver) return 0;
+    const bytes = chunk.slice();
+    this.#port.postMessage(bytes, [bytes.buffer]);
+    this.#drainSoon();
+    return 0;
+  }
+
+  pause(): void {
+    this.#waiting ??= [];
+  }
+
+  resume(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const bytes of waiting) if (!this.#isOver) this.#handlers?.data(bytes);
+  }
+
+  finish(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    if (this.#isOver) return;
+    this.#close();
+    queueMicrotask(() => this.end());
+  }
+
+  /** The other side is gone, and all that it sent has been delivered. */
+  end(): void {
+    if (this.#isOver) return;
+    this.resume();
+    this.#isOver = true;
+    this.#handlers?.end();
+  }
+
+  ref(): void {
+    this.#isNeeded = true;
+    this.#port.ref?.();
+  }
+
+  unref(): void {
+    this.#isNeeded = false;
+    this.#port.unref?.();
+  }
+
+  #drainSoon(): void {
+    if (this.#isDrainPlanned) return;
+    this.#isDrainPlanned = true;
+    queueMicrotask(() => {
+      this.#isDrainPlanned = false;
+      if (!this.#isOver) this.#handlers?.drain();
+    });
+  }
+}

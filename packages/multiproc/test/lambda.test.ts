@@ -1,0 +1,74 @@
+// examples/lambda-parallel: a handler of AWS Lambda that uses processes and pipes, a pool, and queues.
+import { descendants, host, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
+
+const invoke = new URL("../../../examples/lambda-parallel/invoke.js", import.meta.url);
+const ids = ["1", "2", "3"].map((digit) => `i-${digit.padStart(17, "0")}`);
+const LIMIT = 180_000;
+
+afterEach(noChildLeft);
+
+function invoked(...events: object[]): ReturnType<typeof runProgram> {
+  const env = { EC2_LATENCY: "50", AWS_ACCESS_KEY_ID: undefined };
+  const program = runProgram(
+    invoke,
+    events.map((event) => JSON.stringify(event)),
+    { env },
+  );
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  return program;
+}
+
+describe("the handler", () => {
+  test(
+    "comes to the same sum one after the other and in parallel",
+    async () => {
+      // On Deno each child loads the AWS SDK anew: one way of starting it stands for all.
+      const modes = host === "deno" ? ["sequential", "pool"] : ["sequential", "processes", "queue", "pool"];
+      const program = invoked(...modes.map((mode) => ({ mode, instances: ids })));
+      expect(await program.exited, program.stdout + program.stderr).toEqual({ code: 0, signal: null });
+      for (const mode of modes) expect(program.stdout).toContain(`${mode}: 136 GB in the volumes of 3 instances`);
+    },
+    LIMIT,
+  );
+
+  test.skipIf(host === "deno")(
+    "fails with the error of the child that failed, and works again after it",
+    async () => {
+      const wrong = { instances: [...ids, "i-unknown"] };
+      const modes = ["processes", "queue", "pool"];
+      const program = invoked(...modes.map((mode) => ({ mode, ...wrong })), { mode: "pool", instances: ids });
+      expect((await program.exited).code).toBe(1);
+      for (const mode of modes) {
+        const error = "InvalidInstanceID.NotFound: The instance ID 'i-unknown' does not exist";
+        expect(program.stdout).toContain(`${mode}: failed with ${error}`);
+      }
+      expect(program.stdout).toContain("pool: 136 GB in the volumes of 3 instances");
+    },
+    LIMIT,
+  );
+});
+
+describe.skipIf(globalThis.process.platform === "win32")("a function that is frozen between two invocations", () => {
+  test(
+    "goes on with the workers that it had, and no time-out fires for the time that it slept",
+    async () => {
+      const program = runProgram(new URL("./fixtures/warm.js", import.meta.url));
+      onTestFinished(() => program[Symbol.asyncDispose]());
+      await until(() => program.stdout.includes("first"), { timeout: 30_000, message: () => program.stderr });
+      const all = [program.pid, ...descendants(program.pid)];
+      for (const pid of all) globalThis.process.kill(pid, "SIGSTOP");
+      // Longer than the time limit of a task, and than the pool's own limits for a worker that does not answer.
+      await new Promise((resolve) => setTimeout(resolve, 4_000));
+      for (const pid of all) globalThis.process.kill(pid, "SIGCONT");
+      program.kill("SIGUSR2");
+      await until(() => program.stdout.includes("second"), { timeout: 30_000, message: () => program.stderr });
+      const { code } = await program.exited;
+      // Deno's Node layer tells no exit code of a child that was stopped meanwhile.
+      if (host === "node") expect(code, program.stdout + program.stderr).toBe(0);
+      const [first, second] = program.stdout.trim().split("\n");
+      expect(second?.replace("second", "first")).toBe(first);
+    },
+    LIMIT,
+  );
+});
