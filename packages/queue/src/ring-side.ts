@@ -1,5 +1,5 @@
 /** What the calls of one process do while the items of its queue are in a ring; see `ring.ts`. */
-import { type Frame, host, type WaitOptions } from "@multiproc/core/internal";
+import { type Frame, host, type WaitList, type WaitOptions } from "@multiproc/core/internal";
 import { QueueEmptyError, QueueShutDownError } from "./errors.ts";
 import { type BlockOptions, isNow } from "./link.ts";
 import type { Ring } from "./ring.ts";
@@ -89,7 +89,7 @@ export class RingSide {
     };
     if (!isNow(options)) found = await this.#look(options);
     if (found === undefined && isNow(options)) check();
-    else if (found === undefined) await this.#wait(() => this.ring.getters.wait(check, call, options));
+    else if (found === undefined) await this.#wait(this.ring.getters, check, call, options);
     if (found === undefined) throw new QueueEmptyError(call);
     return found;
   }
@@ -137,7 +137,7 @@ export class RingSide {
       return false;
     };
     try {
-      await this.#wait(() => this.ring.putters.wait(check, call, options));
+      await this.#wait(this.ring.putters, check, call, options);
     } finally {
       const at = this.#line.indexOf(place);
       if (at >= 0) this.#line.splice(at, 1);
@@ -147,10 +147,11 @@ export class RingSide {
     return result;
   }
 
-  async #wait(run: () => Promise<unknown>): Promise<void> {
+  /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */
+  async #wait(list: WaitList, check: () => boolean, call: string, options: WaitOptions): Promise<void> {
     this.#owner.waiting(1);
     try {
-      await run();
+      await list.wait(check, call, { ...options, keepAlive: options.timeout !== undefined });
     } finally {
       this.#owner.waiting(-1);
     }

@@ -70,8 +70,8 @@ export class Ring {
     this.#bytes = new Uint8Array(memory.buffer, DATA, CAPACITY);
     this.#data = new Int32Array(memory.buffer, DATA, CAPACITY / 4);
     this.#lock = new RobustLock(memory, 0, 0);
-    this.getters = new WaitList(memory, LISTS, SLOTS, false);
-    this.putters = new WaitList(memory, LISTS + LIST_WORDS, SLOTS, false);
+    this.getters = new WaitList(memory, LISTS, SLOTS);
+    this.putters = new WaitList(memory, LISTS + LIST_WORDS, SLOTS);
   }
 
   /** Makes an empty ring. @param maxSize how many items it holds; 0 for as many as fit */
