@@ -1,7 +1,7 @@
 /** What a shared value or array can be made of. */
 
 /** The array type of each element type. */
-interface Arrays {
+export interface ElementArrays {
   readonly int8: Int8Array<ArrayBuffer>;
   readonly uint8: Uint8Array<ArrayBuffer>;
   readonly int16: Int16Array<ArrayBuffer>;
@@ -28,11 +28,11 @@ export type ElementType =
   | "float64";
 
 /** The array type whose elements have that type. */
-export type ArrayOf<T extends ElementType> = Arrays[T];
+export type ArrayOf<T extends ElementType> = ElementArrays[T];
 
 interface ArrayType<T extends ElementType> {
   readonly BYTES_PER_ELEMENT: number;
-  new (buffer: ArrayBuffer, offset: number, length: number): Arrays[T];
+  new (buffer: ArrayBuffer, offset: number, length: number): ElementArrays[T];
 }
 
 const ARRAYS: { readonly [T in ElementType]: ArrayType<T> } = {
