@@ -107,3 +107,20 @@ for (const [field, unit] of Object.entries(units)) {
     console.log(`  ${name.padEnd(20)} ${shown.padStart(10)}   ${(value / median("Python Pipe", field)).toFixed(2)} ×`);
   }
 }
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) {
+  const names = {
+    small: ["small messages one way", "messages/s"],
+    trips: ["round trips", "trips/s"],
+    bulk: ["8 MiB messages", "GB/s"],
+  };
+  const rows = Object.entries(names).flatMap(([field, [title, unit]]) =>
+    [...results].map(([who, runs]) => ({
+      case: `Pipe: ${title}`,
+      who: who.replace("Python Pipe", "Python"),
+      unit,
+      values: runs.map((run) => run[field]),
+    })),
+  );
+  console.log(JSON.stringify(rows));
+}
