@@ -13,7 +13,7 @@
  * @module
  */
 export type { LockOptions } from "./cells.ts";
-export type { ArrayOf, AtomicType, ElementArrays, ElementOf, ElementType } from "./element.ts";
+export type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element.ts";
 export { SharedMemoryError } from "./errors.ts";
 export type { ItemType, ShareableItem } from "./item-table.ts";
 export { ShareableList, type ShareableListOptions } from "./shareable-list.ts";
