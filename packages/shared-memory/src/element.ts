@@ -1,19 +1,5 @@
 /** What a shared value or array can be made of. */
 
-/** The array type of each element type. */
-interface Arrays {
-  readonly int8: Int8Array<ArrayBuffer>;
-  readonly uint8: Uint8Array<ArrayBuffer>;
-  readonly int16: Int16Array<ArrayBuffer>;
-  readonly uint16: Uint16Array<ArrayBuffer>;
-  readonly int32: Int32Array<ArrayBuffer>;
-  readonly uint32: Uint32Array<ArrayBuffer>;
-  readonly int64: BigInt64Array<ArrayBuffer>;
-  readonly uint64: BigUint64Array<ArrayBuffer>;
-  readonly float32: Float32Array<ArrayBuffer>;
-  readonly float64: Float64Array<ArrayBuffer>;
-}
-
 /** The type of a shared value, or of the elements of a shared array. */
 export type ElementType =
   | "int8"
@@ -28,11 +14,22 @@ export type ElementType =
   | "float64";
 
 /** The array type whose elements have that type. */
-export type ArrayOf<T extends ElementType> = Arrays[T];
+export type ArrayOf<T extends ElementType> = {
+  int8: Int8Array<ArrayBuffer>;
+  uint8: Uint8Array<ArrayBuffer>;
+  int16: Int16Array<ArrayBuffer>;
+  uint16: Uint16Array<ArrayBuffer>;
+  int32: Int32Array<ArrayBuffer>;
+  uint32: Uint32Array<ArrayBuffer>;
+  int64: BigInt64Array<ArrayBuffer>;
+  uint64: BigUint64Array<ArrayBuffer>;
+  float32: Float32Array<ArrayBuffer>;
+  float64: Float64Array<ArrayBuffer>;
+}[T];
 
 interface ArrayType<T extends ElementType> {
   readonly BYTES_PER_ELEMENT: number;
-  new (buffer: ArrayBuffer, offset: number, length: number): Arrays[T];
+  new (buffer: ArrayBuffer, offset: number, length: number): ArrayOf<T>;
 }
 
 const ARRAYS: { readonly [T in ElementType]: ArrayType<T> } = {
