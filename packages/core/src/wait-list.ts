@@ -75,6 +75,7 @@ export class WaitList {
   readonly #at: number;
   readonly #slots: number;
   readonly #keepsAlive: boolean;
+  readonly #longestDelay: number;
   readonly #waits = new Set<Wait>();
   /** This thread's slot, while it has one. */
   #slot = -1;
@@ -88,14 +89,21 @@ export class WaitList {
    *
    * @param at where it begins, in words of four bytes
    * @param slots how many threads can be woken in their event loop; 0 if all waits block
-   * @param keepsAlive whether the program stays alive while one waits without a time limit
+   * @param options `keepsAlive`: whether the program stays alive while one waits without a time limit; `longestDelay`: the
+   * most milliseconds between two looks of one who has a slot and is not woken
    */
-  constructor(memory: Memory, at: number, slots: number, keepsAlive = true) {
+  constructor(
+    memory: Memory,
+    at: number,
+    slots: number,
+    { keepsAlive = true, longestDelay = LATER_LOOKS }: { keepsAlive?: boolean; longestDelay?: number } = {},
+  ) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#at = at;
     this.#slots = slots;
     this.#keepsAlive = keepsAlive;
+    this.#longestDelay = longestDelay;
     inheritable(this, HERITAGE);
   }
 
@@ -338,7 +346,7 @@ export class WaitList {
     this.#cancelLook = host.timer(
       () => {
         this.#poke(true);
-        this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : LATER_LOOKS);
+        this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : this.#longestDelay);
         if (this.#waits.size > 0) this.#lookLater();
       },
       this.#delay,
