@@ -82,6 +82,7 @@ export class WaitList {
   readonly #words: Int32Array;
   readonly #at: number;
   readonly #slots: number;
+  readonly #longestDelay: number;
   readonly #waits = new Set<Wait>();
   /** This thread's slot, while it has one. */
   #slot = -1;
@@ -97,12 +98,14 @@ export class WaitList {
    *
    * @param at where it begins, in words of four bytes
    * @param slots how many threads can be woken in their event loop; 0 if all waits block
+   * @param longestDelay the most milliseconds between two looks of one who has a slot and is not woken
    */
-  constructor(memory: Memory, at: number, slots: number) {
+  constructor(memory: Memory, at: number, slots: number, longestDelay: number = LATER_LOOKS) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#at = at;
     this.#slots = slots;
+    this.#longestDelay = longestDelay;
     inheritable(this, HERITAGE);
     memory.onClose(() => this.#fail());
   }
@@ -361,7 +364,7 @@ export class WaitList {
   #lookSlowly(): void {
     this.#cancelLook = undefined;
     this.#poke(true);
-    this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : LATER_LOOKS);
+    this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : this.#longestDelay);
     if (this.#waits.size > 0) this.#lookIn(this.#delay);
   }
 

@@ -18,7 +18,7 @@
  * **Waking.** Nobody can sleep through what it waits for. Who waits announces itself and then looks; who changes something
  * changes it and then looks who has announced itself. All four are sequentially consistent, so of two that do so at once at
  * least one sees the other. If who was woken dies before it has looked, the others find out by themselves, since each looks
- * again every 40 ms.
+ * again twice a second, and more often at first.
  *
  * **Leaving.** What does not fit in here (a large item, more items than there is room for while nobody takes any, a process
  * that cannot map memory) is no reason to fail: the home then *closes* the ring for good and keeps the items itself, as
@@ -37,6 +37,8 @@ const IS_SHUT_DOWN = 37;
 const LISTS = 64;
 /** So many threads can be woken; more would look by themselves. */
 const SLOTS = 64;
+/** What keeps a program alive is the channel to those who may end its wait. */
+const LONGEST_DELAY = 500;
 const LIST_WORDS = WaitList.words(SLOTS);
 const DATA = Math.ceil((LISTS + 2 * LIST_WORDS) / 1024) * 4096;
 const CAPACITY = 512 * 1024;
@@ -70,8 +72,8 @@ export class Ring {
     this.#bytes = new Uint8Array(memory.buffer, DATA, CAPACITY);
     this.#data = new Int32Array(memory.buffer, DATA, CAPACITY / 4);
     this.#lock = new RobustLock(memory, 0, 0);
-    this.getters = new WaitList(memory, LISTS, SLOTS);
-    this.putters = new WaitList(memory, LISTS + LIST_WORDS, SLOTS);
+    this.getters = new WaitList(memory, LISTS, SLOTS, LONGEST_DELAY);
+    this.putters = new WaitList(memory, LISTS + LIST_WORDS, SLOTS, LONGEST_DELAY);
   }
 
   /** Makes an empty ring. @param maxSize how many items it holds; 0 for as many as fit */
