@@ -124,3 +124,15 @@ for (const name of names) {
   const each = (value) => `${value.toFixed(1)} /s`;
   console.log(`${name.padEnd(24)}${cell("many", k)}${cell("trips", micro)}${cell("arrays", each)}`);
 }
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) {
+  const cases = {
+    many: ["many at once", "calls/s"],
+    trips: ["one at a time", "calls/s"],
+    arrays: ["8 MB arrays there and back", "arrays/s"],
+  };
+  const rows = Object.entries(cases).flatMap(([key, [title, unit]]) =>
+    names.map((who) => ({ case: `Pools of Node: ${title}`, who, unit, values: runs[who].map((run) => run[key]) })),
+  );
+  console.log(JSON.stringify(rows));
+}

@@ -119,3 +119,17 @@ for (const [title, key, show] of rows) {
   const ratio = (value) => (value === undefined ? "-" : `${(o / value).toFixed(1)} ×`).padStart(11);
   console.log(`${title.padEnd(26)}${cell(o)}${cell(p)}${cell(i)}  ${ratio(p)}${ratio(i)}`);
 }
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) {
+  const names = { ours: "multiproc", python: "Python", ipc: "child_process IPC" };
+  const units = { map: "numbers/s", imap: "numbers/s", arrays: "GB/s", ready: "pools/s" };
+  const all = rows.flatMap(([title, key]) =>
+    Object.entries(names).map(([of, who]) => ({
+      case: `Pool: ${title}`,
+      who,
+      unit: units[key] ?? "calls/s",
+      values: runs[of].map((run) => run?.[key]),
+    })),
+  );
+  console.log(JSON.stringify(all));
+}

@@ -53,6 +53,7 @@ const median = (rates) => [...rates].sort((a, b) => a - b)[rates.length >> 1];
 console.log(
   `${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds, items a second`,
 );
+const rows = [];
 for (const [name, work] of Object.entries(cases)) {
   if (only !== undefined && !name.includes(only)) continue;
   const rates = { ours: [], python: [] };
@@ -60,9 +61,13 @@ for (const [name, work] of Object.entries(cases)) {
     rates.ours.push(await ours(work));
     rates.python.push(python(work));
   }
+  rows.push({ case: `Queue: ${name}`, who: "multiproc", unit: "items/s", values: rates.ours });
+  rows.push({ case: `Queue: ${name}`, who: "Python", unit: "items/s", values: rates.python });
   const [a, b] = [median(rates.ours), median(rates.python)];
   const ratios = rates.ours.map((rate, i) => rate / rates.python[i]).sort((x, y) => x - y);
   console.log(
     `  ${name.padEnd(28)} ${a.toFixed(0).padStart(9)}   Python ${b.toFixed(0).padStart(9)}   ${(a / b).toFixed(2)} × (${ratios[0].toFixed(2)}–${ratios.at(-1).toFixed(2)})`,
   );
 }
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) console.log(JSON.stringify(rows));

@@ -3,7 +3,7 @@
  * the fork server against child_process.fork() and Python's start methods. All contenders take turns in one run; the table has
  * medians, and ratios to the fork server.
  *
- *   node packages/start-methods/bench/start.js [rounds] [how many at once]
+ *   node packages/start-methods/bench/start.js [rounds] [how many at once] [--json]
  */
 import childProcess from "node:child_process";
 import fs from "node:fs";
@@ -43,17 +43,24 @@ const many = {
   "child_process.fork, typescript loaded": () => byFork(typescript, MANY),
   ...(python && { "Python forkserver": () => python("forkserver", MANY) }),
 };
+const rows = [];
 console.log(`Node ${process.versions.node}`);
 await compare("One process, ms", one, ROUNDS);
 await compare(`${MANY} processes at once, ms`, many, 1);
 await compareMemory();
 await Promise.all([light.close(), heavy.close()]);
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) console.log(JSON.stringify(rows));
 process.exit();
 
 async function compare(title, contenders, rounds) {
   const times = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const [name, run] of Object.entries(contenders)) times[name].push(await run());
+  }
+  for (const [who, pairs] of Object.entries(times)) {
+    const values = pairs.map(([, joined]) => joined);
+    rows.push({ case: `Start: ${title.replace(", ms", "")}, until joined`, who, unit: "ms", values });
   }
   console.log(`\n${title}: first code, joined`);
   const medians = Object.entries(times).map(([name, pairs]) => [

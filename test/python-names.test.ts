@@ -1,0 +1,59 @@
+/** The table of Python's names in docs/guide/coming-from-python.md: whole, and true. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { expect, test } from "vitest";
+
+const { names } = JSON.parse(readFileSync("docs/python-names.json", "utf8")) as { names: Record<string, string[]> };
+const guide = readFileSync("docs/guide/coming-from-python.md", "utf8");
+const rows = new Map(
+  [...guide.matchAll(/^\| `([\w.]+)` \| (.+?) \| (.*) \|$/gm)].map(([, python = "", ours = "", note = ""]) => [
+    python,
+    { ours, note },
+  ]),
+);
+const all = Object.entries(names).flatMap(([owner, members]) => members.map((name) => `${owner}.${name}`));
+
+test("has a row for every public name, and none for what Python has not", () => {
+  expect([...rows.keys()].sort()).toStrictEqual(all.sort());
+});
+
+test("names only what the library has, and says why where there is nothing", async () => {
+  const library = (await import(pathToFileURL("packages/multiproc/dist/mod.js").href)) as Record<
+    string,
+    { prototype?: object }
+  >;
+  for (const [python, { ours, note }] of rows) {
+    if (ours === "—") {
+      expect(note, python).not.toBe("");
+      continue;
+    }
+    const [owner = "", member] = ours.replaceAll("`", "").split(".");
+    expect(library, python).toHaveProperty(owner);
+    // Fields are not to be seen on a class; the reference has them.
+    if (member) expect(`${library[owner]}`, `${python}: ${ours}`).toContain(member);
+  }
+});
+
+const python = spawnSync("python3", ["--version"], { encoding: "utf8" });
+const LIST = `
+import json, multiprocessing as m
+from multiprocessing import connection, pool, queues, shared_memory, sharedctypes, synchronize
+public = lambda thing: [n for n in dir(thing) if not n.startswith("_")]
+print(json.dumps({
+  "multiprocessing": list(m.__all__), "Process": public(m.Process), "connection": connection.__all__,
+  "Connection": public(connection.Connection), "Listener": public(connection.Listener), "Queue": public(queues.Queue),
+  "pool": pool.__all__, "Pool": [n for n in public(pool.Pool) if n != "Process"], "AsyncResult": public(pool.AsyncResult),
+  "Condition": public(synchronize.Condition), "Event": public(synchronize.Event), "Barrier": public(synchronize.Barrier),
+  "shared_memory": shared_memory.__all__, "SharedMemory": public(shared_memory.SharedMemory),
+  "ShareableList": public(shared_memory.ShareableList), "sharedctypes": sharedctypes.__all__}))`;
+
+test.skipIf(python.status !== 0)(
+  "holds every name of the Python that is here (skipped: where there is no python3)",
+  () => {
+    const { stdout, stderr } = spawnSync("python3", ["-c", LIST], { encoding: "utf8" });
+    expect(stderr).toBe("");
+    const here = JSON.parse(stdout) as Record<string, string[]>;
+    for (const [owner, members] of Object.entries(here)) expect(names[owner]).toEqual(expect.arrayContaining(members));
+  },
+);
