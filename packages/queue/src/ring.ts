@@ -37,7 +37,7 @@ const IS_SHUT_DOWN = 37;
 const LISTS = 64;
 /** So many threads can be woken; more would look by themselves. */
 const SLOTS = 64;
-/** What keeps a program alive is the channel to those who may end its wait. */
+/** Milliseconds between two looks of who is not woken: the death of the home is told by the channel to it. */
 const LONGEST_DELAY = 500;
 const LIST_WORDS = WaitList.words(SLOTS);
 const DATA = Math.ceil((LISTS + 2 * LIST_WORDS) / 1024) * 4096;
