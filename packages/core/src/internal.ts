@@ -33,6 +33,7 @@ export type {
   DiagnosticsChannel,
   Digest,
   ExitStatus,
+  FlowStorage,
   Host,
   Stdio,
   StreamServer,
@@ -46,6 +47,7 @@ export { leaving } from "./leaving.ts";
 export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
 export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
+export { NamedMemory } from "./name-table.ts";
 export {
   type Forker,
   type Forking,
@@ -75,5 +77,5 @@ export {
   type TargetReference,
   targetOf,
 } from "./target.ts";
-export { type Check, WaitList } from "./wait-list.ts";
+export { type Check, type ListOptions, WaitList } from "./wait-list.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";
