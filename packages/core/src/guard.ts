@@ -15,35 +15,63 @@
  * a shell script (under 1 MB, no start-up); where there is no shell, the host's interpreter runs the same in JavaScript.
  *
  * A guard's arguments are the folder to remove, or nothing, and the children at its start; then it reads lines: `watch PID`
- * and `forget PID`.
+ * and `forget PID`. Of processes that have ended it also removes what they left in the table of names, see `name-table.ts`.
  */
 
 /** The guard as a shell script. */
 export const SHELL_GUARD = `
 trap '' HUP INT QUIT TERM PIPE TSTP
+owner=$PPID
 folder=$1
 shift
 children=$*
+sweep() {
+  for names in /tmp/multiproc-names-* /var/tmp/multiproc-names-* /dev/shm/multiproc-names-*; do
+    [ -d "$names" ] || continue
+    for process in "$@"; do
+      for file in "$names"/*/"$process".*; do [ ! -e "$file" ] || rm -f -- "$file"; done
+    done
+    for name in "$names"/*; do [ ! -d "$name" ] || rmdir -- "$name"; done
+    rmdir -- "$names"
+  done
+} 2>/dev/null
 while read -r word pid; do
   case $word in
     watch) children="$children $pid" ;;
-    forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest ;;
+    forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest; sweep "$pid" ;;
   esac
 done
 for c in $children; do kill -9 "$c"; done
 [ -z "$folder" ] || rm -rf -- "$folder"
+sweep "$owner" $children
 `;
 
 /** The guard as a script for Node. */
 export const SCRIPT_GUARD = `
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) try { process.on(signal, () => {}); } catch {}
+const fs = require("fs");
+const owner = process.ppid;
 const [folder, ...pids] = process.argv.slice(1);
 const children = new Set(pids.map(Number));
+const list = (path) => { try { return fs.readdirSync(path); } catch { return []; } };
+const remove = (path) => { try { fs.rmdirSync(path); } catch {} };
+const sweep = (ended) => {
+  for (const parent of ["/tmp", "/var/tmp", "/dev/shm"])
+    for (const names of list(parent).filter((each) => each.startsWith("multiproc-names-")).map((each) => parent + "/" + each)) {
+      for (const name of list(names).map((each) => names + "/" + each)) {
+        for (const file of list(name)) if (ended.includes(parseInt(file))) fs.rmSync(name + "/" + file, { force: true });
+        remove(name);
+      }
+      remove(names);
+    }
+};
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
   const [word, pid] = line.split(" ");
-  if (word === "watch") children.add(Number(pid)); else children.delete(Number(pid));
+  if (word === "watch") children.add(Number(pid));
+  else { children.delete(Number(pid)); sweep([Number(pid)]); }
 }).on("close", () => {
   for (const pid of children) try { process.kill(pid, "SIGKILL"); } catch {}
-  if (folder !== "") require("fs").rmSync(folder, { recursive: true, force: true });
+  if (folder !== "") fs.rmSync(folder, { recursive: true, force: true });
+  sweep([owner, ...children]);
 });
 `;

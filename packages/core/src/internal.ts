@@ -33,6 +33,7 @@ export type {
   DiagnosticsChannel,
   Digest,
   ExitStatus,
+  FlowStorage,
   Host,
   Stdio,
   StreamServer,
@@ -47,6 +48,7 @@ export { leaving } from "./leaving.ts";
 export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
 export { lifetime } from "./lifetime.ts";
 export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
+export { NamedMemory } from "./name-table.ts";
 export {
   type Fork,
   type Forker,
@@ -77,5 +79,5 @@ export {
   type TargetReference,
   targetOf,
 } from "./target.ts";
-export { type Check, WaitList } from "./wait-list.ts";
+export { type Check, type ListOptions, WaitList } from "./wait-list.ts";
 export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

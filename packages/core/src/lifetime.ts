@@ -45,6 +45,11 @@ class Lifetime {
     void this.#guard?.then((guard) => guard?.write(`forget ${pid}\n`));
   }
 
+  /** Sees to it that there is a guard: for a child, that of its parent is there already. */
+  ensureGuard(): void {
+    if (inherited.place === undefined) void this.#guarded();
+  }
+
   /** In a forked child: folder, guard and children are its parent's. */
   begin(): void {
     this.#folder = undefined;

@@ -58,6 +58,8 @@ interface Port {
   readonly futex: Futex;
 }
 
+/** A variable of the environment that says `off` where memory is not to be shared. */
+const SWITCH = "MULTIPROC_SHARED_MEMORY";
 const LARGEST = 2 ** 47;
 /** No look at what is left for so few bytes. */
 const LITTLE = 2 ** 16;
@@ -74,6 +76,7 @@ export class Memory {
   readonly #mapping: Mapping | undefined;
   readonly #origin: ReadonlyArray<readonly [number, number]>;
   readonly #parts = new Map<string, object>();
+  readonly #closing: Array<() => void> = [];
   #holders = 1;
   #isClosed = false;
 
@@ -182,6 +185,11 @@ export class Memory {
     return part as T;
   }
 
+  /** Calls `run` right before the memory is released here by {@link Memory.close}. */
+  onClose(run: () => void): void {
+    this.#closing.push(run);
+  }
+
   /** Sleeps while the word at that byte has that value, at most so many milliseconds; may wake for no reason. Blocks. */
   sleep(at: number, value: number, milliseconds: number): void {
     const { futex, start } = this.#mapping as Mapping;
@@ -199,6 +207,7 @@ export class Memory {
     if (this.#isClosed) return;
     this.#holders -= 1;
     if (this.#holders > 0) return;
+    for (const run of this.#closing) run();
     this.#isClosed = true;
     this.#parts.clear();
     if (this.#mapping === undefined) return;
@@ -207,6 +216,12 @@ export class Memory {
     detach(this.buffer);
     unmap(this.#mapping);
   }
+}
+
+/** Whether one of the processes that the address names has that memory open. */
+export function isHeld({ name, holders }: MemoryAddress): boolean {
+  const { native } = requirePort();
+  return holders.some(([pid, file]) => nameOf(native, `/proc/${pid}/fd/${file}`) === name);
 }
 
 /** Why there is no memory in common here; undefined if there is. */
@@ -229,6 +244,7 @@ function requirePort(): Port {
 }
 
 function openPort(): Port | string {
+  if (host.env(SWITCH) === "off") return `it is turned off by ${SWITCH}=off`;
   const api = native();
   if (api === undefined) return missingNative()?.message as string;
   const futex = Futex.open(api);

@@ -25,6 +25,7 @@
  * A thread has one slot, whatever number of waits it has. Where all slots are taken, the thread is not woken and only looks.
  */
 import { listen, ownBell, ring } from "./doorbell.ts";
+import { ProcessError } from "./errors.ts";
 import { inheritable } from "./heritage.ts";
 import { host } from "./host/mod.ts";
 import { isGone, ownLife } from "./life.ts";
@@ -52,11 +53,18 @@ const LARGEST_TIMER = 2 ** 31 - 1;
 const NO_SLOT = -1;
 const ALL_RUNG = -2;
 
+/** How a wait in the event loop goes. */
+export interface ListOptions extends WaitOptions {
+  /** Whether the program stays alive for it; it need not for a wait on behalf of another process. @default true */
+  readonly keepAlive?: boolean;
+}
+
 /** Looks whether what is waited for has come, and takes it. @param isSlow whether it should also ask who has died */
 export type Check = (isSlow: boolean) => boolean;
 
 interface Wait {
   readonly check: Check;
+  readonly keepAlive: boolean;
   settle(isDone: boolean, error?: unknown): void;
 }
 
@@ -79,6 +87,8 @@ export class WaitList {
   #slot = -1;
   #delay = FIRST_LOOK;
   #cancelLook: (() => void) | undefined;
+  #due = 0;
+  #isKeptAlive = false;
   #cancelListening: (() => void) | undefined;
   #isPoked = false;
 
@@ -94,6 +104,7 @@ export class WaitList {
     this.#at = at;
     this.#slots = slots;
     inheritable(this, HERITAGE);
+    memory.onClose(() => this.#fail());
   }
 
   /** How many words it takes. */
@@ -107,14 +118,15 @@ export class WaitList {
   }
 
   /**
-   * Waits in the event loop until `check` is true; the program stays alive meanwhile. Those who came first look first.
+   * Waits in the event loop until `check` is true. Those who came first look first.
    *
    * @param call the call as the user wrote it, for errors
    * @returns false if the time ran out
    * @throws {RangeError} for a time-out that is no duration
    * @throws the signal's reason
    */
-  async wait(check: Check, call: string, { timeout, signal }: WaitOptions): Promise<boolean> {
+  async wait(check: Check, call: string, options: ListOptions): Promise<boolean> {
+    const { timeout, signal, keepAlive = true } = options;
     checkTimeout(call, timeout);
     signal?.throwIfAborted();
     if (this.#waits.size === 0 && check(false)) return true;
@@ -122,11 +134,12 @@ export class WaitList {
     return new Promise<boolean>((resolve, reject) => {
       const isLimited = timeout !== undefined && timeout <= LARGEST_TIMER;
       const cancel = isLimited
-        ? host.timer(() => this.#look(wait, false) || wait.settle(false), timeout, true)
+        ? host.timer(() => this.#look(wait, false) || wait.settle(false), timeout, keepAlive)
         : undefined;
       const abort = (): void => wait.settle(false, { reason: signal?.reason });
       const wait: Wait = {
         check,
+        keepAlive,
         settle: (isDone, aborted) => {
           cancel?.();
           signal?.removeEventListener("abort", abort);
@@ -242,15 +255,18 @@ export class WaitList {
     if (this.#waits.size === 1) this.#takeSlot();
     else if (this.#slot < 0) this.#takeSlot();
     this.#delay = FIRST_LOOK;
-    this.#lookLater();
+    const left = this.#cancelLook === undefined ? Number.POSITIVE_INFINITY : this.#due - performance.now();
+    if (left > FIRST_LOOK || (wait.keepAlive && !this.#isKeptAlive)) this.#lookIn(Math.min(left, FIRST_LOOK));
     // What changed before the slot was there did not ring it.
     this.#pokeSoon();
   }
 
   #leave(wait: Wait, isDone: boolean): void {
     this.#waits.delete(wait);
+    if (this.#memory.closed) return;
     const wasRung = this.#slot >= 0 && Atomics.load(this.#words, this.#slot + RUNG) !== 0;
     if (this.#waits.size === 0) this.#release();
+    else if (wait.keepAlive && ![...this.#waits].some(({ keepAlive }) => keepAlive)) this.#lookIn(this.#delay);
     // It was woken, and takes nothing: somebody else has to look.
     if (!isDone && wasRung) this.wake(1);
   }
@@ -292,10 +308,15 @@ export class WaitList {
     this.#cancelLook = undefined;
     this.#cancelListening?.();
     this.#cancelListening = undefined;
-    if (this.#slot < 0 || this.#memory.closed) return;
+    if (this.#slot < 0) return;
     Atomics.store(this.#words, this.#slot + SLOT_TURN, 0);
     Atomics.store(this.#words, this.#slot, 0);
     this.#slot = -1;
+  }
+
+  #fail(): void {
+    const reason = new ProcessError("It was closed in this process while it was waited for", { code: "ERR_CLOSED" });
+    for (const wait of [...this.#waits]) wait.settle(false, { reason });
   }
 
   #pokeSoon(): void {
@@ -328,17 +349,19 @@ export class WaitList {
     return true;
   }
 
-  #lookLater(): void {
+  /** The next slow look comes after that time; nothing that happens meanwhile may put it off. */
+  #lookIn(delay: number): void {
     this.#cancelLook?.();
-    this.#cancelLook = host.timer(
-      () => {
-        this.#poke(true);
-        this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : LATER_LOOKS);
-        if (this.#waits.size > 0) this.#lookLater();
-      },
-      this.#delay,
-      true,
-    );
+    this.#due = performance.now() + delay;
+    this.#isKeptAlive = [...this.#waits].some(({ keepAlive }) => keepAlive);
+    this.#cancelLook = host.timer(() => this.#lookSlowly(), delay, this.#isKeptAlive);
+  }
+
+  #lookSlowly(): void {
+    this.#cancelLook = undefined;
+    this.#poke(true);
+    this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : LATER_LOOKS);
+    if (this.#waits.size > 0) this.#lookIn(this.#delay);
   }
 
   #place(slot: number): number {

@@ -4,14 +4,18 @@ import * as pipes from "@multiproc/pipe";
 import * as pools from "@multiproc/pool";
 import * as processes from "@multiproc/process";
 import * as queues from "@multiproc/queue";
+import * as memories from "@multiproc/shared-memory";
 import { getStartMethod, requireStartMethod, type StartMethod, StartMethodError } from "@multiproc/start-methods";
+import * as syncs from "@multiproc/sync";
 
 /** All of this library, with `Process` and `Pool` bound to one start method; see {@link getContext}. */
 export type Context = typeof core &
+  typeof memories &
   typeof pipes &
   typeof pools &
   typeof processes &
-  typeof queues & {
+  typeof queues &
+  typeof syncs & {
     /** The start method of its processes. */
     getStartMethod(): StartMethod;
   };
@@ -43,7 +47,8 @@ const contexts = new Map<StartMethod, Context>();
  * ```
  */
 export function getContext(method?: StartMethod): Context {
-  if (method === undefined) return { ...core, ...pipes, ...pools, ...processes, ...queues, getStartMethod };
+  if (method === undefined)
+    return { ...core, ...memories, ...pipes, ...pools, ...processes, ...queues, ...syncs, getStartMethod };
   requireStartMethod(method);
   let context = contexts.get(method);
   if (context === undefined) {

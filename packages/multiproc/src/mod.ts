@@ -8,6 +8,7 @@ export * from "@multiproc/pipe";
 export * from "@multiproc/pool";
 export * from "@multiproc/process";
 export * from "@multiproc/queue";
+export * from "@multiproc/shared-memory";
 export {
   type ExecOptions,
   exec,
@@ -23,4 +24,5 @@ export {
   setStartMethod,
   waitpid,
 } from "@multiproc/start-methods";
+export * from "@multiproc/sync";
 export { type Context, getContext } from "./context.ts";

@@ -39,8 +39,8 @@
  * program alive, its work does; workers end with the program, however it ends.
  *
  * A worker that dies fails the task that it ran with {@link WorkerLostError}, and no other: what was sent to it and not begun
- * goes to another worker. A task that was begun is not run a second time, unless `retries` allow it; only tasks that take some
- * microseconds can be run twice, when their worker is killed in the middle of a batch of them. A pool whose workers cannot
+ * goes to another worker. A task that was begun is not run a second time, unless `retries` allow it; only tasks and inputs that
+ * take some microseconds can be run twice, when their worker is killed in the middle of a batch of them. A pool whose workers cannot
  * start, or whose initializer fails, fails its work with that reason.
  *
  * ## Differences from Python
@@ -50,6 +50,7 @@
  *   can be asynchronous. The first error ends the loop.
  * - `map()` fails as soon as one input does, and drops those that have not been begun.
  * - Workers ignore Ctrl+C: what becomes of the work is the program's decision.
+ * - A task can have a pool, or processes, of its own: they end with its worker.
  *
  * @module
  */

@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import { fromModule } from "@multiproc/core";
 import { Pool, type PoolOptions } from "@multiproc/pool";
-import { fixture, host, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { requests } from "./fixtures/surroundings.js";
 
@@ -116,26 +116,4 @@ describe("a call", () => {
     expect(seen[4]?.[1]).toMatchObject({ ...common, task: "fail", error: expect.any(RangeError) });
     expect(seen[5]?.[1]).toMatchObject({ ...common, signal: "SIGTERM" });
   });
-});
-
-describe("programs", () => {
-  test("a progress bar keeps nobody waiting, and draws only on a terminal", async () => {
-    const program = runProgram(fixture(import.meta.url, "shows-progress.js"));
-    onTestFinished(() => program[Symbol.asyncDispose]());
-    const { code } = await program.exited;
-    expect([program.stderr, program.stdout, code]).toEqual(["", "[ 1, 4, 9 ]\nNo 3\n", 0]);
-  });
-
-  // Deno does not tell a program that it is being debugged.
-  test.skipIf(host === "deno")(
-    "workers of one that is debugged can be debugged, each at a port of its own",
-    async () => {
-      const program = runProgram(fixture(import.meta.url, "debugged.js"), [], { execArgv: ["--inspect=127.0.0.1:0"] });
-      onTestFinished(() => program[Symbol.asyncDispose]());
-      const { code } = await program.exited;
-      const ports = [...program.stderr.matchAll(/ws:\/\/127\.0\.0\.1:(\d+)/g)].map(([, port]) => port);
-      await until(() => new Set(ports).size === 3, { message: () => program.stderr });
-      expect([program.stdout, code]).toEqual(["[ 1, 4, 9 ]\n", 0]);
-    },
-  );
 });

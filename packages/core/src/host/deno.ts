@@ -12,6 +12,7 @@ import type {
   DiagnosticsChannel,
   Digest,
   ExitStatus,
+  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -185,8 +186,7 @@ export class DenoHost implements Host {
 
   /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once. */
   watchPipe(file: number, ring: () => void): void {
-    const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): NodeNet } };
-    const socket = new (process.getBuiltinModule("node:net").Socket)({ fd: file, readable: true, writable: false });
+    const socket = new (builtin<NodeNet>("net").Socket)({ fd: file, readable: true, writable: false });
     socket.on("error", () => {});
     socket.on("data", ring);
     socket.unref();
@@ -283,6 +283,11 @@ export class DenoHost implements Host {
   writeError(text: string): void {
     const bytes = this.#encoder.encode(text);
     for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
+  }
+
+  flowStorage(): FlowStorage {
+    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => FlowStorage }>("async_hooks");
+    return new AsyncLocalStorage();
   }
 
   startThread(module: URL, name: string): Thread {

@@ -172,6 +172,13 @@ export interface InterpreterCommand {
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
+/** A place whose value follows the calls and promises of one flow of work, and no other. */
+export interface FlowStorage {
+  getStore(): unknown;
+  /** Sets it for the rest of this turn, and for all that comes of it. */
+  enterWith(value: unknown): void;
+}
+
 /** The port itself. */
 export interface Host {
   readonly name: "node" | "deno";
@@ -246,6 +253,8 @@ export interface Host {
   /** Puts the standard streams into the state in which a program expects to find them. */
   restoreStandardStreams(): void;
   writeError(text: string): void;
+  /** A new place of that kind. */
+  flowStorage(): FlowStorage;
   /** Starts a thread that runs a module; it does not keep the program alive. */
   startThread(module: URL, name: string): Thread;
   /** The way to who started this thread; undefined in the main thread. */

@@ -20,6 +20,7 @@ import type {
   DiagnosticsChannel,
   Digest,
   ExitStatus,
+  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -251,6 +252,10 @@ export class NodeHost implements Host {
 
   writeError(text: string): void {
     process.stderr.write(text);
+  }
+
+  flowStorage(): FlowStorage {
+    return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
   }
 
   startThread(module: URL, name: string): Thread {

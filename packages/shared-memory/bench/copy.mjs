@@ -1,0 +1,31 @@
+// Copying into and out of shared memory against copying between ordinary arrays.
+//
+//   npm run build && node packages/shared-memory/bench/copy.mjs
+//   npx deno run -A packages/shared-memory/bench/copy.mjs
+import process from "node:process";
+import { SharedMemory } from "@multiproc/shared-memory";
+
+const SIZE = 8 << 20;
+const rounds = 21;
+const memory = new SharedMemory({ create: true, size: SIZE });
+const [from, to] = [new Uint8Array(SIZE).fill(1), new Uint8Array(SIZE).fill(2)];
+const runs = {
+  "between ordinary arrays": () => to.set(from),
+  "into shared memory": () => memory.buf.set(from),
+  "out of shared memory": () => to.set(memory.buf),
+};
+const results = new Map(Object.keys(runs).map((name) => [name, []]));
+for (let round = 0; round < rounds; round++) {
+  for (const [name, run] of Object.entries(runs)) {
+    const begin = performance.now();
+    for (let i = 0; i < 5; i++) run();
+    results.get(name).push((5 * SIZE) / (performance.now() - begin) / 1e6);
+  }
+}
+memory.close();
+const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)];
+console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, blocks of 8 MiB`);
+for (const [name, list] of results) {
+  const ratio = median(list) / median(results.get("between ordinary arrays"));
+  console.log(`  ${name.padEnd(26)} ${median(list).toFixed(1).padStart(6)} GB/s   ${ratio.toFixed(2)} × the first`);
+}

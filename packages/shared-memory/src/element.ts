@@ -1,0 +1,74 @@
+/** What a shared value or array can be made of. */
+
+/** The type of a shared value, or of the elements of a shared array. */
+export type ElementType =
+  | "int8"
+  | "uint8"
+  | "int16"
+  | "uint16"
+  | "int32"
+  | "uint32"
+  | "int64"
+  | "uint64"
+  | "float32"
+  | "float64";
+
+/** The array type whose elements have that type. */
+export type ArrayOf<T extends ElementType> = {
+  int8: Int8Array<ArrayBuffer>;
+  uint8: Uint8Array<ArrayBuffer>;
+  int16: Int16Array<ArrayBuffer>;
+  uint16: Uint16Array<ArrayBuffer>;
+  int32: Int32Array<ArrayBuffer>;
+  uint32: Uint32Array<ArrayBuffer>;
+  int64: BigInt64Array<ArrayBuffer>;
+  uint64: BigUint64Array<ArrayBuffer>;
+  float32: Float32Array<ArrayBuffer>;
+  float64: Float64Array<ArrayBuffer>;
+}[T];
+
+interface ArrayType<T extends ElementType> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBuffer, offset: number, length: number): ArrayOf<T>;
+}
+
+const ARRAYS: { readonly [T in ElementType]: ArrayType<T> } = {
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  float32: Float32Array,
+  float64: Float64Array,
+};
+
+/** What an element of that type is in JavaScript. */
+export type ElementOf<T extends ElementType> = T extends "int64" | "uint64" ? bigint : number;
+
+/** The types on which atomic operations work. */
+export type AtomicType = Exclude<ElementType, "float32" | "float64">;
+
+/** How many bytes an element takes. */
+export function sizeOf(type: ElementType): number {
+  return arrayType(type).BYTES_PER_ELEMENT;
+}
+
+/** A view of elements on memory. */
+export function viewOn<T extends ElementType>(type: T, buffer: ArrayBuffer, length: number): ArrayOf<T> {
+  return new (arrayType(type))(buffer, 0, length);
+}
+
+/** Refuses what is no element of that type. */
+export function checkElement(call: string, type: ElementType, value: unknown): void {
+  const wanted = type === "int64" || type === "uint64" ? "bigint" : "number";
+  if (typeof value !== wanted) throw new TypeError(`${call} takes a ${wanted} for ${type}, not ${String(value)}`);
+}
+
+function arrayType<T extends ElementType>(type: T): ArrayType<T> {
+  const found = Object.hasOwn(ARRAYS, type) ? (ARRAYS[type] as ArrayType<T>) : undefined;
+  if (found !== undefined) return found;
+  throw new TypeError(`There is no element type "${String(type)}": take one of ${Object.keys(ARRAYS).join(", ")}`);
+}

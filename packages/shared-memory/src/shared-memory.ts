@@ -1,0 +1,185 @@
+import { CapabilityError } from "@multiproc/core";
+import {
+  type Heritage,
+  inheritable,
+  Memory,
+  type MemoryAddress,
+  missingMemory,
+  NamedMemory,
+  registerReviver,
+  type Ticket,
+} from "@multiproc/core/internal";
+import { SharedMemoryError } from "./errors.ts";
+import { MODULE } from "./module.ts";
+
+/** How memory is made, or found. */
+export interface SharedMemoryOptions {
+  /** What it is called; without one, new memory gets a name that nobody can guess. */
+  readonly name?: string | undefined;
+  /** Whether to make it. @default false */
+  readonly create?: boolean | undefined;
+  /** How many bytes new memory has. */
+  readonly size?: number | undefined;
+}
+
+/** What arrives from another process. */
+interface Arrived {
+  readonly name: string;
+  readonly address: MemoryAddress;
+}
+
+/** Set by the class, whose private parts it uses. */
+let HERITAGE: Heritage<SharedMemory>;
+/** Takes the file of one that is garbage away. */
+const lost = new FinalizationRegistry((forget: () => void) => forget());
+
+/**
+ * Memory that any process of the same user can open by its name, on Node and Deno.
+ *
+ * `buf` is the memory itself: what one process writes is there at once in all others. It is freed when the last process that
+ * has it has closed it or ended, however it ended; so nothing is left behind, and nobody loses what is still in use. Sent to
+ * another process, it arrives opened.
+ *
+ * @example Two processes work on the same bytes
+ * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
+ * import type { SharedMemory } from "@multiproc/shared-memory";
+ *
+ * export const fill = task(import.meta.url, function fill(memory: SharedMemory) {
+ *   memory.buf.fill(7);
+ *   memory.close();
+ * });
+ * // file: main.ts
+ * import { Process } from "@multiproc/process";
+ * import { SharedMemory } from "@multiproc/shared-memory";
+ * import { fill } from "./tasks.ts";
+ *
+ * const memory = new SharedMemory({ create: true, size: 1024 });
+ * const child = new Process({ target: fill, args: [memory] });
+ * await child.start();
+ * await child.join();
+ * console.log(memory.buf[1023]); // 7
+ * memory.close();
+ * ```
+ */
+export class SharedMemory {
+  /** What it is called. */
+  readonly name: string;
+  /** How many bytes it has. */
+  readonly size: number;
+  #named: NamedMemory;
+  #bytes: Uint8Array | undefined;
+
+  /**
+   * Makes memory, filled with zeros, or finds memory that there is.
+   *
+   * @throws {CapabilityError} where memory cannot be shared, and says why
+   * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_EXISTS` if the name is taken, `ERR_SHARED_MEMORY_NOT_FOUND` if there is none
+   * @throws {RangeError} for a size that is none
+   * @throws {TypeError} if there is neither a name, nor is memory to be made
+   * @throws {ProcessError} `ERR_MEMORY` if the system has not that much left
+   */
+  constructor(options: SharedMemoryOptions = {}) {
+    const { name, create = false, size = 0, arrived } = options as SharedMemoryOptions & { arrived?: Arrived };
+    const missing = missingMemory();
+    if (missing !== undefined) throw new CapabilityError(`SharedMemory needs memory that processes share: ${missing}`);
+    if (arrived !== undefined) this.#named = NamedMemory.join(arrived.name, Memory.attach(arrived.address));
+    else this.#named = create ? make(name, size) : find(name);
+    this.name = this.#named.name;
+    this.size = this.#named.memory.size;
+    this.#bytes = new Uint8Array(this.#named.memory.buffer);
+    lost.register(this, this.#named.forgotten, this);
+    inheritable(this, HERITAGE);
+  }
+
+  static {
+    HERITAGE = {
+      before() {},
+      after(memory) {
+        // A copy of this process has the memory too, and nobody else says so.
+        if (memory.#bytes === undefined) return;
+        lost.unregister(memory);
+        memory.#named = NamedMemory.join(memory.name, memory.#named.memory);
+        lost.register(memory, memory.#named.forgotten, memory);
+      },
+    };
+  }
+
+  /**
+   * The memory itself. Views of other types are made on `memory.buf.buffer`. All of them have length 0 once every object of
+   * this process that stands for the memory is closed.
+   *
+   * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_CLOSED` after `close()`
+   */
+  get buf(): Uint8Array<ArrayBuffer> {
+    if (this.#bytes === undefined) throw closed(`buf of shared memory "${this.name}"`);
+    return this.#bytes as Uint8Array<ArrayBuffer>;
+  }
+
+  /** Releases the memory in this process; does nothing the second time. */
+  close(): void {
+    if (this.#bytes === undefined) return;
+    this.#bytes = undefined;
+    lost.unregister(this);
+    this.#named.release();
+  }
+
+  /** Frees the name: nobody can open the memory by it any more, and those who have it keep it. */
+  unlink(): void {
+    this.#named.unlink();
+  }
+
+  /** Releases the memory in this process. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** @internal */
+  "multiproc:ticket"(): Ticket {
+    if (this.#bytes === undefined) throw closed(`Sending shared memory "${this.name}"`);
+    const data: Arrived = { name: this.name, address: this.#named.memory.address() };
+    return { kind: "shared-memory.SharedMemory", module: MODULE, data };
+  }
+}
+
+registerReviver("shared-memory.SharedMemory", (arrived) => new SharedMemory({ arrived } as never));
+
+function make(name: string | undefined, size: number): NamedMemory {
+  if (!(Number.isInteger(size) && size > 0))
+    throw new RangeError(`SharedMemory takes a size of 1 or more bytes to make memory, not ${String(size)}`);
+  if (name !== undefined) checkName(name);
+  const memory = Memory.create(size);
+  const named = NamedMemory.publish(name ?? anyName(), memory);
+  if (named !== undefined) return named;
+  memory.close();
+  throw new SharedMemoryError(`Shared memory "${name}" exists already: open it without create, or take another name`, {
+    code: "ERR_SHARED_MEMORY_EXISTS",
+  });
+}
+
+function find(name: string | undefined): NamedMemory {
+  if (name === undefined) throw new TypeError("SharedMemory takes a name, or create: true to make new memory");
+  checkName(name);
+  const named = NamedMemory.open(name);
+  if (named !== undefined) return named;
+  throw new SharedMemoryError(
+    `There is no shared memory "${name}": it was never made, or freed when the last process that had it closed it or ended`,
+    { code: "ERR_SHARED_MEMORY_NOT_FOUND" },
+  );
+}
+
+function checkName(name: string): void {
+  if (typeof name !== "string" || name === "" || /[/\0]/.test(name))
+    throw new TypeError(`The name of shared memory is text without "/", not ${JSON.stringify(name)}`);
+}
+
+/** As in Python. */
+function anyName(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return `psm_${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+function closed(what: string): SharedMemoryError {
+  return new SharedMemoryError(`${what} was asked for after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+}

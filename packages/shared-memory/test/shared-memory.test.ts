@@ -1,0 +1,241 @@
+// Runs under every start method.
+import { readdirSync } from "node:fs";
+import process from "node:process";
+import { fromModule } from "@multiproc/core";
+import { missingMemory } from "@multiproc/core/internal";
+import { type Connection, pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { ShareableList, SharedArray, SharedMemory, SharedMemoryError, SharedValue } from "@multiproc/shared-memory";
+import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const children: Process[] = [];
+const names = `/tmp/multiproc-names-${process.getuid?.()}`;
+const prefix = `test-${process.pid}`;
+let number = 0;
+const newName = (): string => `${prefix}-${++number}`;
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+  const child = new Process({ target: target as never, args: args as never });
+  children.push(child);
+  await child.start();
+  return child;
+}
+
+async function run(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<void> {
+  const child = await start(target, ...args);
+  expect(await child.join()).toBe(0);
+}
+
+/** The names of this test that are there. */
+function namesLeft(): string[] {
+  try {
+    return readdirSync(names).filter((name) => name.includes(prefix));
+  } catch {
+    return [];
+  }
+}
+
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill();
+    await child.join();
+  }
+  await noChildLeft();
+  await until(() => namesLeft().length === 0, { message: () => `no name left: ${namesLeft()}` });
+});
+
+describe.skipIf(missingMemory() !== undefined)("SharedMemory", () => {
+  test("is opened by its name, and is the same memory", () => {
+    const name = newName();
+    const memory = new SharedMemory({ name, create: true, size: 1000 });
+    expect([memory.name, memory.size, memory.buf.length]).toEqual([name, 1000, 1000]);
+    const again = new SharedMemory({ name });
+    again.buf[999] = 5;
+    expect(memory.buf[999]).toBe(5);
+    memory.close();
+    expect(again.buf[999]).toBe(5);
+    again.close();
+    expect(() => new SharedMemory({ name })).toThrow(`There is no shared memory "${name}"`);
+  });
+
+  test("arrives opened in another process, and is found there by its name", async () => {
+    const memory = new SharedMemory({ name: newName(), create: true, size: 100_000 });
+    await run(tasks.fill, memory, 7);
+    expect(memory.buf.every((byte) => byte === 7)).toBe(true);
+    const [ours, theirs] = pipe();
+    const child = await start(tasks.hold, memory.name, theirs);
+    expect(await ours.recv()).toEqual([child.pid, 100_000, 7]);
+    await ours.send("go");
+    await child.join();
+    memory.close();
+  });
+
+  test("refuses a name that is taken, none, and a size that is none, in words", () => {
+    const name = newName();
+    using memory = new SharedMemory({ name, create: true, size: 10 });
+    const error = attempt(() => new SharedMemory({ name, create: true, size: 10 })) as SharedMemoryError;
+    expect(error).toBeInstanceOf(SharedMemoryError);
+    expect(error.code).toBe("ERR_SHARED_MEMORY_EXISTS");
+    expect((attempt(() => new SharedMemory({ name: newName() })) as SharedMemoryError).code).toBe(
+      "ERR_SHARED_MEMORY_NOT_FOUND",
+    );
+    for (const size of [0, -1, 1.5]) expect(() => new SharedMemory({ create: true, size })).toThrow(RangeError);
+    expect(() => new SharedMemory()).toThrow("takes a name, or create: true");
+    for (const bad of ["", "a/b", "a\0b"]) expect(() => new SharedMemory({ name: bad })).toThrow(TypeError);
+    expect(() => new SharedMemory({ create: true, size: 2 ** 46 })).toThrow("bytes of memory left");
+    expect(memory.buf.length).toBe(10);
+  });
+
+  test("close() ends it here; using it then is an error, and no crash", () => {
+    const memory = new SharedMemory({ create: true, size: 64 });
+    const words = new Int32Array(memory.buf.buffer);
+    memory.close();
+    memory.close();
+    expect(() => memory.buf).toThrow("was asked for after close()");
+    expect(words.length).toBe(0);
+    expect(() => Atomics.store(words, 0, 1)).toThrow(TypeError);
+  });
+
+  test("unlink() frees the name, and takes the memory from nobody", () => {
+    const name = newName();
+    const first = new SharedMemory({ name, create: true, size: 8 });
+    first.buf[0] = 1;
+    first.unlink();
+    expect(() => new SharedMemory({ name })).toThrow(SharedMemoryError);
+    const second = new SharedMemory({ name, create: true, size: 8 });
+    expect([first.buf[0], second.buf[0]]).toEqual([1, 0]);
+    first.close();
+    expect(new SharedMemory({ name }).buf.length).toBe(8);
+    second.close();
+    second.unlink();
+  });
+
+  test("outlives the process that made it, while another has it, and no longer", async () => {
+    const name = newName();
+    const [ours, theirs] = pipe();
+    const maker = await start(tasks.makeAndDie, name, theirs);
+    const memory = (await ours.recv()) as SharedMemory;
+    maker.kill();
+    await maker.join();
+    expect(memory.buf[0]).toBe(42);
+    const [mine, its] = pipe();
+    const child = await start(tasks.hold, name, its);
+    expect(await mine.recv()).toEqual([child.pid, 100, 42]);
+    memory.close();
+    expect(namesLeft().length).toBe(1);
+    child.kill();
+    await child.join();
+    await until(() => namesLeft().length === 0);
+  });
+
+  test("names of any letters are possible, and long ones are refused", () => {
+    const name = `${newName()} 'ü*$(x)' ~\\`;
+    const memory = new SharedMemory({ name, create: true, size: 8 });
+    expect(new SharedMemory({ name }).name).toBe(name);
+    memory.close();
+    memory.unlink();
+    expect(() => new SharedMemory({ name: "x".repeat(300), create: true, size: 8 })).toThrow("too long");
+  });
+
+  test("nothing is left of processes that are killed at random", async () => {
+    const problems: unknown[] = [];
+    for (let round = 0; round < 3; round++) {
+      const churners = await Promise.all(
+        [1, 2].map(async () => {
+          const [ours, theirs] = pipe();
+          const child = await start(tasks.churn, prefix, theirs);
+          await ours.recv();
+          void (ours as Connection).recv().then(
+            (problem) => problems.push(problem),
+            () => {},
+          );
+          return child;
+        }),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 20 + Math.random() * 60));
+      for (const child of churners) {
+        child.kill();
+        await child.join();
+      }
+      await until(() => namesLeft().length === 0, { message: () => `no name left: ${namesLeft()}` });
+    }
+    expect(problems).toEqual([]);
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("SharedValue and SharedArray", () => {
+  test("are counted up by many processes exactly, by atomic operations and under the lock", async () => {
+    const hits = new SharedValue("int32", 0);
+    const sum = new SharedValue("float64", 1);
+    const big = new SharedValue("int64", 0n);
+    await Promise.all([1, 2, 3].map(() => run(tasks.count, hits, sum, big, 500)));
+    expect([hits.value, sum.value, big.value]).toEqual([1500, 751, 4500n]);
+  });
+
+  test("have atomic operations where the type allows", () => {
+    const value = new SharedValue("uint8", 250, { lock: false });
+    expect([value.add(10), value.value]).toEqual([250, 4]);
+    expect([value.sub(1), value.or(8), value.and(9), value.xor(1), value.value]).toEqual([4, 3, 11, 9, 8]);
+    expect([value.exchange(1), value.compareExchange(1, 2), value.value]).toEqual([8, 1, 2]);
+    expect(() => value.lock).toThrow("made without a lock");
+    const float = new SharedValue("float64", 0.5);
+    expect(() => (float as never as typeof value).add(1)).toThrow("hold the lock");
+    expect(() => (value.value = "1" as never)).toThrow(TypeError);
+    expect(() => new SharedValue("int128" as never)).toThrow('no element type "int128"');
+    value.close();
+    expect(() => value.value).toThrow("SharedValue was used after close()");
+  });
+
+  test("arrays are typed arrays over the memory", async () => {
+    const numbers = new SharedArray("float64", [1, 2, 3]);
+    await run(tasks.double, numbers);
+    expect([...numbers]).toEqual([2, 4, 6]);
+    expect([numbers.length, numbers.get(-1), numbers.array instanceof Float64Array]).toEqual([3, 6, true]);
+    expect(() => numbers.get(3)).toThrow(RangeError);
+    expect(() => numbers.set(-4, 1)).toThrow(RangeError);
+    const flags = new SharedArray("int32", 4);
+    expect([flags.add(1, 5), flags.compareExchange(1, 5, 6), flags.exchange(1, 7), flags.get(1)]).toEqual([0, 5, 6, 7]);
+    expect([...new SharedArray("uint8", 0)]).toEqual([]);
+    expect(() => new SharedArray("uint8", -1)).toThrow(RangeError);
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("ShareableList", () => {
+  test("holds items that processes replace", async () => {
+    const items = ["a string", 1.5, true, 12n, null, new Uint8Array([1, 2, 3])];
+    const list = new ShareableList(items, { name: newName() });
+    expect([...list]).toEqual(items);
+    await run(tasks.change, list);
+    const found = new ShareableList(undefined, { name: list.shm.name });
+    expect([...found]).toEqual(["grüße", null, true, 12n, null, new Uint8Array([9, 8])]);
+    expect(found.format).toEqual(["string", "null", "boolean", "bigint", "null", "bytes"]);
+    expect([found.length, found.count(null), found.index(12n)]).toEqual([6, 2, 3]);
+    expect(() => found.index("none")).toThrow(RangeError);
+    expect(() => list.set(0, "too long for it")).toThrow("was made with room for 8");
+    expect(() => list.get(6)).toThrow(RangeError);
+    expect(() => list.set(0, 2n ** 64n)).toThrow(RangeError);
+    expect(() => new ShareableList([{} as never])).toThrow(TypeError);
+    list.shm.close();
+    found.shm.close();
+    expect(() => list.get(0)).toThrow("after close()");
+  });
+
+  test("memory that is something else is refused", () => {
+    using memory = new SharedMemory({ name: newName(), create: true, size: 4 });
+    expect(() => new ShareableList(undefined, { name: memory.name })).toThrow("is no ShareableList");
+    const list = new ShareableList(["x"]);
+    list.shm.buf.fill(255, 8);
+    expect(() => list.get(0)).toThrow("cannot be read");
+    list.shm.close();
+  });
+});
+
+function attempt(run: () => unknown): unknown {
+  try {
+    return run();
+  } catch (error) {
+    return error;
+  }
+}

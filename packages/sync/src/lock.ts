@@ -1,0 +1,185 @@
+import { registerReviver, type Ticket } from "@multiproc/core/internal";
+import type { Guard } from "./guard.ts";
+import { type AcquireOptions, type AcquireSyncOptions, FlowHolding, type Holding, PlainHolding } from "./holding.ts";
+import { type LockLink, lockKind } from "./lock-link.ts";
+import { MODULE } from "./module.ts";
+import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
+
+const LOCK: Kind<LockLink> = lockKind("Lock");
+const RLOCK: Kind<LockLink> = lockKind("RLock");
+/** One for all objects of this process that stand for the same lock. */
+const holdings = new WeakMap<LockLink, Holding>();
+
+/** What this process knows of a lock's holder; set by the class, whose private parts it uses. */
+export let holdingOf: (lock: AnyLock, call: string) => Holding;
+
+/** What {@link Lock} and {@link RLock} have in common. */
+export abstract class AnyLock extends Primitive {
+  readonly #hold: (link: LockLink) => Holding;
+  #link: LockLink | undefined;
+  #holding: Holding | undefined;
+
+  /**
+   * Made by the classes that extend it.
+   *
+   * @param kind how locks of the class are made
+   * @param hold what knows their holder
+   * @internal
+   */
+  constructor(kind: object, hold: (link: never) => unknown) {
+    super(kind);
+    this.#hold = hold as (link: LockLink) => Holding;
+  }
+
+  static {
+    holdingOf = (lock, call) => {
+      const link = linkOf<LockLink>(lock, call);
+      // A forked child may have another link.
+      if (lock.#link === link && lock.#holding !== undefined) return lock.#holding;
+      let holding = holdings.get(link);
+      if (holding === undefined) {
+        holding = lock.#hold(link);
+        holdings.set(link, holding);
+      }
+      lock.#link = link;
+      lock.#holding = holding;
+      return holding;
+    };
+  }
+
+  /**
+   * Takes the lock; waits in the event loop while others have it. Whoever waits gets it within 100 ms after its holder was
+   * killed, and nobody is passed over for ever.
+   *
+   * @returns what is held, for `using`; null if the time ran out
+   * @throws {OwnerDiedError} if that was asked for and the holder has died
+   * @throws {SyncClosedError} after `close()`, or if the process that serves the lock is gone
+   * @throws the signal's reason
+   */
+  acquire(options: AcquireOptions = {}): Promise<Guard | null> {
+    try {
+      return holdingOf(this, "acquire()").acquire("acquire()", options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Takes the lock; blocks this thread while others have it.
+   *
+   * @returns what is held, for `using`; null if the time ran out
+   * @throws {CapabilityError} where there is no shared memory
+   * @throws {DeadlockError} if another flow of this thread has the lock and no time-out was given
+   * @throws {OwnerDiedError} if that was asked for and the holder has died
+   */
+  acquireSync(options: AcquireSyncOptions = {}): Guard | null {
+    return holdingOf(this, "acquireSync()").acquireSync("acquireSync()", options);
+  }
+
+  /**
+   * Takes the lock if it can be had at this moment.
+   *
+   * @returns what is held, for `using`; null if another has it
+   * @throws {CapabilityError} where another process serves the lock: use `acquire({ timeout: 0 })`
+   */
+  tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = {}): Guard | null {
+    return holdingOf(this, "tryAcquire()").tryAcquire("tryAcquire()", options);
+  }
+
+  /** Whether anybody has the lock at this moment. */
+  locked(): MaybePromise<boolean> {
+    return linkOf<LockLink>(this, "locked()").locked("locked()");
+  }
+
+  /** @internal */
+  "multiproc:ticket"(): Ticket {
+    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: placeOf(this) };
+  }
+}
+
+/**
+ * A lock for any number of processes: one holder at a time.
+ *
+ * It belongs to a process, not to a flow in it: taken twice by one flow, the second call waits; and any process may release it.
+ *
+ * @example A counter that two processes share
+ * ```ts
+ * // file: tasks.ts
+ * import { task } from "@multiproc/core";
+ * import type { Lock } from "@multiproc/sync";
+ *
+ * export const work = task(import.meta.url, async function work(lock: Lock) {
+ *   using held = await lock.acquire();
+ *   console.log("one at a time");
+ * });
+ * // file: main.ts
+ * import { Process } from "@multiproc/process";
+ * import { Lock } from "@multiproc/sync";
+ * import { work } from "./tasks.ts";
+ *
+ * const lock = new Lock();
+ * const children = [1, 2].map(() => new Process({ target: work, args: [lock] }));
+ * for (const child of children) await child.start();
+ * for (const child of children) await child.join();
+ * ```
+ */
+export class Lock extends AnyLock {
+  /** Makes a lock that nobody holds. */
+  constructor() {
+    super(LOCK, (link) => new PlainHolding(link));
+  }
+
+  /**
+   * Frees the lock, whoever has it.
+   *
+   * @throws {NotHeldError} if nobody has it
+   */
+  release(): MaybePromise<void> {
+    return holdingOf(this, "release()").release("release()");
+  }
+}
+
+/**
+ * A lock that its holder can take again, and has to give back as often. Its holder is one flow of work in one process: other
+ * flows of that process wait like any other.
+ *
+ * A flow is known from the moment in which it takes the lock by `using held = await lock.acquire()`, or by a call on the lock
+ * right after the wait; it extends to all that is called from then on.
+ *
+ * @example
+ * ```ts
+ * import { RLock } from "@multiproc/sync";
+ *
+ * const lock = new RLock();
+ *
+ * async function outer() {
+ *   using held = await lock.acquire();
+ *   await inner();
+ * }
+ *
+ * async function inner() {
+ *   using held = await lock.acquire(); // at once: its caller holds the lock
+ * }
+ *
+ * await outer();
+ * console.log(await lock.locked()); // false
+ * ```
+ */
+export class RLock extends AnyLock {
+  /** Makes a lock that nobody holds. */
+  constructor() {
+    super(RLOCK, (link) => new FlowHolding(link));
+  }
+
+  /**
+   * Gives the lock back once.
+   *
+   * @throws {NotHeldError} if this flow does not hold it
+   */
+  release(): MaybePromise<void> {
+    return holdingOf(this, "release()").release("release()");
+  }
+}
+
+registerReviver("sync.Lock", (place) => revive(place as Place, () => new Lock()));
+registerReviver("sync.RLock", (place) => revive(place as Place, () => new RLock()));
