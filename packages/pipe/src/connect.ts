@@ -52,6 +52,8 @@ export interface ConnectOptions extends WaitOptions {
  */
 export async function connect<T = unknown>(address: Address, options: ConnectOptions = {}): Promise<Connection<T>> {
   const to = checkAddress("connect()", address);
+  if (typeof to !== "string" && to.port === 0)
+    throw new TypeError("connect() takes a port from 1 on: 0 stands for a free one, for a listener alone");
   const key = checkKey("connect()", options.authKey);
   options.signal?.throwIfAborted();
   const abort = new AbortController();

@@ -103,7 +103,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#link.full ? this.#link.drained() : SENT;
+    return this.#link.full ? this.#drained() : SENT;
   }
 
   /**
@@ -119,11 +119,11 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   async sendBytes(bytes: Uint8Array, offset: number = 0, size: number = bytes.length - offset): Promise<void> {
     this.#prepareToSend("sendBytes()");
     if (!(bytes instanceof Uint8Array)) throw new TypeError("sendBytes() takes a Uint8Array");
-    if (offset < 0 || size < 0 || offset + size > bytes.length) {
+    if (!(offset >= 0 && size >= 0 && offset + size <= bytes.length)) {
       throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
     }
     this.#link.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
-    await this.#link.drained();
+    if (this.#link.full) await this.#drained();
   }
 
   /**
@@ -287,6 +287,13 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   /** @internal */
   "multiproc:watch"(run: () => void): () => void {
     return this.#link.inbox.watch(run);
+  }
+
+  /** Waits for room; whoever was to make it may be gone meanwhile. */
+  async #drained(): Promise<void> {
+    await this.#link.drained();
+    const { broken } = this.#link;
+    if (broken !== undefined && !this.#closed) throw broken;
   }
 
   #prepareToSend(call: string): void {

@@ -153,6 +153,21 @@ describe("Listener and connect()", () => {
     await expect(listener.accept({ timeout: 0 })).rejects.toThrow(TimeoutError);
   });
 
+  test("a message that is cut off by the end is told of", async () => {
+    const listener = keep(new Listener());
+    const socket = net.connect(listener.address as string, () => socket.end(Uint8Array.of(0, 0, 0, 9, 1, 2)));
+    const connection = keep(await listener.accept());
+    const error = (await connection.recv().catch((error) => error)) as Error;
+    expect(error).toBeInstanceOf(EOFError);
+    expect((error.cause as Error).message).toContain("in the middle of a message");
+    socket.destroy();
+    const garbage = net.connect(listener.address as string, () => garbage.write(new Uint8Array(12).fill(128)));
+    const second = keep(await listener.accept());
+    const reason = (await second.recv().catch((error) => error)) as Error;
+    expect((reason.cause as Error).message).toContain("no message");
+    garbage.destroy();
+  });
+
   test("accept() gives up with its time-out and its signal, and when the listener is closed", async () => {
     const listener = new Listener();
     await expect(listener.accept({ timeout: 5 })).rejects.toThrow(TimeoutError);
@@ -214,7 +229,17 @@ describe("Listener and connect()", () => {
   });
 
   test("what is no address, no key or no option is refused at the call", async () => {
-    for (const address of ["", "a\0b", {}, { host: "x" }, { host: "", port: 1 }, { host: "x", port: 65536 }, 7, null])
+    for (const address of [
+      "",
+      "a\0b",
+      {},
+      { host: "x" },
+      { host: "", port: 1 },
+      { host: "x", port: 65536 },
+      { host: "x", port: 0 },
+      7,
+      null,
+    ])
       await expect(connect(address as never)).rejects.toThrow(TypeError);
     expect(() => new Listener({ address: "x".repeat(200) })).toThrow(RangeError);
     expect(() => new Listener({ family: "inet", address: "/x" })).toThrow("of family");

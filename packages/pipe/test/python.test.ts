@@ -44,7 +44,7 @@ async function start(
   running.push(child);
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
-  if (role === "listen") await until(() => output.startsWith("at "), { timeout: 30_000 });
+  if (role === "listen") await until(() => output.includes("\n"), { timeout: 30_000 });
   return {
     get output() {
       return output;

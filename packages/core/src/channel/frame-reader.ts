@@ -21,6 +21,8 @@ export const HAS_MODULES = 1;
 export const MAX_MESSAGE: number = 2 ** 31;
 
 const NONE: readonly never[] = Object.freeze([]) as never;
+/** From here on, it pays to read into a piece directly. */
+const LARGE = 64 * 1024;
 const MAX_PARTS_TABLE = 8 * 0xffff;
 
 /** Cuts a stream of chunks into frames and hands each to `emit`, in order. */
@@ -46,6 +48,18 @@ export class FrameReader {
   /** Whether the stream ended here would cut a message in two. */
   get isInside(): boolean {
     return this.#headerFill > 0 || this.#piece !== undefined;
+  }
+
+  /** The rest of a large piece, where the next bytes can be put without a detour. */
+  get room(): Uint8Array | undefined {
+    const piece = this.#piece;
+    return piece !== undefined && piece.length - this.#fill >= LARGE ? piece.subarray(this.#fill) : undefined;
+  }
+
+  /** So many bytes were put into the last {@link FrameReader.room}. */
+  filled(count: number): void {
+    this.#fill += count;
+    if (this.#fill === this.#piece?.length) this.#done(this.#piece);
   }
 
   /**

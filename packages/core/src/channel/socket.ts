@@ -19,6 +19,7 @@ import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./fram
 
 const FLUSH_AT = 48 * 1024;
 const BUFFER_SIZE = 64 * 1024;
+const FIRST_SIZE = 256;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
@@ -109,7 +110,8 @@ export class SocketChannel implements Channel, Carrier {
   #encoder: Encoder;
   readonly #decoder = new Decoder();
   readonly #reader: FrameReader;
-  #out = new ByteWriter(BUFFER_SIZE);
+  /** Small at first: most of many open channels carry little. */
+  #out = new ByteWriter(FIRST_SIZE);
   #spare: ByteWriter | undefined;
   #isFlushPlanned = false;
   #seen = 0;
@@ -145,7 +147,9 @@ export class SocketChannel implements Channel, Carrier {
     this.#handlers = handlers;
     if (!isFirst) return;
     this.#stream.start({
-      data: (chunk) => this.#data(chunk),
+      data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
+      room: () => this.#reader.room,
+      filled: (count) => this.#read(() => this.#reader.filled(count)),
       end: (error) => this.#ended(error),
       drain: () => this.#drain(),
     });
@@ -336,10 +340,10 @@ export class SocketChannel implements Channel, Carrier {
     SETTLED.then(this.#flushWhenQuiet);
   };
 
-  #data(chunk: Uint8Array): void {
+  #read(run: () => void): void {
     if (this.closed) return;
     try {
-      this.#reader.feed(chunk);
+      run();
     } catch (error) {
       this.destroy(
         error instanceof Error

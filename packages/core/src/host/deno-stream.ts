@@ -1,7 +1,10 @@
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
 import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
-const READ_SIZE = 64 * 1024;
+const SMALLEST_READ = 4 * 1024;
+const LARGEST_READ = 256 * 1024;
+/** Pieces that are waiting are written together up to this size. */
+const WRITE_SIZE = 64 * 1024;
 /** How long a server rests when it cannot take a connection, such as for want of file descriptors. */
 const REST = 20;
 
@@ -144,19 +147,30 @@ export class DenoStream implements ByteStream {
     if (!this.#closed) this.#conn.unref();
   }
 
-  /** A large read hands its buffer over, a small one is copied out of it, so that chunks are never written to again. */
+  /**
+   * Large pieces are read to where they belong. Otherwise, a read that fills most of its buffer hands it over, a smaller one is copied out of it, so that chunks are never written to
+   * again. The buffer is as large as what has come of late: most of many open streams carry little.
+   */
   async #read(handlers: StreamHandlers): Promise<void> {
-    let buffer = new Uint8Array(READ_SIZE);
+    let buffer = new Uint8Array(SMALLEST_READ);
     while (true) {
-      const n = await this.#conn.read(buffer);
+      const room = handlers.room?.();
+      const n = await this.#conn.read(room ?? buffer);
       while (this.#paused !== undefined) await this.#paused;
       if (n === null || this.#closed) return;
-      if (n < READ_SIZE / 4) handlers.data(buffer.slice(0, n));
-      else {
-        const full = buffer;
-        buffer = new Uint8Array(READ_SIZE);
-        handlers.data(full.subarray(0, n));
+      if (room !== undefined) {
+        handlers.filled?.(n);
+        continue;
       }
+      if (n < buffer.length / 4) {
+        handlers.data(buffer.slice(0, n));
+        continue;
+      }
+      const full = buffer;
+      const { length } = full;
+      const next = n === length ? length * 4 : n < length / 2 ? length / 2 : length;
+      buffer = new Uint8Array(Math.min(next, LARGEST_READ));
+      handlers.data(full.subarray(0, n));
     }
   }
 
@@ -176,7 +190,8 @@ export class DenoStream implements ByteStream {
     } finally {
       this.#writing = false;
     }
-    if (!this.#closed) this.#handlers?.drain();
+    // What nobody read is not written: who waits for that learns of the end, which comes next.
+    if (!this.#closed && !this.#isDeaf) this.#handlers?.drain();
     if (this.#finishing) this.destroy();
   }
 
@@ -193,7 +208,7 @@ export class DenoStream implements ByteStream {
     const first = queue.shift() as Uint8Array;
     let size = first.length;
     let count = 0;
-    while (count < queue.length && size + (queue[count] as Uint8Array).length <= READ_SIZE)
+    while (count < queue.length && size + (queue[count] as Uint8Array).length <= WRITE_SIZE)
       size += (queue[count++] as Uint8Array).length;
     if (count === 0) return first;
     const all = new Uint8Array(size);

@@ -47,6 +47,9 @@ export interface Subprocess {
 export interface StreamHandlers {
   /** Bytes that arrived; the receiver may keep them, the stream never writes to them again. */
   data(chunk: Uint8Array): void;
+  /** Where the next bytes may be read to straight away, if a large piece is being filled; `filled` tells how many came. */
+  room?(): Uint8Array | undefined;
+  filled?(count: number): void;
   /** The other side will send no more, or the stream broke; called once, always, and last. */
   end(error?: Error): void;
   /** All that was written has been handed to the system. */

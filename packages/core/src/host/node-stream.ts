@@ -135,7 +135,9 @@ class NodeStream implements ByteStream {
   }
 
   readonly #written = (): void => {
-    if (this.#socket.writableLength === 0) this.#handlers?.drain();
+    // What nobody read is not written: who waits for that learns of the end, which comes next.
+    const { destroyed, writableLength } = this.#socket;
+    if (!this.#isDeaf && !destroyed && writableLength === 0) this.#handlers?.drain();
   };
 
   /** Node destroys a socket with its first write that fails, and with it what could still be read. */

@@ -55,7 +55,9 @@ export class WireChannel implements Channel {
   start(handlers: ChannelHandlers): void {
     this.#handlers = handlers;
     this.#stream.start({
-      data: (chunk) => this.#data(chunk),
+      data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
+      room: () => this.#reader.room,
+      filled: (count) => this.#read(() => this.#reader.filled(count)),
       end: (error) => this.#ended(error),
       drain: () => this.#drain(),
     });
@@ -175,10 +177,10 @@ export class WireChannel implements Channel {
     });
   }
 
-  #data(chunk: Uint8Array): void {
+  #read(run: () => void): void {
     if (this.closed) return;
     try {
-      this.#reader.feed(chunk);
+      run();
     } catch (error) {
       this.destroy(error as Error);
     }

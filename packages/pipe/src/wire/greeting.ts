@@ -21,6 +21,8 @@ export class Greeting {
     stream.unref();
     stream.start({
       data: (chunk) => this.#data(chunk),
+      room: () => this.#next?.room?.(),
+      filled: (count) => this.#next?.filled?.(count),
       end: (error) => this.#end(error),
       drain: () => this.#next?.drain(),
     });

@@ -17,6 +17,8 @@ export const LONG_HEADER = 12;
 /** The longest message that the first form can announce. */
 export const LONGEST_SHORT: number = 0x7fffffff;
 
+/** From here on, it pays to read into a message directly. */
+const LARGE = 64 * 1024;
 const NONE: readonly never[] = Object.freeze([]) as never;
 
 /** Cuts a stream of chunks into messages and hands each to `emit`, in order. */
@@ -42,6 +44,18 @@ export class WireReader {
   /** Whether the stream ended here would cut a message in two. */
   get isInside(): boolean {
     return this.#headerFill > 0 || this.#body !== undefined;
+  }
+
+  /** The rest of a large message, where the next bytes can be put without a detour. */
+  get room(): Uint8Array | undefined {
+    const body = this.#body;
+    return body !== undefined && body.length - this.#fill >= LARGE ? body.subarray(this.#fill) : undefined;
+  }
+
+  /** So many bytes were put into the last {@link WireReader.room}. */
+  filled(count: number): void {
+    this.#fill += count;
+    if (this.#fill === this.#body?.length) this.#finish(this.#body);
   }
 
   /**
@@ -92,11 +106,13 @@ export class WireReader {
     const n = Math.min(body.length - this.#fill, chunk.length - from);
     body.set(chunk.subarray(from, from + n), this.#fill);
     this.#fill += n;
-    if (this.#fill === body.length) {
-      this.#body = undefined;
-      this.#emit(new Frame(BYTES, new Uint8Array(0), 0, 0, [body], NONE));
-    }
+    if (this.#fill === body.length) this.#finish(body);
     return from + n;
+  }
+
+  #finish(body: Uint8Array): void {
+    this.#body = undefined;
+    this.#emit(new Frame(BYTES, new Uint8Array(0), 0, 0, [body], NONE));
   }
 }
 

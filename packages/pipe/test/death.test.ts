@@ -1,0 +1,86 @@
+// Runs under every start method.
+import { fromModule } from "@multiproc/core";
+import { BrokenPipeError, type Connection, connect, EOFError, Listener, pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { fixture, noChildLeft } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/deadly.js")>(fixture(import.meta.url, "deadly.js"));
+const SIZE = 100 * 1024 * 1024;
+
+async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+  const child = new Process({ target: target as never, args: args as never });
+  await child.start();
+  return child;
+}
+
+afterEach(noChildLeft);
+
+describe("SIGKILL in the middle of a message of 100 MiB", { timeout: 60_000 }, () => {
+  test("of the sender: the receiver gets EOFError", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.sendLarge, there, SIZE);
+    expect(await here.recv()).toBe("now");
+    child.kill();
+    const error = await here.recv().catch((error) => error);
+    expect(error).toBeInstanceOf(EOFError);
+    await expect(here.send(1)).rejects.toThrow(BrokenPipeError);
+    await child.join();
+  });
+
+  test("of the sender, which made the pipe: the receiver gets EOFError", async () => {
+    const [here, there] = pipe<Connection<unknown>>();
+    const child = await start(tasks.sendLargeThroughOwn, there, SIZE);
+    const end = await here.recv();
+    expect(await end.recv()).toBe("now");
+    child.kill();
+    await expect(end.recv()).rejects.toThrow(EOFError);
+    end.close();
+    await child.join();
+  });
+
+  test("of the receiver: the sender gets BrokenPipeError", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.block, there);
+    expect(await here.recv()).toBe("now");
+    await here.send("go");
+    const sending = here.sendBytes(new Uint8Array(SIZE));
+    const waiting = here.recv();
+    child.kill();
+    await expect(sending).rejects.toThrow(BrokenPipeError);
+    await expect(waiting).rejects.toThrow(EOFError);
+    await child.join();
+  });
+
+  test("of either side of a connection to a listener", async () => {
+    for (const authKey of [Uint8Array.of(1, 2, 3), undefined]) {
+      const listener = new Listener({ authKey });
+      const child = await start(tasks.connectAndSendLarge, listener.address, authKey, SIZE);
+      const connection = await listener.accept();
+      expect(await connection.recvBytes()).toEqual(Uint8Array.of(1));
+      child.kill();
+      await expect(connection.recv()).rejects.toThrow(EOFError);
+      await child.join();
+      const second = await start(tasks.connectAndBlock, listener.address, authKey);
+      const other = await listener.accept();
+      expect(await other.recvBytes()).toEqual(Uint8Array.of(1));
+      await other.sendBytes(Uint8Array.of(2));
+      const sending = other.sendBytes(new Uint8Array(SIZE));
+      second.kill();
+      await expect(sending).rejects.toThrow(BrokenPipeError);
+      await second.join();
+      listener.close();
+    }
+  });
+
+  test("of a listener's process: who connected gets EOFError", async () => {
+    const [here, there] = pipe<string>();
+    const child = await start(tasks.listenAndSendLarge, there, SIZE);
+    const connection = await connect(await here.recv());
+    expect(await connection.recvBytes()).toEqual(Uint8Array.of(1));
+    child.kill();
+    await expect(connection.recvBytes()).rejects.toThrow(EOFError);
+    connection.close();
+    await child.join();
+  });
+});

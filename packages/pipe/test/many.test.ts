@@ -1,0 +1,35 @@
+import { existsSync, readdirSync } from "node:fs";
+import process from "node:process";
+import { fromModule } from "@multiproc/core";
+import { type Connection, pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const { takeEnds } = fromModule<typeof import("./fixtures/takes-ends.js")>(fixture(import.meta.url, "takes-ends.js"));
+const COUNT = Number(process.env.MULTIPROC_TEST_PIPES ?? 1000);
+/** Deno opens a pair of sockets of its own at some time, once. */
+const OWN = 2;
+
+afterEach(noChildLeft);
+
+describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }, () => {
+  test("opened and closed leave the descriptors of both processes as they were", async () => {
+    const [here, there] = pipe<Connection>();
+    const child = new Process({ target: takeEnds, args: [there] });
+    await child.start();
+    const files = (): number => readdirSync("/proc/self/fd").length + readdirSync(`/proc/${child.pid}/fd`).length;
+    const one = async (): Promise<void> => {
+      const [a, b] = pipe<number>();
+      await here.send(b);
+      expect(await a.recv()).toBe(1);
+      a.close();
+    };
+    await one();
+    const before = files();
+    for (let i = 0; i < COUNT; i += 50) await Promise.all(Array.from({ length: 50 }, one));
+    await until(() => files() <= before + 2 * OWN, { message: () => `${files()} descriptors, where ${before} were` });
+    here.close();
+    await child.join();
+  });
+});
