@@ -39,7 +39,7 @@ export function pack(folder) {
  */
 export function install(folder, names, packed, more = {}) {
   mkdirSync(folder, { recursive: true });
-  const at = (name) => `file:${packed.get(name)?.archive}`;
+  const at = (name) => (packed.has(name) ? `file:${packed.get(name)?.archive}` : "*");
   const siblings = [...packed.keys()].filter((name) => !names.includes(name));
   const dependencies = Object.fromEntries(names.map((name) => [name, at(name)]));
   const overrides = Object.fromEntries(siblings.map((name) => [name, at(name)]));

@@ -1,11 +1,13 @@
 /**
- * Pipes: messages between two ends, each of which can be in any process.
+ * Pipes and connections: messages between two ends, each of which can be in any process.
  *
  * `pipe()` makes two connected ends in this process. An end is given to another process as an argument, through another
- * connection or through a queue; messages keep their order and boundaries, a slow receiver makes the sender wait, and
- * `recv()` throws `EOFError` when every holder of the other end is gone, however it went.
+ * connection or through a queue; messages keep their order and boundaries, and a slow receiver makes the sender wait. `Listener`
+ * and `connect()` join processes that are not each other's children, over a Unix socket or a port, also with Python's
+ * `multiprocessing.connection` at the other side. `wait()` waits for several connections, listeners and processes at once.
  *
- * The process that called `pipe()` carries the messages: when it ends, the pipe ends.
+ * Every wait takes `timeout` and `signal`. `recv()` throws `EOFError` when every holder of the other end is gone, however it
+ * went. The process that called `pipe()`, or accepted or opened the connection, carries the messages: when it ends, the pipe ends.
  *
  * @module
  */
