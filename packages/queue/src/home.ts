@@ -1,5 +1,6 @@
 /** A queue in the process that made it: the items, the calls made here, and the guests; see `protocol.ts`. */
 import {
+  type Carrier,
   type Channel,
   encodeMessage,
   Frame,
@@ -23,6 +24,8 @@ import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
 
 /** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
 const RECALL_PATIENCE = 500;
+/** As long as a timer can be set. */
+const LONG = 2 ** 31 - 1;
 /** Who has asked so often in a row is taken for the only consumer. */
 const SOLE_AFTER = 3;
 
@@ -52,6 +55,9 @@ export class HomeLink implements Link, Household {
   #moving = 0;
   #isClosed = false;
   #waits = 0;
+  /** How many that live were handed the queue, whether they have come yet or not. */
+  #bearers = 0;
+  #stay: (() => void) | undefined;
   /** Those who wait here, by what ends their wait when the queue is closed. */
   readonly #waiting = new Set<(error: Error) => void>();
 
@@ -287,6 +293,27 @@ export class HomeLink implements Link, Household {
     this.#waits += change;
     if (this.#waits === (change === 1 ? 1 : 0))
       for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
+    this.#stayForBearers();
+  }
+
+  handedOn(carrier: Carrier | undefined): void {
+    if (carrier === undefined) return;
+    this.#bearers += 1;
+    carrier.onEnd(() => {
+      this.#bearers -= 1;
+      this.#stayForBearers();
+    });
+    this.#stayForBearers();
+  }
+
+  /** A daemonic child that has not come yet has nothing else that would keep the program alive. */
+  #stayForBearers(): void {
+    const isNeeded = this.#waits > 0 && this.#bearers > 0;
+    if (isNeeded) this.#stay ??= host.timer(() => {}, LONG, true);
+    else {
+      this.#stay?.();
+      this.#stay = undefined;
+    }
   }
 
   /** Moves the items into a ring, before the first guest comes: where there is one, and if they fit. */

@@ -1,4 +1,4 @@
-import type { Frame, Invitation, WaitOptions } from "@multiproc/core/internal";
+import type { Carrier, Frame, Invitation, WaitOptions } from "@multiproc/core/internal";
 import type { Question } from "./protocol.ts";
 
 /** How a `put()` or `get()` waits. */
@@ -28,6 +28,8 @@ export interface Link {
   flush(): Promise<void>;
   /** By what others reach the items. */
   invitation(): Invitation;
+  /** The queue is on its way to another process, with what carries it, if that is known. */
+  handedOn(carrier: Carrier | undefined): void;
   /** Has those who wait here hear of it. */
   close(): void;
 }

@@ -232,6 +232,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
       kind: "queue.Queue",
       module: MODULE,
       data: [address, token, this.#link.home, this.#link.maxSize, this.kind()],
+      commit: (carrier) => this.#link.handedOn(carrier),
     };
   }
 

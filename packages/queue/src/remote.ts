@@ -151,6 +151,8 @@ export class RemoteLink implements Link {
     await this.#channel?.flushed();
   }
 
+  handedOn(): void {}
+
   invitation(): Invitation {
     return this.#address.invitation;
   }

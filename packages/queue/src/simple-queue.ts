@@ -57,7 +57,7 @@ export class SimpleQueue<T = unknown> {
 
   /** @internal */
   "multiproc:ticket"(): Ticket {
-    const { data } = this.#queue["multiproc:ticket"]();
-    return { kind: "queue.Queue", module: MODULE, data: [...(data as unknown[]).slice(0, -1), "SimpleQueue"] };
+    const ticket = this.#queue["multiproc:ticket"]();
+    return { ...ticket, module: MODULE, data: [...(ticket.data as unknown[]).slice(0, -1), "SimpleQueue"] };
   }
 }

@@ -2,7 +2,7 @@
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, SimpleQueue } from "@multiproc/queue";
-import { fixture, noChildLeft } from "@multiproc/testing";
+import { fixture, noChildLeft, runProgram } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { atHome } from "./forms.ts";
 
@@ -131,6 +131,12 @@ describe.each(forms)("Queue between processes, items in $form", ({ placed }) => 
     expect(await queue.empty()).toBe(true);
     await queue.shutdown();
   });
+});
+
+test("a program stays alive while it waits for what a daemonic child does", async () => {
+  await using program = runProgram(fixture(import.meta.url, "daemonic-consumer.js"));
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(program.stdout).toBe("42\n");
 });
 
 function range(from: number, to: number): number[] {
