@@ -17,11 +17,15 @@ export interface ContextStorage<T> {
   run<R>(store: T, run: () => R): R;
 }
 
+/** A storage that is carried. A module that was loaded twice, by a loader and by the host, has made it twice. */
+interface CarriedStorage {
+  readonly module: string;
+  readonly name: string;
+  readonly copies: Array<ContextStorage<unknown>>;
+}
+
 /** The storages that are carried, by their module and name. */
-const storages: Map<string, { module: string; name: string; storage: ContextStorage<unknown> }> = singleton(
-  "carried context",
-  () => new Map(),
-);
+const storages: Map<string, CarriedStorage> = singleton("carried context", () => new Map());
 
 /** The context of a task, as it is sent. */
 interface Carried {
@@ -74,7 +78,10 @@ export function carryContext<S extends ContextStorage<any>>(moduleUrl: string | 
     throw new TypeError("carryContext() takes an AsyncLocalStorage as its second argument");
   }
   const module = String(moduleUrl);
-  storages.set(`${module}#${name}`, { module, name, storage });
+  const key = `${module}#${name}`;
+  const known = storages.get(key);
+  if (known === undefined) storages.set(key, { module, name, copies: [storage] });
+  else known.copies.push(storage);
   return storage;
 }
 
@@ -86,8 +93,8 @@ export function carryContext<S extends ContextStorage<any>>(moduleUrl: string | 
 export function captureContext(trace: string | undefined): EncodedMessage | undefined {
   if (trace === undefined && storages.size === 0) return undefined;
   const stores: Array<[string, string, unknown]> = [];
-  for (const { module, name, storage } of storages.values()) {
-    const store = storage.getStore();
+  for (const { module, name, copies } of storages.values()) {
+    const store = copies.map((storage) => storage.getStore()).find((found) => found !== undefined);
     if (store !== undefined) stores.push([module, name, store]);
   }
   return trace === undefined && stores.length === 0 ? undefined : encodeMessage({ trace, stores }, "context");
@@ -98,10 +105,10 @@ export async function restoreContext(frame: Frame): Promise<TaskContext> {
   await loadModules(frame.modules);
   const { trace, stores } = decodeMessage(frame) as Carried;
   await loadModules(stores.map(([module]) => module));
-  const layers = stores.map(([module, name, store]) => {
+  const layers = stores.flatMap(([module, name, store]) => {
     const found = storages.get(`${module}#${name}`);
     if (found === undefined) throw new TargetError(`Module "${module}" carries no context "${name}" in this process`);
-    return { storage: found.storage, store };
+    return found.copies.map((storage) => ({ storage, store }));
   });
   return {
     trace,
