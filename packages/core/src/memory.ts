@@ -1,7 +1,7 @@
 /**
  * Memory that several processes have in common.
  *
- * ```ts no-run
+ * ```text
  * const memory = Memory.create(4096);       // throws in words if the system has not that much left
  * await channel.send(kind, memory.address()); // plain data, inside any message
  * const same = Memory.attach(address);       // in the other process

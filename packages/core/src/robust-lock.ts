@@ -1,7 +1,7 @@
 /**
  * A lock in shared memory that survives its owner's death.
  *
- * ```ts no-run
+ * ```text
  * const lock = new RobustLock(memory, 0, 64); // 64 threads can wait in their event loop; 0 if all who wait block
  * const died = (await lock.acquire("acquire()", {})) === INHERITED; // the last owner was killed: repair what it guarded
  * lock.release();

@@ -6,7 +6,7 @@
  * 40 ms. Those looks are told to be *slow*: they are the ones that ask whether some process has died, and they find what a
  * process was woken for that died before it took it. So a wake-up is never lost for long, whoever is killed, wherever.
  *
- * ```ts no-run
+ * ```text
  * const list = new WaitList(memory, 16, 64);
  * await list.wait(() => Atomics.load(words, 0) !== 0, "wait()", { timeout: 1000 }); // in one process
  * Atomics.store(words, 0, 1); list.wake(1);                                         // in another: first the change, then the wake

@@ -6,7 +6,7 @@ import path from "node:path";
 import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
 import { Pool, PoolClosedError, type PoolOptions, type Progress } from "@multiproc/pool";
 import { Queue } from "@multiproc/queue";
-import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
@@ -15,7 +15,6 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-calls-test-"));
 const pools: Pool[] = [];
 let count = 0;
 const file = (): string => path.join(folder, `file-${++count}`);
-const lines = (from: string): string[] => (fs.existsSync(from) ? fs.readFileSync(from, "utf8").trim().split("\n") : []);
 
 function poolOf(options: PoolOptions<any> = { processes: 2 }): Pool<any> {
   const pool = new Pool(options);
@@ -71,7 +70,7 @@ describe("arguments", () => {
     expect(() => pool.starmap(hard.touch, [1] as never)).toThrow(TypeError);
     expect(() => pool.map(hard.touch, 5 as never)).toThrow(TypeError);
     expect(await pool.apply(tasks.square, [2])).toBe(4);
-    expect(lines(marks)).toEqual([]);
+    expect(linesOf(marks)).toEqual([]);
   });
 
   test("are read at the call: what becomes of them later does not matter", async () => {
@@ -123,7 +122,7 @@ describe("map()", () => {
     const inputs = Array.from({ length: 24 }, () => [20, marks] as [number, string]);
     const pids = await pool.starmap(hard.busyFor, inputs, { chunkSize: 24 });
     expect(new Set(pids).size).toBe(2);
-    expect(lines(marks)).toHaveLength(24);
+    expect(linesOf(marks)).toHaveLength(24);
   });
 
   test("settles all: what throws, what cannot be sent and whose worker dies fails alone, and nothing is done twice", async () => {
@@ -139,7 +138,7 @@ describe("map()", () => {
       expect(reasons[5]).toMatchObject({ name: "WorkerLostError", exitCode: 7 });
       expect([0, 4, 6, 7].map((x) => reasons[x])).toEqual([0, 4, 6, 7]);
       expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
-      expect(lines(marks).map(Number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      expect(linesOf(marks).map(Number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     }
     const pool = poolOf({ processes: 1, graceMs: 20 });
     const timed = await pool.map(tasks.sleep, [1, 60_000, 2], { chunkSize: 3, settle: true, timeout: 1400 });

@@ -5,14 +5,13 @@ import path from "node:path";
 import { fromModule, inline, SendError, TargetError, TimeoutError } from "@multiproc/core";
 import { Pool, PoolClosedError, type PoolOptions, WorkerLostError } from "@multiproc/pool";
 import { getStartMethod } from "@multiproc/start-methods";
-import { fixture, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, isAlive, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-test-"));
 let count = 0;
 const file = (): string => path.join(folder, `file-${++count}`);
-const lines = (from: string): string[] => (fs.existsSync(from) ? fs.readFileSync(from, "utf8").trim().split("\n") : []);
 const pools: Pool[] = [];
 
 function poolOf(options: PoolOptions = { processes: 2 }): Pool {
@@ -130,7 +129,7 @@ describe("Pool", () => {
     for await (const _ of pool.imap(tasks.waitForFile, inputs())) break;
     expect(isClosed).toBe(true);
     await pool.apply(tasks.say, [marks]);
-    expect(lines(marks).length).toBe(1);
+    expect(linesOf(marks).length).toBe(1);
   });
 
   test("an error of the input comes after the results before it", async () => {
@@ -216,8 +215,8 @@ describe("Pool", () => {
     expect(await pool.apply(tasks.nested, [[1, 2]])).toEqual([1, 4]);
     const marks = file();
     const stuck = pool.apply(tasks.nestedLoop, [marks]);
-    await until(() => lines(marks).length === 1);
-    const grandchild = Number(lines(marks)[0]);
+    await until(() => linesOf(marks).length === 1);
+    const grandchild = Number(linesOf(marks)[0]);
     expect(isAlive(grandchild)).toBe(true);
     await pool.terminate();
     await expect(stuck).rejects.toThrow(PoolClosedError);
@@ -354,19 +353,19 @@ describe("workers", () => {
     const pool = poolOf({ processes: 1, graceMs: 100 });
     const marks = file();
     const soft = pool.apply(tasks.untilAborted, [marks]);
-    await until(() => lines(marks).length === 1);
+    await until(() => linesOf(marks).length === 1);
     soft.cancel(new Error("enough"));
     await expect(soft).rejects.toThrow("enough");
-    await until(() => lines(marks)[1] === "aborted enough");
-    expect(String(await pool.apply(tasks.myPid))).toBe(lines(marks)[0]);
+    await until(() => linesOf(marks)[1] === "aborted enough");
+    expect(String(await pool.apply(tasks.myPid))).toBe(linesOf(marks)[0]);
 
     const hard = pool.apply(tasks.loop, [marks], { timeout: 300 });
     await expect(hard).rejects.toThrow("apply() ran out of time after 300 ms");
-    expect(String(await pool.apply(tasks.myPid))).not.toBe(lines(marks)[0]);
+    expect(String(await pool.apply(tasks.myPid))).not.toBe(linesOf(marks)[0]);
 
     const controller = new AbortController();
     const aborted = pool.apply(tasks.loop, [marks], { signal: controller.signal });
-    await until(() => lines(marks).length === 4);
+    await until(() => linesOf(marks).length === 4);
     controller.abort(new Error("aborted"));
     await expect(aborted).rejects.toThrow("aborted");
     await expect(pool.apply(tasks.square, [1], { signal: controller.signal })).rejects.toThrow("aborted");
@@ -383,7 +382,7 @@ describe("workers", () => {
     fs.writeFileSync(gate, "");
     expect(await first).toBe(1);
     expect(await pool.apply(tasks.square, [2])).toBe(4);
-    expect(lines(marks)).toEqual([]);
+    expect(linesOf(marks)).toEqual([]);
   });
 
   test("do not keep a program alive", async () => {
@@ -399,8 +398,8 @@ describe("workers", () => {
     const marks = file();
     const program = runProgram(fixture(import.meta.url, "busy.js"), [marks]);
     onTestFinished(() => program[Symbol.asyncDispose]());
-    await until(() => lines(marks).length === 2, { message: () => program.stderr });
-    const pids = lines(marks).map(Number);
+    await until(() => linesOf(marks).length === 2, { message: () => program.stderr });
+    const pids = linesOf(marks).map(Number);
     program.kill(signal);
     await until(() => !pids.some(isAlive), { timeout: 5000, message: "the workers to be gone" });
     expect((await program.exited).signal).toBe(signal);

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, host, isAlive, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterEach, expect, onTestFinished, test } from "vitest";
 
 afterEach(() => noChildLeft());
@@ -29,7 +29,7 @@ test.skipIf(process.platform !== "linux")("Ctrl+C reaches the whole family, and 
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-programs-test-"));
   onTestFinished(() => fs.rmSync(folder, { recursive: true, force: true }));
   const marks = path.join(folder, "marks");
-  const pids = () => (fs.existsSync(marks) ? fs.readFileSync(marks, "utf8").trim().split("\n").map(Number) : []);
+  const pids = () => linesOf(marks).map(Number);
   const program = runProgram(fixture(import.meta.url, "busy.js"), [marks], { wrap: ["setsid"] });
   onTestFinished(() => program[Symbol.asyncDispose]());
   await until(() => pids().length === 2, { timeout: 20_000, message: () => program.stderr });

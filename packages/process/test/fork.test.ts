@@ -5,7 +5,7 @@ import path from "node:path";
 import process from "node:process";
 import { Process } from "@multiproc/process";
 import { getAllStartMethods, StartMethodError } from "@multiproc/start-methods";
-import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, host, isAlive, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const canFork = host === "node" && process.platform === "linux";
@@ -80,8 +80,7 @@ describe.skipIf(!canFork)("fork", () => {
   test("children, busy or idle, go with a parent that is SIGKILLed, and nothing is left", async () => {
     const pids = path.join(folder, "pids");
     const program = run("fork-family.js", [pids]);
-    const read = (): number[] =>
-      fs.existsSync(pids) ? fs.readFileSync(pids, "utf8").trim().split("\n").map(Number) : [];
+    const read = (): number[] => linesOf(pids).map(Number);
     await until(() => read().length === 4, { message: () => `four to be up; ${program.stderr}` });
     program.kill("SIGKILL");
     await until(() => !read().some(isAlive), { message: "all four to be gone" });

@@ -6,4 +6,4 @@
 
 export { descendants, isAlive, noChildLeft } from "./liveness.ts";
 export { type Exit, type Host, host, type Program, type ProgramOptions, runProgram } from "./program.ts";
-export { fixture, type UntilOptions, until } from "./waiting.ts";
+export { fixture, linesOf, type UntilOptions, until } from "./waiting.ts";

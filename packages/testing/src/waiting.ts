@@ -1,3 +1,5 @@
+import fs from "node:fs";
+
 /** The URL of `fixtures/<name>` beside the test whose `import.meta.url` is given. */
 export function fixture(importMetaUrl: string, name: string): URL {
   return new URL(`./fixtures/${name}`, importMetaUrl);
@@ -29,4 +31,9 @@ export async function until<T>(condition: () => T | Promise<T>, options: UntilOp
     }
     await new Promise((resolve) => setTimeout(resolve, interval));
   }
+}
+
+/** The whole lines of a file to which children append; none while it is not there, and none that is still being written. */
+export function linesOf(file: string): string[] {
+  return fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
 }
