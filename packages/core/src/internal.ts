@@ -80,4 +80,4 @@ export {
   targetOf,
 } from "./target.ts";
 export { type Check, type ListOptions, WaitList } from "./wait-list.ts";
-export { checkTimeout, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";
+export { checkTimeout, Stay, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";

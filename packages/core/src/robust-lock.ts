@@ -139,6 +139,16 @@ export class RobustLock {
     if ((before & WAIT) !== 0 || isReserved) this.#list.wake(isReserved ? Number.POSITIVE_INFINITY : 1);
   }
 
+  /** Runs with the lock, for which it blocks; for changes that leave nothing to repair when their maker dies among them. */
+  guarded<T>(run: () => T): T {
+    this.acquireSync();
+    try {
+      return run();
+    } finally {
+      this.release();
+    }
+  }
+
   #takeFree(): boolean {
     const words = this.#words;
     const { id, started } = ownLife();

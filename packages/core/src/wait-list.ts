@@ -30,7 +30,7 @@ import { inheritable } from "./heritage.ts";
 import { host } from "./host/mod.ts";
 import { isGone, ownLife } from "./life.ts";
 import type { Memory } from "./memory.ts";
-import { checkTimeout, type WaitOptions } from "./waiting.ts";
+import { checkTimeout, LARGEST_TIMER, type WaitOptions } from "./waiting.ts";
 
 const SIGNAL = 0;
 const ANNOUNCED_SYNC = 1;
@@ -49,7 +49,6 @@ const FIRST_LOOK = 2;
 const LATER_LOOKS = 40;
 /** Nobody can wake a thread that found no slot, so it looks more often. */
 const BLIND_LOOKS = 5;
-const LARGEST_TIMER = 2 ** 31 - 1;
 const NO_SLOT = -1;
 const ALL_RUNG = -2;
 

@@ -10,6 +10,9 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The most milliseconds that a timer of the hosts can wait. */
+export const LARGEST_TIMER: number = 2 ** 31 - 1;
+
 /** A time-out that ran out, told apart from every value. */
 export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
 
@@ -59,5 +62,18 @@ export async function withinOrThrow<T>(promise: Promise<T>, call: string, option
 export function checkTimeout(call: string, timeout: number | undefined): void {
   if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) {
     throw new RangeError(`${call} takes a timeout of 0 or more milliseconds, not ${String(timeout)}`);
+  }
+}
+
+/** Keeps the program alive while that is needed, where nothing that the system watches does. */
+export class Stay {
+  #end: (() => void) | undefined;
+
+  set isNeeded(isNeeded: boolean) {
+    if (isNeeded) this.#end ??= host.timer(() => {}, LARGEST_TIMER, true);
+    else {
+      this.#end?.();
+      this.#end = undefined;
+    }
   }
 }

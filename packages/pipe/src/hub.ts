@@ -10,6 +10,7 @@ import {
   type Invitation,
   invite,
   revoke,
+  Stay,
 } from "@multiproc/core/internal";
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
@@ -32,9 +33,6 @@ import {
 
 /** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
 const TICKET_GRACE = 1000;
-
-/** As long as a timer can be. */
-const LONG = 2 ** 31 - 1;
 
 /** A channel to another process that holds this side. */
 interface Holder {
@@ -86,7 +84,7 @@ export class Side implements Link {
   /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
   #returning: { holder: Holder; frames: Frame[] } | undefined;
   #keepsAlive = false;
-  #stay: (() => void) | undefined;
+  readonly #stay = new Stay();
   #drained: Array<() => void> = [];
 
   join(other: Side): void {
@@ -201,12 +199,7 @@ export class Side implements Link {
 
   /** Nothing else of the system may stand for those who are still to come. */
   #stayForTickets(): void {
-    const isNeeded = this.#keepsAlive && this.#tickets.size > 0;
-    if (isNeeded) this.#stay ??= host.timer(() => {}, LONG, true);
-    else {
-      this.#stay?.();
-      this.#stay = undefined;
-    }
+    this.#stay.isNeeded = this.#keepsAlive && this.#tickets.size > 0;
   }
 
   /** The other side can take more. */

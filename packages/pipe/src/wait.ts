@@ -1,4 +1,4 @@
-import { checkTimeout, host, TIMED_OUT, type WaitOptions, within } from "@multiproc/core/internal";
+import { checkTimeout, host, Stay, TIMED_OUT, type WaitOptions, within } from "@multiproc/core/internal";
 
 /** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
 export type Waitable = Source | Ending;
@@ -106,17 +106,15 @@ class EndingSource implements Source {
 
   /** The program stays alive meanwhile, also where it would not for the process itself. */
   "multiproc:watch"(run: () => void): () => void {
-    const stay = host.timer(() => {}, LONG, true);
+    const stay = new Stay();
+    stay.isNeeded = true;
     this.#watchers.add(run);
     return () => {
       this.#watchers.delete(run);
-      stay();
+      stay.isNeeded = false;
     };
   }
 }
-
-/** As long as a timer can be. */
-const LONG = 2 ** 31 - 1;
 
 /** One for each promise, since what hangs on a promise stays there until it settles. */
 const endings = new WeakMap<Promise<unknown>, EndingSource>();

@@ -8,6 +8,7 @@ import {
   type Invitation,
   invite,
   missingMemory,
+  Stay,
   TIMED_OUT,
   type WaitOptions,
   within,
@@ -24,8 +25,6 @@ import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
 
 /** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
 const RECALL_PATIENCE = 500;
-/** As long as a timer can be set. */
-const LONG = 2 ** 31 - 1;
 /** Who has asked so often in a row is taken for the only consumer. */
 const SOLE_AFTER = 3;
 
@@ -57,7 +56,7 @@ export class HomeLink implements Link, Household {
   #waits = 0;
   /** How many that live were handed the queue, whether they have come yet or not. */
   #bearers = 0;
-  #stay: (() => void) | undefined;
+  readonly #stay = new Stay();
   /** Those who wait here, by what ends their wait when the queue is closed. */
   readonly #waiting = new Set<(error: Error) => void>();
 
@@ -308,12 +307,7 @@ export class HomeLink implements Link, Household {
 
   /** A daemonic child that has not come yet has nothing else that would keep the program alive. */
   #stayForBearers(): void {
-    const isNeeded = this.#waits > 0 && this.#bearers > 0;
-    if (isNeeded) this.#stay ??= host.timer(() => {}, LONG, true);
-    else {
-      this.#stay?.();
-      this.#stay = undefined;
-    }
+    this.#stay.isNeeded = this.#waits > 0 && this.#bearers > 0;
   }
 
   /** Moves the items into a ring, before the first guest comes: where there is one, and if they fit. */

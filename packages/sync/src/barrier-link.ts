@@ -99,7 +99,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   arrive(): Arrival {
     const words = this.#words;
-    return this.#guarded(() => {
+    return this.#guard.guarded(() => {
       if (words[STATE] === BROKEN) return { broken: words[REASON] as number };
       if (words[STATE] === TRIPPING) return { isBusy: true };
       const row = this.#rows.own();
@@ -128,7 +128,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   depart(_call: string, generation: number): Departure {
     const words = this.#words;
-    return this.#guarded(() => {
+    return this.#guard.guarded(() => {
       if (words[GENERATION] === generation) return undefined;
       const place = generation & (KEPT - 1);
       if (words[OUTCOMES + place] !== PASSED) return { broken: words[OUTCOMES + place] as number };
@@ -139,7 +139,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   end(_call: string, how: number, generation?: number): void {
     const words = this.#words;
-    const isChanged = this.#guarded(() => {
+    const isChanged = this.#guard.guarded(() => {
       const state = words[STATE];
       if (generation !== undefined && generation !== words[GENERATION]) return false;
       // Who runs out of time while all have come is about to be let go.
@@ -155,7 +155,7 @@ class MemoryBarrier implements BarrierLink, Servant {
   leave(callOrGuest: string | Guest, generation?: number): void {
     if (typeof callOrGuest !== "string") return this.#forget(callOrGuest);
     const words = this.#words;
-    this.#guarded(() => {
+    this.#guard.guarded(() => {
       if (words[GENERATION] !== generation || words[STATE] !== OPEN) return;
       const row = this.#rows.own();
       if (row !== undefined && (words[row + WAITING] as number) > 0) this.#add(row + WAITING, -1);
@@ -165,7 +165,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   state(): BarrierState {
     const words = this.#words;
-    return this.#guarded(() => ({
+    return this.#guard.guarded(() => ({
       waiting: words[STATE] === BROKEN ? 0 : (words[COUNT] as number),
       isBroken: words[STATE] === BROKEN,
     }));
@@ -223,7 +223,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   #breakIfDied(): void {
     const words = this.#words;
-    const found = this.#guarded(() => {
+    const found = this.#guard.guarded(() => {
       const [row] = this.#rows.gone((row) => words[row + WAITING] !== 0);
       return row === undefined ? undefined : ([words[row] as number, words[GENERATION] as number] as const);
     });
@@ -245,15 +245,6 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   #add(at: number, change: number): void {
     this.#words[at] = (this.#words[at] as number) + change;
-  }
-
-  #guarded<T>(run: () => T): T {
-    this.#guard.acquireSync();
-    try {
-      return run();
-    } finally {
-      this.#guard.release();
-    }
   }
 }
 

@@ -54,7 +54,7 @@ class MemoryCondition implements ConditionLink, Servant {
   }
 
   enroll(call: string): number {
-    return this.#guarded(() => {
+    return this.#guard.guarded(() => {
       const row = this.#rows.own() ?? this.#ownAfterBurial();
       if (row === undefined) throw new ProcessError(`${call} found too many threads waiting`, { code: "ERR_TOO_MANY" });
       if (this.#words[row + WAITING] === 0) this.#goToEnd(row);
@@ -73,7 +73,7 @@ class MemoryCondition implements ConditionLink, Servant {
   }
 
   withdraw(): boolean {
-    return this.#guarded(() => {
+    return this.#guard.guarded(() => {
       const row = this.#rows.own();
       if (row === undefined) return false;
       const wasGranted = (this.#words[row + GRANTED] as number) >= (this.#words[row + WAITING] as number);
@@ -84,7 +84,7 @@ class MemoryCondition implements ConditionLink, Servant {
   }
 
   notify(_call: string, flows: number): void {
-    this.#guarded(() => this.#grant(flows));
+    this.#guard.guarded(() => this.#grant(flows));
     // Each looks at its own row.
     this.#list.wake(Number.POSITIVE_INFINITY);
   }
@@ -128,7 +128,7 @@ class MemoryCondition implements ConditionLink, Servant {
 
   /** Whether one of this thread's flows may go, which it does then. */
   #go(isSlow: boolean): boolean {
-    return this.#guarded(() => {
+    return this.#guard.guarded(() => {
       if (isSlow) this.#bury();
       const row = this.#rows.own();
       if (row === undefined || this.#words[row + GRANTED] === 0) return false;
@@ -187,16 +187,6 @@ class MemoryCondition implements ConditionLink, Servant {
 
   #add(at: number, change: number): void {
     this.#words[at] = (this.#words[at] as number) + change;
-  }
-
-  /** Each change is true by itself, so who died in the midst of some has left nothing to repair. */
-  #guarded<T>(run: () => T): T {
-    this.#guard.acquireSync();
-    try {
-      return run();
-    } finally {
-      this.#guard.release();
-    }
   }
 }
 
