@@ -184,8 +184,9 @@ export class Seat<T extends Task = Task, L = unknown> {
   state: "starting" | "ready" | "stopping" | "gone" = "starting";
   /** The tasks that were sent and not answered, the running one first. */
   readonly tasks: T[] = [];
-  /** How many tasks it was ever sent. */
+  /** How many tasks it was ever sent, and how many of them it gave back. */
   sent = 0;
+  returned = 0;
   /** How many tasks it had when it was last given some. */
   peak = 0;
   /** The work and the bytes that wait there. */

@@ -130,7 +130,7 @@ export class Scheduler<T extends Task, L> {
     if (task.state === "sent") this.pending--;
     task.state = "done";
     if (seat.tasks.length > 0) this.#watch(seat);
-    if (this.#isSpent(seat)) this.#retire(seat);
+    if (seat.tasks.length === 0 && this.#hasItsShare(seat)) this.#retire(seat);
     else this.#fill(seat);
   }
 
@@ -178,6 +178,7 @@ export class Scheduler<T extends Task, L> {
   returned(seat: Seat<T, L>, ordinal: number): void {
     const at = seat.tasks.findIndex((task) => task.ordinal === ordinal);
     if (at < 0) return;
+    seat.returned++;
     this.#return(this.#remove(seat, at), true);
     for (const other of this.seats) this.#fill(other);
   }
@@ -358,8 +359,7 @@ export class Scheduler<T extends Task, L> {
   }
 
   #hasRoom(seat: Seat<T, L>, task: T): boolean {
-    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
-    if (seat.state !== "ready" || seat.isSpent || seat.sent >= maxTasksPerChild) return false;
+    if (seat.state !== "ready" || this.#hasItsShare(seat)) return false;
     const [running] = seat.tasks;
     if (running === undefined) return true;
     if (
@@ -421,7 +421,7 @@ export class Scheduler<T extends Task, L> {
   /** Asks tasks back that wait behind one which takes long: others could do them. */
   #checkStall(seat: Seat<T, L>): void {
     if (seat.tasks.length < 2 || seat.isStalled) return;
-    if (seat.answers === seat.answersSeen && this.seats.size > 1) {
+    if (seat.answers === seat.answersSeen && this.#working > 1) {
       seat.isStalled = true;
       this.#commands.recall(seat, seat.tasks.slice(1));
     } else this.#setAlarm(this.#now() + STALL_MS);
@@ -436,10 +436,10 @@ export class Scheduler<T extends Task, L> {
     return task;
   }
 
-  /** Whether a worker has done all that it may do. */
-  #isSpent(seat: Seat<T, L>): boolean {
+  /** Whether a worker is to be given no more tasks. */
+  #hasItsShare(seat: Seat<T, L>): boolean {
     const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
-    return seat.tasks.length === 0 && (seat.isSpent || seat.sent >= maxTasksPerChild);
+    return seat.isSpent || seat.sent - seat.returned >= maxTasksPerChild;
   }
 
   /** Ends a worker that has done all it may do; another takes its place. */

@@ -1,32 +1,15 @@
 // Runs under every start method.
 // Calls, their inputs and their ends, beyond what every pool does.
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
-import { Pool, PoolClosedError, type PoolOptions, type Progress } from "@multiproc/pool";
+import { Pool, PoolClosedError, type Progress } from "@multiproc/pool";
 import { Queue } from "@multiproc/queue";
-import { fixture, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
-import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { fixture, linesOf, runProgram, until } from "@multiproc/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { file, folder, poolOf } from "./yard.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-calls-test-"));
-const pools: Pool[] = [];
-let count = 0;
-const file = (): string => path.join(folder, `file-${++count}`);
-
-function poolOf(options: PoolOptions<any> = { processes: 2 }): Pool<any> {
-  const pool = new Pool(options);
-  pools.push(pool);
-  return pool;
-}
-
-afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
-  await noChildLeft();
-});
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("functions", () => {
   test("inline ones capture values and other targets; hundreds of them do not pile up in a worker", async () => {

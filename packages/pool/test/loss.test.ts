@@ -1,33 +1,16 @@
 // Runs under every start method.
 // What becomes of tasks when workers die, and of pools when workers cannot live.
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import process from "node:process";
 import { fromModule, ProcessError, SendError } from "@multiproc/core";
-import { Pool, type PoolOptions, WorkerLostError } from "@multiproc/pool";
+import { WorkerLostError } from "@multiproc/pool";
 import { activeChildren } from "@multiproc/process";
-import { fixture, isAlive, noChildLeft } from "@multiproc/testing";
-import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { fixture, isAlive } from "@multiproc/testing";
+import { describe, expect, test } from "vitest";
+import { file, poolOf } from "./yard.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-loss-test-"));
-const pools: Pool[] = [];
-let count = 0;
-const file = (): string => path.join(folder, `file-${++count}`);
-
-function poolOf(options: PoolOptions): Pool {
-  const pool = new Pool(options);
-  pools.push(pool);
-  return pool;
-}
-
-afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
-  await noChildLeft();
-});
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("blame", () => {
   test.each(["SIGKILL", "SIGTERM"])(

@@ -1,30 +1,14 @@
 // Runs under every start method.
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { fromModule, inline, SendError, TargetError, TimeoutError } from "@multiproc/core";
-import { Pool, PoolClosedError, type PoolOptions, WorkerLostError } from "@multiproc/pool";
+import { Pool, PoolClosedError, WorkerLostError } from "@multiproc/pool";
 import { getStartMethod } from "@multiproc/start-methods";
-import { fixture, isAlive, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
-import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { fixture, isAlive, linesOf, runProgram, until } from "@multiproc/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { file, folder, poolOf } from "./yard.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-test-"));
-let count = 0;
-const file = (): string => path.join(folder, `file-${++count}`);
-const pools: Pool[] = [];
-
-function poolOf(options: PoolOptions = { processes: 2 }): Pool {
-  const pool = new Pool(options);
-  pools.push(pool);
-  return pool;
-}
-
-afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
-  await noChildLeft();
-});
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("Pool", () => {
   test("apply() calls a function in a worker", async () => {

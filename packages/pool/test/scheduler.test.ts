@@ -78,6 +78,22 @@ describe("windows", () => {
     scheduler.ready(seats[1]!);
     expect(log()).toEqual(["send c to w2"]);
   });
+
+  test("a task that was given back is none of a worker's share", () => {
+    const { scheduler, up, submit, seats, clock, log } = rig({ maxTasksPerChild: 2 });
+    up();
+    for (const name of ["a", "b", "c", "d"]) submit(name, TINY);
+    clock.now = 5;
+    scheduler.tick();
+    clock.now = 10;
+    scheduler.tick();
+    log();
+    scheduler.returned(seats[0]!, 1);
+    scheduler.answered(seats[0]!, 1, 10, true);
+    expect(log()).toEqual(["send c to w1"]);
+    scheduler.answered(seats[0]!, 1, TINY, true);
+    expect(log()).toEqual(["stop w1", "start w3"]);
+  });
 });
 
 describe("a lost worker", () => {

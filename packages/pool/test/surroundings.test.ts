@@ -2,33 +2,16 @@
 // What surrounds tasks: how workers begin and end, what goes with a call, and who watches.
 import diagnostics from "node:diagnostics_channel";
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { fromModule } from "@multiproc/core";
-import { Pool, type PoolOptions } from "@multiproc/pool";
-import { fixture, noChildLeft } from "@multiproc/testing";
-import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { Pool } from "@multiproc/pool";
+import { fixture } from "@multiproc/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { requests } from "./fixtures/surroundings.js";
+import { file, poolOf } from "./yard.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const own = fromModule<typeof import("./fixtures/surroundings.js")>(fixture(import.meta.url, "surroundings.js"));
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-surroundings-test-"));
-let count = 0;
-const file = (): string => path.join(folder, `file-${++count}`);
 const lines = (from: string): string[] => fs.readFileSync(from, "utf8").trim().split("\n");
-const pools: Pool<any>[] = [];
-
-function poolOf(options: PoolOptions<any>): Pool<any> {
-  const pool = new Pool(options);
-  pools.push(pool);
-  return pool;
-}
-
-afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
-  await noChildLeft();
-});
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("workers", () => {
   test("call the finalizer after their last task: when the pool is closed, and when another takes their place", async () => {

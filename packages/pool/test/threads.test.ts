@@ -1,31 +1,18 @@
 import fs from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import process from "node:process";
 import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
 import { PoolClosedError, ThreadPool, type ThreadPoolOptions, WorkerLostError } from "@multiproc/pool";
 import { Queue } from "@multiproc/queue";
-import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
-import { afterAll, afterEach, expect, onTestFinished, test } from "vitest";
+import { fixture, runProgram, until } from "@multiproc/testing";
+import { expect, onTestFinished, test } from "vitest";
+import { ended, file } from "./yard.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
-const folder = fs.mkdtempSync(path.join(os.tmpdir(), "pool-threads-test-"));
-const pools: ThreadPool<any>[] = [];
-let count = 0;
-const file = (): string => path.join(folder, `file-${++count}`);
 
 function poolOf(options: ThreadPoolOptions<any> = { processes: 2 }): ThreadPool<any> {
-  const pool = new ThreadPool(options);
-  pools.push(pool);
-  return pool;
+  return ended(new ThreadPool(options));
 }
-
-afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.terminate()));
-  await noChildLeft();
-});
-afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 test("apply(), map() and imap() work in threads of this process", async () => {
   const pool = poolOf({ processes: 2, initializer: tasks.initialize, initArgs: ["Good morning"] });
