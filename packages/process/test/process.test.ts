@@ -156,6 +156,15 @@ describe("Process", () => {
     }
   });
 
+  test("a signal right after start() is not lost", async () => {
+    for (let round = 0; round < 10; round++) {
+      const child = new Process({ target: tasks.waitForever });
+      await child.start();
+      child.interrupt();
+      expect(await child.join({ timeout: 10_000 })).toBe(-2);
+    }
+  });
+
   test("terminate() can be handled, kill() cannot", async () => {
     const result = file();
     const child = new Process({ target: tasks.ignoreSigterm, args: [result] });

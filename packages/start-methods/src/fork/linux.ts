@@ -13,3 +13,5 @@ export const SYS_PIDFD_OPEN = 434;
 export const SIGINT = 2;
 export const SIGKILL = 9;
 export const SIG_IGN = 1;
+export const SIG_BLOCK = 0;
+export const SIG_SETMASK = 2;

@@ -19,7 +19,7 @@ import {
 } from "@multiproc/core/internal";
 import { failureOf } from "../failure.ts";
 import { Caller } from "./caller.ts";
-import { O_CLOEXEC, O_RDWR, SIG_IGN, SIGINT } from "./linux.ts";
+import { O_CLOEXEC, O_RDWR, SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT } from "./linux.ts";
 import { type ForkRequest, type Greeting, type Output, type ServerConfig, toLine } from "./protocol.ts";
 import { rehearseSessions } from "./rehearsal.ts";
 import { Serving } from "./serving.ts";
@@ -30,6 +30,8 @@ import { awaitRequest } from "./standby.ts";
 const REHEARSALS = 25;
 /** More than `struct sigaction` takes anywhere; what is in it is only put back. */
 const SIGACTION_SIZE = 512;
+/** The size of a `sigset_t`. */
+const SIGSET_SIZE = 128;
 
 /** Makes this process a fork server, as its argument says; what its entry runs. */
 export async function serveForks(): Promise<void> {
@@ -49,7 +51,7 @@ export async function serveForks(): Promise<void> {
   role.server = { address: config.address, env: host.environment() ?? {} };
   owner.say(greeting);
   // A terminal's Ctrl+C is for the children; the server ends with its owner.
-  const interrupt = ignore(libc, SIGINT);
+  const interrupt = withhold(libc, SIGINT);
   // From a turn of the loop of its own, so that no microtask of the modules is left to run in every child.
   host.immediate(() => {
     const opened = tools.openForker();
@@ -107,7 +109,7 @@ function rehearseFork(libc: Native, tools: Forking): void {
     tools.renewProcess(libc);
     tools.redirectOutput(libc, "stdout", libc.libc.dup(1));
     tools.redirectOutput(libc, "stderr", libc.libc.dup(2));
-    ignore(libc, SIGINT)();
+    withhold(libc, SIGINT)();
     tools.rehearseExit();
   }
 }
@@ -153,14 +155,23 @@ function openOutput(libc: Native, output: Output): number | undefined {
 }
 
 /**
- * Has this process ignore a signal, until the returned function is called. The whole action is put back as it was, flags
- * included: Node's own for SIGINT raises it again, and counts on being called once.
+ * Keeps a signal from this process, until the returned function is called. What is sent to a child before that waits for it,
+ * instead of being lost: a blocked signal is never ignored (signal(7)). The server's other threads do not block it, but ignore it.
+ *
+ * The whole action is put back as it was, flags included: Node's own for SIGINT raises it again, and counts on being called
+ * once.
  */
-function ignore({ libc }: Native, signal: number): () => void {
+function withhold({ libc }: Native, signal: number): () => void {
+  const [blocked, mask] = [new Uint8Array(SIGSET_SIZE), new Uint8Array(SIGSET_SIZE)];
+  blocked[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
   const action = new Uint8Array(SIGACTION_SIZE);
+  libc.sigprocmask(SIG_BLOCK, blocked, mask);
   libc.sigaction(signal, null, action);
   libc.signal(signal, SIG_IGN);
-  return () => void libc.sigaction(signal, action, null);
+  return () => {
+    libc.sigaction(signal, action, null);
+    libc.sigprocmask(SIG_SETMASK, mask, null);
+  };
 }
 
 /** The one thing that is said where there is no fork to keep the event loop's sockets out of. */

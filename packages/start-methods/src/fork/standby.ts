@@ -23,13 +23,17 @@ export class Standby {
     this.pid = pid;
     this.pidfd = pidfd;
     this.pipe = pipe;
+    // In a group of its own no Ctrl+C reaches it, which would wait there for the child that it becomes.
+    native.libc.setpgid(pid, pid);
   }
 
   /** Makes it the child that is asked for; false if it cannot be, because it has ended or the request is too long. */
   become(request: ForkRequest): boolean {
     const { libc } = this.#native;
     const bytes = new TextEncoder().encode(`${JSON.stringify(request)}\n`);
-    if (bytes.length > PIPE_SIZE || libc.write(this.pipe, bytes, bytes.length) !== bytes.length) return false;
+    if (bytes.length > PIPE_SIZE) return false;
+    libc.setpgid(this.pid, libc.getpgrp());
+    if (libc.write(this.pipe, bytes, bytes.length) !== bytes.length) return false;
     libc.close(this.pipe);
     return true;
   }
