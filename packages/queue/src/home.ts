@@ -2,6 +2,7 @@
 import {
   type Carrier,
   type Channel,
+  type EncodedMessage,
   encodeMessage,
   Frame,
   host,
@@ -16,7 +17,7 @@ import {
 import { Broker, type Getter, type Putter } from "./broker.ts";
 import { closedHere, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import { Guest, type Household } from "./guest.ts";
-import { type BlockOptions, isNow, type Link, type QueueForm, remaining } from "./link.ts";
+import { type BlockOptions, isNow, isPatient, type Link, type QueueForm, remaining } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import { Ring } from "./ring.ts";
@@ -81,11 +82,23 @@ export class HomeLink implements Link, Household {
     return false;
   }
 
-  async put(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    const { frame, commit } = encodeMessage(item, "item");
-    const began = performance.now();
+  put(call: string, item: unknown, options: BlockOptions): Promise<void> {
+    const message = encodeMessage(item, "item");
     // Those that were put before and have no place yet come first.
-    if (this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0)) {
+    const isInRing = this.#ring !== undefined && (this.#ring.isOpen || this.#ring.isPutting || this.#moving > 0);
+    if (isInRing && this.maxSize === 0 && isPatient(options)) return (this.#ring as RingSide).putSoon(message);
+    return this.#put(call, item, message, isInRing, options);
+  }
+
+  async #put(
+    call: string,
+    item: unknown,
+    { frame, commit }: EncodedMessage,
+    isInRing: boolean,
+    options: BlockOptions,
+  ): Promise<void> {
+    const began = performance.now();
+    if (this.#ring !== undefined && isInRing) {
       let placed = this.#ring.put(call, frame, options);
       if (typeof placed !== "string") {
         this.#moving += 1;
@@ -120,6 +133,7 @@ export class HomeLink implements Link, Household {
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
+    this.#ring?.flush();
     const ring = this.#ring?.isOpen === true ? this.#ring.ring : undefined;
     if (question === "size" && ring !== undefined) return ring.size;
     if (question === "full" && ring !== undefined) return ring.isFull;
@@ -140,7 +154,9 @@ export class HomeLink implements Link, Household {
     }
   }
 
-  async flush(): Promise<void> {} // what was put is here
+  async flush(): Promise<void> {
+    await this.#ring?.flushed();
+  }
 
   invitation(): Invitation {
     if (this.#invitation === undefined) {
@@ -164,6 +180,7 @@ export class HomeLink implements Link, Household {
   close(): void {
     this.#isClosed = true;
     for (const end of [...this.#waiting]) end(closedHere());
+    this.#ring?.flush();
     this.#ring?.ring.getters.lookSoon();
     this.#ring?.ring.putters.lookSoon();
   }
@@ -324,11 +341,15 @@ export class HomeLink implements Link, Household {
         if (this.#isClosed) throw closedHere();
       },
       leaveRing: () => this.closeRing(),
+      moved: async (messages: readonly EncodedMessage[]) => {
+        await Promise.all(messages.map(({ frame }) => this.#putHere("put()", own(frame), {})));
+        for (const { commit } of messages) commit(undefined);
+      },
       waiting: (change: 1 | -1) => this.#keepAlive(change),
     };
     this.#ring = new RingSide(ring, owner);
     const frames = this.broker.moveOut();
-    const rest = frames.findIndex((frame) => ring.put(frame) !== "accepted");
+    const rest = frames.findIndex((frame) => ring.put([frame]) !== "accepted");
     if (rest < 0) return;
     this.closeRing();
     this.broker.moveIn(frames.slice(rest));

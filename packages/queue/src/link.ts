@@ -39,6 +39,11 @@ export function isNow(options: BlockOptions): boolean {
   return options.block === false || options.timeout === 0;
 }
 
+/** Whether nothing but its success or the queue's end ends a wait. */
+export function isPatient(options: BlockOptions): boolean {
+  return options.timeout === undefined && options.signal === undefined && options.block !== false;
+}
+
 /** The options of a wait that has lasted since `began`. */
 export function remaining(options: BlockOptions, began: number): BlockOptions {
   if (options.timeout === undefined) return options;

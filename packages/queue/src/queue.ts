@@ -248,10 +248,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     return this.#link.ask(call, question as Question, argument, options);
   }
 
-  async #put(call: string, item: T, options: BlockOptions): Promise<void> {
-    this.#assertOpen(call);
-    checkWait(call, options);
-    return this.#link.put(call, item, options);
+  #put(call: string, item: T, options: BlockOptions): Promise<void> {
+    try {
+      this.#assertOpen(call);
+      checkWait(call, options);
+      return this.#link.put(call, item, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async #get(call: string, options: BlockOptions): Promise<T> {

@@ -19,7 +19,7 @@ import {
 } from "@multiproc/core/internal";
 import { closedHere, homeGone, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
 import { Intake, type Waiter } from "./intake.ts";
-import { type BlockOptions, isNow, type Link, type QueueForm, remaining } from "./link.ts";
+import { type BlockOptions, isNow, isPatient, type Link, type QueueForm, remaining } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import { Ring } from "./ring.ts";
@@ -89,11 +89,14 @@ export class RemoteLink implements Link {
     this.home = address.home;
   }
 
-  async put(call: string, item: unknown, options: BlockOptions): Promise<void> {
+  put(call: string, item: unknown, options: BlockOptions): Promise<void> {
     if (this.#over !== undefined) throw this.#over;
-    // Those that were put before and have no place yet come first.
-    if (this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0))
-      return this.#putInRing(this.#ring, call, item, encodeMessage(item, "item"), options);
+    if (this.#isInRing) {
+      const message = encodeMessage(item, "item");
+      const ring = this.#ring as RingSide;
+      if (this.maxSize === 0 && isPatient(options)) return ring.putSoon(message);
+      return this.#putInRing(ring, call, item, message, options);
+    }
     const channel = this.#outlet;
     if (channel === undefined) return this.#putEarly(call, item, encodeMessage(item, "item"), options);
     if (this.#isShutDown) throw new QueueShutDownError(call);
@@ -117,7 +120,14 @@ export class RemoteLink implements Link {
     return this.#getFromHome(call, channel, remaining(options, began));
   }
 
+  /** Those that were put into the ring before and have no place yet come first, also when it is closed. */
+  get #isInRing(): boolean {
+    const ring = this.#ring;
+    return ring !== undefined && (ring.isOpen || ring.isPutting || this.#moving > 0);
+  }
+
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
+    this.#ring?.flush();
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) return TIMED_OUT;
     if (this.#over !== undefined) throw this.#over;
@@ -148,6 +158,7 @@ export class RemoteLink implements Link {
   async flush(): Promise<void> {
     if (this.#early.size > 0)
       await new Promise<void>((resolve) => this.#early.add({ send: () => resolve(), fail: () => resolve() }));
+    await this.#ring?.flushed();
     await this.#channel?.flushed();
   }
 
@@ -159,6 +170,7 @@ export class RemoteLink implements Link {
 
   close(): void {
     if (this.#isClosed) return;
+    this.#ring?.flush();
     this.#isClosed = true;
     const channel = this.#channel;
     if (channel !== undefined && !channel.closed) {
@@ -191,6 +203,7 @@ export class RemoteLink implements Link {
     this.#questions.delete(WELCOME);
     this.#channel = channel;
     if (address !== null) this.#enterRing(channel, address);
+    if (this.#isInRing) this.#sendEarly(channel); // before anybody else can put
     this.#keepReports(channel);
     this.#rest();
     return channel;
@@ -207,6 +220,7 @@ export class RemoteLink implements Link {
           if (this.#over !== undefined) throw this.#over;
         },
         leaveRing,
+        moved: (messages) => this.#putMoved(messages),
         waiting: (change) => {
           this.#ringWaits += change;
           if (this.#ringWaits === 0) this.#rest();
@@ -233,10 +247,17 @@ export class RemoteLink implements Link {
     }
     if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
     if (placed === "accepted") return encoded.commit(undefined);
-    const left = remaining(options, began);
-    if (this.#outlet === undefined) return this.#putEarly(call, item, encoded, left);
+    return this.#putAtHome(call, item, encoded, remaining(options, began));
+  }
+
+  async #putMoved(messages: readonly EncodedMessage[]): Promise<void> {
+    await Promise.all(messages.map((message) => this.#putAtHome("put()", undefined, message, {})));
+  }
+
+  async #putAtHome(call: string, item: unknown, encoded: EncodedMessage, options: BlockOptions): Promise<void> {
+    if (this.#outlet === undefined) return this.#putEarly(call, item, encoded, options);
     if (this.#isShutDown) throw new QueueShutDownError(call);
-    return this.#forward(this.#outlet, call, item, encoded, left);
+    return this.#forward(this.#outlet, call, item, encoded, options);
   }
 
   async #getFromHome(call: string, channel: Channel, options: BlockOptions): Promise<Frame> {
@@ -271,8 +292,7 @@ export class RemoteLink implements Link {
     const sent = new Promise<{ over: Promise<void> }>((resolve, fail) => {
       const send = (channel: Channel): void => {
         const left = remaining(options, began);
-        const isInRing = this.#ring !== undefined && (this.#ring.isOpen || this.#moving > 0);
-        const over = isInRing
+        const over = this.#isInRing
           ? this.#putInRing(this.#ring as RingSide, call, item, encoded, left)
           : this.#forward(channel, call, item, encoded, left);
         resolve({ over });
@@ -458,9 +478,11 @@ export class RemoteLink implements Link {
   #keepReports(channel: Channel): void {
     const reports = {
       flush: () => {
+        this.#ring?.flush();
         this.#intake.report(true);
       },
       flushed: () => {
+        this.#ring?.flush();
         this.#intake.report(true);
         return channel.flushed();
       },

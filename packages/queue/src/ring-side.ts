@@ -1,17 +1,28 @@
 /** What the calls of one process do while the items of its queue are in a ring; see `ring.ts`. */
-import { type Frame, host, type WaitList, type WaitOptions } from "@multiproc/core/internal";
+import {
+  type EncodedMessage,
+  type Frame,
+  host,
+  leaving,
+  type WaitList,
+  type WaitOptions,
+} from "@multiproc/core/internal";
 import { QueueEmptyError, QueueShutDownError } from "./errors.ts";
 import { type BlockOptions, isNow } from "./link.ts";
 import type { Ring } from "./ring.ts";
 
 /** So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. */
 const PATIENCE = 50;
+/** Items that are put in one turn go into the ring together, but no more bytes than that. */
+const BATCH_SIZE = 16 * 1024;
 
 /** So many milliseconds who waits for an item looks again and again before it goes to sleep: to be woken costs more. */
 const LOOKING = 0.1;
 /** After so many in vain in a row it goes to sleep at once, and tries again every so often. */
 const MAX_MISSES = 4;
 const TRY_AGAIN = 16;
+
+const SETTLED: Promise<void> = Promise.resolve();
 
 /** What came of a put; `"moved"`: the home keeps the items now, and is to be given it. */
 export type Placed = "accepted" | "full" | "moved";
@@ -22,14 +33,34 @@ export interface RingOwner {
   assertUsable(): void;
   /** Has the home keep the items itself. */
   leaveRing(): void;
+  /** Gives items to the home, which keeps them now; they come before all that is put later. */
+  moved(messages: readonly EncodedMessage[]): Promise<void>;
   /** Somebody begins to wait, or has stopped: whether the program must stay alive for it. */
   waiting(change: 1 | -1): void;
+}
+
+/** What is put in one turn, into a queue without a limit. */
+class Batch {
+  readonly messages: EncodedMessage[] = [];
+  readonly frames: Frame[] = [];
+  size = 0;
+  resolve!: (over: Promise<void> | undefined) => void;
+  reject!: (error: unknown) => void;
+  /** Settles when it is the queue's. */
+  readonly over: Promise<void> = new Promise((resolve, reject) => {
+    this.resolve = resolve as Batch["resolve"];
+    this.reject = reject;
+  });
 }
 
 /** A process's side of a ring. */
 export class RingSide {
   readonly ring: Ring;
   readonly #owner: RingOwner;
+  /** What is put in this turn. */
+  #batch: Batch | undefined;
+  /** The last that was put so. */
+  #last: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
   readonly #line: object[] = [];
   /** Somebody looks again and again. */
@@ -46,10 +77,37 @@ export class RingSide {
     return !this.ring.isClosed;
   }
 
+  /** Whether something was put here that has not its place yet. */
+  get isPutting(): boolean {
+    return this.#batch !== undefined || this.#line.length > 0;
+  }
+
+  /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
+  putSoon(message: EncodedMessage): Promise<void> {
+    const { frame } = message;
+    if (!this.ring.fits(frame)) this.#owner.leaveRing();
+    let batch = this.#batch;
+    if (batch === undefined) {
+      this.#batch = batch = new Batch();
+      this.#last = batch.over;
+      void SETTLED.then(this.#flushSoon);
+    }
+    batch.messages.push(message);
+    batch.frames.push(frame);
+    batch.size += frame.size;
+    if (batch.size > BATCH_SIZE) this.flush();
+    return batch.over;
+  }
+
   /** Puts an item; at once, if there is room. */
   put(call: string, frame: Frame, options: BlockOptions): Placed | Promise<Placed> {
+    this.flush();
+    if (!this.ring.fits(frame)) {
+      this.#owner.leaveRing();
+      return this.#putWaiting(call, frame, isNow(options) ? {} : options);
+    }
     if (this.#line.length > 0) return isNow(options) ? "full" : this.#putWaiting(call, frame, options);
-    const result = this.ring.put(frame);
+    const result = this.ring.put([frame]);
     switch (result) {
       case "accepted":
         return result;
@@ -59,16 +117,30 @@ export class RingSide {
         return "moved";
       case "full":
         if (isNow(options)) return result;
-        break;
-      case "too large":
-        this.#owner.leaveRing();
     }
     // Where there is no limit, there is room as soon as the home makes some.
     return this.#putWaiting(call, frame, isNow(options) ? {} : options);
   }
 
+  /** Puts into the ring what was put in this turn so far. */
+  flush(): void {
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    this.#batch = undefined;
+    if (this.#line.length === 0 && this.#place(batch)) return;
+    leaving.wait(batch.over);
+    this.#inLine(() => this.#place(batch), "put()", {}).catch(batch.reject);
+  }
+
+  /** Settles when what was put here has its place. */
+  async flushed(): Promise<void> {
+    this.flush();
+    await this.#last.catch(() => {});
+  }
+
   /** The next item, if it is there and nobody in this process has waited for it. */
   take(): Frame | undefined {
+    if (this.#batch !== undefined) this.flush();
     return this.#isLooking || this.ring.getters.isWaiting ? undefined : this.ring.take();
   }
 
@@ -116,24 +188,53 @@ export class RingSide {
     return frame;
   }
 
+  readonly #flushSoon = (): void => this.flush();
+
+  /** Whether nothing is left to do with a batch. */
+  #place({ messages, frames, resolve, reject }: Batch): boolean {
+    switch (this.ring.put(frames)) {
+      case "accepted":
+        for (const { commit } of messages) commit(undefined);
+        resolve(undefined);
+        return true;
+      case "closed":
+        resolve(this.#owner.moved(messages));
+        return true;
+      case "shut down":
+        reject(new QueueShutDownError("put()"));
+        return true;
+      default:
+        return false;
+    }
+  }
+
   async #putWaiting(call: string, frame: Frame, options: WaitOptions): Promise<Placed> {
+    let result: Placed = "full";
+    const attempt = (): boolean => {
+      const outcome = this.ring.put([frame]);
+      if (outcome === "shut down") throw new QueueShutDownError(call);
+      if (outcome === "accepted") result = outcome;
+      if (outcome === "closed") result = "moved";
+      return result !== "full";
+    };
+    await this.#inLine(attempt, call, options);
+    return result;
+  }
+
+  /** Waits until an attempt to put something is over, after those of all that came before in this process. */
+  async #inLine(attempt: () => boolean, call: string, options: WaitOptions): Promise<void> {
     const place = {};
     this.#line.push(place);
-    let result: Placed = "full";
     let began = 0;
     const check = (): boolean => {
       this.#owner.assertUsable();
       if (this.#line[0] !== place) return false;
-      const outcome = this.ring.put(frame);
-      if (outcome === "shut down") throw new QueueShutDownError(call);
-      if (outcome === "accepted" || outcome === "closed") {
-        result = outcome === "closed" ? "moved" : outcome;
+      if (attempt()) {
         this.#line.shift();
         return true;
       }
       began ||= performance.now();
-      if (outcome === "too large" || (outcome === "no space" && performance.now() - began > PATIENCE))
-        this.#owner.leaveRing();
+      if (!this.ring.isFull && performance.now() - began > PATIENCE) this.#owner.leaveRing();
       return false;
     };
     try {
@@ -144,7 +245,6 @@ export class RingSide {
       // Those of this process that stood behind it look again.
       if (at >= 0 && this.#line.length > 0) this.ring.putters.wake(1);
     }
-    return result;
   }
 
   /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */

@@ -1,5 +1,5 @@
 import { fromModule } from "@multiproc/core";
-import { Frame, missingMemory } from "@multiproc/core/internal";
+import { Frame, type Memory, missingMemory, RobustLock } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
 import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
@@ -34,37 +34,76 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
     const waiting: Uint8Array[] = [];
     let seed = 1;
     const random = (below: number): number => (seed = (seed * 48271) % 0x7fffffff) % below;
+    const frame = (bytes: Uint8Array): Frame => frameOf(bytes, bytes.length % 7 === 0 ? ["file:///module.js"] : []);
+    const take = (found: Frame | undefined, expected: Uint8Array | undefined, i: number): void => {
+      if (expected === undefined) return expect(found).toBeUndefined();
+      // Written out, since to compare so much by expect() takes minutes.
+      const bytes = found?.bytes.subarray(found.start, found.end);
+      const isSame = bytes?.length === expected.length && bytes.every((byte, at) => byte === expected[at]);
+      if (!isSame) expect.unreachable(`item ${i}`);
+      expect(found?.modules.length).toBe(expected.length % 7 === 0 ? 1 : 0);
+    };
     for (let i = 0; i < 5_000; i++) {
       const bytes = new Uint8Array(random(4) === 0 ? random(20_000) : random(100)).fill(i);
-      if (
-        random(2) === 0 ||
-        ring.put(frameOf(bytes, bytes.length % 7 === 0 ? ["file:///module.js"] : [])) !== "accepted"
-      ) {
-        const frame = ring.take();
-        const expected = waiting.shift();
-        if (expected === undefined) expect(frame).toBeUndefined();
-        else {
-          // Written out, since to compare so much by expect() takes minutes.
-          const isSame =
-            frame?.bytes.length === expected.length && frame.bytes.every((byte, at) => byte === expected[at]);
-          if (!isSame) expect.unreachable(`item ${i}`);
-          expect(frame?.modules.length).toBe(expected.length % 7 === 0 ? 1 : 0);
-        }
-      } else waiting.push(bytes);
-      if (ring.size !== waiting.length) expect.unreachable(`${ring.size} items, not ${waiting.length}`);
+      const together = random(5) === 0 ? [bytes, bytes.subarray(1), bytes.subarray(2)] : [bytes];
+      if (random(2) === 0 && ring.put(together.map(frame)) === "accepted") waiting.push(...together);
+      else take(ring.take(), waiting.shift(), i);
+      if (ring.size !== waiting.length || ring.isEmpty !== (waiting.length === 0))
+        expect.unreachable(`${ring.size} items, not ${waiting.length}`);
     }
+    expect(waiting.length).toBeGreaterThan(0);
+    for (const [i, found] of ring.close().entries()) take(found, waiting[i], i);
   });
 
   test("says what it does not take", () => {
     const ring = Ring.create(2);
     const small = frameOf(new Uint8Array(10));
-    expect(ring.put(frameOf(new Uint8Array(100_000)))).toBe("too large");
-    expect([ring.put(small), ring.put(small), ring.put(small)]).toEqual(["accepted", "accepted", "full"]);
+    const large = frameOf(new Uint8Array(100_000));
+    expect([ring.fits(small), ring.fits(large), ring.put([large])]).toEqual([true, false, "no space"]);
+    expect([ring.put([small]), ring.put([small]), ring.put([small])]).toEqual(["accepted", "accepted", "full"]);
     expect(ring.isFull).toBe(true);
     expect(ring.shutDown(true)).toBe(true);
-    expect([ring.size, ring.put(small)]).toEqual([0, "shut down"]);
+    expect([ring.size, ring.put([small])]).toEqual([0, "shut down"]);
     expect(ring.close()).toEqual([]);
-    expect([ring.put(small), ring.shutDown(false)]).toEqual(["closed", false]);
+    expect([ring.put([small]), ring.shutDown(false)]).toEqual(["closed", false]);
+  });
+
+  test("takes what is put together as a whole, or nothing of it", () => {
+    const ring = Ring.create(0);
+    const batch = Array.from({ length: 60 }, () => frameOf(new Uint8Array(5_000)));
+    expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
+    expect([ring.put(batch), ring.size]).toEqual(["no space", 60]);
+    for (let i = 0; i < 15; i++) expect(ring.take()?.end).toBeDefined();
+    expect([ring.put(batch), ring.size]).toEqual(["no space", 45]);
+    for (let i = 0; i < 45; i++) ring.take();
+    expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
+  });
+
+  test("one that stands still while it puts keeps others from that, and from nothing else", () => {
+    const ring = Ring.create(0);
+    const small = frameOf(new Uint8Array(10));
+    ring.put([small, small]);
+    const lock = new RobustLock(ring.memory, 0, 0);
+    lock.acquireSync();
+    expect(ring.put([small])).toBe("busy");
+    expect(ring.take()?.bytes.length).toBeGreaterThan(0);
+    expect(ring.size).toBe(1);
+    expect(ring.close().length).toBe(1);
+    lock.release();
+    expect([ring.put([small]), ring.take()]).toEqual(["closed", undefined]);
+  });
+
+  test("two that have read the same items take each of them once", () => {
+    const ring = Ring.create(0);
+    const other = new (Ring as unknown as new (memory: Memory) => Ring)(ring.memory);
+    const frames = Array.from({ length: 100 }, (_, i) => frameOf(new Uint8Array([i])));
+    ring.put(frames);
+    const seen: number[] = [];
+    for (let i = 0; i < 150; i++) {
+      const frame = (i % 3 === 0 ? ring : other).take();
+      if (frame !== undefined) seen.push(frame.bytes[frame.start] as number);
+    }
+    expect(seen).toEqual(frames.map((_, i) => i));
   });
 });
 
