@@ -331,10 +331,10 @@ export class RemoteLink implements Link {
     const opening = this.#channel === undefined ? this.#open(call, {}) : Promise.resolve(this.#channel);
     opening.then(
       (channel) => {
-        if (channel === TIMED_OUT) return;
+        // Those for the ring are in it by now.
+        if (channel === TIMED_OUT || this.#early.size === 0) return;
         channel.ref();
-        if (this.#ring?.isOpen === true) this.#sendEarly(channel);
-        else if (this.maxSize > 0) this.#ready(channel);
+        if (this.maxSize > 0) this.#ready(channel);
         else if (!channel.closed) channel.send(kinds.PRODUCE, null);
       },
       (error) => this.#failEarly(error),
