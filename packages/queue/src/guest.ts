@@ -16,8 +16,10 @@ export interface Household {
   readonly isJoinable: boolean;
   /** Whether the tasks that guests have taken must be kept until they are done. */
   readonly keepsTasks: boolean;
-  /** Whoever sends something does not find the items in a ring. */
+  /** Whoever sends something else than for room does not find the items in a ring. */
   closeRing(): void;
+  /** Makes a place for large items in the ring. */
+  enlargeRing(): void;
   /** Notes who wants an item, and tells whether it is the only one that does. */
   isSole(asking: Getter): boolean;
   answer(guest: Guest, id: number, question: Question, argument: unknown): void;
@@ -69,6 +71,7 @@ export class Guest implements Getter {
   }
 
   take(frame: Frame): void {
+    if (frame.kind === kinds.ENLARGE) return this.#home.enlargeRing();
     this.#home.closeRing();
     const value = (): unknown => this.channel.decode(frame);
     switch (frame.kind) {

@@ -176,6 +176,14 @@ export class HomeLink implements Link, Household {
     if (this.#ring.ring.isShutDown) void this.#shutDown(false);
   }
 
+  enlargeRing(): void {
+    try {
+      this.#ring?.ring.enlarge();
+    } catch {
+      this.closeRing(); // the system has not so much memory left
+    }
+  }
+
   /** Others go on using the queue. */
   close(): void {
     this.#isClosed = true;
@@ -341,6 +349,7 @@ export class HomeLink implements Link, Household {
         if (this.#isClosed) throw closedHere();
       },
       leaveRing: () => this.closeRing(),
+      enlarge: () => this.enlargeRing(),
       moved: async (messages: readonly EncodedMessage[]) => {
         await Promise.all(messages.map(({ frame }) => this.#putHere("put()", own(frame), {})));
         for (const { commit } of messages) commit(undefined);
@@ -349,6 +358,7 @@ export class HomeLink implements Link, Household {
     };
     this.#ring = new RingSide(ring, owner);
     const frames = this.broker.moveOut();
+    if (frames.some((frame) => ring.isLarge(frame) && ring.fits(frame))) this.enlargeRing();
     const rest = frames.findIndex((frame) => ring.put([frame]) !== "accepted");
     if (rest < 0) return;
     this.closeRing();

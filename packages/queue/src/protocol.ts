@@ -39,7 +39,8 @@
  *
  * **The ring.** WELCOME is the first that a guest hears: where the ring is (`ring.ts`), if the items are in one. As long as they
  * are, nothing of the above is used. Whatever a guest sends has the home close the ring: who cannot use it, or finds that
- * something has no place in it, says CLOSE_RING, and whoever finds it closed puts and gets as told above.
+ * something has no place in it, says CLOSE_RING, and whoever finds it closed puts and gets as told above. Only ENLARGE leaves
+ * it open, and has the home make a place in it for large items.
  *
  * ASK carries `[number, question, argument]` and is answered by ANSWER or FAILED.
  */
@@ -67,6 +68,7 @@ export const ANSWER = 20;
 export const FAILED = 21;
 export const WELCOME = 22;
 export const CLOSE_RING = 23;
+export const ENLARGE = 24;
 
 /**
  * What a consumer reports: how many items it has taken since the last report; 1 if it gives all others back; the number of

@@ -178,7 +178,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    *
    * They are in memory once the queue is given to another process, where the system and all processes have what that takes
    * (Linux, and the right to call the system), unless the items are tasks. They move to the home for good when one of
-   * more than 64 KiB is put, or more are put than memory was reserved for while nobody takes any. Nothing else differs.
+   * more than 8 MiB is put, or more are put than memory was reserved for while nobody takes any. Nothing else differs.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */

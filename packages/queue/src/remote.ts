@@ -220,6 +220,9 @@ export class RemoteLink implements Link {
           if (this.#over !== undefined) throw this.#over;
         },
         leaveRing,
+        enlarge: () => {
+          if (!channel.closed) channel.send(kinds.ENLARGE, null);
+        },
         moved: (messages) => this.#putMoved(messages),
         waiting: (change) => {
           this.#ringWaits += change;

@@ -33,6 +33,8 @@ export interface RingOwner {
   assertUsable(): void;
   /** Has the home keep the items itself. */
   leaveRing(): void;
+  /** Has the home make a place for large items; it wakes those who put then, or keeps the items itself. */
+  enlarge(): void;
   /** Gives items to the home, which keeps them now; they come before all that is put later. */
   moved(messages: readonly EncodedMessage[]): Promise<void>;
   /** Somebody begins to wait, or has stopped: whether the program must stay alive for it. */
@@ -63,6 +65,7 @@ export class RingSide {
   #last: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
   readonly #line: object[] = [];
+  #isEnlarging = false;
   /** Somebody looks again and again. */
   #isLooking = false;
   #misses = 0;
@@ -85,7 +88,7 @@ export class RingSide {
   /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
   putSoon(message: EncodedMessage): Promise<void> {
     const { frame } = message;
-    if (!this.ring.fits(frame)) this.#owner.leaveRing();
+    if (frame.size > BATCH_SIZE) this.#makePlace(frame);
     let batch = this.#batch;
     if (batch === undefined) {
       this.#batch = batch = new Batch();
@@ -102,10 +105,7 @@ export class RingSide {
   /** Puts an item; at once, if there is room. */
   put(call: string, frame: Frame, options: BlockOptions): Placed | Promise<Placed> {
     this.flush();
-    if (!this.ring.fits(frame)) {
-      this.#owner.leaveRing();
-      return this.#putWaiting(call, frame, isNow(options) ? {} : options);
-    }
+    if (frame.size > BATCH_SIZE) this.#makePlace(frame);
     if (this.#line.length > 0) return isNow(options) ? "full" : this.#putWaiting(call, frame, options);
     const result = this.ring.put([frame]);
     switch (result) {
@@ -141,7 +141,7 @@ export class RingSide {
   /** The next item, if it is there and nobody in this process has waited for it. */
   take(): Frame | undefined {
     if (this.#batch !== undefined) this.flush();
-    return this.#isLooking || this.ring.getters.isWaiting ? undefined : this.ring.take();
+    return this.#isLooking || this.ring.getters.isWaiting ? undefined : this.#take();
   }
 
   /** Waits for an item; `"moved"` if the home keeps them now. */
@@ -150,12 +150,12 @@ export class RingSide {
     const check = (): boolean => {
       this.#owner.assertUsable();
       if (this.#isLooking) return false;
-      found = this.ring.take();
+      found = this.#take();
       if (found === undefined && this.ring.isClosed) found = "moved";
       if (found === undefined && this.ring.isShutDown) {
         // Whatever was put before the shutdown is there by now.
-        found = this.ring.take();
-        if (found === undefined) throw new QueueShutDownError(call);
+        found = this.#take();
+        if (found === undefined && this.ring.isEmpty) throw new QueueShutDownError(call);
       }
       return found !== undefined;
     };
@@ -178,7 +178,7 @@ export class RingSide {
       for (const end = performance.now() + LOOKING; frame === undefined && performance.now() < end; ) {
         await new Promise<void>((resolve) => host.immediate(resolve));
         if (signal?.aborted || ring.isClosed) break;
-        frame = ring.take();
+        frame = this.#take();
       }
     } finally {
       this.#isLooking = false;
@@ -186,6 +186,23 @@ export class RingSide {
     }
     if (frame !== undefined) this.#misses = 0;
     return frame;
+  }
+
+  #take(): Frame | undefined {
+    try {
+      return this.ring.take();
+    } catch {
+      this.#owner.leaveRing(); // this process cannot map what it would take
+      return undefined;
+    }
+  }
+
+  /** Has a place made for a large item. */
+  #makePlace(frame: Frame): void {
+    if (!this.ring.fits(frame)) return this.#owner.leaveRing();
+    if (!this.ring.isLarge(frame) || this.ring.isEnlarged) return;
+    this.#isEnlarging = true;
+    this.#owner.enlarge();
   }
 
   readonly #flushSoon = (): void => this.flush();
@@ -234,7 +251,8 @@ export class RingSide {
         return true;
       }
       began ||= performance.now();
-      if (!this.ring.isFull && performance.now() - began > PATIENCE) this.#owner.leaveRing();
+      const waitsForHome = this.#isEnlarging && !this.ring.isEnlarged;
+      if (!waitsForHome && !this.ring.isFull && performance.now() - began > PATIENCE) this.#owner.leaveRing();
       return false;
     };
     try {

@@ -5,17 +5,19 @@
  *   words   0  lock of those who put (robust-lock.ts)
  *          32  head: where the next record comes | SHUT_DOWN | CLOSED
  *          48  tail: where the first record is | CLOSED
- *          64  maxSize; how often the head has passed a quarter of all numbers
+ *          64  maxSize; how often the head has passed a quarter of all numbers; length of the text at ADDRESS
  *          80  those who wait for an item, then those who wait for room (wait-list.ts)
+ *   ADDRESS where the large parts of items are (bulk.ts), as JSON, once there have been some
  *   DATA    records, each in one piece, from a multiple of 16
  *
- *   record  lengths of body and annex | its number | unused | unused || body | annex
+ *   record  lengths of body and annex | its number | where its large parts begin | unused || body | annex
  *           lengths -1: the rest up to the end is unused, and the next record begins at the start
- *   annex   what else belongs to a frame, as JSON; mostly none
+ *   annex   the modules of a frame and the sizes of its large parts, as JSON; mostly none. A long body is the first of them
  * ```
  *
- * Head and tail count bytes, and only ever grow, modulo 2^32. The number of the record that comes next is written where it will
- * stand before the head gets there, so head and tail tell all there is to know, also how many items are between them.
+ * Head and tail count bytes, and only ever grow, modulo 2^32. The number of the record that comes next, and where its large parts
+ * will begin, are written where it will stand before the head gets there. So head and tail tell all there is to know, also how
+ * many items are between them.
  *
  * **Putting.** The lock only keeps those who put from one another. They write records behind the head and then move it by one
  * compare-and-swap, before which nothing has happened: all that is put together comes together, or not at all.
@@ -33,18 +35,23 @@
  * least one sees the other. If who was woken dies before it has looked, the others find out by themselves, since each looks
  * again twice a second, and more often at first.
  *
- * **Leaving.** What does not fit in here (a large item, more items than there is room for while nobody takes any, a process
+ * **Large parts** lie in memory of its own, which the home makes when the first comes, since it lives as long as the queue. They are
+ * written before the head is moved, and copied before the tail is.
+ *
+ * **Leaving.** What does not fit in here (a very large item, more items than there is room for while nobody takes any, a process
  * that cannot map memory) is no reason to fail: the home then *closes* the ring for good and keeps the items itself, as
  * `protocol.ts` tells. It marks head and tail, after which neither can be moved, and takes over what is between them, so that
  * items stay in order; everyone else finds the ring closed at its next step and turns to the home, which is why that never
  * processes a message before it has taken the items over.
  */
 import { Frame, host, Memory, REFUSED, RobustLock, WaitList } from "@multiproc/core/internal";
+import { Bulk, MAX_PARTS } from "./bulk.ts";
 
 const HEAD = 32;
 const TAIL = 48;
 const MAX_SIZE = 64;
 const QUARTERS = 65;
+const ADDRESS_LENGTH = 66;
 const LISTS = 80;
 const CLOSED = 1;
 const SHUT_DOWN = 2;
@@ -54,12 +61,17 @@ const SLOTS = 64;
 /** Milliseconds between two looks of who is not woken: the death of the home is told by the channel to it. */
 const LONGEST_DELAY = 500;
 const LIST_WORDS = WaitList.words(SLOTS);
-const DATA = Math.ceil((LISTS + 2 * LIST_WORDS) / 1024) * 4096;
+const ADDRESS = (LISTS + 2 * LIST_WORDS) * 4;
+const MAX_ADDRESS = 1024;
+const DATA = Math.ceil((ADDRESS + MAX_ADDRESS) / 4096) * 4096;
 const CAPACITY = 512 * 1024;
 const MASK = CAPACITY - 1;
 const HEADER = 16;
 const NUMBER = 1;
+const PARTS = 2;
 const LENGTH = 0xffff;
+/** A longer body stands with the large parts. */
+const MAX_BODY = 16 * 1024;
 /** The longest record: some must fit, or one waits for the other. */
 const MAX_RECORD = 64 * 1024;
 const REST_UNUSED = -1;
@@ -71,6 +83,9 @@ const SHORT = 64;
 const HALF = CAPACITY / 2;
 /** Milliseconds to wait for another that puts, before waiting in the event loop. */
 const LOCK_PATIENCE = 10;
+
+/** Whether the body is the first of the large parts; the modules; the sizes of the large parts. */
+type Annex = [isApart: 0 | 1, modules: readonly string[], sizes: readonly number[]];
 
 /** What came of a put. */
 export type RingPut = "accepted" | "full" | "no space" | "busy" | "shut down" | "closed";
@@ -91,6 +106,7 @@ export class Ring {
   readonly #bytes: Uint8Array;
   readonly #data: Int32Array;
   readonly #lock: RobustLock;
+  #bulk: Bulk | undefined;
   /** What has been read and may be taken, and where it stood. */
   #read: Uint8Array = NOTHING;
   #readFrom = 0;
@@ -152,10 +168,32 @@ export class Ring {
     return (Atomics.load(this.#words, HEAD) & CLOSED) !== 0;
   }
 
+  /** Whether there is a place for large parts. */
+  get isEnlarged(): boolean {
+    return Atomics.load(this.#words, ADDRESS_LENGTH) !== 0;
+  }
+
+  /** Makes a place for large parts; that is the home's to do, since it must outlive all others. */
+  enlarge(): void {
+    if (this.isEnlarged) return;
+    const bulk = Bulk.create();
+    const text = new TextEncoder().encode(JSON.stringify(bulk.memory.address()));
+    new Uint8Array(this.memory.buffer, ADDRESS, MAX_ADDRESS).set(text);
+    this.#bulk = bulk;
+    Atomics.store(this.#words, ADDRESS_LENGTH, text.length);
+    this.putters.wake(Number.POSITIVE_INFINITY);
+  }
+
   /** Whether a frame has a place in a ring. */
   fits(frame: Frame): boolean {
-    if (frame.parts.length > 0) return false;
-    return recordSize(frame.end - frame.start, annexOf(frame).length) <= MAX_RECORD;
+    const parts = partsOf(frame);
+    if (parts.length > 0 && parts.reduce((size, { length }) => size + length, 0) > MAX_PARTS) return false;
+    return recordSize(bodySize(frame), annexOf(frame).length) <= MAX_RECORD;
+  }
+
+  /** Whether it takes a place for large parts. */
+  isLarge(frame: Frame): boolean {
+    return partsOf(frame).length > 0;
   }
 
   /** Puts frames that fit, all of them or none: if there is room for them at this moment. */
@@ -172,14 +210,19 @@ export class Ring {
     return result;
   }
 
-  /** Takes the first item, if there is one. */
+  /**
+   * Takes the first item, if there is one.
+   *
+   * @throws if it has large parts, and their memory cannot be mapped here
+   */
   take(): Frame | undefined {
     const words = this.#words;
     while (this.#isRead() || this.#readMore()) {
       const tail = this.#tail;
+      const read = this.#read;
       const frame = this.#nextFrame();
       if (Atomics.compareExchange(words, TAIL, tail, this.#tail) === tail) {
-        if ((words[MAX_SIZE] as number) > 0) this.putters.wake(1);
+        if ((words[MAX_SIZE] as number) > 0 || frame.bytes !== read || frame.parts.length > 0) this.putters.wake(1);
         return frame;
       }
       this.#read = NOTHING;
@@ -232,7 +275,7 @@ export class Ring {
       const number = this.#numberAt(head);
       const maxSize = words[MAX_SIZE] as number;
       if (maxSize > 0 && number - this.#numberAt(tail) + frames.length > maxSize) return "full";
-      const end = this.#write(frames, head, CAPACITY - HEADER - ((head - tail) >>> 0));
+      const end = this.#write(frames, head, tail);
       if (end === undefined) return "no space";
       if (((head ^ end) & (3 << 30)) !== 0) Atomics.add(words, QUARTERS, 1);
       // The home may close the ring meanwhile, and anybody may shut the queue down.
@@ -241,16 +284,19 @@ export class Ring {
   }
 
   /** Writes records from a position on, and says where the next one comes; undefined if one has no place here, or they take more than is left. */
-  #write(frames: readonly Frame[], from: number, left: number): number | undefined {
+  #write(frames: readonly Frame[], from: number, tail: number): number | undefined {
     const data = this.#data;
+    const left = CAPACITY - HEADER - ((from - tail) >>> 0);
     let position = from;
     let number = this.#numberAt(from);
+    let bulkAt = this.#partsAt(from);
     for (const frame of frames) {
-      const { bytes, start, end } = frame;
+      const { bytes, start } = frame;
       const annex = annexOf(frame);
-      const length = end - start;
+      const parts = partsOf(frame);
+      const length = bodySize(frame);
       const size = recordSize(length, annex.length);
-      if (size > MAX_RECORD || frame.parts.length > 0) return undefined;
+      if (size > MAX_RECORD) return undefined;
       const toEnd = CAPACITY - (position & MASK);
       const skipped = toEnd < size ? toEnd : 0;
       if (((position - from) >>> 0) + skipped + size > left) return undefined;
@@ -261,13 +307,30 @@ export class Ring {
       const at = position & MASK;
       data[at >> 2] = length | (annex.length << 16);
       data[(at >> 2) + NUMBER] = number;
-      this.#copyIn(bytes, start, end, at + HEADER);
+      data[(at >> 2) + PARTS] = bulkAt;
+      this.#copyIn(bytes, start, start + length, at + HEADER);
       if (annex.length > 0) this.#bytes.set(annex, at + HEADER + length);
+      if (parts.length > 0) {
+        const bulkEnd = this.isEnlarged ? Bulk.end(bulkAt, this.#partsAt(tail), parts) : undefined;
+        if (bulkEnd === undefined) return undefined;
+        this.#attached().write(bulkAt, parts);
+        bulkAt = bulkEnd;
+      }
       position = (position + size) | 0;
       number = (number + 1) | 0;
       data[((position & MASK) >> 2) + NUMBER] = number;
+      data[((position & MASK) >> 2) + PARTS] = bulkAt;
     }
     return position;
+  }
+
+  /** Where large parts are. @throws if this process cannot map it */
+  #attached(): Bulk {
+    if (this.#bulk === undefined) {
+      const text = new Uint8Array(this.memory.buffer, ADDRESS, Atomics.load(this.#words, ADDRESS_LENGTH));
+      this.#bulk = Bulk.attach(JSON.parse(host.utf8Read(text, 0, text.length)));
+    }
+    return this.#bulk;
   }
 
   /** Whether the next record has been read. */
@@ -275,7 +338,7 @@ export class Ring {
     const read = this.#read;
     const at = this.#next - this.#readFrom;
     if (at + HEADER > read.length) return false;
-    const size = sizeOf(lengthsAt(read, at));
+    const size = sizeOf(wordAt(read, at));
     // The tail may come to stand where it stood after 2^32 bytes have gone through; by then the head has passed some quarters.
     return at + size <= read.length && this.#quarters === Atomics.load(this.#words, QUARTERS);
   }
@@ -307,11 +370,17 @@ export class Ring {
   #nextFrame(): Frame {
     const read = this.#read;
     const at = this.#next - this.#readFrom;
-    const lengths = lengthsAt(read, at);
+    const lengths = wordAt(read, at);
     const start = at + HEADER;
     const end = start + (lengths & LENGTH);
     this.#next = this.#tail = (this.#next + sizeOf(lengths)) | 0;
-    return new Frame(0, read, start, end, NO_PARTS, modulesIn(read, end, lengths >>> 16));
+    const annexLength = lengths >>> 16;
+    if (annexLength === 0) return new Frame(0, read, start, end, NO_PARTS, NO_MODULES);
+    const [isApart, modules, sizes]: Annex = JSON.parse(host.utf8Read(read, end, end + annexLength));
+    const parts = sizes.length === 0 ? NO_PARTS : this.#attached().read(wordAt(read, at + 4 * PARTS), sizes);
+    if (isApart === 0) return new Frame(0, read, start, end, parts, modules);
+    const [body, ...others] = parts as [Uint8Array];
+    return new Frame(0, body, 0, body.length, others, modules);
   }
 
   #copy(position: number, size: number): Uint8Array {
@@ -340,6 +409,11 @@ export class Ring {
   #numberAt(position: number): number {
     return this.#data[((position & MASK & POSITION) >> 2) + NUMBER] as number;
   }
+
+  /** Where its large parts begin. */
+  #partsAt(position: number): number {
+    return this.#data[((position & MASK & POSITION) >> 2) + PARTS] as number;
+  }
 }
 
 function recordSize(length: number, annexLength: number): number {
@@ -351,7 +425,7 @@ function sizeOf(lengths: number): number {
   return recordSize(lengths & LENGTH, lengths >>> 16);
 }
 
-function lengthsAt(bytes: Uint8Array, at: number): number {
+function wordAt(bytes: Uint8Array, at: number): number {
   return (
     (bytes[at] as number) |
     ((bytes[at + 1] as number) << 8) |
@@ -360,14 +434,26 @@ function lengthsAt(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** What goes with the body of a frame. Most that need a module need the same, and have the same list of it. */
-function annexOf({ modules }: Frame): Uint8Array {
-  if (modules.length === 0) return NOTHING;
-  let annex = annexes.get(modules);
-  if (annex === undefined) annexes.set(modules, (annex = new TextEncoder().encode(JSON.stringify(modules))));
-  return annex;
+/** How much of the body stands in the record. */
+function bodySize({ start, end }: Frame): number {
+  return end - start > MAX_BODY ? 0 : end - start;
 }
 
-function modulesIn(bytes: Uint8Array, at: number, length: number): readonly string[] {
-  return length === 0 ? NO_MODULES : JSON.parse(host.utf8Read(bytes, at, at + length));
+/** What stands outside of the record. */
+function partsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
+  return end - start > MAX_BODY ? [bytes.subarray(start, end), ...parts] : parts;
+}
+
+/** What goes with the body of a frame. Most that need a module need the same, and have the same list of it. */
+function annexOf(frame: Frame): Uint8Array {
+  const { modules } = frame;
+  const parts = partsOf(frame);
+  if (parts.length === 0 && modules.length === 0) return NOTHING;
+  let annex = parts.length === 0 ? annexes.get(modules) : undefined;
+  if (annex !== undefined) return annex;
+  const isApart = parts.length > frame.parts.length ? 1 : 0;
+  const content: Annex = [isApart, modules, parts.map(({ length }) => length)];
+  annex = new TextEncoder().encode(JSON.stringify(content));
+  if (parts.length === 0) annexes.set(modules, annex);
+  return annex;
 }

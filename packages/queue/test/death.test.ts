@@ -36,10 +36,10 @@ describe("a producer dies", () => {
     for (let i = 0; i < 1000; i++) expect((await queue.get()).i).toBe(i);
   });
 
-  test("in the middle of a put: it corrupts nothing", async () => {
+  test.each([1, 32])("in the middle of a put of %i MiB: it corrupts nothing", async (size) => {
     const queue = new Queue<Uint8Array | string>();
     const ready = new Queue<string>();
-    const child = await start(tasks.putForever, queue, ready, 32 * 1024 * 1024);
+    const child = await start(tasks.putForever, queue, ready, size * 1024 * 1024);
     await ready.get();
     child.kill();
     await child.join();
@@ -47,7 +47,7 @@ describe("a producer dies", () => {
     while (true) {
       const item = await queue.get({ timeout: 20_000 });
       if (item === "after") break;
-      expect((item as Uint8Array).length).toBe(32 * 1024 * 1024);
+      expect((item as Uint8Array).length).toBe(size * 1024 * 1024);
       expect((item as Uint8Array).at(-1)).toBe(7);
     }
     expect(await queue.empty()).toBe(true);

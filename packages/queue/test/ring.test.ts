@@ -5,6 +5,7 @@ import { Queue } from "@multiproc/queue";
 import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { Ring } from "../src/ring.ts";
+import { TOO_LARGE } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const children: Process[] = [];
@@ -58,7 +59,7 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   test("says what it does not take", () => {
     const ring = Ring.create(2);
     const small = frameOf(new Uint8Array(10));
-    const large = frameOf(new Uint8Array(100_000));
+    const large = frameOf(new Uint8Array(TOO_LARGE));
     expect([ring.fits(small), ring.fits(large), ring.put([large])]).toEqual([true, false, "no space"]);
     expect([ring.put([small]), ring.put([small]), ring.put([small])]).toEqual(["accepted", "accepted", "full"]);
     expect(ring.isFull).toBe(true);
@@ -77,6 +78,35 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
     expect([ring.put(batch), ring.size]).toEqual(["no space", 45]);
     for (let i = 0; i < 45; i++) ring.take();
     expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
+  });
+
+  test("large parts and long bodies come whole, in order, however often their memory wraps", () => {
+    const ring = Ring.create(0);
+    const sizes = [70_000, 3_000_000, 1_000_001, 8 * 1024 ** 2 - 100, 65_537, 0];
+    const frames = Array.from({ length: 40 }, (_, i) => {
+      const body = new Uint8Array(i % 3 === 0 ? 20_000 : 5).fill(i);
+      const parts = [0, 1].map((k) =>
+        new Uint8Array(i % 6 === 3 ? 10 : (sizes[(i + k) % 6] as number) >> 1).fill(i + k),
+      );
+      return new Frame(0, body, 0, body.length, i % 5 === 0 ? [] : parts, i % 7 === 0 ? ["file:///module.js"] : []);
+    });
+    expect(ring.put([frames[1] as Frame])).toBe("no space");
+    ring.enlarge();
+    const check = (found: Frame, i: number): void => {
+      const { parts, modules } = frames[i] as Frame;
+      const all = [found.bytes.subarray(found.start, found.end), ...found.parts];
+      expect(all.map(({ length }) => length)).toEqual([i % 3 === 0 ? 20_000 : 5, ...parts.map(({ length }) => length)]);
+      for (const [k, part] of all.entries())
+        if (!part.every((byte) => byte === (k === 0 ? i : i + k - 1))) expect.unreachable(`part ${k} of item ${i}`);
+      expect(found.modules).toEqual(modules);
+    };
+    let taken = 0;
+    for (const [i, frame] of frames.entries()) {
+      while (ring.put([frame]) !== "accepted") check(ring.take() as Frame, taken++);
+      expect(ring.size).toBe(i + 1 - taken);
+    }
+    for (const frame of ring.close()) check(frame, taken++);
+    expect(taken).toBe(40);
   });
 
   test("one that stands still while it puts keeps others from that, and from nothing else", () => {
@@ -108,21 +138,27 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
 });
 
 describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
-  test("is there once another process has it, and moves home with a large item, in order", async () => {
-    const queue = new Queue<number | Uint8Array>();
-    await queue.put(-1);
-    expect(await queue.form()).toBe("home");
-    const answers = new Queue<string>();
-    await start(tasks.putMixed, queue, answers);
-    expect(await answers.get()).toBe("memory");
-    expect(await queue.get()).toBe(-1);
-    for (let i = 0; i < 100; i++) {
-      const item = await queue.get({ timeout: 20_000 });
-      if (i === 50) expect((item as Uint8Array).length).toBe(1_000_000);
-      else expect(item).toBe(i);
-    }
-    expect(await queue.form()).toBe("home");
-  });
+  test.each([
+    { size: 1_000_000, form: "memory" },
+    { size: TOO_LARGE, form: "home" },
+  ])(
+    "is there once another process has it, and is in the $form after an item of $size bytes, in order",
+    async ({ size, form }) => {
+      const queue = new Queue<number | Uint8Array>();
+      await queue.put(-1);
+      expect(await queue.form()).toBe("home");
+      const answers = new Queue<string>();
+      await start(tasks.putMixed, queue, answers, size);
+      expect(await answers.get()).toBe("memory");
+      expect(await queue.get()).toBe(-1);
+      for (let i = 0; i < 100; i++) {
+        const item = await queue.get({ timeout: 20_000 });
+        if (i === 50) expect((item as Uint8Array).length).toBe(size);
+        else expect(item).toBe(i);
+      }
+      expect(await queue.form()).toBe(form);
+    },
+  );
 
   test("moves home when more is put than fits, and nobody takes any", async () => {
     const queue = new Queue<string>();
