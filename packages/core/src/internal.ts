@@ -29,6 +29,7 @@ export {
 export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
 export type {
+  ByteSource,
   ByteStream,
   DiagnosticsChannel,
   Digest,
@@ -65,6 +66,7 @@ export {
   type Surroundings,
 } from "./native/mod.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
+export { connectOutput, stdioOf } from "./output.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
 export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
 export { childModules, type KnownServer, role } from "./role.ts";

@@ -19,5 +19,6 @@ export {
   TimeoutError,
 } from "./errors.ts";
 export type { Permissions, Stdio } from "./host/host.ts";
+export type { ChildOutput, OutputReader } from "./output.ts";
 export { type AnyFunction, fromModule, inline, registerClass, type Target, task } from "./target.ts";
 export type { WaitOptions } from "./waiting.ts";

@@ -164,9 +164,9 @@ export class Crew implements Office {
   }
 
   #lossOf(task: WorkTask, seat: WorkSeat): WorkerLostError {
-    const { exitCode = null, signal = null, error } = this.#end ?? {};
+    const { exitCode = null, signal = null, lastWords: stderr = "", error } = this.#end ?? {};
     const cause = error === undefined ? {} : { cause: error };
-    return new WorkerLostError(seat.link?.pid ?? 0, { exitCode, signal }, task.fn.name, cause);
+    return new WorkerLostError(seat.link?.pid ?? 0, { exitCode, signal, stderr }, task.fn.name, cause);
   }
 
   #fail(task: WorkTask, error: unknown, at: number = task.at + task.answered): void {

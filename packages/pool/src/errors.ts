@@ -31,18 +31,23 @@ export class WorkerLostError extends ProcessError {
   readonly signal: string | null;
   /** The function that it was running. */
   readonly task: string;
+  /**
+   * What the worker last wrote to its standard error, at most 4 KiB, also before this task; empty if it wrote nothing, or if the
+   * pool does not read it (`output: "inherit"`, threads).
+   */
+  readonly stderr: string;
 
   /**
    * Makes the error.
    *
    * @param pid the worker's process id
-   * @param how its exit code and the signal that ended it
+   * @param how its exit code, the signal that ended it, and what it last wrote to standard error
    * @param task the function that it was running
    * @param options the `cause`
    */
   constructor(
     pid: number,
-    how: { readonly exitCode: number | null; readonly signal: string | null },
+    how: { readonly exitCode: number | null; readonly signal: string | null; readonly stderr?: string },
     task: string,
     options: { cause?: unknown } = {},
   ) {
@@ -53,6 +58,7 @@ export class WorkerLostError extends ProcessError {
     this.exitCode = how.exitCode;
     this.signal = how.signal;
     this.task = task;
+    this.stderr = how.stderr ?? "";
   }
 }
 

@@ -38,7 +38,7 @@
  * `close()` and `join()` let the work end, `terminate()` and leaving an `await using` block stop it. A pool does not keep its
  * program alive, its work does; workers end with the program, however it ends.
  *
- * A worker that dies fails the task that it ran with {@link WorkerLostError}, and no other: what was sent to it and not begun
+ * A worker that dies fails the task that it ran with {@link WorkerLostError}, which holds what it last wrote to standard error, and no other: what was sent to it and not begun
  * goes to another worker. A task that was begun is not run a second time, unless `retries` allow it; only tasks and inputs that
  * take some microseconds can be run twice, when their worker is killed in the middle of a batch of them. A pool whose workers cannot
  * start, or whose initializer fails, fails its work with that reason.
@@ -59,6 +59,7 @@ export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
 export type { Inputs } from "./inputs.ts";
 export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
+export type { OutputLine, PoolOutput } from "./output.ts";
 export { Pool } from "./pool.ts";
 export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
 export { AsyncResult, type Progress } from "./result.ts";

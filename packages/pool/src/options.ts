@@ -2,6 +2,7 @@
 import type { AnyFunction, Permissions } from "@multiproc/core";
 import { checkTimeout, requireTarget } from "@multiproc/core/internal";
 import type { ProcessOptions } from "@multiproc/process";
+import type { PoolOutput } from "./output.ts";
 import type { progressBar } from "./progress-bar.ts";
 import type { Progress } from "./result.ts";
 
@@ -40,6 +41,19 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
   readonly execArgv?: readonly string[] | undefined;
   /** What Deno workers may do; never more than this process. @default "inherit" */
   readonly permissions?: Permissions | undefined;
+  /**
+   * What becomes of what workers write to their standard streams. Lines of several workers never mix, and what a worker wrote
+   * before it ended is not lost.
+   *
+   * - By default, standard output is that of this process. Standard error is read, passed on as it is, and the last of it
+   *   is in `WorkerLostError.stderr`; workers see a pipe there, not a terminal.
+   * - `"label"`: every line has its worker's name in front of it, as in `[PoolWorker-1] text`.
+   * - a function gets every line instead; what it throws is an uncaught error.
+   * - `"inherit"`: both streams are those of this process, and nobody reads them.
+   *
+   * What has not arrived when a program calls `Deno.exit()` before its pool has ended is lost, except with `"inherit"`.
+   */
+  readonly output?: PoolOutput | undefined;
   /** How long, in milliseconds, a task that is given up may go on before its worker is killed. @default 500 */
   readonly graceMs?: number | undefined;
 }
@@ -105,7 +119,8 @@ export interface PoolStats {
 /** Refuses options of a pool that make no sense. */
 // biome-ignore lint/suspicious/noExplicitAny: of any initializer
 export function checkPool(options: PoolOptions<any>, processes: number): void {
-  const { maxTasksPerChild, maxMemoryPerChild, graceMs, initializer, finalizer, initArgs = [], name = "" } = options;
+  const { maxTasksPerChild, maxMemoryPerChild, graceMs, initializer, finalizer, initArgs = [] } = options;
+  const { name = "", output } = options;
   checkCount("Pool with processes", processes, 1);
   if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
   if (maxMemoryPerChild !== undefined) checkCount("Pool with maxMemoryPerChild", maxMemoryPerChild, 1);
@@ -113,6 +128,9 @@ export function checkPool(options: PoolOptions<any>, processes: number): void {
   if (initializer !== undefined) requireTarget(initializer as AnyFunction, "Pool with an initializer");
   if (finalizer !== undefined) requireTarget(finalizer, "Pool with a finalizer");
   if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
+  if (output !== undefined && output !== "inherit" && output !== "label" && typeof output !== "function") {
+    throw new TypeError(`Pool takes "inherit", "label" or a function as its output, not ${JSON.stringify(output)}`);
+  }
   if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
 }
 

@@ -85,6 +85,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     const { processes = cpuCount(), maxTasksPerChild, graceMs = 500 } = options;
     checkPool(options, processes);
     const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = options;
+    const output = typeof options.output === "function" ? host.inContext(options.output) : options.output;
     const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = options;
     const init = { initializer, initArgs, finalizer, maxMemory };
     // Each worker is sent its own copy; this one only finds out whether that can be done.
@@ -95,7 +96,7 @@ export class Pool<I extends unknown[] = unknown[]> {
       processes,
       maxTasksPerChild,
       graceMs,
-      body: { name, env, execArgv, permissions, startMethod },
+      body: { name, env, execArgv, permissions, startMethod, output },
       makeBody: this.bodyMaker,
       init,
       broken: (reason) => this.#break(reason),

@@ -5,7 +5,7 @@ import { type BodyMaker, ThreadBody } from "./worker-body.ts";
 /** How a `ThreadPool` is made. */
 export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
   PoolOptions<I>,
-  "startMethod" | "env" | "execArgv" | "permissions" | "maxMemoryPerChild"
+  "startMethod" | "env" | "execArgv" | "permissions" | "maxMemoryPerChild" | "output"
 >;
 
 /**
@@ -43,7 +43,7 @@ export class ThreadPool<I extends unknown[] = unknown[]> extends Pool<I> {
    * @throws as {@link Pool}
    */
   constructor(options: ThreadPoolOptions<I> = {}) {
-    for (const name of ["startMethod", "env", "execArgv", "permissions", "maxMemoryPerChild"]) {
+    for (const name of ["startMethod", "env", "execArgv", "permissions", "maxMemoryPerChild", "output"]) {
       if ((options as Record<string, unknown>)[name] !== undefined) {
         throw new TypeError(
           `ThreadPool takes no ${name}: its workers are threads of this process, take a Pool for that`,

@@ -12,6 +12,7 @@ import {
   type ThreadEnd,
 } from "@multiproc/core/internal";
 import { Process, type ProcessOptions } from "@multiproc/process";
+import { type PoolOutput, WorkerOutput } from "./output.ts";
 
 const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
 const WORKER = new URL(`./worker${EXTENSION}`, import.meta.url);
@@ -20,8 +21,13 @@ const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WOR
 childModules.add(WORKER.href);
 
 /** How a worker is started. */
-export type BodyOptions = Omit<ProcessOptions<[Invitation]>, "target" | "args" | "daemon" | "signal" | "name"> & {
+export type BodyOptions = Omit<
+  ProcessOptions<[Invitation]>,
+  "target" | "args" | "daemon" | "signal" | "name" | "stdio"
+> & {
   readonly name: string;
+  /** What becomes of what it writes. */
+  readonly output: PoolOutput | undefined;
 };
 
 /** How a worker ended. */
@@ -30,6 +36,8 @@ export interface BodyEnd {
   readonly signal: string | null;
   /** What it did not catch, if that is known. */
   readonly error?: unknown;
+  /** What it last wrote to standard error, as far as that is known. */
+  readonly lastWords?: string;
   /** Whether all that it had said has arrived for certain. */
   readonly told: boolean;
 }
@@ -75,9 +83,12 @@ export class ProcessBody implements WorkerBody {
   async live(opened: (channel: Channel) => void): Promise<BodyEnd> {
     const invitation = invite(opened);
     const { signal: abort } = this.#start;
+    const { output: way, ...options } = this.#options;
+    const output = new WorkerOutput(this.name, () => this.id ?? 0, way);
     try {
       const process = new Process({
-        ...this.#options,
+        ...options,
+        stdio: { stdout: output.stdout, stderr: output.stderr },
         target: work,
         args: [invitation],
         daemon: true,
@@ -87,8 +98,9 @@ export class ProcessBody implements WorkerBody {
       await process.start();
       if (abort.aborted) process.kill();
       await process.sentinel.ended;
+      await output.over();
       const { exitCode, signal } = process;
-      return { exitCode, signal, told: signal === null };
+      return { exitCode, signal, lastWords: output.lastWords, told: signal === null };
     } finally {
       revoke(invitation);
     }

@@ -1,5 +1,5 @@
 /** What users may ask of a process. */
-import type { Permissions, Stdio, Target } from "@multiproc/core";
+import type { ChildOutput, Permissions, Stdio, Target } from "@multiproc/core";
 import { requireTarget } from "@multiproc/core/internal";
 import { getStartMethod, type StartMethod } from "@multiproc/start-methods";
 
@@ -19,8 +19,11 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** The folder that the child starts in. @default that of this process */
   readonly cwd?: string | undefined;
-  /** What standard output and standard error are connected to. @default "inherit" */
-  readonly stdio?: Stdio | undefined;
+  /**
+   * What standard output and standard error are connected to, both or each. With `"pipe"`, they are streams of this object; an
+   * {@link OutputReader} gets the bytes as they come, and keeps no program alive for a daemon. @default "inherit"
+   */
+  readonly stdio?: Stdio | { readonly stdout?: ChildOutput; readonly stderr?: ChildOutput } | undefined;
   /** Flags for the interpreter, in place of those of this process. */
   readonly execArgv?: readonly string[] | undefined;
   /** What a Deno child may do; never more than this process. @default "inherit" */

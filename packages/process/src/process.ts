@@ -118,7 +118,7 @@ export class Process<A extends unknown[] = unknown[]> {
           modules,
           env,
           cwd,
-          stdio,
+          ...(typeof stdio === "object" ? stdio : { stdout: stdio, stderr: stdio }),
           execArgv,
           permissions,
           signal,

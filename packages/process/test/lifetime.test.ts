@@ -114,6 +114,15 @@ describe("a process that starts while modules are imported", () => {
   });
 });
 
+describe("a daemon whose output is read", () => {
+  test.each(["pipe", "reader"])("keeps no program alive: %s", async (way) => {
+    const program = run(fixture(import.meta.url, "leaves-daemon.js"), [way]);
+    const { code } = await program.exited;
+    const wanted = way === "pipe" ? "I am here\n" : "I am here\nend\n";
+    expect([program.stdout, program.stderr, code]).toEqual([wanted, "", 0]);
+  });
+});
+
 describe("temporary folder", () => {
   test("another one is used where TMPDIR cannot be written to", async () => {
     const program = run(fixture(import.meta.url, "starts-one.js"), [], {

@@ -14,9 +14,10 @@
  * The turn of the loop is one in which no function of the program is under way: so the child does not run on in the middle
  * of what its parent was doing. It never settles the promises that its parent waits for.
  */
-import { StartError } from "@multiproc/core";
+import { type ChildOutput, StartError } from "@multiproc/core";
 import {
   becomeHeir,
+  connectOutput,
   type Forking,
   type ForkRefusal,
   forking,
@@ -25,12 +26,12 @@ import {
   type Opened,
   prepareHeirs,
   role,
-  type Stdio,
+  stdioOf,
 } from "@multiproc/core/internal";
 import { openForFork, StartMethodError } from "./context.ts";
 import { deferred } from "./deferred.ts";
 import { O_CLOEXEC, O_RDWR } from "./fork/linux.ts";
-import { type OutputStream, openOutputStream } from "./fork/output-stream.ts";
+import { OutputStream } from "./fork/output-stream.ts";
 import { connectTo } from "./fork/sockets.ts";
 import { argsWithWork, type Child, type StartOptions } from "./method.ts";
 
@@ -45,6 +46,7 @@ type Entry = (...args: string[]) => Promise<void>;
 interface Output {
   readonly file: number | undefined;
   readonly way: OutputStream | undefined;
+  readonly to: ChildOutput | undefined;
 }
 
 let entries: Promise<Map<string, Entry>> = Promise.resolve(new Map());
@@ -65,7 +67,7 @@ export async function launchForked(options: StartOptions, args: readonly string[
   refuse(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
   const withWork = argsWithWork(options, args);
-  const outputs = [openOutput(opened.native, options.stdio), openOutput(opened.native, options.stdio)] as const;
+  const outputs = [openOutput(opened.native, options.stdout), openOutput(opened.native, options.stderr)] as const;
   try {
     const pid = await copy(tools, opened, name, () => {
       begin(tools, opened.native, options, outputs);
@@ -140,21 +142,28 @@ function childOf(tools: Forking, native: Native, pid: number, outputs: readonly 
   return {
     pid,
     exited: kid.exited,
-    stdout: outputs[0].way?.stream ?? null,
-    stderr: outputs[1].way?.stream ?? null,
+    stdout: connectOutput(outputs[0].way, outputs[0].to),
+    stderr: connectOutput(outputs[1].way, outputs[1].to),
     kill(signal) {
       if (!hasEnded) native.libc.kill(pid, host.signalNumber(signal));
     },
-    ref: () => kid.ref(),
-    unref: () => kid.unref(),
+    ref: () => {
+      kid.ref();
+      for (const { way } of outputs) way?.ref();
+    },
+    unref: () => {
+      kid.unref();
+      for (const { way } of outputs) way?.unref();
+    },
   };
 }
 
-function openOutput(native: Native, stdio: Stdio = "inherit"): Output {
-  if (stdio === "inherit") return { file: undefined, way: undefined };
-  if (stdio === "ignore") return { file: native.libc.open("/dev/null", O_RDWR | O_CLOEXEC), way: undefined };
-  const way = openOutputStream();
-  return { file: connectTo(native, way.socket), way };
+function openOutput(native: Native, to: ChildOutput | undefined): Output {
+  const stdio = stdioOf(to);
+  if (stdio === "inherit") return { file: undefined, way: undefined, to };
+  if (stdio === "ignore") return { file: native.libc.open("/dev/null", O_RDWR | O_CLOEXEC), way: undefined, to };
+  const way = new OutputStream();
+  return { file: connectTo(native, way.socket), way, to };
 }
 
 /** What a child runs, loaded here so that it is there after the fork. */

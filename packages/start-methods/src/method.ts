@@ -1,5 +1,5 @@
-import type { Permissions } from "@multiproc/core";
-import { type EncodedMessage, type ExitStatus, packInbox, type Stdio } from "@multiproc/core/internal";
+import type { ChildOutput, Permissions } from "@multiproc/core";
+import { type EncodedMessage, type ExitStatus, packInbox } from "@multiproc/core/internal";
 
 /** How a child process comes to be; see {@link getAllStartMethods}. */
 export type StartMethod = "spawn" | "forkserver" | "fork";
@@ -21,7 +21,8 @@ export interface StartOptions {
   readonly modules: readonly string[];
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
-  readonly stdio?: Stdio | undefined;
+  readonly stdout?: ChildOutput | undefined;
+  readonly stderr?: ChildOutput | undefined;
   readonly execArgv?: readonly string[] | undefined;
   readonly permissions?: Permissions | undefined;
   /** Ends the start; a child that is under way is killed. */
@@ -35,6 +36,7 @@ export interface StartOptions {
  */
 export interface Child {
   readonly pid: number;
+  /** What it writes, with `"pipe"`. */
   readonly stdout: ReadableStream<Uint8Array> | null;
   readonly stderr: ReadableStream<Uint8Array> | null;
   /** Settles when the child has ended; never rejects. */

@@ -11,12 +11,13 @@
  * ```
  *
  * A spare that nobody needs ends when its owner does. There are so many as were missed at once, up to one for each CPU. A child
- * that differs in its surroundings (environment, folder, streams, flags, permissions) cannot be a process that runs already:
- * for it a spare is started, and given its work as soon as it is ready.
+ * that differs in its surroundings (environment, folder, flags, permissions) cannot be a process that runs already: for it a
+ * spare is started, and given its work as soon as it is ready. Those whose streams lead elsewhere have a stock of their own.
  */
 import { cpuCount, StartError } from "@multiproc/core";
 import {
   type Channel,
+  connectOutput,
   decodeMessage,
   host,
   type Invitation,
@@ -24,6 +25,7 @@ import {
   lifetime,
   placeForChild,
   revoke,
+  stdioOf,
   within,
 } from "@multiproc/core/internal";
 import { type Deferred, deferred } from "./deferred.ts";
@@ -32,6 +34,7 @@ import { endedEarly, type Failure, preloadError } from "./failure.ts";
 import type { ForkserverKind } from "./forkserver.ts";
 import { idle } from "./idle.ts";
 import { argsWithWork, type Child, type StartOptions } from "./method.ts";
+import { SpareOutput } from "./spare-output.ts";
 import { BEGUN, FAILED, type SpareWork, WORK } from "./spare-protocol.ts";
 import { filePath, launchSpawned } from "./spawn.ts";
 
@@ -44,8 +47,8 @@ export class Spares {
   readonly #preload: readonly string[];
   /** Those that may be ready first come first. */
   #stock: Spare[] = [];
-  /** How many there should be. */
-  #size = 0;
+  /** How many there should be, by where their streams lead. */
+  readonly #sizes: Map<string, number> = new Map();
   #cancelRefill: (() => void) | undefined;
   #isClosed = false;
 
@@ -68,7 +71,7 @@ export class Spares {
     const wanted = this.#orderFor(options);
     const key = keyOf(wanted);
     for (;;) {
-      const known = this.#take(key);
+      const known = this.#take(key, streamsOf(wanted));
       const spare = known ?? new Spare(wanted, this.#preload, key);
       this.#refillSoon(wanted, key);
       try {
@@ -95,7 +98,6 @@ export class Spares {
   /** Has the first spare made, and waits until it is ready. */
   async filled(signal: AbortSignal): Promise<this> {
     signal.addEventListener("abort", () => void this.close(), { once: true });
-    this.#size = 1;
     const wanted = this.#orderFor({
       name: "a spare process",
       method: "forkserver",
@@ -103,19 +105,23 @@ export class Spares {
       messages: [],
       modules: [],
     });
+    this.#sizes.set(streamsOf(wanted), 1);
     this.#refill(wanted, keyOf(wanted));
     await this.#stock[0]?.untilReady();
     return this;
   }
 
-  #take(key: string): Spare | undefined {
+  #take(key: string, streams: string): Spare | undefined {
     // Another environment, folder or interpreter than when they were started.
     for (const spare of this.#stock.filter((each) => each.key !== key)) spare.end();
     this.#stock = this.#stock.filter((each) => each.key === key && !each.isGone);
-    const ready = this.#stock.findIndex(({ isReady }) => isReady);
+    const fitting = this.#stock.filter((each) => each.streams === streams);
+    const ready = fitting.find(({ isReady }) => isReady);
     // None is ready: next time there should be one more.
-    if (ready < 0) this.#size = Math.min(this.#size + 1, cpuCount());
-    return this.#stock.splice(Math.max(ready, 0), 1)[0];
+    if (ready === undefined) this.#sizes.set(streams, Math.min((this.#sizes.get(streams) ?? 0) + 1, cpuCount()));
+    const taken = ready ?? fitting[0];
+    this.#stock = this.#stock.filter((each) => each !== taken);
+    return taken;
   }
 
   #refillSoon(wanted: StartOptions, key: string): void {
@@ -125,19 +131,25 @@ export class Spares {
 
   #refill(wanted: StartOptions, key: string): void {
     if (this.#isClosed) return;
-    while (this.#stock.length < this.#size) this.#stock.push(new Spare(wanted, this.#preload, key));
+    const streams = streamsOf(wanted);
+    const size = this.#sizes.get(streams) ?? 0;
+    for (let count = this.#stock.filter((each) => each.streams === streams).length; count < size; count++)
+      this.#stock.push(new Spare(wanted, this.#preload, key));
   }
 
   /** How a spare for such a child is started. */
-  #orderFor({ name, method, entry, modules, env, cwd, stdio, execArgv, permissions }: StartOptions): StartOptions {
-    const reach = [...this.#preload, entry.href, ...modules];
-    return { name, method, entry: ENTRY, messages: [], modules: reach, env, cwd, stdio, execArgv, permissions };
+  #orderFor(options: StartOptions): StartOptions {
+    const reach = [...this.#preload, options.entry.href, ...options.modules];
+    return { ...options, entry: ENTRY, messages: [], modules: reach, signal: undefined };
   }
 }
 
 /** A process that waits for work, or is on its way to that. */
 class Spare {
   readonly key: string;
+  /** Where its streams lead. */
+  readonly streams: string;
+  readonly #outputs: { readonly stdout?: SpareOutput; readonly stderr?: SpareOutput };
   isReady = false;
   isGone = false;
   readonly #ready: Deferred<Channel> = deferred();
@@ -153,6 +165,11 @@ class Spare {
 
   constructor(options: StartOptions, preload: readonly string[], key: string) {
     this.key = key;
+    this.streams = streamsOf(options);
+    this.#outputs = {
+      ...(stdioOf(options.stdout) === "pipe" ? { stdout: new SpareOutput("stdout") } : {}),
+      ...(stdioOf(options.stderr) === "pipe" ? { stderr: new SpareOutput("stderr") } : {}),
+    };
     this.#name = options.name;
     this.#launched = this.#launch(options, preload);
     this.#launched.catch((error) => this.#lose(error));
@@ -174,8 +191,12 @@ class Spare {
     this.#await();
     try {
       const channel = (await within(this.#ready.promise, "start()", { signal })) as Channel;
-      const child = this.#child as Child;
       await this.#watched;
+      const child = {
+        ...(this.#child as Child),
+        stdout: connectOutput(this.#outputs.stdout, options.stdout),
+        stderr: connectOutput(this.#outputs.stderr, options.stderr),
+      };
       idle.delete(child.pid);
       channel.send(WORK, { entry: entry.href, args: withWork ?? args, isTied } satisfies SpareWork);
       // Until it says so, it can be gone without having done anything.
@@ -207,7 +228,7 @@ class Spare {
     const invitation = invite((channel) => this.#meet(channel));
     try {
       const args = [invitation.address, invitation.token, place, JSON.stringify(preload)];
-      const child = await launchSpawned(options, args);
+      const child = await launchSpawned({ ...options, ...this.#outputs }, args);
       this.#child = child;
       if (!this.#isAwaited) child.unref();
       idle.add(child.pid);
@@ -254,15 +275,14 @@ class Spare {
   }
 }
 
+/** Where the streams of a child lead; who reads them does not matter to it. */
+function streamsOf({ stdout, stderr }: StartOptions): string {
+  return `${stdioOf(stdout)} ${stdioOf(stderr)}`;
+}
+
 /** Whether a process that runs already can be this child. */
-function isOrdinary({ env, cwd, stdio, execArgv, permissions }: StartOptions): boolean {
-  return (
-    env === undefined &&
-    cwd === undefined &&
-    execArgv === undefined &&
-    (stdio ?? "inherit") === "inherit" &&
-    (permissions ?? "inherit") === "inherit"
-  );
+function isOrdinary({ env, cwd, execArgv, permissions }: StartOptions): boolean {
+  return env === undefined && cwd === undefined && execArgv === undefined && (permissions ?? "inherit") === "inherit";
 }
 
 /** What two processes have in common that can take each other's place. */

@@ -1,12 +1,12 @@
 /** The start method `spawn`: a fresh interpreter. */
 import { StartError } from "@multiproc/core";
-import { host } from "@multiproc/core/internal";
+import { connectOutput, host, stdioOf } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
 import type { Child, StartOptions } from "./method.ts";
 
 /** Starts a fresh interpreter that runs the entry. */
 export async function launchSpawned(options: StartOptions, args: readonly string[]): Promise<Child> {
-  const { cwd, env, execArgv, permissions, stdio } = options;
+  const { cwd, env, execArgv, permissions, stdout, stderr } = options;
   const executable = getExecutable();
   const sockets = [args[0] as string, args[2] as string];
   const command = host.interpreter({
@@ -18,13 +18,22 @@ export async function launchSpawned(options: StartOptions, args: readonly string
     reach: { read: options.modules.flatMap(filePath), write: [], sockets },
   });
   try {
-    return await host.spawn(command.file, {
+    const made = await host.spawn(command.file, {
       args: command.args,
       env: command.env === undefined ? env : { ...command.env, ...env },
       cwd,
-      stdout: stdio ?? "inherit",
-      stderr: stdio ?? "inherit",
+      stdout: stdioOf(stdout),
+      stderr: stdioOf(stderr),
     });
+    return {
+      pid: made.pid,
+      exited: made.exited,
+      stdout: connectOutput(made.stdout, stdout),
+      stderr: connectOutput(made.stderr, stderr),
+      kill: (signal) => made.kill(signal),
+      ref: () => made.ref(),
+      unref: () => made.unref(),
+    };
   } catch (cause) {
     throw new StartError(`Cannot start ${options.name}: ${reasonOf(cause as Error, command.file, cwd)}`, { cause });
   }

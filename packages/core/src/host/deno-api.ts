@@ -74,5 +74,6 @@ export interface DenoApi {
   unrefTimer(id: number): void;
   memoryUsage(): { rss: number };
   exit(code: number): never;
+  readonly stdout: { writeSync(bytes: Uint8Array): number };
   readonly stderr: { writeSync(bytes: Uint8Array): number };
 }

@@ -1,5 +1,5 @@
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
-import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
+import type { ByteSource, ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
 const SMALLEST_READ = 4 * 1024;
 const LARGEST_READ = 256 * 1024;
@@ -225,5 +225,49 @@ export class DenoStream implements ByteStream {
     if (this.#ended) return;
     this.#ended = true;
     this.#handlers?.end(error);
+  }
+}
+
+/** What a child writes; whether the program stays alive for it is up to the child. */
+export class DenoSource implements ByteSource {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  #goOn: (() => void) | undefined;
+  #isPaused = false;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    this.#reader = stream.getReader();
+  }
+
+  start(handlers: StreamHandlers): void {
+    void this.#read(handlers);
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#goOn?.();
+  }
+
+  destroy(): void {
+    this.#reader.cancel().catch(() => {});
+  }
+
+  ref(): void {}
+
+  unref(): void {}
+
+  async #read(handlers: StreamHandlers): Promise<void> {
+    try {
+      for (;;) {
+        if (this.#isPaused) await new Promise<void>((resolve) => (this.#goOn = resolve));
+        const { value } = await this.#reader.read();
+        if (value === undefined) break;
+        handlers.data(value);
+      }
+    } catch {} // it broke, and that is its end
+    handlers.end();
   }
 }

@@ -5,8 +5,9 @@ import type * as Crypto from "node:crypto";
 import { CapabilityError } from "../errors.ts";
 import type { DenoApi, DenoChild } from "./deno-api.ts";
 import { permissionFlags } from "./deno-permissions.ts";
-import { DenoServer, DenoStream, denoAddress } from "./deno-stream.ts";
+import { DenoServer, DenoSource, DenoStream, denoAddress } from "./deno-stream.ts";
 import type {
+  ByteSource,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
@@ -251,6 +252,12 @@ export class DenoHost implements Host {
     addEventListener("unload", run, { once: true });
   }
 
+  onIdle(run: () => boolean): void {
+    addEventListener("beforeunload", (event) => {
+      if (run()) event.preventDefault();
+    });
+  }
+
   onUncaughtError(run: (error: unknown) => void): void {
     const listen = (type: string, read: (event: never) => unknown): void =>
       addEventListener(type, (event) => {
@@ -281,8 +288,13 @@ export class DenoHost implements Host {
   restoreStandardStreams(): void {} // they are as they were
 
   writeError(text: string): void {
-    const bytes = this.#encoder.encode(text);
-    for (let done = 0; done < bytes.length; ) done += this.#deno.stderr.writeSync(bytes.subarray(done));
+    this.writeOutput("stderr", this.#encoder.encode(text));
+  }
+
+  writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): undefined {
+    try {
+      for (let done = 0; done < bytes.length; ) done += this.#deno[stream].writeSync(bytes.subarray(done));
+    } catch {} // nobody reads it
   }
 
   flowStorage(): FlowStorage {
@@ -339,8 +351,8 @@ function stdio(kind: Stdio | undefined): "inherit" | "piped" | "null" {
 class DenoSubprocess implements Subprocess {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
-  readonly stdout: ReadableStream<Uint8Array> | null;
-  readonly stderr: ReadableStream<Uint8Array> | null;
+  readonly stdout: ByteSource | null;
+  readonly stderr: ByteSource | null;
   readonly #child: DenoChild;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #running = true;
@@ -348,8 +360,8 @@ class DenoSubprocess implements Subprocess {
   constructor(child: DenoChild, options: SpawnOptions) {
     this.#child = child;
     this.pid = child.pid;
-    this.stdout = options.stdout === "pipe" ? child.stdout : null;
-    this.stderr = options.stderr === "pipe" ? child.stderr : null;
+    this.stdout = options.stdout === "pipe" ? new DenoSource(child.stdout) : null;
+    this.stderr = options.stderr === "pipe" ? new DenoSource(child.stderr) : null;
     this.#stdin = options.stdin === "write" ? child.stdin.getWriter() : undefined;
     this.#stdin?.closed.catch(() => {});
     this.exited = child.status.then(

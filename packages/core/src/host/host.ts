@@ -32,13 +32,14 @@ export interface Subprocess {
   readonly pid: number;
   /** Settles when the process has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
-  readonly stdout: ReadableStream<Uint8Array> | null;
-  readonly stderr: ReadableStream<Uint8Array> | null;
+  /** What it writes, with `"pipe"`; see `output.ts`. */
+  readonly stdout: ByteSource | null;
+  readonly stderr: ByteSource | null;
   /** Writes to a standard input that was opened with `"write"`; settles when the system has it, also when nobody reads. */
   write(text: string): Promise<void>;
   /** Sends a signal; does nothing once the process has ended. */
   kill(signal: string): void;
-  /** Whether the program waits for this child before it ends. */
+  /** Whether the program waits for this child, and for what it writes, before it ends. */
   ref(): void;
   unref(): void;
 }
@@ -80,7 +81,12 @@ export interface ByteStream {
   /** Whether the program stays alive for this stream. */
   ref(): void;
   unref(): void;
+  /** Calls `data` for what has arrived at this moment; missing where the host cannot read without waiting. */
+  readNow?(): void;
 }
+
+/** A stream of bytes that is only read. */
+export type ByteSource = Pick<ByteStream, "start" | "pause" | "resume" | "destroy" | "ref" | "unref" | "readNow">;
 
 /** A server for streams; it does not keep the program alive, unless it is told to. */
 export interface StreamServer {
@@ -240,6 +246,8 @@ export interface Host {
 
   /** Runs before the process ends in an orderly way. */
   onExit(run: () => void): void;
+  /** Runs when the program has nothing left to do, and again when it has done what was begun then; `run` tells whether anything was. */
+  onIdle(run: () => boolean): void;
   /** Calls `run` for an error that nobody caught, unless the program has a handler of its own. */
   onUncaughtError(run: (error: unknown) => void): void;
   /** Calls `run` at that signal, in place of the default, until the returned function is called. */
@@ -253,6 +261,11 @@ export interface Host {
   /** Puts the standard streams into the state in which a program expects to find them. */
   restoreStandardStreams(): void;
   writeError(text: string): void;
+  /**
+   * Writes bytes to a standard stream of this process, of which they are not torn by others; a promise settles when there is
+   * room for more. Where nobody reads they go nowhere, as those of `console.log()`.
+   */
+  writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined;
   /** A new place of that kind. */
   flowStorage(): FlowStorage;
   /** Starts a thread that runs a module; it does not keep the program alive. */

@@ -5,6 +5,9 @@ import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamS
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
+/** So much is read at once without waiting, in bytes: more than the system keeps, and less than who writes on and on. */
+const READ_NOW = 1024 * 1024;
+
 /** Streams and servers that have not been closed. */
 export const openHandles: Set<{ readonly _handle?: { readonly fd?: number } | null }> = new Set();
 
@@ -62,7 +65,8 @@ interface WritableHooks {
   _writev(chunks: unknown, ...rest: unknown[]): void;
 }
 
-class NodeStream implements ByteStream {
+/** A stream over a socket of Node. */
+export class NodeStream implements ByteStream {
   readonly remote: StreamAddress;
   readonly #socket: Net.Socket;
   #handlers: StreamHandlers | undefined;
@@ -132,6 +136,21 @@ class NodeStream implements ByteStream {
 
   unref(): void {
     this.#socket.unref();
+  }
+
+  readNow(): void {
+    const socket = this.#socket as Net.Socket & { readonly _handle?: { readonly fd?: number } | null };
+    while (socket.read() !== null); // what Node has read; it is told as ever
+    const file = socket._handle?.fd ?? -1;
+    const buffer = new Uint8Array(64 * 1024);
+    try {
+      for (let left = READ_NOW; file >= 0 && left > 0; ) {
+        const count = builtin<typeof Fs>("fs").readSync(file, buffer);
+        if (count === 0) return;
+        left -= count;
+        this.#handlers?.data(buffer.slice(0, count));
+      }
+    } catch {} // there is no more for now
   }
 
   readonly #written = (): void => {

@@ -12,9 +12,9 @@ import type * as Module from "node:module";
 import type * as Net from "node:net";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
-import type * as Stream from "node:stream";
 import type * as Url from "node:url";
 import type {
+  ByteSource,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
@@ -31,7 +31,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
-import { connect, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
 import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
@@ -199,6 +199,10 @@ export class NodeHost implements Host {
     process.once("exit", run);
   }
 
+  onIdle(run: () => boolean): void {
+    process.on("beforeExit", run);
+  }
+
   onUncaughtError(run: (error: unknown) => void): void {
     for (const event of ["uncaughtException", "unhandledRejection"] as const) {
       // A handler of the program's own decides in our place.
@@ -252,6 +256,17 @@ export class NodeHost implements Host {
 
   writeError(text: string): void {
     process.stderr.write(text);
+  }
+
+  writeOutput(name: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined {
+    const stream = process[name];
+    // An error that nobody listens to would end the program.
+    const ignore = (): void => {};
+    stream.once("error", ignore);
+    const hasRoom = stream.write(bytes, (error) => {
+      if (error == null) stream.off("error", ignore);
+    });
+    return hasRoom ? undefined : new Promise((resolve) => stream.once("drain", resolve));
   }
 
   flowStorage(): FlowStorage {
@@ -329,19 +344,19 @@ function inheritedFlags(execArgv: readonly string[]): string[] {
 class NodeSubprocess implements Subprocess {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
-  readonly stdout: ReadableStream<Uint8Array> | null;
-  readonly stderr: ReadableStream<Uint8Array> | null;
+  readonly stdout: ByteSource | null;
+  readonly stderr: ByteSource | null;
   readonly #child: ChildProcess.ChildProcess;
 
   constructor(child: ChildProcess.ChildProcess) {
     this.#child = child;
     this.pid = child.pid as number;
     this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-    this.stdout = toWeb(child.stdout);
-    this.stderr = toWeb(child.stderr);
-    for (const stream of [child.stdin, child.stdout, child.stderr]) if (stream !== null) noteOpen(stream);
+    this.stdout = sourceOver(child.stdout);
+    this.stderr = sourceOver(child.stderr);
     child.on("error", () => {}); // a signal that could not be sent
     if (child.stdin !== null) {
+      noteOpen(child.stdin);
       child.stdin.on("error", () => {});
       (child.stdin as Net.Socket).unref?.();
     }
@@ -357,14 +372,16 @@ class NodeSubprocess implements Subprocess {
 
   ref(): void {
     this.#child.ref();
+    for (const output of [this.stdout, this.stderr]) output?.ref();
   }
 
   unref(): void {
     this.#child.unref();
+    for (const output of [this.stdout, this.stderr]) output?.unref();
   }
 }
 
-function toWeb(stream: Stream.Readable | null): ReadableStream<Uint8Array> | null {
-  if (stream === null) return null;
-  return builtin<typeof Stream>("stream").Readable.toWeb(stream) as unknown as ReadableStream<Uint8Array>;
+/** What a child writes: its pipes are sockets. */
+function sourceOver(stream: object | null): ByteSource | null {
+  return stream === null ? null : new NodeStream(stream as Net.Socket);
 }

@@ -1,19 +1,24 @@
 /** The asking side of the protocol: one connection to a fork server, and the children that were had by it. */
-import { StartError } from "@multiproc/core";
-import type { ExitStatus, Stdio } from "@multiproc/core/internal";
-import { host } from "@multiproc/core/internal";
+import { type ChildOutput, StartError } from "@multiproc/core";
+import { connectOutput, type ExitStatus, host, stdioOf } from "@multiproc/core/internal";
 import { idle } from "../idle.ts";
 import type { Child } from "../method.ts";
-import { type OutputStream, openOutputStream } from "./output-stream.ts";
-import { type ForkRequest, LineReader, type Output, type Reply, type Request, toLine } from "./protocol.ts";
+import { OutputStream } from "./output-stream.ts";
+import { type ForkRequest, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
 import { ForkRefusedError } from "./refused.ts";
 
 /** A child to be had from a fork server. */
 export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
   /** @default "inherit" */
-  readonly stdout?: Stdio | undefined;
+  readonly stdout?: ChildOutput | undefined;
   /** @default "inherit" */
-  readonly stderr?: Stdio | undefined;
+  readonly stderr?: ChildOutput | undefined;
+}
+
+/** A standard stream of a child: its way to this process, if it has one, and where it goes from there. */
+interface Output {
+  readonly way: OutputStream | undefined;
+  readonly to: ChildOutput | undefined;
 }
 
 type Stream = Awaited<ReturnType<typeof host.connect>>;
@@ -68,8 +73,7 @@ export class ServerConnection {
    */
   async start(order: ForkOrder): Promise<Child> {
     const id = ++this.#count;
-    const stdout = order.stdout === "pipe" ? openOutputStream() : undefined;
-    const stderr = order.stderr === "pipe" ? openOutputStream() : undefined;
+    const [stdout, stderr] = [openOutput(order.stdout), openOutput(order.stderr)];
     const request: ForkRequest = { ...order, stdout: place(order.stdout, stdout), stderr: place(order.stderr, stderr) };
     // Kept before the pid is known: the end of a child can come in the same chunk.
     const exited = new Promise<ExitStatus>((resolve) => this.#running.set(id, resolve));
@@ -79,7 +83,10 @@ export class ServerConnection {
         this.#starting.set(id, { resolve, reject });
         this.#send({ id, do: "fork", request });
       });
-      return this.#child(id, pid, exited, stdout, stderr);
+      return this.#child(id, pid, exited, [
+        { way: stdout, to: order.stdout },
+        { way: stderr, to: order.stderr },
+      ]);
     } catch (error) {
       this.#running.delete(id);
       this.#hold(id, false);
@@ -95,18 +102,25 @@ export class ServerConnection {
     this.#end();
   }
 
-  #child(id: number, pid: number, exited: Promise<ExitStatus>, stdout?: OutputStream, stderr?: OutputStream): Child {
+  #child(id: number, pid: number, exited: Promise<ExitStatus>, [stdout, stderr]: readonly [Output, Output]): Child {
+    const outputs = [stdout.way, stderr.way];
     void exited.then(() => this.#hold(id, false));
     return {
       pid,
       exited,
-      stdout: stdout?.stream ?? null,
-      stderr: stderr?.stream ?? null,
+      stdout: connectOutput(stdout.way, stdout.to),
+      stderr: connectOutput(stderr.way, stderr.to),
       kill: (signal) => {
         if (this.#running.has(id)) this.#send({ id, do: "kill", signal: host.signalNumber(signal) });
       },
-      ref: () => this.#hold(id, this.#running.has(id)),
-      unref: () => this.#hold(id, false),
+      ref: () => {
+        this.#hold(id, this.#running.has(id));
+        for (const output of outputs) output?.ref();
+      },
+      unref: () => {
+        this.#hold(id, false);
+        for (const output of outputs) output?.unref();
+      },
     };
   }
 
@@ -163,7 +177,11 @@ export class ServerConnection {
   }
 }
 
-function place(wish: Stdio | undefined, stream: OutputStream | undefined): Output {
+function openOutput(to: ChildOutput | undefined): OutputStream | undefined {
+  return stdioOf(to) === "pipe" ? new OutputStream() : undefined;
+}
+
+function place(wish: ChildOutput | undefined, stream: OutputStream | undefined): ForkRequest["stdout"] {
   if (stream !== undefined) return { socket: stream.socket };
   return wish === "ignore" ? "ignore" : "inherit";
 }

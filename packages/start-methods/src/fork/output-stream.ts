@@ -1,59 +1,77 @@
-/** What a forked child writes, as a stream in its parent: the server connects the child's standard output to a socket here. */
-import { host, placeForChild } from "@multiproc/core/internal";
+/** What a forked child writes, in its parent: the child's stream is connected to a socket here. */
+import { type ByteSource, host, placeForChild } from "@multiproc/core/internal";
 
-/** The way of one standard stream to this process. */
-export interface OutputStream {
-  /** Where the server shall connect. */
-  readonly socket: string;
-  readonly stream: ReadableStream<Uint8Array>;
-  /** Takes the place away; a stream that nobody has connected to ends. */
-  close(): void;
-}
+type Handlers = Parameters<ByteSource["start"]>[0];
 
-/** Opens a place for one connection. */
-export function openOutputStream(): OutputStream {
-  const socket = placeForChild();
-  let controller: ReadableStreamDefaultController<Uint8Array>;
-  let source: { resume(): void; destroy(): void } | undefined;
-  const stream = new ReadableStream<Uint8Array>({
-    start: (made) => void (controller = made),
-    pull: () => source?.resume(),
-    cancel: () => source?.destroy(),
-  });
-  const server = host.listen(
-    socket,
-    (connection) => {
-      close();
-      source = connection;
-      connection.start({
-        data: (chunk) => {
-          controller.enqueue(chunk);
-          if ((controller.desiredSize ?? 0) <= 0) connection.pause();
-        },
-        end: () => finish(),
-        drain: () => {},
-      });
-    },
-    () => {}, // the server finds nobody there, and says so
-  );
-  let isOpen = true;
-  const close = (): void => {
-    if (!isOpen) return;
-    isOpen = false;
-    server.close();
-    host.remove(socket);
-  };
-  const finish = (): void => {
-    try {
-      controller.close();
-    } catch {} // cancelled by its reader
-  };
-  return {
-    socket,
-    stream,
-    close: () => {
-      if (isOpen) finish();
-      close();
-    },
-  };
+/** The way of one standard stream to this process: a place for one connection. */
+export class OutputStream implements ByteSource {
+  /** Where the child, or who makes it, shall connect. */
+  readonly socket: string = placeForChild();
+  readonly #server: { close(): void };
+  #connection: ByteSource | undefined;
+  #handlers: Handlers | undefined;
+  #isOpen = true;
+  #isPaused = false;
+  #isNeeded = true;
+
+  constructor() {
+    this.#server = host.listen(
+      this.socket,
+      (connection) => this.#connect(connection),
+      () => {}, // who was to connect finds nobody there, and says so
+    );
+  }
+
+  start(handlers: Handlers): void {
+    this.#handlers = handlers;
+    this.#connection?.start(handlers);
+    if (this.#connection === undefined && !this.#isOpen) handlers.end();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#connection?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#connection?.resume();
+  }
+
+  /** Takes the place away, too. */
+  destroy(): void {
+    this.#connection?.destroy();
+    this.close();
+  }
+
+  ref(): void {
+    this.#isNeeded = true;
+    this.#connection?.ref();
+  }
+
+  unref(): void {
+    this.#isNeeded = false;
+    this.#connection?.unref();
+  }
+
+  readNow(): void {
+    this.#connection?.readNow?.();
+  }
+
+  /** Takes the place away; if nobody has connected, that is the end. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#server.close();
+    host.remove(this.socket);
+    if (this.#connection === undefined) this.#handlers?.end();
+  }
+
+  #connect(connection: ByteSource): void {
+    this.#connection = connection;
+    this.close();
+    if (!this.#isNeeded) connection.unref();
+    if (this.#handlers !== undefined) connection.start(this.#handlers);
+    if (this.#isPaused) connection.pause();
+  }
 }

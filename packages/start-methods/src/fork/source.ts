@@ -69,14 +69,14 @@ export class ForkSource {
 
   /** Has the server fork a child. */
   async launch(options: StartOptions, args: readonly string[]): Promise<Child> {
-    const { entry, name, stdio } = options;
+    const { entry, name, stdout, stderr } = options;
     const cwd = folderOf(options.cwd);
     const env = differences(this.#env, { ...host.environment(), ...options.env });
     const call = { module: entry.href, name: "run" };
     const withWork = argsWithWork(options, args);
     const hasWork = withWork !== undefined;
     try {
-      const order = { call, args: withWork ?? args, env, cwd, stdout: stdio, stderr: stdio };
+      const order = { call, args: withWork ?? args, env, cwd, stdout, stderr };
       return { ...(await this.#asked.start(order)), hasWork };
     } catch (error) {
       if (!(error instanceof ForkRefusedError)) throw error;

@@ -1,0 +1,105 @@
+// Runs under every start method.
+// What workers write: whole, complete, labelled if that is asked for, and the last of it in the error of who was lost.
+import process from "node:process";
+import { fromModule } from "@multiproc/core";
+import { type OutputLine, Pool, type PoolOutput } from "@multiproc/pool";
+import { fixture, host, runProgram } from "@multiproc/testing";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { poolOf } from "./yard.ts";
+
+const writers = fromModule<typeof import("./fixtures/output-tasks.js")>(fixture(import.meta.url, "output-tasks.js"));
+const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+const COUNT = 2000;
+
+/** What a program with two workers wrote, and how it ended. */
+async function outputOf(way: string, end: "exit" | "runs out"): Promise<{ out: string[]; err: string[] }> {
+  const program = runProgram(fixture(import.meta.url, "writes-output.js"), [way, String(COUNT), end]);
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  const { code } = await program.exited;
+  const [out, err] = [program.stdout.split("\n"), program.stderr.split("\n")];
+  expect([code, out.at(-1)]).toEqual([0, ""]);
+  return { out: out.slice(0, -1), err };
+}
+
+/** The lines of one worker, in their order. */
+const wanted = (stream: string, id: number): string[] =>
+  Array.from({ length: COUNT }, (_, i) => `${stream} ${id} ${i} é`);
+const of = (lines: readonly string[], id: number): string[] => lines.filter((line) => line.split(" ")[1] === `${id}`);
+
+describe("a program that ends without closing its pool has all that its workers wrote", () => {
+  const ends = host === "deno" ? (["runs out"] as const) : (["runs out", "exit"] as const);
+
+  test.each(ends)("as it is: %s", async (end) => {
+    const { out, err } = await outputOf("default", end);
+    for (const id of [1, 2]) expect([of(out, id), of(err, id)]).toEqual([wanted("out", id), wanted("err", id)]);
+    expect([out.length, err.length, err.at(-1)]).toEqual([2 * COUNT, 2 * COUNT + 1, "no end"]);
+  });
+
+  test.each(ends)("labelled: %s", async (end) => {
+    const { out, err } = await outputOf("label", end);
+    const label = /^\[PoolWorker-\d\] /;
+    expect([...out, ...err.slice(0, -1)].filter((line) => !label.test(line))).toEqual([]);
+    const [bareOut, bareErr] = [out, err].map((lines) => lines.map((line) => line.replace(label, "")));
+    for (const id of [1, 2])
+      expect([of(bareOut as string[], id), of(bareErr as string[], id)]).toEqual([
+        wanted("out", id),
+        wanted("err", id),
+      ]);
+    expect(bareErr?.slice(-2)).toEqual(["no end", ""]);
+  });
+});
+
+test("lines are given to a function, with who wrote them where", async () => {
+  const lines: OutputLine[] = [];
+  const pool = poolOf({ processes: 1, name: "Talker", output: (line) => void lines.push(line) });
+  const pid = await pool.apply(writers.writeLines, [7, 3, true]);
+  await pool.apply(writers.ask, ["no end"]);
+  await pool.terminate();
+  const common = { worker: "Talker-1", pid };
+  const texts = (stream: string) => lines.filter((line) => line.stream === stream);
+  expect(texts("stdout")).toEqual([0, 1, 2].map((i) => ({ ...common, stream: "stdout", text: `out 7 ${i} é` })));
+  expect(texts("stderr")).toEqual(
+    ["err 7 0 é", "err 7 1 é", "err 7 2 é", "no end"].map((text) => ({ ...common, stream: "stderr", text })),
+  );
+});
+
+test("output that makes no sense is refused", () => {
+  expect(() => new Pool({ output: "loud" as PoolOutput })).toThrow(TypeError);
+});
+
+describe("a lost worker's last words are in the error", () => {
+  const silent: PoolOutput = () => {};
+
+  test("whether it exits or is killed, and not those of its successor", async () => {
+    const pool = poolOf({ processes: 1, output: silent });
+    const lost = (text: string, signal?: string) =>
+      pool.apply(writers.dieTalking, [text, signal]).then(
+        () => undefined,
+        (error) => [error.name, error.exitCode, error.stderr],
+      );
+    const long = `${"first\n".repeat(10_000)}last\n`;
+    expect(await lost("I leave", undefined)).toEqual(["WorkerLostError", 3, "I leave"]);
+    expect(await lost("", "SIGKILL")).toEqual(["WorkerLostError", -9, ""]);
+    const [, , stderr] = (await lost(long, "SIGKILL")) as [string, number, string];
+    expect(stderr).toMatch(/^first\n(first\n)+last$/);
+    expect(stderr.length).toBeGreaterThan(4000);
+    expect(stderr.length).toBeLessThanOrEqual(4096);
+  });
+
+  test.skipIf(process.platform === "win32")("though something it has started keeps its streams", async () => {
+    const pool = poolOf({ processes: 1, output: silent });
+    const error = await pool
+      .apply(writers.leaveHeir, ["It lives"])
+      .get()
+      .catch((error: unknown) => error);
+    const [, heir] = /^It lives (\d+)$/.exec((error as { stderr: string }).stderr) ?? [];
+    process.kill(Number(heir), "SIGKILL");
+    expect(error).toMatchObject({ name: "WorkerLostError", signal: "SIGKILL" });
+    expect(await pool.apply(tasks.square, [3])).toBe(9);
+  });
+
+  test("but for those that nobody has read", async () => {
+    const pool = poolOf({ processes: 1, output: "inherit" });
+    await expect(pool.apply(writers.dieTalking, ["", undefined])).rejects.toMatchObject({ exitCode: 3, stderr: "" });
+  });
+});
