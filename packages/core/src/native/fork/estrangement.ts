@@ -94,7 +94,7 @@ function openSockets(): number[] {
 
 function isSocket(file: number): boolean {
   try {
-    return fs.fstatSync(file).isSocket();
+    return fs.fstatSync(file, { bigint: true }).isSocket(); // not as numbers: see `openOutput()` in `surroundings.ts`
   } catch {
     return false; // it was the folder's own
   }

@@ -71,7 +71,9 @@ export function redirectOutput(native: Native, name: Name, file: number): void {
 /** What `process.stdout` would be if it had not been opened yet. */
 function openOutput(file: number): Output {
   const fs = process.getBuiltinModule("node:fs");
-  const stats = fs.fstatSync(file);
+  // As big integers, which Node notes in a place of their own: it takes what it noted last as numbers for that of a folder in
+  // a path, and while that is a socket, modules are found by symbolic links and loaded twice.
+  const stats = fs.fstatSync(file, { bigint: true });
   if (!stats.isSocket() && !stats.isFIFO()) return fs.createWriteStream("", { fd: file, autoClose: false });
   const { Socket } = process.getBuiltinModule("node:net");
   const socket = new Socket({ fd: file, readable: false, writable: true });
