@@ -26,8 +26,8 @@
  */
 import { Backlog, type Commands, type SchedulerOptions, Seat, type Task } from "./ledger.ts";
 
-/** How many tasks a worker has at most, the running one among them. */
-const WINDOW = 64;
+/** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
+const WINDOW = 256;
 /** How much work waits at a worker, in milliseconds. */
 const AHEAD_MS = 0.5;
 /** How many bytes wait at a worker. */

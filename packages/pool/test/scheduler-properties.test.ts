@@ -235,7 +235,7 @@ class World implements Commands<Task, unknown> {
 
   check(): void {
     for (const { tasks, state } of this.scheduler.seats) {
-      expect(tasks.length).toBeLessThanOrEqual(64);
+      expect(tasks.length).toBeLessThanOrEqual(256);
       for (const task of tasks) expect(["sent", "dropped"]).toContain(task.state);
       if (tasks.length > 1) expect(tasks.reduce((sum, task) => sum + task.cost, 0)).toBeLessThanOrEqual(0.5 + 1e-9);
       if (state === "ready" && tasks.length === 0) expect(this.scheduler.queued).toBe(0);

@@ -5,16 +5,27 @@ import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { Pool, WorkerLostError } from "@multiproc/pool";
 import { getAllStartMethods, getStartMethod } from "@multiproc/start-methods";
-import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { fixture, host, noChildLeft, until } from "@multiproc/testing";
 import { afterEach, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
-/** One task in so many SIGKILLs its worker. Starting another is what takes the time: under the other start methods it happens less often. */
-const ONE_IN = getStartMethod() === getAllStartMethods()[0] ? 100 : 500;
-/** In CI all of them; elsewhere fewer, unless somebody asks by `SOAK=10000`. */
-const COUNT = Number(process.env.SOAK ?? (process.env.CI === "true" ? 10_000 : 1000));
+/** One task in so many SIGKILLs its worker. */
+const ONE_IN = 100;
+const isFirstChoice = host === "node" && getStartMethod() === getAllStartMethods()[0];
+/**
+ * In CI all of them, on one host and by one start method: starting workers anew takes the time. Elsewhere fewer, unless somebody
+ * asks by `SOAK=10000`.
+ */
+const COUNT = Number(process.env.SOAK ?? (process.env.CI === "true" && isFirstChoice ? 10_000 : 1000));
+
+const WORKERS = 3;
+/**
+ * Where children are spares, there may be more of these in the end, one for each worker at most: the process, the channel to it and
+ * what it writes are a file each. Killed workers that left one each behind would be more.
+ */
+const SPARE_FILES = host === "deno" && getStartMethod() === "forkserver" ? 3 * WORKERS : 0;
 
 afterEach(() => noChildLeft());
 
@@ -26,7 +37,7 @@ test(`${COUNT} tasks, of which one in ${ONE_IN} kills its worker`, { timeout: 30
   // What the first pool opens for good, such as the door of this process, is there before it is counted.
   await inPool(new Pool({ processes: 1 }), (pool) => pool.apply(tasks.square, [1]));
   const before = { files: openFiles(), segments: segments() };
-  await inPool(new Pool({ processes: 3 }), async (pool) => {
+  await inPool(new Pool({ processes: WORKERS }), async (pool) => {
     const outcomes = await Promise.allSettled(
       Array.from({ length: COUNT }, (_, i) =>
         i % ONE_IN === 50 ? pool.apply(tasks.kill, ["SIGKILL"]) : pool.apply(hard.pointOf, [i]),
@@ -44,7 +55,8 @@ test(`${COUNT} tasks, of which one in ${ONE_IN} kills its worker`, { timeout: 30
     }
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, lost: Math.round(COUNT / ONE_IN) });
   });
-  await until(() => openFiles() <= before.files, { message: () => `${before.files} open files, not ${openFiles()}` });
+  const allowed = before.files + SPARE_FILES;
+  await until(() => openFiles() <= allowed, { message: () => `${allowed} open files, not ${openFiles()}` });
   expect(segments().filter((name) => name.includes("multiproc") && !before.segments.includes(name))).toEqual([]);
 });
 

@@ -24,7 +24,7 @@ export class OutputStream implements ByteSource {
 
   start(handlers: Handlers): void {
     this.#handlers = handlers;
-    this.#connection?.start(handlers);
+    this.#read();
     if (this.#connection === undefined && !this.#isOpen) handlers.end();
   }
 
@@ -71,7 +71,18 @@ export class OutputStream implements ByteSource {
     this.#connection = connection;
     this.close();
     if (!this.#isNeeded) connection.unref();
-    if (this.#handlers !== undefined) connection.start(this.#handlers);
+    this.#read();
     if (this.#isPaused) connection.pause();
+  }
+
+  /** Begins when there is a connection and somebody who wants what comes. */
+  #read(): void {
+    const [connection, handlers] = [this.#connection, this.#handlers];
+    if (connection === undefined || handlers === undefined) return;
+    const end = (): void => {
+      connection.destroy(); // our half of it is open still
+      handlers.end();
+    };
+    connection.start({ data: (bytes) => handlers.data(bytes), end, drain: () => {} });
   }
 }
