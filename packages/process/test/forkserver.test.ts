@@ -13,7 +13,16 @@ import {
   setForkserverPreload,
   setStartMethod,
 } from "@multiproc/start-methods";
-import { descendants, fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import {
+  descendants,
+  fixture,
+  host,
+  isAlive,
+  noChildLeft,
+  runProgram,
+  until,
+  WITHOUT_NATIVE,
+} from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 const url = (name: string) => fixture(import.meta.url, name);
@@ -194,7 +203,7 @@ test("MULTIPROC_START_METHOD names the default, and a wrong one is refused", asy
   );
 });
 
-describe.each([[], ...(canFork ? [["--no-addons"]] : [])])("an owner with %s", (...flags: string[]) => {
+describe.each([[], ...(canFork ? [WITHOUT_NATIVE] : [])])("an owner with %s", (...flags: string[]) => {
   const run = (to: string) =>
     runProgram(url("owns-servers.js"), [to], host === "node" ? { execArgv: flags } : { execArgv: ["-A"] });
 

@@ -7,7 +7,7 @@ import process from "node:process";
 import { StartError } from "@multiproc/core";
 import { host as multiprocHost } from "@multiproc/core/internal";
 import { forkServing } from "@multiproc/start-methods";
-import { fixture, host, isAlive, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { fixture, host, isAlive, noChildLeft, runProgram, until, WITHOUT_NATIVE } from "@multiproc/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 const { ForkRefusedError, ForkServer, ServerConnection } = await forkServing();
@@ -260,7 +260,7 @@ describe.skipIf(!canFork)("ForkServer's modules", () => {
 
 test.skipIf(!canFork)("ForkServer.start() is refused where there is no way to libc", async () => {
   await using program = runProgram(fixture(import.meta.url, "fork-without-addons.js"), [], {
-    execArgv: ["--no-addons"],
+    execArgv: [...WITHOUT_NATIVE],
   });
   expect(await program.exited).toEqual({ code: 0, signal: null });
   expect(JSON.parse(program.stdout)).toMatchObject({

@@ -4,6 +4,7 @@ import { CapabilityError } from "@multiproc/core";
 import { Condition, Event, Lock, Semaphore, SyncClosedError } from "@multiproc/sync";
 import { describe, expect, test } from "vitest";
 import { contract } from "./contract/contract.ts";
+import { kills } from "./contract/kills.ts";
 import { puppet } from "./contract/puppet.ts";
 
 // Before anything looks: here, and in the children.
@@ -11,6 +12,7 @@ process.env.MULTIPROC_SHARED_MEMORY = "off";
 
 describe("served by a home process", () => {
   contract("home");
+  kills();
 
   test("what blocks the thread is refused, and says why", async () => {
     const lock = new Lock();

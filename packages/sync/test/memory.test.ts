@@ -3,10 +3,12 @@ import { missingMemory } from "@multiproc/core/internal";
 import { DeadlockError, type Guard, Lock } from "@multiproc/sync";
 import { describe, expect, test } from "vitest";
 import { contract } from "./contract/contract.ts";
+import { kills } from "./contract/kills.ts";
 import { puppet } from "./contract/puppet.ts";
 
 describe.skipIf(missingMemory() !== undefined)("in shared memory", () => {
   contract("memory");
+  kills();
 
   test("acquireSync() blocks the thread, and not for what only this thread can do", async () => {
     const lock = new Lock();

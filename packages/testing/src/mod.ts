@@ -5,5 +5,13 @@
  */
 
 export { descendants, isAlive, noChildLeft } from "./liveness.ts";
-export { type Exit, type Host, host, type Program, type ProgramOptions, runProgram } from "./program.ts";
+export {
+  type Exit,
+  type Host,
+  host,
+  type Program,
+  type ProgramOptions,
+  runProgram,
+  WITHOUT_NATIVE,
+} from "./program.ts";
 export { fixture, linesOf, type UntilOptions, until } from "./waiting.ts";

@@ -8,6 +8,15 @@ export type Host = "node" | "deno";
 /** The host that the test itself runs on. */
 export const host: Host = "Deno" in globalThis ? "deno" : "node";
 
+/** Node's flags for a program that has no way to the C library: neither koffi, which is an add-on, nor `node:ffi`. */
+export const WITHOUT_NATIVE: readonly string[] =
+  host === "node"
+    ? [
+        "--no-addons",
+        ...(process.allowedNodeEnvironmentFlags.has("--experimental-ffi") ? ["--no-experimental-ffi"] : []),
+      ]
+    : [];
+
 /** How {@linkcode runProgram} starts a program. */
 export interface ProgramOptions {
   /** Added to this process's environment; `undefined` takes a variable away. */

@@ -1,104 +1,25 @@
-/**
- * The port to libc on Node: koffi, which the user installs or not. `node:ffi` takes its place here once a Node that we
- * support has it without a flag.
- */
-import { CapabilityError } from "../errors.ts";
-import {
-  bindLibc,
-  type Call,
-  type Kind,
-  type Libc,
-  type MissingNative,
-  type Native,
-  type Signature,
-} from "./native.ts";
+/** The port to libc on Node: `node:ffi` where it is built in, else koffi, which the user installs or not. */
+import { openKoffi } from "./koffi.ts";
+import type { MissingNative, Native } from "./native.ts";
+import { type NodeFfi, openNodeFfi } from "./node-ffi.ts";
 
-/** The part of koffi that is used, so that this compiles where it is not installed. */
-interface Koffi {
-  load(path: null): KoffiLibrary;
-  errno(): number;
-  view(address: number, size: number): ArrayBuffer;
-}
-
-interface KoffiLibrary {
-  func(name: string, result: string, parameters: string[]): unknown;
-  symbol(name: string): bigint;
-}
-
-const TYPES: Record<Kind, string> = {
-  void: "void",
-  i32: "int",
-  u32: "uint",
-  size: "int64_t",
-  address: "uintptr_t",
-  bytes: "void *",
-  text: "const char *",
-};
-
-/** The port by koffi, or why there is none. */
+/** The port on Node, or why there is none. */
 export function openOnNode(): Native | MissingNative {
-  const { createRequire } = process.getBuiltinModule("node:module");
-  let koffi: Koffi;
-  try {
-    // Not imported: it is loaded by those who need it only, and a bundler would look for the binary inside.
-    koffi = createRequire(import.meta.url)("koffi") as Koffi;
-  } catch (cause) {
-    return missing(cause as NodeJS.ErrnoException);
-  }
-  try {
-    return new KoffiNative(koffi, koffi.load(null));
-  } catch (cause) {
-    return { reason: "not-supported", message: `koffi cannot open the C library: ${(cause as Error).message}`, cause };
-  }
+  const ffi = nodeFfi();
+  return ffi === undefined ? openKoffi() : openNodeFfi(ffi);
 }
 
-function missing(cause: NodeJS.ErrnoException): MissingNative {
-  if (cause.code === "MODULE_NOT_FOUND") {
-    return { reason: "not-installed", message: 'The package "koffi" is not installed: npm install koffi', cause };
-  }
-  if (cause.code === "ERR_DLOPEN_DISABLED" || cause.code === "ERR_ACCESS_DENIED") {
-    return {
-      reason: "not-permitted",
-      message: "Node was started without leave to load add-ons: allow it by --allow-addons",
-      cause,
-    };
-  }
-  return { reason: "not-supported", message: `koffi does not load here: ${cause.message}`, cause };
-}
-
-class KoffiNative implements Native {
-  readonly platform = process.platform;
-  readonly arch = process.arch;
-  readonly libc: Libc;
-  readonly errno: () => number;
-  readonly view: (address: number, size: number) => ArrayBuffer;
-  readonly #library: KoffiLibrary;
-
-  constructor(koffi: Koffi, library: KoffiLibrary) {
-    this.#library = library;
-    this.view = koffi.view;
-    this.errno = koffi.errno;
-    this.libc = bindLibc((name, signature) => {
-      const call = this.declare(name, signature);
-      if (call === undefined) throw new CapabilityError(`The C library of this system has no function "${name}"`);
-      return call;
-    });
-  }
-
-  symbol(name: string): number | undefined {
-    try {
-      return Number(this.#library.symbol(name));
-    } catch {
-      return undefined;
-    }
-  }
-
-  declare<const S extends Signature>(name: string, [result, ...parameters]: S): Call<S> | undefined {
-    if (this.symbol(name) === undefined) return undefined;
-    return this.#library.func(
-      name,
-      TYPES[result],
-      parameters.map((kind) => TYPES[kind]),
-    ) as Call<S>;
+/**
+ * `node:ffi`, where it is built in and not switched off. That it is experimental is told to whoever loads it; that is this library,
+ * of which every process of a program that never heard of it would print a warning.
+ */
+function nodeFfi(): NodeFfi | undefined {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    // Types of older Nodes do not know the name.
+    return process.getBuiltinModule("node:ffi" as "node:fs") as unknown as NodeFfi | undefined;
+  } finally {
+    process.emitWarning = emitWarning;
   }
 }
