@@ -13,6 +13,7 @@ export interface OutputLine {
   readonly worker: string;
   /** Its process id; 0 as long as it is being started. */
   readonly pid: number;
+  /** Where it was written to. */
   readonly stream: "stdout" | "stderr";
   /** The line, without its end. */
   readonly text: string;

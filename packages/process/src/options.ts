@@ -21,7 +21,7 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly cwd?: string | undefined;
   /**
    * What standard output and standard error are connected to, both or each. With `"pipe"`, they are streams of this object; an
-   * {@link OutputReader} gets the bytes as they come, and keeps no program alive for a daemon. @default "inherit"
+   * `OutputReader` of `@multiproc/core` gets the bytes as they come, and keeps no program alive for a daemon. @default "inherit"
    */
   readonly stdio?: Stdio | { readonly stdout?: ChildOutput; readonly stderr?: ChildOutput } | undefined;
   /** Flags for the interpreter, in place of those of this process. */
