@@ -23,9 +23,13 @@ const CUT_AT = 256;
 
 /** How often it is looked how much memory is taken, in milliseconds. */
 const WEIGH_MS = 5;
-/** How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. */
+/**
+ * How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. A look that took long
+ * on a busy machine must not put off the next for longer than others would wait for their share.
+ */
 const LISTEN_MS = 2;
 const LISTEN_SHARE = 0.03;
+const LISTEN_AT_LEAST_MS = 100;
 
 /** A task as it came. */
 interface Order {
@@ -309,7 +313,7 @@ class Worker {
   async #listen(from: number): Promise<void> {
     await new Promise<void>((resolve) => host.immediate(resolve));
     const now = performance.now();
-    this.#listenAt = now + Math.max(LISTEN_MS, (now - from) / LISTEN_SHARE);
+    this.#listenAt = now + Math.min(LISTEN_AT_LEAST_MS, Math.max(LISTEN_MS, (now - from) / LISTEN_SHARE));
   }
 
   /** Sends the results of a chunk whose items wait for something; quick promises settle before that. */
