@@ -1,8 +1,8 @@
 /** The port to libc on Deno: `Deno.dlopen`, which takes `--allow-ffi` without a path. */
-import { CapabilityError } from "../errors.ts";
 import {
   bindLibc,
   type Call,
+  isWide,
   type Kind,
   LIBC,
   type Libc,
@@ -80,8 +80,7 @@ class DenoNative implements Native {
     this.#errno = new deno.UnsafePointerView(symbols[errno]?.() as object);
     this.libc = bindLibc((name, signature) => {
       const call = symbols[name];
-      if (!call) throw new CapabilityError(`The C library of this system has no function "${name}"`);
-      return adapt(call, signature);
+      return call && adapt(call, signature);
     });
   }
 
@@ -118,13 +117,12 @@ function definitions(
 
 /** Deno takes numbers for 64-bit parameters, but returns bigints; and it knows no strings. */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
-  const isWide = result === "size" || result === "address";
   const hasText = parameters.includes("text");
-  if (!isWide && !hasText) return call;
+  if (!isWide(result) && !hasText) return call;
   return (...args: unknown[]) => {
     const value = call(
       ...args.map((value) => (typeof value === "string" ? new TextEncoder().encode(`${value}\0`) : value)),
     );
-    return isWide ? Number(value) : value;
+    return isWide(result) ? Number(value) : value;
   };
 }

@@ -1,5 +1,4 @@
 /** The port to libc by koffi, which the user installs or not. */
-import { CapabilityError } from "../errors.ts";
 import {
   bindLibc,
   type Call,
@@ -75,11 +74,7 @@ class KoffiNative implements Native {
     this.#library = library;
     this.view = koffi.view;
     this.errno = koffi.errno;
-    this.libc = bindLibc((name, signature) => {
-      const call = this.declare(name, signature);
-      if (call === undefined) throw new CapabilityError(`The C library of this system has no function "${name}"`);
-      return call;
-    });
+    this.libc = bindLibc((name, signature) => this.declare(name, signature));
   }
 
   symbol(name: string): number | undefined {

@@ -4,6 +4,7 @@
  * Calls are synchronous and never parked in a host's thread pool: four waiting calls there freeze Node's `fs`, and one keeps
  * `process.exit()` from ending. What has to wait without blocking waits on the event loop, for a pipe or a socket.
  */
+import { CapabilityError } from "../errors.ts";
 
 /**
  * How a value crosses into C and back.
@@ -123,7 +124,16 @@ export interface MissingNative {
   readonly cause?: unknown;
 }
 
-/** Makes each function of the table when it is first asked for; after that it is a plain property. */
+/** Whether values of this kind take 64 bits, which some interfaces have as bigints. */
+export function isWide(kind: Kind): boolean {
+  return kind === "size" || kind === "address";
+}
+
+/**
+ * Makes each function of the table when it is first asked for; after that it is a plain property.
+ *
+ * @param bind gives a function; nothing if this system lacks it
+ */
 export function bindLibc(bind: (name: string, signature: Signature) => unknown): Libc {
   const libc = {};
   for (const [name, signature] of Object.entries(LIBC)) {
@@ -132,6 +142,7 @@ export function bindLibc(bind: (name: string, signature: Signature) => unknown):
       enumerable: true,
       get() {
         const value = bind(name, signature);
+        if (value == null) throw new CapabilityError(`The C library of this system has no function "${name}"`);
         Object.defineProperty(libc, name, { value, enumerable: true });
         return value;
       },

@@ -1,8 +1,8 @@
 /** The port to libc by `node:ffi`, which Node has built in from 26.1 on. */
-import { CapabilityError } from "../errors.ts";
 import {
   bindLibc,
   type Call,
+  isWide,
   type Kind,
   type Libc,
   type MissingNative,
@@ -59,11 +59,7 @@ class NodeFfiNative implements Native {
     this.#library = new ffi.DynamicLibrary(null);
     const errno = process.platform === "darwin" ? "__error" : "__errno_location";
     this.#errno = this.#library.getFunction(errno, { return: "pointer", arguments: [] })() as bigint;
-    this.libc = bindLibc((name, signature) => {
-      const call = this.#find(this.#library, name, signature);
-      if (call === undefined) throw new CapabilityError(`The C library of this system has no function "${name}"`);
-      return call;
-    });
+    this.libc = bindLibc((name, signature) => this.#find(this.#library, name, signature));
   }
 
   readonly errno = (): number => this.#ffi.getInt32(this.#errno);
@@ -93,7 +89,6 @@ class NodeFfiNative implements Native {
 
 /** `node:ffi` has bigints where 64 bits cross, both ways. */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
-  const isWide = (kind: Kind): boolean => kind === "size" || kind === "address";
   if (!isWide(result) && !parameters.some(isWide)) return call;
   return (...args: unknown[]) => {
     for (let i = 0; i < parameters.length; i++) {
