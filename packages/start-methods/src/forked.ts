@@ -17,7 +17,6 @@
 import { type ChildOutput, StartError } from "@multiproc/core";
 import {
   becomeHeir,
-  connectOutput,
   type Forking,
   type ForkRefusal,
   forking,
@@ -26,12 +25,11 @@ import {
   type Opened,
   prepareHeirs,
   role,
-  stdioOf,
 } from "@multiproc/core/internal";
 import { openForFork, StartMethodError } from "./context.ts";
 import { deferred } from "./deferred.ts";
 import { O_CLOEXEC, O_RDWR } from "./fork/linux.ts";
-import { OutputStream } from "./fork/output-stream.ts";
+import { OutputStreams } from "./fork/output-stream.ts";
 import { connectTo } from "./fork/sockets.ts";
 import { argsWithWork, type Child, type StartOptions } from "./method.ts";
 
@@ -41,13 +39,6 @@ const THREADS = 2;
 const ROUNDS = 2;
 
 type Entry = (...args: string[]) => Promise<void>;
-
-/** Where a standard stream of the child leads. */
-interface Output {
-  readonly file: number | undefined;
-  readonly way: OutputStream | undefined;
-  readonly to: ChildOutput | undefined;
-}
 
 let entries: Promise<Map<string, Entry>> = Promise.resolve(new Map());
 let selfTest: Promise<ForkRefusal | undefined> | undefined;
@@ -67,18 +58,20 @@ export async function launchForked(options: StartOptions, args: readonly string[
   refuse(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
   const withWork = argsWithWork(options, args);
-  const outputs = [openOutput(opened.native, options.stdout), openOutput(opened.native, options.stderr)] as const;
+  const outputs = new OutputStreams(options);
+  const stdout = openOutput(opened.native, options.stdout, outputs.stdout?.socket);
+  const stderr = openOutput(opened.native, options.stderr, outputs.stderr?.socket);
   try {
     const pid = await copy(tools, opened, name, () => {
-      begin(tools, opened.native, options, outputs);
+      begin(tools, opened.native, options, stdout, stderr);
       void entry(...(withWork ?? args));
     });
     return { ...childOf(tools, opened.native, pid, outputs), hasWork: withWork !== undefined };
   } catch (error) {
-    for (const { way } of outputs) way?.close();
+    outputs.close();
     throw error;
   } finally {
-    for (const { file } of outputs) if (file !== undefined) opened.native.libc.close(file);
+    for (const file of [stdout, stderr]) if (file !== undefined) opened.native.libc.close(file);
   }
 }
 
@@ -121,7 +114,8 @@ function begin(
   tools: Forking,
   native: Native,
   { env, cwd }: StartOptions,
-  [{ file: stdout }, { file: stderr }]: readonly [Output, Output],
+  stdout: number | undefined,
+  stderr: number | undefined,
 ): void {
   tools.noteOutput();
   if (stdout !== undefined) tools.redirectOutput(native, "stdout", stdout);
@@ -132,7 +126,7 @@ function begin(
   tools.changeSurroundings({ env, cwd });
 }
 
-function childOf(tools: Forking, native: Native, pid: number, outputs: readonly [Output, Output]): Child {
+function childOf(tools: Forking, native: Native, pid: number, outputs: OutputStreams): Child {
   const kid = tools.lookAfter(native, pid);
   let hasEnded = false;
   void kid.exited.then(() => {
@@ -142,28 +136,25 @@ function childOf(tools: Forking, native: Native, pid: number, outputs: readonly 
   return {
     pid,
     exited: kid.exited,
-    stdout: connectOutput(outputs[0].way, outputs[0].to),
-    stderr: connectOutput(outputs[1].way, outputs[1].to),
+    ...outputs.connect(),
     kill(signal) {
       if (!hasEnded) native.libc.kill(pid, host.signalNumber(signal));
     },
     ref: () => {
       kid.ref();
-      for (const { way } of outputs) way?.ref();
+      outputs.ref();
     },
     unref: () => {
       kid.unref();
-      for (const { way } of outputs) way?.unref();
+      outputs.unref();
     },
   };
 }
 
-function openOutput(native: Native, to: ChildOutput | undefined): Output {
-  const stdio = stdioOf(to);
-  if (stdio === "inherit") return { file: undefined, way: undefined, to };
-  if (stdio === "ignore") return { file: native.libc.open("/dev/null", O_RDWR | O_CLOEXEC), way: undefined, to };
-  const way = new OutputStream();
-  return { file: connectTo(native, way.socket), way, to };
+/** The file to which the child writes, if it is not its parent's own. */
+function openOutput(native: Native, to: ChildOutput | undefined, socket: string | undefined): number | undefined {
+  if (socket !== undefined) return connectTo(native, socket);
+  return to === "ignore" ? native.libc.open("/dev/null", O_RDWR | O_CLOEXEC) : undefined;
 }
 
 /** What a child runs, loaded here so that it is there after the fork. */

@@ -1,9 +1,9 @@
 /** The asking side of the protocol: one connection to a fork server, and the children that were had by it. */
 import { type ChildOutput, StartError } from "@multiproc/core";
-import { connectOutput, type ExitStatus, host, stdioOf } from "@multiproc/core/internal";
+import { type ExitStatus, host } from "@multiproc/core/internal";
 import { idle } from "../idle.ts";
 import type { Child } from "../method.ts";
-import { OutputStream } from "./output-stream.ts";
+import { OutputStreams } from "./output-stream.ts";
 import { type ForkRequest, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
 import { ForkRefusedError } from "./refused.ts";
 
@@ -13,12 +13,6 @@ export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
   readonly stdout?: ChildOutput | undefined;
   /** @default "inherit" */
   readonly stderr?: ChildOutput | undefined;
-}
-
-/** A standard stream of a child: its way to this process, if it has one, and where it goes from there. */
-interface Output {
-  readonly way: OutputStream | undefined;
-  readonly to: ChildOutput | undefined;
 }
 
 type Stream = Awaited<ReturnType<typeof host.connect>>;
@@ -73,8 +67,10 @@ export class ServerConnection {
    */
   async start(order: ForkOrder): Promise<Child> {
     const id = ++this.#count;
-    const [stdout, stderr] = [openOutput(order.stdout), openOutput(order.stderr)];
-    const request: ForkRequest = { ...order, stdout: place(order.stdout, stdout), stderr: place(order.stderr, stderr) };
+    const outputs = new OutputStreams(order);
+    const stdout = place(order.stdout, outputs.stdout?.socket);
+    const stderr = place(order.stderr, outputs.stderr?.socket);
+    const request: ForkRequest = { ...order, stdout, stderr };
     // Kept before the pid is known: the end of a child can come in the same chunk.
     const exited = new Promise<ExitStatus>((resolve) => this.#running.set(id, resolve));
     this.#hold(id, true);
@@ -83,15 +79,11 @@ export class ServerConnection {
         this.#starting.set(id, { resolve, reject });
         this.#send({ id, do: "fork", request });
       });
-      return this.#child(id, pid, exited, [
-        { way: stdout, to: order.stdout },
-        { way: stderr, to: order.stderr },
-      ]);
+      return this.#child(id, pid, exited, outputs);
     } catch (error) {
       this.#running.delete(id);
       this.#hold(id, false);
-      stdout?.close();
-      stderr?.close();
+      outputs.close();
       throw error;
     }
   }
@@ -102,24 +94,22 @@ export class ServerConnection {
     this.#end();
   }
 
-  #child(id: number, pid: number, exited: Promise<ExitStatus>, [stdout, stderr]: readonly [Output, Output]): Child {
-    const outputs = [stdout.way, stderr.way];
+  #child(id: number, pid: number, exited: Promise<ExitStatus>, outputs: OutputStreams): Child {
     void exited.then(() => this.#hold(id, false));
     return {
       pid,
       exited,
-      stdout: connectOutput(stdout.way, stdout.to),
-      stderr: connectOutput(stderr.way, stderr.to),
+      ...outputs.connect(),
       kill: (signal) => {
         if (this.#running.has(id)) this.#send({ id, do: "kill", signal: host.signalNumber(signal) });
       },
       ref: () => {
         this.#hold(id, this.#running.has(id));
-        for (const output of outputs) output?.ref();
+        outputs.ref();
       },
       unref: () => {
         this.#hold(id, false);
-        for (const output of outputs) output?.unref();
+        outputs.unref();
       },
     };
   }
@@ -177,12 +167,8 @@ export class ServerConnection {
   }
 }
 
-function openOutput(to: ChildOutput | undefined): OutputStream | undefined {
-  return stdioOf(to) === "pipe" ? new OutputStream() : undefined;
-}
-
-function place(wish: ChildOutput | undefined, stream: OutputStream | undefined): ForkRequest["stdout"] {
-  if (stream !== undefined) return { socket: stream.socket };
+function place(wish: ChildOutput | undefined, socket: string | undefined): ForkRequest["stdout"] {
+  if (socket !== undefined) return { socket };
   return wish === "ignore" ? "ignore" : "inherit";
 }
 

@@ -1,10 +1,55 @@
 /** What a forked child writes, in its parent: the child's stream is connected to a socket here. */
-import { type ByteSource, host, placeForChild } from "@multiproc/core/internal";
+import type { ChildOutput } from "@multiproc/core";
+import { type ByteSource, connectOutput, host, placeForChild, stdioOf } from "@multiproc/core/internal";
+import type { Child } from "../method.ts";
 
 type Handlers = Parameters<ByteSource["start"]>[0];
 
+/** Where the streams of a child lead. */
+interface Destinations {
+  readonly stdout?: ChildOutput | undefined;
+  readonly stderr?: ChildOutput | undefined;
+}
+
+/** The standard streams of a child, as far as this process reads them. */
+export class OutputStreams {
+  readonly stdout: OutputStream | undefined;
+  readonly stderr: OutputStream | undefined;
+  readonly #to: Destinations;
+
+  constructor(to: Destinations) {
+    this.#to = to;
+    this.stdout = stdioOf(to.stdout) === "pipe" ? new OutputStream() : undefined;
+    this.stderr = stdioOf(to.stderr) === "pipe" ? new OutputStream() : undefined;
+  }
+
+  /** Has what the child writes go where it shall; what is left for its parent to read is the result. */
+  connect(): Pick<Child, "stdout" | "stderr"> {
+    return {
+      stdout: connectOutput(this.stdout, this.#to.stdout),
+      stderr: connectOutput(this.stderr, this.#to.stderr),
+    };
+  }
+
+  ref(): void {
+    this.stdout?.ref();
+    this.stderr?.ref();
+  }
+
+  unref(): void {
+    this.stdout?.unref();
+    this.stderr?.unref();
+  }
+
+  /** Takes their places away. */
+  close(): void {
+    this.stdout?.close();
+    this.stderr?.close();
+  }
+}
+
 /** The way of one standard stream to this process: a place for one connection. */
-export class OutputStream implements ByteSource {
+class OutputStream implements ByteSource {
   /** Where the child, or who makes it, shall connect. */
   readonly socket: string = placeForChild();
   readonly #server: { close(): void };
