@@ -51,8 +51,6 @@ export class HomeLink implements Link, Household {
   #open = 0;
   /** Where the items are while they are in a ring. */
   #ring: RingSide | undefined;
-  /** Puts of this process that may be on their way out of a ring. */
-  #moving = 0;
   #isClosed = false;
   #waits = 0;
   /** How many that live were handed the queue, whether they have come yet or not. */
@@ -85,25 +83,22 @@ export class HomeLink implements Link, Household {
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
     const message = encodeMessage(item, "item");
     // Those that were put before and have no place yet come first.
-    const isInRing = this.#ring !== undefined && (this.#ring.isOpen || this.#ring.isPutting || this.#moving > 0);
-    if (isInRing && this.maxSize === 0 && isPatient(options)) return (this.#ring as RingSide).putSoon(message);
-    return this.#put(call, item, message, isInRing, options);
+    const ring = this.#ring?.isInUse === true ? this.#ring : undefined;
+    if (ring !== undefined && this.maxSize === 0 && isPatient(options)) return ring.putSoon(message);
+    return this.#put(call, item, message, ring, options);
   }
 
   async #put(
     call: string,
     item: unknown,
     { frame, commit }: EncodedMessage,
-    isInRing: boolean,
+    ring: RingSide | undefined,
     options: BlockOptions,
   ): Promise<void> {
     const began = performance.now();
-    if (this.#ring !== undefined && isInRing) {
-      let placed = this.#ring.put(call, frame, options);
-      if (typeof placed !== "string") {
-        this.#moving += 1;
-        placed = await placed.finally(() => (this.#moving -= 1));
-      }
+    if (ring !== undefined) {
+      const result = ring.put(call, frame, options);
+      const placed = typeof result === "string" ? result : await result;
       if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
       if (placed === "accepted") return commit(undefined);
     }

@@ -66,8 +66,6 @@ export class RemoteLink implements Link {
   #ring: RingSide | undefined;
   #isRingLeft = false;
   #ringWaits = 0;
-  /** Puts that may be on their way out of a ring. */
-  #moving = 0;
   /** Why the queue can be used no longer. */
   #over: Error | undefined;
   readonly #intake: Intake = new Intake((report, atOnce) => this.#report(report, atOnce));
@@ -91,9 +89,9 @@ export class RemoteLink implements Link {
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
     if (this.#over !== undefined) throw this.#over;
-    if (this.#isInRing) {
+    const ring = this.#ringInUse;
+    if (ring !== undefined) {
       const message = encodeMessage(item, "item");
-      const ring = this.#ring as RingSide;
       if (this.maxSize === 0 && isPatient(options)) return ring.putSoon(message);
       return this.#putInRing(ring, call, item, message, options);
     }
@@ -121,9 +119,8 @@ export class RemoteLink implements Link {
   }
 
   /** Those that were put into the ring before and have no place yet come first, also when it is closed. */
-  get #isInRing(): boolean {
-    const ring = this.#ring;
-    return ring !== undefined && (ring.isOpen || ring.isPutting || this.#moving > 0);
+  get #ringInUse(): RingSide | undefined {
+    return this.#ring?.isInUse === true ? this.#ring : undefined;
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
@@ -203,7 +200,7 @@ export class RemoteLink implements Link {
     this.#questions.delete(WELCOME);
     this.#channel = channel;
     if (address !== null) this.#enterRing(channel, address);
-    if (this.#isInRing) this.#sendEarly(channel); // before anybody else can put
+    if (this.#ringInUse !== undefined) this.#sendEarly(channel); // before anybody else can put
     this.#keepReports(channel);
     this.#rest();
     return channel;
@@ -243,11 +240,8 @@ export class RemoteLink implements Link {
     options: BlockOptions,
   ): Promise<void> {
     const began = performance.now();
-    let placed = side.put(call, encoded.frame, options);
-    if (typeof placed !== "string") {
-      this.#moving += 1;
-      placed = await placed.finally(() => (this.#moving -= 1));
-    }
+    const result = side.put(call, encoded.frame, options);
+    const placed = typeof result === "string" ? result : await result;
     if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
     if (placed === "accepted") return encoded.commit(undefined);
     return this.#putAtHome(call, item, encoded, remaining(options, began));
@@ -295,9 +289,11 @@ export class RemoteLink implements Link {
     const sent = new Promise<{ over: Promise<void> }>((resolve, fail) => {
       const send = (channel: Channel): void => {
         const left = remaining(options, began);
-        const over = this.#isInRing
-          ? this.#putInRing(this.#ring as RingSide, call, item, encoded, left)
-          : this.#forward(channel, call, item, encoded, left);
+        const ring = this.#ringInUse;
+        const over =
+          ring !== undefined
+            ? this.#putInRing(ring, call, item, encoded, left)
+            : this.#forward(channel, call, item, encoded, left);
         resolve({ over });
       };
       early = {

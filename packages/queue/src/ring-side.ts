@@ -65,6 +65,8 @@ export class RingSide {
   #last: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
   readonly #line: object[] = [];
+  /** Puts of single items whose callers have not been told yet what came of them. */
+  #waiting = 0;
   #isEnlarging = false;
   /** Somebody looks again and again. */
   #isLooking = false;
@@ -80,9 +82,12 @@ export class RingSide {
     return !this.ring.isClosed;
   }
 
-  /** Whether something was put here that has not its place yet. */
-  get isPutting(): boolean {
-    return this.#batch !== undefined || this.#line.length > 0;
+  /**
+   * Whether what is put goes through here: while the ring is open, and after that as long as something that was put before has not
+   * its place yet.
+   */
+  get isInUse(): boolean {
+    return this.isOpen || this.#batch !== undefined || this.#line.length > 0 || this.#waiting > 0;
   }
 
   /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
@@ -106,7 +111,7 @@ export class RingSide {
   put(call: string, frame: Frame, options: BlockOptions): Placed | Promise<Placed> {
     this.flush();
     if (frame.size > BATCH_SIZE) this.#makePlace(frame);
-    if (this.#line.length > 0) return isNow(options) ? "full" : this.#putWaiting(call, frame, options);
+    if (this.#line.length > 0) return isNow(options) ? "full" : this.#putCounted(call, frame, options);
     const result = this.ring.put([frame]);
     switch (result) {
       case "accepted":
@@ -119,7 +124,7 @@ export class RingSide {
         if (isNow(options)) return result;
     }
     // Where there is no limit, there is room as soon as the home makes some.
-    return this.#putWaiting(call, frame, isNow(options) ? {} : options);
+    return this.#putCounted(call, frame, isNow(options) ? {} : options);
   }
 
   /** Puts into the ring what was put in this turn so far. */
@@ -223,6 +228,11 @@ export class RingSide {
       default:
         return false;
     }
+  }
+
+  #putCounted(call: string, frame: Frame, options: WaitOptions): Promise<Placed> {
+    this.#waiting += 1;
+    return this.#putWaiting(call, frame, options).finally(() => (this.#waiting -= 1));
   }
 
   async #putWaiting(call: string, frame: Frame, options: WaitOptions): Promise<Placed> {

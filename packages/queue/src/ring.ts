@@ -188,7 +188,7 @@ export class Ring {
   fits(frame: Frame): boolean {
     const parts = partsOf(frame);
     if (parts.length > 0 && parts.reduce((size, { length }) => size + length, 0) > MAX_PARTS) return false;
-    return recordSize(bodySize(frame), annexOf(frame).length) <= MAX_RECORD;
+    return recordSize(bodySize(frame), annexOf(frame, parts).length) <= MAX_RECORD;
   }
 
   /** Whether it takes a place for large parts. */
@@ -292,8 +292,8 @@ export class Ring {
     let bulkAt = this.#partsAt(from);
     for (const frame of frames) {
       const { bytes, start } = frame;
-      const annex = annexOf(frame);
       const parts = partsOf(frame);
+      const annex = annexOf(frame, parts);
       const length = bodySize(frame);
       const size = recordSize(length, annex.length);
       if (size > MAX_RECORD) return undefined;
@@ -445,9 +445,8 @@ function partsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
 }
 
 /** What goes with the body of a frame. Most that need a module need the same, and have the same list of it. */
-function annexOf(frame: Frame): Uint8Array {
+function annexOf(frame: Frame, parts: readonly Uint8Array[]): Uint8Array {
   const { modules } = frame;
-  const parts = partsOf(frame);
   if (parts.length === 0 && modules.length === 0) return NOTHING;
   let annex = parts.length === 0 ? annexes.get(modules) : undefined;
   if (annex !== undefined) return annex;
