@@ -49,6 +49,14 @@ describe("a program that ends without closing its pool has all that its workers 
   });
 });
 
+test.skipIf(process.platform === "win32")("workers go on when nobody reads what the program writes", async () => {
+  const wrap = ["sh", "-c", 'exec 3>&1; "$0" "$@" 2>&1 1>&3 | true'];
+  const program = runProgram(fixture(import.meta.url, "unread-output.js"), [], { wrap });
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  await program.exited;
+  expect(program.stdout).toBe("done\n");
+});
+
 test("lines are given to a function, with who wrote them where", async () => {
   const lines: OutputLine[] = [];
   const pool = poolOf({ processes: 1, name: "Talker", output: (line) => void lines.push(line) });

@@ -260,13 +260,14 @@ export class NodeHost implements Host {
 
   writeOutput(name: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined {
     const stream = process[name];
-    // An error that nobody listens to would end the program.
-    const ignore = (): void => {};
-    stream.once("error", ignore);
+    let written = (): void => {};
     const hasRoom = stream.write(bytes, (error) => {
-      if (error == null) stream.off("error", ignore);
+      // The event for it comes after this, and would end the program if nobody listened.
+      if (error != null && !stream.listeners("error").includes(ignore)) stream.once("error", ignore);
+      written();
     });
-    return hasRoom ? undefined : new Promise((resolve) => stream.once("drain", resolve));
+    // Not when it is drained, which what nobody reads never is.
+    return hasRoom ? undefined : new Promise((resolve) => (written = resolve));
   }
 
   flowStorage(): FlowStorage {
@@ -380,6 +381,8 @@ class NodeSubprocess implements Subprocess {
     for (const output of [this.stdout, this.stderr]) output?.unref();
   }
 }
+
+function ignore(): void {}
 
 /** What a child writes: its pipes are sockets. */
 function sourceOver(stream: object | null): ByteSource | null {
