@@ -1,5 +1,14 @@
 /** The classes that an error can have at both ends: builtin ones, this library's, and registered ones. */
-import * as errors from "../errors.ts";
+import {
+  CapabilityError,
+  ChannelClosedError,
+  ProcessError,
+  ProtocolError,
+  SendError,
+  StartError,
+  TargetError,
+  TimeoutError,
+} from "../errors.ts";
 import { type ErrorClass, registerErrors, registry } from "../registry.ts";
 
 const builtins = [
@@ -15,7 +24,16 @@ const builtins = [
 ];
 const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
 
-registerErrors(errors);
+registerErrors({
+  CapabilityError,
+  ChannelClosedError,
+  ProcessError,
+  ProtocolError,
+  SendError,
+  StartError,
+  TargetError,
+  TimeoutError,
+});
 
 /** The names of an error's class and of the classes above it, as far as others may know them; nearest first. */
 export function errorClassNames(error: object): string[] {
