@@ -41,7 +41,7 @@ while read -r word pid; do
     forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest; sweep "$pid" ;;
   esac
 done
-for c in $children; do kill -9 "$c"; done
+for c in $children; do kill -9 "$c"; done 2>/dev/null
 [ -z "$folder" ] || rm -rf -- "$folder"
 sweep "$owner" $children
 `;

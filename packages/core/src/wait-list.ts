@@ -3,7 +3,7 @@
  *
  * A wait is given a `check` that looks whether what it waits for has come, and takes it. It is called at once, whenever
  * somebody calls {@link WaitList.wake}, and from time to time besides: after 2 ms, then ever more seldom, at least every
- * 40 ms. Those looks are told to be *slow*: they are the ones that ask whether some process has died, and they find what a
+ * 20 ms. Those looks are told to be *slow*: they are the ones that ask whether some process has died, and they find what a
  * process was woken for that died before it took it. So a wake-up is never lost for long, whoever is killed, wherever.
  *
  * ```text
@@ -46,7 +46,7 @@ const SLOT_TURN = 3;
 const RUNG = 4;
 
 const FIRST_LOOK = 2;
-const LATER_LOOKS = 40;
+const LATER_LOOKS = 20;
 /** Nobody can wake a thread that found no slot, so it looks more often. */
 const BLIND_LOOKS = 5;
 const NO_SLOT = -1;

@@ -1,37 +1,31 @@
 // Locks against Python's `multiprocessing.Lock`: alone, contended by two processes, and after the holder was SIGKILLed.
 //
-//   npm run build && node packages/sync/bench/locks.mjs [--rounds=5]
+//   npm run build && node packages/sync/bench/locks.mjs [--rounds=5] [--json]
 //   npx deno run -A packages/sync/bench/locks.mjs
 //
-// They take turns; the table holds medians of nanoseconds for each acquire and release.
+// They take turns, each with as many operations; the table holds medians of nanoseconds for each acquire and release.
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { pipe } from "@multiproc/pipe";
 import { Pool } from "@multiproc/pool";
 import { Process } from "@multiproc/process";
-import { Barrier, Lock, Semaphore } from "@multiproc/sync";
-import { hold, work } from "./tasks.js";
+import { Barrier, Lock } from "@multiproc/sync";
+import { awaitAlone, hold, lockAlone, semaphoreAlone, work } from "./tasks.js";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
 const COUNT = 1_000_000;
 const python = (kind, count) =>
   Number(execFileSync("python3", [fileURLToPath(new URL("python.py", import.meta.url)), kind, String(count)]));
 
-const lock = new Lock();
-const semaphore = new Semaphore(1);
 const pool = new Pool({ processes: 2 });
 
-function alone(thing) {
-  const begin = performance.now();
-  for (let i = 0; i < COUNT; i++) thing.acquireSync().release();
-  return ((performance.now() - begin) / COUNT) * 1e6;
-}
-
-async function aloneAsync() {
-  const begin = performance.now();
-  for (let i = 0; i < COUNT; i++) (await lock.acquire()).release();
-  return ((performance.now() - begin) / COUNT) * 1e6;
+/** In a process of its own, as Python's side: which classes a program uses tells how fast its loops are. */
+async function alone(task) {
+  const pool = new Pool({ processes: 1 });
+  const time = await pool.apply(task, [COUNT]);
+  await pool.terminate();
+  return time;
 }
 
 async function contended(isAsync) {
@@ -67,30 +61,41 @@ async function recovery() {
   return took;
 }
 
-const runs = {
-  "Python alone": () => python("alone", COUNT),
-  "acquireSync() alone": () => alone(lock),
-  "acquire() alone": aloneAsync,
-  "Semaphore, acquireSync() alone": () => alone(semaphore),
-  "Python contended": () => python("contended", COUNT / 4),
-  "acquireSync() contended": () => contended(false),
-  "acquire() contended": () => contended(true),
-};
-const results = new Map(Object.keys(runs).map((name) => [name, []]));
+const CONTENDERS = [
+  ["a lock, uncontended", "Python", () => python("alone", COUNT)],
+  ["a lock, uncontended", "multiproc", () => alone(lockAlone)],
+  ["a lock, uncontended", "multiproc, await", () => alone(awaitAlone)],
+  ["a lock, uncontended", "multiproc, a semaphore", () => alone(semaphoreAlone)],
+  ["a lock, contended by two processes", "Python", () => python("contended", COUNT)],
+  ["a lock, contended by two processes", "multiproc", () => contended(false)],
+  ["a lock, contended by two processes", "multiproc, await", () => contended(true)],
+].map(([name, who, run]) => ({ case: name, who, run, values: [] }));
 const recoveries = [];
 await contended(false);
 for (let round = 0; round < rounds; round++) {
-  for (const [name, run] of Object.entries(runs)) results.get(name).push(await run());
+  for (const contender of CONTENDERS) contender.values.push(await contender.run());
   recoveries.push(await recovery());
 }
 await pool.terminate();
 
-const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)];
-console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds`);
-for (const [name, list] of results) {
-  const base = results.get(name.endsWith("contended") ? "Python contended" : "Python alone");
-  const ratio = median(list) / median(base);
-  console.log(`  ${name.padEnd(32)} ${median(list).toFixed(1).padStart(8)} ns   ${ratio.toFixed(2)} × Python's time`);
+if (process.argv.includes("--json")) {
+  const perSecond = CONTENDERS.map(({ values, run: _, ...row }) => ({
+    ...row,
+    unit: "acquired and released/s",
+    values: values.map((nanoseconds) => 1e9 / nanoseconds),
+  }));
+  const handed = { case: "a lock is handed on after a SIGKILL", who: "multiproc", unit: "ms", values: recoveries };
+  console.log(JSON.stringify([...perSecond, handed]));
+} else {
+  const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+  console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds`);
+  for (const { case: name, who, values } of CONTENDERS) {
+    const base = CONTENDERS.find((other) => other.case === name).values;
+    const ratio = median(values) / median(base);
+    console.log(
+      `  ${`${name}: ${who}`.padEnd(60)} ${median(values).toFixed(1).padStart(8)} ns   ${ratio.toFixed(2)} × Python's time`,
+    );
+  }
+  console.log(`  ${"handed on after a SIGKILL".padEnd(60)} ${median(recoveries).toFixed(1).padStart(8)} ms`);
 }
-console.log(`  handed on after a SIGKILL        ${median(recoveries).toFixed(1).padStart(8)} ms`);
 process.exit();

@@ -1,4 +1,39 @@
 import { task } from "@multiproc/core";
+import { Lock, Semaphore } from "@multiproc/sync";
+
+// Nanoseconds for each of so many times of taking and giving back what nobody else wants, compiled already. Each has a loop of
+// its own, as in programs: a place in the code that sees several classes is slower for all.
+
+export const lockAlone = task(import.meta.url, function lockAlone(count) {
+  const lock = new Lock();
+  const loop = (times) => {
+    for (let i = 0; i < times; i++) lock.acquireSync().release();
+  };
+  return timed(loop, count);
+});
+
+export const awaitAlone = task(import.meta.url, async function awaitAlone(count) {
+  const lock = new Lock();
+  const loop = async (times) => {
+    for (let i = 0; i < times; i++) (await lock.acquire()).release();
+  };
+  return await timed(loop, count);
+});
+
+export const semaphoreAlone = task(import.meta.url, function semaphoreAlone(count) {
+  const semaphore = new Semaphore(1);
+  const loop = (times) => {
+    for (let i = 0; i < times; i++) semaphore.acquireSync().release();
+  };
+  return timed(loop, count);
+});
+
+async function timed(loop, count) {
+  for (let i = 0; i < 100; i++) await loop(2000);
+  const begin = performance.now();
+  await loop(count);
+  return ((performance.now() - begin) / count) * 1e6;
+}
 
 export const work = task(import.meta.url, async function work(lock, start, count, isAsync) {
   for (let i = 0; i < 20_000; i++) lock.acquireSync().release(); // warm

@@ -1,6 +1,17 @@
 import type { MaybePromise } from "./primitive.ts";
 
 /**
+ * Where what a guard holds was taken from.
+ *
+ * @internal
+ */
+export interface Source {
+  giveBack(): MaybePromise<void>;
+  /** Makes the code that asks for the guard's disposal the flow that holds it. */
+  enter?(): void;
+}
+
+/**
  * What is held: a lock, or a unit of a semaphore. Leaving the block of `using` releases it.
  *
  * @example
@@ -21,40 +32,37 @@ export class Guard {
    * Always false for a semaphore, whose units come back by themselves.
    */
   readonly previousOwnerDied: boolean;
-  readonly #release: () => MaybePromise<void>;
-  readonly #enter: (() => void) | undefined;
-  #isReleased = false;
+  #source: Source | undefined;
 
   /**
    * Made by `acquire()`.
    *
    * @param previousOwnerDied whether the holder before has died
-   * @param release releases what is held
-   * @param enter makes the code that asks for the guard's disposal the flow that holds it
+   * @param source where it was taken from
    * @internal
    */
-  constructor(previousOwnerDied: boolean, release: () => MaybePromise<void>, enter?: () => void) {
+  constructor(previousOwnerDied: boolean, source: Source) {
     this.previousOwnerDied = previousOwnerDied;
-    this.#release = release;
-    this.#enter = enter;
+    this.#source = source;
   }
 
   /** Releases it; does nothing the second time. */
   release(): MaybePromise<void> {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
-    return this.#release();
+    const source = this.#source;
+    if (source === undefined) return;
+    this.#source = undefined;
+    return source.giveBack();
   }
 
   /** Releases it. `using` asks for this right after the wait, in the flow that has waited: that is how a flow is known. */
   get [Symbol.dispose](): () => void {
-    if (!this.#isReleased) this.#enter?.();
+    this.#source?.enter?.();
     return this.#dispose;
   }
 
   /** Releases it; settles when it is free. */
   get [Symbol.asyncDispose](): () => Promise<void> {
-    if (!this.#isReleased) this.#enter?.();
+    this.#source?.enter?.();
     return this.#disposeLater;
   }
 

@@ -1,8 +1,17 @@
 /** Who in this process holds a lock: nobody in particular for {@link Lock}, one flow for {@link RLock}. */
-import { type Acquired, checkTimeout, INHERITED, ownLife, REFUSED, type WaitOptions } from "@multiproc/core/internal";
+import {
+  type Acquired,
+  checkTimeout,
+  type Heritage,
+  INHERITED,
+  inheritable,
+  ownLife,
+  REFUSED,
+  type WaitOptions,
+} from "@multiproc/core/internal";
 import { NotHeldError, OwnerDiedError } from "./errors.ts";
 import { currentFlow, endFlow, enterFlow, type Flow, isWithin, newFlow, resumeAs } from "./flow.ts";
-import { Guard } from "./guard.ts";
+import { Guard, type Source } from "./guard.ts";
 import type { LockLink } from "./lock-link.ts";
 import type { MaybePromise } from "./primitive.ts";
 
@@ -34,14 +43,28 @@ export interface Holding {
   resumeSync(call: string, state: unknown): void;
 }
 
+/** Set by the class, whose private parts it uses. */
+let HERITAGE: Heritage<PlainHolding>;
+
 /** A lock that belongs to whoever took it last. */
 export class PlainHolding implements Holding {
   readonly #link: LockLink;
-  #life: unknown;
-  #giveBack: () => MaybePromise<void> = () => undefined;
+  #source: PlainSource;
 
   constructor(link: LockLink) {
     this.#link = link;
+    this.#source = new PlainSource(link);
+    inheritable<PlainHolding>(this, HERITAGE);
+  }
+
+  static {
+    HERITAGE = {
+      before() {},
+      after(holding) {
+        holding.#source.isOver = true;
+        holding.#source = new PlainSource(holding.#link);
+      },
+    };
   }
 
   acquire(call: string, options: AcquireOptions): Promise<Guard | null> {
@@ -51,6 +74,7 @@ export class PlainHolding implements Holding {
   }
 
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null {
+    if (options.timeout === undefined && this.#link.takeFree()) return new Guard(false, this.#source);
     checkTimeout(call, options.timeout);
     return this.#guard(call, this.#link.acquireSync(call, options.timeout), options);
   }
@@ -82,15 +106,22 @@ export class PlainHolding implements Holding {
   #guard(call: string, taken: Acquired, options: AcquireSyncOptions): Guard | null {
     if (taken === REFUSED) return null;
     refuseInheritance(this.#link, call, taken, options);
-    if (this.#life !== ownLife()) this.#beginLife();
-    return new Guard(taken === INHERITED, this.#giveBack);
+    return new Guard(taken === INHERITED, this.#source);
+  }
+}
+
+/** What the guards of one process have in common. */
+class PlainSource implements Source {
+  readonly #link: LockLink;
+  /** In a forked child, guards from before are about what its parent holds. */
+  isOver = false;
+
+  constructor(link: LockLink) {
+    this.#link = link;
   }
 
-  /** In a forked child, guards from before are about what its parent holds. */
-  #beginLife(): void {
-    const life = ownLife();
-    this.#life = life;
-    this.#giveBack = () => (ownLife() === life ? this.#link.release("release()") : undefined);
+  giveBack(): MaybePromise<void> {
+    return this.isOver ? undefined : this.#link.release("release()");
   }
 }
 
@@ -197,7 +228,7 @@ export class FlowHolding implements Holding {
   }
 
   #guard(hold: Hold, died: boolean): Guard {
-    const release = (): MaybePromise<void> => {
+    const giveBack = (): MaybePromise<void> => {
       // In a forked child, the guard is about what its parent holds.
       if (this.#hold !== hold || hold.life !== ownLife()) return;
       hold.count -= 1;
@@ -206,10 +237,11 @@ export class FlowHolding implements Holding {
       endFlow(hold.flow);
       return this.#link.release("release()");
     };
-    return new Guard(died, release, () => {
+    const enter = (): void => {
       hold.isKnown = true;
       enterFlow(hold.flow);
-    });
+    };
+    return new Guard(died, { giveBack, enter });
   }
 
   /** What this flow holds. One that was never seen since it waited is taken to be whoever calls. */

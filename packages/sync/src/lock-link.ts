@@ -10,15 +10,20 @@ import {
   type WaitOptions,
 } from "@multiproc/core/internal";
 import { DeadlockError, NotHeldError } from "./errors.ts";
+import type { Holding } from "./holding.ts";
 import type { Guest, Servant } from "./home.ts";
 import { type Kind, type MaybePromise, requireMemory } from "./primitive.ts";
 import type { RemoteLink } from "./remote.ts";
 
 /** A lock that knows processes, and nothing of flows. */
 export interface LockLink {
+  /** What this process knows of its holder: one for all objects that stand for the same lock. */
+  holding: Holding | undefined;
   acquire(call: string, options: WaitOptions): Promise<Acquired>;
   acquireSync(call: string, timeout: number | undefined): Acquired;
   tryAcquire(call: string): Acquired;
+  /** Takes a lock that is free, if there is nothing to tell about it: the shortest way there is. */
+  takeFree(): boolean;
   /** Frees the lock, whoever has it. */
   release(call: string): MaybePromise<void>;
   /** Frees a lock that its holder did not want, since the one before has died; the next is told as well. */
@@ -37,6 +42,7 @@ class MemoryLock implements LockLink, Servant {
   readonly #lock: RobustLock;
   readonly #words: Int32Array;
   readonly #isShared: boolean;
+  holding: Holding | undefined;
   /** The guest for which this process has the lock. */
   #guest: Guest | undefined;
 
@@ -51,6 +57,12 @@ class MemoryLock implements LockLink, Servant {
 
   get isOurs(): boolean {
     return this.#guest === undefined && this.#lock.isOurs;
+  }
+
+  takeFree(): boolean {
+    if (this.#words[DIED] !== 0 || !this.#lock.takeFree()) return false;
+    this.#guest = undefined;
+    return true;
   }
 
   tryAcquire(): Acquired {
@@ -74,9 +86,8 @@ class MemoryLock implements LockLink, Servant {
   }
 
   release(call: string): void {
-    if (!this.#lock.isHeld) throw new NotHeldError(`${call} was called on a lock that nobody holds`);
     this.#guest = undefined;
-    this.#lock.release();
+    if (!this.#lock.releaseIfHeld()) throw new NotHeldError(`${call} was called on a lock that nobody holds`);
   }
 
   decline(): void {
@@ -128,10 +139,15 @@ class MemoryLock implements LockLink, Servant {
 /** A lock that another process serves. */
 class RemoteLock implements LockLink {
   readonly #remote: RemoteLink;
+  holding: Holding | undefined;
   isOurs = false;
 
   constructor(remote: RemoteLink) {
     this.#remote = remote;
+  }
+
+  takeFree(): boolean {
+    return false;
   }
 
   tryAcquire(call: string): Acquired {

@@ -7,16 +7,11 @@ import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, r
 
 const LOCK: Kind<LockLink> = lockKind("Lock");
 const RLOCK: Kind<LockLink> = lockKind("RLock");
-/** One for all objects of this process that stand for the same lock. */
-const holdings = new WeakMap<LockLink, Holding>();
-
-/** What this process knows of a lock's holder; set by the class, whose private parts it uses. */
-export let holdingOf: (lock: AnyLock, call: string) => Holding;
 
 /** What {@link Lock} and {@link RLock} have in common. */
 export abstract class AnyLock extends Primitive {
   readonly #hold: (link: LockLink) => Holding;
-  #link: LockLink | undefined;
+  /** That of the link, near at hand: every call needs it, and a free lock is had in no more time than a few calls take. */
   #holding: Holding | undefined;
 
   /**
@@ -29,22 +24,6 @@ export abstract class AnyLock extends Primitive {
   constructor(kind: object, hold: (link: never) => unknown) {
     super(kind);
     this.#hold = hold as (link: LockLink) => Holding;
-  }
-
-  static {
-    holdingOf = (lock, call) => {
-      const link = linkOf<LockLink>(lock, call);
-      // A forked child may have another link.
-      if (lock.#link === link && lock.#holding !== undefined) return lock.#holding;
-      let holding = holdings.get(link);
-      if (holding === undefined) {
-        holding = lock.#hold(link);
-        holdings.set(link, holding);
-      }
-      lock.#link = link;
-      lock.#holding = holding;
-      return holding;
-    };
   }
 
   /**
@@ -91,10 +70,29 @@ export abstract class AnyLock extends Primitive {
     return linkOf<LockLink>(this, "locked()").locked("locked()");
   }
 
+  /** What this process knows of its holder. @internal */
+  "multiproc:holding"(call: string): object {
+    if (this.#holding !== undefined) return this.#holding;
+    const link = linkOf<LockLink>(this, call);
+    link.holding ??= this.#hold(link);
+    this.#holding = link.holding;
+    return link.holding;
+  }
+
+  /** @internal */
+  override "multiproc:moved"(): void {
+    this.#holding = undefined;
+  }
+
   /** @internal */
   "multiproc:ticket"(): Ticket {
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data: placeOf(this) };
   }
+}
+
+/** What this process knows of a lock's holder. */
+export function holdingOf(lock: AnyLock, call: string): Holding {
+  return lock["multiproc:holding"](call) as Holding;
 }
 
 /**

@@ -63,13 +63,14 @@ export function revive<T>(place: Place, make: () => T): T {
 
 /** Both set by the class, whose private parts they use. */
 let HERITAGE: Heritage<Primitive>;
-let seatOf: (primitive: Primitive, call: string) => Seat<object>;
+let seatOf: (primitive: Primitive) => Seat<object>;
 
 /** What locks, semaphores, conditions, events and barriers have in common. */
 export abstract class Primitive {
   readonly #kind: Kind<object>;
   #seat: Seat<object>;
-  #isClosed = false;
+  /** That of the seat, until it is closed. Every call needs it, so it is near at hand. */
+  #link: object | undefined;
   /** By what a forked child reaches a primitive whose memory it cannot see. */
   #invitation: Invitation | undefined;
 
@@ -82,23 +83,24 @@ export abstract class Primitive {
   constructor(kind: object) {
     this.#kind = kind as Kind<object>;
     this.#seat = reviving === undefined ? create(this.#kind) : attach(this.#kind, reviving);
+    this.#link = this.#seat.link;
     reviving = undefined;
     inheritable<Primitive>(this, HERITAGE);
   }
 
   static {
-    seatOf = (primitive, call) => {
-      if (primitive.#isClosed) throw new SyncClosedError(`${call} was called after close()`);
-      return primitive.#seat;
-    };
+    seatOf = (primitive) => primitive.#seat;
     HERITAGE = {
       before(primitive) {
         const { memory, home, remote } = primitive.#seat;
-        if (primitive.#isClosed || memory?.isShared === true) return;
+        if (primitive.#link === undefined || memory?.isShared === true) return;
         primitive.#invitation = remote?.invitation ?? home?.invitation();
       },
       after(primitive) {
-        if (primitive.#invitation !== undefined) primitive.#seat = reach(primitive.#kind, primitive.#invitation);
+        if (primitive.#invitation === undefined) return;
+        primitive.#seat = reach(primitive.#kind, primitive.#invitation);
+        primitive.#link = primitive.#seat.link;
+        primitive["multiproc:moved"]();
       },
     };
   }
@@ -116,8 +118,9 @@ export abstract class Primitive {
    * released when it is garbage, but for what was sent to another process.
    */
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#link === undefined) return;
+    this.#link = undefined;
+    this["multiproc:moved"]();
     const { memory, remote } = this.#seat;
     memory?.close();
     remote?.close();
@@ -127,16 +130,26 @@ export abstract class Primitive {
   [Symbol.dispose](): void {
     this.close();
   }
+
+  /** Called when what its methods are built on is another, or nothing any more. @internal */
+  "multiproc:moved"(): void {}
+
+  /** What its methods are built on; refused after `close()`. @internal */
+  "multiproc:link"(call: string): object {
+    if (this.#link === undefined) throw new SyncClosedError(`${call} was called after close()`);
+    return this.#link;
+  }
 }
 
 /** What a primitive's methods are built on; refused after `close()`. */
 export function linkOf<L>(primitive: Primitive, call: string): L {
-  return seatOf(primitive, call).link as L;
+  return primitive["multiproc:link"](call) as L;
 }
 
 /** Where other processes find a primitive. */
 export function placeOf(primitive: Primitive): Place {
-  const { memory, home, remote } = seatOf(primitive, "Sending it");
+  primitive["multiproc:link"]("Sending it");
+  const { memory, home, remote } = seatOf(primitive);
   const address = memory?.isShared === true ? memory.address() : undefined;
   return { memory: address, home: remote?.invitation ?? inviteIfPossible(home, address !== undefined) };
 }

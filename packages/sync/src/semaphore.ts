@@ -112,7 +112,7 @@ export class Semaphore extends Primitive {
     if (!isTaken) return null;
     const life = ownLife();
     // In a forked child, the guard is about what its parent has taken.
-    return new Guard(false, () => (ownLife() === life ? this.release() : undefined));
+    return new Guard(false, { giveBack: () => (ownLife() === life ? this.release() : undefined) });
   }
 }
 
