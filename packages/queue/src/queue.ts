@@ -7,6 +7,7 @@ import {
   type Invitation,
   inheritable,
   loadModules,
+  partOf,
   type Ticket,
   type WaitOptions,
 } from "@multiproc/core/internal";
@@ -17,7 +18,10 @@ import type { Question } from "./protocol.ts";
 import { RemoteLink } from "./remote.ts";
 
 /** The module that a receiver loads to get queues. */
-export const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+export const MODULE: string = partOf(
+  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
+  "@multiproc/queue",
+);
 /** Set by the class, whose private parts it uses. */
 let HERITAGE: Heritage<Queue<never>>;
 

@@ -1,2 +1,7 @@
-/** The module that a receiver loads to get what this package sends. */
-export const MODULE: string = new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href;
+import { partOf } from "@multiproc/core/internal";
+
+/** The module that a receiver loads to get what this package sends, unless it has it already. */
+export const MODULE: string = partOf(
+  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
+  "@multiproc/sync",
+);
