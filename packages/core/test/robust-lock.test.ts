@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { fixture, noChildLeft, type Program, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { isGone, ownLife } from "../src/life.ts";
@@ -76,7 +77,7 @@ describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) =>
 describe.skipIf(missingMemory() !== undefined)("RobustLock between processes", () => {
   test("a sum of increments is exact, sync and async mixed", async () => {
     const memory = Memory.create(SIZE);
-    const rounds = 20_000;
+    const rounds = 250_000; // a million in all
     const kinds = ["sync", "async", "mixed", "mixed"];
     const all = kinds.map((kind) => start("counts-under-lock.js", memory, String(rounds), kind));
     for (const { exited } of all) expect(await exited).toEqual({ code: 0, signal: null });
@@ -95,6 +96,28 @@ describe.skipIf(missingMemory() !== undefined)("RobustLock between processes", (
     await waiter.exited;
     expect(waiter.stdout).toContain(`taken ${INHERITED}`);
     expect(lock.tryAcquire()).toBe(ACQUIRED);
+  });
+
+  test.each(["sync", "async"])("to wait for it costs next to no time of a processor: %s", async (kind) => {
+    const memory = Memory.create(SIZE);
+    const lock = new RobustLock(memory, 0, 64);
+    lock.tryAcquire();
+    const waiter = start("takes-lock.js", memory, kind, "no");
+    await until(() => waiter.stdout.includes("ready"));
+    const looked = (): { at: number; used: number } => ({ at: performance.now(), used: timeUsed(waiter.pid) });
+    let first = looked();
+    // What it does at its start is over when it has used nothing for a while.
+    await until(() => {
+      const now = looked();
+      if (now.used - first.used > 10) first = now;
+      return now.at - first.at > 500;
+    });
+    first = looked();
+    await until(() => looked().at - first.at > 1000);
+    const last = looked();
+    expect((last.used - first.used) / (last.at - first.at)).toBeLessThan(0.05);
+    lock.release();
+    expect(await waiter.exited).toEqual({ code: 0, signal: null });
   });
 
   test("tryAcquire() finds that the owner has died", async () => {
@@ -164,3 +187,10 @@ describe.skipIf(missingMemory() !== undefined)("WaitList", () => {
     expect(await wait).toBe(true);
   });
 });
+
+/** How long processors have worked for a process, in milliseconds; the system counts by tens. */
+function timeUsed(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
