@@ -61,6 +61,14 @@ describe.skipIf(!canFork)("fork", () => {
     expect(JSON.parse(program.stdout)).toEqual({ right: 20, owned: 20, served: 40 });
   });
 
+  test("a child reads nothing from the pipes that its parent reads, held or not", async () => {
+    const pipe = path.join(folder, "pipe-beside");
+    execFileSync("mkfifo", [pipe]);
+    const program = run("fork-beside-pipe.js", [pipe, "50"]);
+    expect(await program.exited).toEqual({ code: 0, signal: null });
+    expect([program.stdout, program.stderr]).toEqual(["50\n", ""]);
+  });
+
   test.each([
     ["worker", "another thread with an event loop is alive", 0],
     ["inspector", "the inspector is active", 0],

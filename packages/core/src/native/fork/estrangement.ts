@@ -39,7 +39,7 @@ export function estrange(native: Native): void {
   renewPool();
   renewExit();
   const silence = silent(native);
-  for (const file of openSockets()) silence(file);
+  for (const file of new Set([...openSockets(), ...watchedByParent()])) silence(file);
   silenceHandles(silence);
   closeInput(native, silence);
 }
@@ -90,6 +90,41 @@ function openSockets(): number[] {
     .readdirSync("/proc/self/fd")
     .map(Number)
     .filter((file) => file > 2 && isSocket(file));
+}
+
+/**
+ * What the parent's loop watches besides, such as pipes and terminals: a handle without a hold on the program is in no list of
+ * Node's. What libuv has made anew for the child has the same number there, and is something else.
+ */
+function watchedByParent(): number[] {
+  const parent = `/proc/${process.ppid}`;
+  const loops = fs
+    .readdirSync(`${parent}/fd`)
+    .filter((file) => linkOf(`${parent}/fd/${file}`).endsWith(":[eventpoll]"));
+  const watched = loops.flatMap((loop) => [...textOf(`${parent}/fdinfo/${loop}`).matchAll(/^tfd: +(\d+)/gm)]);
+  return watched
+    .map(([, file]) => Number(file))
+    .filter((file) => file > 2)
+    .filter((file) => {
+      const own = linkOf(`/proc/self/fd/${file}`);
+      return own !== "" && !own.startsWith("anon_inode:") && own === linkOf(`${parent}/fd/${file}`);
+    });
+}
+
+function linkOf(path: string): string {
+  try {
+    return fs.readlinkSync(path);
+  } catch {
+    return ""; // it was closed meanwhile
+  }
+}
+
+function textOf(path: string): string {
+  try {
+    return fs.readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function isSocket(file: number): boolean {
