@@ -164,6 +164,18 @@ describe("forkserver", () => {
     await busy.join();
   });
 
+  test("a child is one of the spares that were there before", { timeout: 60_000 }, async () => {
+    setForkserverPreload([url("preload-starts-worker.js")]);
+    expect((await forkserverKind()).kind).toBe("spares");
+    for (let i = 0; i < 3; i++) {
+      await until(() => idleProcesses().length > 0);
+      const spares = idleProcesses();
+      const child = await start(tasks.lookAround, [file()]);
+      expect(spares).toContain(child.pid);
+      await child.join();
+    }
+  });
+
   test("an idle spare that is killed is replaced", { timeout: 60_000 }, async () => {
     setForkserverPreload([url("preload-starts-worker.js")]);
     for (let i = 0; i < 3; i++) {

@@ -289,5 +289,7 @@ function isOrdinary({ env, cwd, execArgv, permissions }: StartOptions): boolean 
 function keyOf({ entry, modules }: StartOptions): string {
   const reach = { read: modules.flatMap(filePath), write: [], sockets: [] };
   const command = host.interpreter({ entry, args: [], executable: getExecutable(), reach });
-  return JSON.stringify([command, host.cwd(), host.environment()]);
+  // Deno lists the variables in another order each time.
+  const variables = Object.entries(host.environment() ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([command, host.cwd(), variables]);
 }
