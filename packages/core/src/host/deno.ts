@@ -379,20 +379,25 @@ class DenoSubprocess implements Subprocess {
   }
 
   kill(signal: string): void {
-    if (!this.#running) return;
-    try {
-      this.#child.kill(signal as never);
-    } catch (error) {
-      // It has ended, and the news is on its way.
-      if (!(error instanceof TypeError)) throw error;
-    }
+    this.#ifRunning(() => this.#child.kill(signal as never));
   }
 
   ref(): void {
-    this.#child.ref();
+    this.#ifRunning(() => this.#child.ref());
   }
 
   unref(): void {
-    this.#child.unref();
+    this.#ifRunning(() => this.#child.unref());
+  }
+
+  #ifRunning(run: () => void): void {
+    if (!this.#running) return;
+    try {
+      run();
+    } catch (error) {
+      // It has ended, and the news is on its way.
+      const isGone = error instanceof TypeError || (error as Error).name === "BadResource";
+      if (!isGone) throw error;
+    }
   }
 }
