@@ -9,6 +9,7 @@ import {
   type Invitation,
   invite,
   missingMemory,
+  ownLife,
   Stay,
   TIMED_OUT,
   type WaitOptions,
@@ -22,6 +23,7 @@ import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import { Ring } from "./ring.ts";
 import { RingSide } from "./ring-side.ts";
+import { type BlockSyncOptions, elsewhere, putSync, type RingPlace, takeSync } from "./ring-sync.ts";
 import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
 
 /** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
@@ -125,6 +127,36 @@ export class HomeLink implements Link, Household {
     const frame = await (this.#ring as RingSide).get(call, remaining(options, began));
     if (frame !== "moved") return frame;
     return (await this.#getHere(call, remaining(options, began))) as Frame;
+  }
+
+  getSync(name: string, options: BlockSyncOptions): Frame {
+    const side = this.#ring?.isOpen === true ? this.#ring : undefined;
+    side?.flush();
+    // Who wants to put something large asks this thread for a place, which hears nothing while it blocks.
+    if (!isNow(options)) this.enlargeRing();
+    if (side !== undefined) return takeSync(side.ring, { name, options, assertUsable: () => {} });
+    const frame = this.take();
+    if (frame !== undefined) return frame;
+    if (this.broker.isOver) throw new QueueShutDownError(name);
+    // Only this thread could put what it would wait for, or hear of it.
+    throw isNow(options) ? new QueueEmptyError(name) : elsewhere(name);
+  }
+
+  putSync(name: string, item: unknown, options: BlockSyncOptions): void {
+    const { frame, commit } = encodeMessage(item, "item");
+    const side = this.#ring?.isInUse === true ? this.#ring : undefined;
+    side?.flush();
+    if (side?.isOpen === true) {
+      if (side.ring.isLarge(frame)) this.enlargeRing();
+      putSync(side.ring, frame, item, this.maxSize, { name, options, assertUsable: () => {} });
+    } else if (this.broker.isShutDown) throw new QueueShutDownError(name);
+    else if (side !== undefined || !this.broker.tryPut(own(frame)))
+      throw isNow(options) ? new QueueFullError(name, this.maxSize, item) : elsewhere(name);
+    commit(undefined);
+  }
+
+  get ringPlace(): RingPlace | undefined {
+    return this.#ring?.isOpen === true ? { memory: this.#ring.ring.memory.address(), home: ownLife().id } : undefined;
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {

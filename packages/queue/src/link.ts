@@ -1,5 +1,6 @@
 import type { Carrier, Frame, Invitation, WaitOptions } from "@multiproc/core/internal";
 import type { Question } from "./protocol.ts";
+import type { BlockSyncOptions, RingPlace } from "./ring-sync.ts";
 
 /** How a `put()` or `get()` waits. */
 export interface BlockOptions extends WaitOptions {
@@ -21,6 +22,12 @@ export interface Link {
   take(): Frame | undefined;
   /** Waits for the next item, after `take()` had none. */
   get(call: string, options: BlockOptions): Promise<Frame>;
+  /** Takes the next item; blocks this thread while there is none. */
+  getSync(call: string, options: BlockSyncOptions): Frame;
+  /** Puts an item; blocks this thread while there is no room. */
+  putSync(call: string, item: unknown, options: BlockSyncOptions): void;
+  /** Where the items are for who cannot wait to be told, while they are in memory. */
+  readonly ringPlace: RingPlace | undefined;
   ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown>;
   /** Where the items are at this moment; see `Queue.form()`. */
   form(): Promise<QueueForm>;

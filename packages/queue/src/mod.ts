@@ -11,16 +11,18 @@ import { registerReviver } from "@multiproc/core/internal";
 import { JoinableQueue } from "./joinable-queue.ts";
 import { Queue, type QueueKind } from "./queue.ts";
 import { RemoteLink } from "./remote.ts";
+import type { RingPlace } from "./ring-sync.ts";
 import { SimpleQueue } from "./simple-queue.ts";
 
 export { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError, TasksLostError } from "./errors.ts";
 export type { JoinableQueueOptions } from "./joinable-queue.ts";
 export type { BlockOptions } from "./link.ts";
+export type { BlockSyncOptions } from "./ring-sync.ts";
 export { JoinableQueue, Queue, SimpleQueue };
 
 registerReviver("queue.Queue", (data) => {
-  const [address, token, home, maxSize, kind] = data as [string, string, number, number, QueueKind];
-  const link = new RemoteLink({ invitation: { address, token }, home, maxSize }) as never;
+  const [address, token, home, maxSize, kind, ring] = data as [string, string, number, number, QueueKind, RingPlace?];
+  const link = new RemoteLink({ invitation: { address, token }, home, maxSize, ring }) as never;
   if (kind === "JoinableQueue") return new JoinableQueue(link);
   const queue = new Queue(link);
   return kind === "SimpleQueue" ? new SimpleQueue(queue) : queue;

@@ -16,6 +16,7 @@ import { HomeLink } from "./home.ts";
 import type { BlockOptions, Link } from "./link.ts";
 import type { Question } from "./protocol.ts";
 import { RemoteLink } from "./remote.ts";
+import type { BlockSyncOptions } from "./ring-sync.ts";
 
 /** The module that a receiver loads to get queues. */
 export const MODULE: string = partOf(
@@ -82,10 +83,10 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
         if (!queue.#closed) queue.#invitation = queue.#link.invitation();
       },
       after(queue) {
-        const { maxSize, home } = queue.#link;
+        const { maxSize, home, ringPlace: ring } = queue.#link;
         // A closed queue is never dialed.
         const invitation = queue.#invitation ?? { address: "", token: "" };
-        queue.#link = new RemoteLink({ invitation, home, maxSize });
+        queue.#link = new RemoteLink({ invitation, home, maxSize, ring });
       },
     };
   }
@@ -135,6 +136,46 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    */
   getNowait(): Promise<T> {
     return this.#get("getNowait()", { block: false });
+  }
+
+  /**
+   * Takes the next item; blocks this thread while the queue is empty. For code in a child that has nothing else to do: neither
+   * timers nor messages are heard meanwhile.
+   *
+   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.form}), which those of a `JoinableQueue` never
+   * are; and for an item that needs a module which is not loaded here: it stays in the queue
+   * @throws as {@link Queue.get}
+   *
+   * @example
+   * ```ts
+   * import { CapabilityError } from "@multiproc/core";
+   * import { Queue } from "@multiproc/queue";
+   *
+   * const queue = new Queue<number>();
+   * queue.putSync(1);
+   * console.log(queue.getSync()); // 1
+   * try {
+   *   queue.getSync(); // nobody else has the queue, so this would wait for ever
+   * } catch (error) {
+   *   console.log(error instanceof CapabilityError); // true
+   * }
+   * ```
+   */
+  getSync(options: BlockSyncOptions = {}): T {
+    this.#assertOpen("getSync()");
+    return decodeMessage(this.#link.getSync("getSync()", options)) as T;
+  }
+
+  /**
+   * Puts an item; blocks this thread while the queue is full, or has so much in it that there is no room in memory.
+   *
+   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.form}), for an item of more than 8 MiB, and while
+   * items that were put before are still on their way
+   * @throws as {@link Queue.put}
+   */
+  putSync(item: T, options: BlockSyncOptions = {}): void {
+    this.#assertOpen("putSync()");
+    this.#link.putSync("putSync()", item, options);
   }
 
   /**
@@ -235,7 +276,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     return {
       kind: "queue.Queue",
       module: MODULE,
-      data: [address, token, this.#link.home, this.#link.maxSize, this.kind()],
+      data: [address, token, this.#link.home, this.#link.maxSize, this.kind(), this.#link.ringPlace],
       commit: (carrier) => this.#link.handedOn(carrier),
     };
   }

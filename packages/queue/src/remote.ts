@@ -1,4 +1,5 @@
 /** A queue whose home is another process; see `protocol.ts`. */
+import { CapabilityError } from "@multiproc/core";
 import {
   type Channel,
   dial,
@@ -8,9 +9,11 @@ import {
   flushNow,
   host,
   type Invitation,
+  isGone,
   leaving,
   Memory,
   type MemoryAddress,
+  missingMemory,
   openChannels,
   singleton,
   TIMED_OUT,
@@ -24,6 +27,7 @@ import type { Question } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import { Ring } from "./ring.ts";
 import { RingSide } from "./ring-side.ts";
+import { type BlockSyncOptions, elsewhere, putSync, type RingPlace, takeSync } from "./ring-sync.ts";
 
 /** What a put that has been answered came to. */
 type PutOutcome = "accepted" | "full" | "withdrawn" | "refused";
@@ -39,6 +43,8 @@ export interface QueueAddress {
   /** The process that keeps them. */
   readonly home: number;
   readonly maxSize: number;
+  /** Where they are while they are in memory, for calls that cannot wait to be told. */
+  readonly ring?: RingPlace | undefined;
 }
 
 /** A put that waits for the channel. */
@@ -64,6 +70,8 @@ export class RemoteLink implements Link {
   readonly #early = new Set<Early>();
   /** Where the items are while they are in a ring. */
   #ring: RingSide | undefined;
+  /** The same memory, opened by a call that blocks before the channel was there. */
+  #ringAhead: Ring | undefined;
   #isRingLeft = false;
   #ringWaits = 0;
   /** Why the queue can be used no longer. */
@@ -116,6 +124,56 @@ export class RemoteLink implements Link {
       if (frame !== "moved") return frame;
     }
     return this.#getFromHome(call, channel, remaining(options, began));
+  }
+
+  getSync(name: string, options: BlockSyncOptions): Frame {
+    return takeSync(this.#ringNow(name), { name, options, assertUsable: (isSlow) => this.#assertUsable(name, isSlow) });
+  }
+
+  putSync(name: string, item: unknown, options: BlockSyncOptions): void {
+    const { frame, commit } = encodeMessage(item, "item");
+    const ring = this.#ringNow(name);
+    if (this.#early.size > 0 || this.#ringInUse?.isBehind === true)
+      throw new CapabilityError(`${name} would overtake items that were put before: await those puts first`);
+    const assertUsable = (isSlow: boolean): void => this.#assertUsable(name, isSlow);
+    if (ring.isLarge(frame) && !ring.isEnlarged) this.#enlargeNow(name);
+    putSync(ring, frame, item, this.maxSize, { name, options, assertUsable });
+    commit(undefined);
+  }
+
+  get ringPlace(): RingPlace | undefined {
+    return this.#address.ring;
+  }
+
+  /** The ring, also before the home has been reached. */
+  #ringNow(name: string): Ring {
+    if (this.#over !== undefined) throw this.#over;
+    this.#ring?.flush();
+    if (this.#ring !== undefined) return this.#ring.ring;
+    const place = this.#address.ring;
+    if (place === undefined || this.#channel !== undefined || missingMemory() !== undefined) throw elsewhere(name);
+    try {
+      this.#ringAhead ??= Ring.of(Memory.attach(place.memory));
+    } catch (cause) {
+      throw homeGone(this.home, cause);
+    }
+    return this.#ringAhead;
+  }
+
+  #assertUsable(name: string, isSlow: boolean): void {
+    if (this.#over !== undefined) throw this.#over;
+    // Its channel cannot be heard while the thread blocks.
+    if (isSlow && this.#address.ring !== undefined && isGone(this.#address.ring.home)) throw homeGone(this.home, name);
+  }
+
+  /** Asks the home for a place for large items, without waiting for it. */
+  #enlargeNow(name: string): void {
+    if (this.#channel === undefined)
+      throw new CapabilityError(
+        `${name} cannot put an item with large parts before the queue was reached: await queue.form() once before`,
+      );
+    this.#channel.send(kinds.ENLARGE, null);
+    this.#channel.flush();
   }
 
   /** Those that were put into the ring before and have no place yet come first, also when it is closed. */

@@ -87,7 +87,12 @@ export class RingSide {
    * its place yet.
    */
   get isInUse(): boolean {
-    return this.isOpen || this.#batch !== undefined || this.#line.length > 0 || this.#waiting > 0;
+    return this.isOpen || this.isBehind;
+  }
+
+  /** Whether something that was put before has not its place yet. */
+  get isBehind(): boolean {
+    return this.#batch !== undefined || this.#line.length > 0 || this.#waiting > 0;
   }
 
   /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */

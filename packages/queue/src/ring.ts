@@ -213,14 +213,16 @@ export class Ring {
   /**
    * Takes the first item, if there is one.
    *
+   * @param accept throws if the caller can do nothing with the item, which stays then
    * @throws if it has large parts, and their memory cannot be mapped here
    */
-  take(): Frame | undefined {
+  take(accept?: (frame: Frame) => void): Frame | undefined {
     const words = this.#words;
     while (this.#isRead() || this.#readMore()) {
       const tail = this.#tail;
       const read = this.#read;
       const frame = this.#nextFrame();
+      if (accept !== undefined) this.#ask(accept, frame, tail);
       if (Atomics.compareExchange(words, TAIL, tail, this.#tail) === tail) {
         if ((words[MAX_SIZE] as number) > 0 || frame.bytes !== read || frame.parts.length > 0) this.putters.wake(1);
         return frame;
@@ -258,6 +260,16 @@ export class Ring {
     this.#read = NOTHING;
     this.#wakeAll();
     return frames;
+  }
+
+  #ask(accept: (frame: Frame) => void, frame: Frame, tail: number): void {
+    try {
+      accept(frame);
+    } catch (error) {
+      this.#read = NOTHING;
+      // Another may have taken it meanwhile; then the next attempt finds so.
+      if (Atomics.load(this.#words, TAIL) === tail) throw error;
+    }
   }
 
   #wakeAll(): void {

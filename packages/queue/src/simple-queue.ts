@@ -58,6 +58,6 @@ export class SimpleQueue<T = unknown> {
   /** @internal */
   "multiproc:ticket"(): Ticket {
     const ticket = this.#queue["multiproc:ticket"]();
-    return { ...ticket, module: MODULE, data: [...(ticket.data as unknown[]).slice(0, -1), "SimpleQueue"] };
+    return { ...ticket, module: MODULE, data: (ticket.data as unknown[]).with(4, "SimpleQueue") };
   }
 }
