@@ -132,13 +132,17 @@ export class RobustLock {
     return REFUSED;
   }
 
-  /** Gives the lock back; whoever calls this has it. */
-  release(): void {
+  /**
+   * Gives the lock back; whoever calls this has it.
+   *
+   * @param isReserved whether {@link RobustLock.takeFree} has to leave it alone: because somebody comes next, or there is something
+   * to tell about it
+   */
+  release(isReserved: boolean = (this.#words[this.#at + PRIORITY] as number) !== 0): void {
     const words = this.#words;
     const at = this.#at;
     // Plain access is enough, and much faster: the exchange below keeps the order for all who read by Atomics.
     words[at + STARTED] = 0;
-    const isReserved = words[at + PRIORITY] !== 0;
     const before = Atomics.exchange(words, at + OWNER, isReserved ? WAIT : 0);
     if ((before & WAIT) !== 0 || isReserved) this.#list.wake(isReserved ? Number.POSITIVE_INFINITY : 1);
   }

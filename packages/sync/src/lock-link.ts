@@ -22,7 +22,7 @@ export interface LockLink {
   acquire(call: string, options: WaitOptions): Promise<Acquired>;
   acquireSync(call: string, timeout: number | undefined): Acquired;
   tryAcquire(call: string): Acquired;
-  /** Takes a lock that is free, if there is nothing to tell about it: the shortest way there is. */
+  /** Takes a lock that is free, if there is nothing to tell about it (see `decline()`): the shortest way there is. */
   takeFree(): boolean;
   /** Frees the lock, whoever has it. */
   release(call: string): MaybePromise<void>;
@@ -60,7 +60,7 @@ class MemoryLock implements LockLink, Servant {
   }
 
   takeFree(): boolean {
-    if (this.#words[DIED] !== 0 || !this.#lock.takeFree()) return false;
+    if (!this.#lock.takeFree()) return false;
     this.#guest = undefined;
     return true;
   }
@@ -93,7 +93,7 @@ class MemoryLock implements LockLink, Servant {
   decline(): void {
     this.#words[DIED] = 1;
     this.#guest = undefined;
-    this.#lock.release();
+    this.#lock.release(true);
   }
 
   locked(): boolean {
