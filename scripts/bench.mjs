@@ -28,7 +28,7 @@ mkdirSync(FOLDER, { recursive: true });
 for (const each of cases) writeFileSync(`${FOLDER}/${slug(each.name)}.svg`, plot(each));
 writeFileSync(
   `${FOLDER}/results.json`,
-  `${JSON.stringify({ machine: machine(), rounds: Number(rounds), rows }, null, 2)}\n`,
+  `${JSON.stringify({ machine: machine(), rows }, null, 2)}\n`,
 );
 const page = report();
 writeFileSync(`${FOLDER}/README.md`, page);
@@ -87,8 +87,10 @@ function spread(values) {
 
 function report() {
   const lines = ["# Benchmarks", "", machine(), ""];
+  const counts = rows.map(({ values }) => values.length);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
   lines.push(
-    `Medians of ${rounds} rounds, in which the contenders took turns, with the least and the most. The last column is how many times as`,
+    `Medians of ${least === most ? least : `${least} to ${most}`} rounds, in which the contenders took turns, with the least and the most. The last column is how many times as`,
     "fast ours was; below 1 we lose. `npm run bench` makes this page anew.",
     "",
   );
