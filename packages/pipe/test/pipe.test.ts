@@ -9,26 +9,13 @@ import {
   pipe,
 } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
-import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { childrenOf, fixture, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const children: Process[] = [];
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-  return child;
-}
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 describe("pipe() within one process", () => {
   test("messages keep their order and boundaries, in both directions", async () => {

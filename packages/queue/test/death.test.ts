@@ -2,31 +2,18 @@ import { fromModule } from "@multiproc/core";
 import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueClosedError, TasksLostError } from "@multiproc/queue";
-import { fixture, noChildLeft } from "@multiproc/testing";
+import { childrenOf, fixture } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { atHome } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const children: Process[] = [];
-
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-  return child;
-}
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
 function signal(child: Process, name: "SIGSTOP" | "SIGCONT"): void {
   globalThis.process.kill(child.pid as number, name);
 }
 
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 describe("a producer dies", () => {
   test("what put() resolved for is there after the producer was SIGKILLed", async () => {

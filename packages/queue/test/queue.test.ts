@@ -2,27 +2,14 @@
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, SimpleQueue } from "@multiproc/queue";
-import { fixture, noChildLeft, runProgram } from "@multiproc/testing";
+import { childrenOf, fixture, runProgram } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { atHome } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const children: Process[] = [];
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-  return child;
-}
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 /** Each form that the items can have; what is not given says where the queue moves by itself. */
 const forms = [

@@ -2,28 +2,15 @@ import { fromModule } from "@multiproc/core";
 import { Frame, type Memory, missingMemory, RobustLock } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
-import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
+import { childrenOf, fixture, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { Ring } from "../src/ring.ts";
 import { TOO_LARGE } from "./forms.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const children: Process[] = [];
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-  return child;
-}
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 function frameOf(bytes: Uint8Array, modules: string[] = []): Frame {
   return new Frame(0, bytes, 0, bytes.length, [], modules);

@@ -4,27 +4,14 @@ import { missingMemory } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueEmptyError, QueueFullError, QueueShutDownError } from "@multiproc/queue";
-import { fixture, noChildLeft } from "@multiproc/testing";
+import { childrenOf, fixture } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/sync-tasks.js")>(fixture(import.meta.url, "sync-tasks.js"));
 const { strange } = fromModule<typeof import("./fixtures/strange.js")>(fixture(import.meta.url, "strange.js"));
-const children: Process[] = [];
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-  return child;
-}
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 describe.skipIf(missingMemory() !== undefined)("getSync() and putSync()", () => {
   test("block a child that does nothing else, from its first line", async () => {

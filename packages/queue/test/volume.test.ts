@@ -1,30 +1,18 @@
 import { fromModule } from "@multiproc/core";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
-import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
+import { childrenOf, fixture, host, runProgram } from "@multiproc/testing";
 import { afterEach, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const children: Process[] = [];
+const { children, start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 const { env } = globalThis.process;
 /** How many items go through; a million by `MULTIPROC_TEST_ITEMS=1000000`. */
 const COUNT = Number(env.MULTIPROC_TEST_ITEMS ?? 20_000);
 /** A large item is enough to go where those go that have no place in a ring; `MULTIPROC_TEST_HUGE=1` sends 1 GiB. */
 const LARGE = (env.MULTIPROC_TEST_HUGE === undefined ? 64 : 1024) * 1024 ** 2;
 
-async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<void> {
-  const child = new Process({ target: target as never, args: args as never });
-  await child.start();
-  children.push(child);
-}
-
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    child.kill();
-    await child.join();
-  }
-  await noChildLeft();
-});
+afterEach(endChildren);
 
 test("two producers, two consumers, very many items: each is seen once", { timeout: 600_000 }, async () => {
   const queue = new Queue<number>();

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type ChildProcess, type Children, childrenOf } from "./children.ts";
 export { descendants, isAlive, noChildLeft } from "./liveness.ts";
 export {
   type Exit,
