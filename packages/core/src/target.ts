@@ -240,12 +240,15 @@ function renamed(exports: Readonly<Record<string, unknown>> | undefined, marked:
 }
 
 /**
- * What a part of this library is called in messages: the URL of its module, and its name, by which a process finds it that has
- * that part already, from wherever it may have come there. Called when the module is loaded.
+ * What a part of this library is called in messages: the URL of its `mod`, and its name, by which a process finds it that has
+ * that part already, from wherever it may have come there. Called when the part is loaded.
+ *
+ * @param beside the URL of a module beside its `mod`
  */
-export function partOf(url: string, name: string): string {
+export function partOf(beside: string, name: string): string {
   registry.modules.set(name, {});
-  const module = `${url}${PART}${name}`;
+  const { href } = new URL(`./mod${beside.endsWith(".ts") ? ".ts" : ".js"}`, beside);
+  const module = `${href}${PART}${name}`;
   registry.modules.set(module, {});
   return module;
 }

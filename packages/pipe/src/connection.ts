@@ -354,10 +354,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 }
 
 /** The module that a receiver loads to get connections. */
-const MODULE: string = partOf(
-  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
-  "@multiproc/pipe",
-);
+const MODULE: string = partOf(import.meta.url, "@multiproc/pipe");
 
 function bytesOnly(): ConnectionError {
   return new ConnectionError(

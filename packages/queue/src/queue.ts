@@ -19,10 +19,7 @@ import { RemoteLink } from "./remote.ts";
 import type { BlockSyncOptions } from "./ring-sync.ts";
 
 /** The module that a receiver loads to get queues. */
-export const MODULE: string = partOf(
-  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
-  "@multiproc/queue",
-);
+export const MODULE: string = partOf(import.meta.url, "@multiproc/queue");
 /** Set by the class, whose private parts it uses. */
 let HERITAGE: Heritage<Queue<never>>;
 

@@ -1,7 +1,4 @@
 import { partOf } from "@multiproc/core/internal";
 
 /** The module that a receiver loads to get what this package sends, unless it has it already. */
-export const MODULE: string = partOf(
-  new URL(`./mod${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).href,
-  "@multiproc/shared-memory",
-);
+export const MODULE: string = partOf(import.meta.url, "@multiproc/shared-memory");

@@ -148,7 +148,7 @@ export function linkOf<L>(primitive: Primitive, call: string): L {
 
 /** Where other processes find a primitive. */
 export function placeOf(primitive: Primitive): Place {
-  primitive["multiproc:link"]("Sending it");
+  linkOf(primitive, "Sending it"); // not after close()
   const { memory, home, remote } = seatOf(primitive);
   const address = memory?.isShared === true ? memory.address() : undefined;
   return { memory: address, home: remote?.invitation ?? inviteIfPossible(home, address !== undefined) };
