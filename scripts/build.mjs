@@ -86,7 +86,7 @@ async function bundleChild(esbuild, entry, options) {
   return { modules: new Set(modules), outputs: built.metafile.outputs };
 }
 
-/** Has what is built import the modules of core's child from there. */
+/** Has what is built import the modules of core's child from there; by names, since a namespace would have all that the child exports. */
 function standingOn({ modules }) {
   return {
     name: "standing on the child",

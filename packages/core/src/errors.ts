@@ -1,3 +1,5 @@
+import { registerErrors } from "./registry.ts";
+
 /** The root of every error that this library makes; `code` is stable, `cause` is kept. */
 export class ProcessError extends Error {
   /** A stable name for programs, such as `ERR_QUEUE_FULL`. */
@@ -122,3 +124,14 @@ export class CapabilityError extends ProcessError {
     super(message, { code: "ERR_CAPABILITY", ...options });
   }
 }
+
+registerErrors({
+  CapabilityError,
+  ChannelClosedError,
+  ProcessError,
+  ProtocolError,
+  SendError,
+  StartError,
+  TargetError,
+  TimeoutError,
+});

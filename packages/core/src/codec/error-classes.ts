@@ -1,15 +1,5 @@
 /** The classes that an error can have at both ends: builtin ones, this library's, and registered ones. */
-import {
-  CapabilityError,
-  ChannelClosedError,
-  ProcessError,
-  ProtocolError,
-  SendError,
-  StartError,
-  TargetError,
-  TimeoutError,
-} from "../errors.ts";
-import { type ErrorClass, registerErrors, registry } from "../registry.ts";
+import { type ErrorClass, registry } from "../registry.ts";
 
 const builtins = [
   Error,
@@ -23,17 +13,6 @@ const builtins = [
   DOMException,
 ];
 const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
-
-registerErrors({
-  CapabilityError,
-  ChannelClosedError,
-  ProcessError,
-  ProtocolError,
-  SendError,
-  StartError,
-  TargetError,
-  TimeoutError,
-});
 
 /** The names of an error's class and of the classes above it, as far as others may know them; nearest first. */
 export function errorClassNames(error: object): string[] {
