@@ -26,10 +26,7 @@ const cases = [...new Set(rows.map((row) => row.case))].map((name) => summary(na
 
 mkdirSync(FOLDER, { recursive: true });
 for (const each of cases) writeFileSync(`${FOLDER}/${slug(each.name)}.svg`, plot(each));
-writeFileSync(
-  `${FOLDER}/results.json`,
-  `${JSON.stringify({ machine: machine(), rows }, null, 2)}\n`,
-);
+writeFileSync(`${FOLDER}/results.json`, `${JSON.stringify({ machine: machine(), rows }, null, 2)}\n`);
 const page = report();
 writeFileSync(`${FOLDER}/README.md`, page);
 console.log(page);

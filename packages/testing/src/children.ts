@@ -2,8 +2,11 @@ import { noChildLeft } from "./liveness.ts";
 
 /** What the tests need of a process. */
 export interface ChildProcess {
+  /** Starts it. */
   start(): Promise<void>;
+  /** Ends it at once. */
   kill(): void;
+  /** Waits for its end. */
   join(): Promise<unknown>;
 }
 
