@@ -14,17 +14,20 @@
  * A caller that shows no valid token is cut off unanswered, and one that says nothing is after a time; until then it may
  * send a short message and no more.
  */
-import type { Channel } from "./channel/channel.ts";
+import type { SyncChannel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { reach } from "./channel/reach.ts";
+import { createRings } from "./channel/ring-stream.ts";
 import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
+import { offerFrame } from "./channel/upgrade.ts";
 import { ChannelClosedError } from "./errors.ts";
-import { HELLO, HELLO_LIMIT, helloText, readHello } from "./hello.ts";
+import { HELLO, HELLO_LIMIT, helloFrame, helloText, readHello } from "./hello.ts";
 import { afterFork } from "./heritage.ts";
 import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
 import { lifetime } from "./lifetime.ts";
+import { connectNow, hasHungUp, sendNow } from "./native/unix-socket.ts";
 import { singleton } from "./registry.ts";
 
 /** Leave to open one channel, or many, to a thing in another process; plain data. */
@@ -42,7 +45,7 @@ export interface InviteOptions {
 }
 
 interface Guest {
-  readonly accept: (channel: Channel, pid: number) => void;
+  readonly accept: (channel: SyncChannel, pid: number) => void;
   readonly options: InviteOptions;
 }
 
@@ -98,6 +101,7 @@ class Door {
         if (guest === undefined || shown === undefined) return hello.destroy();
         if (guest.options.many !== true) this.#guests.delete(shown.token);
         hello.limit = MAX_MESSAGE;
+        hello.mayMove(false);
         hello.shapes = guest.options.channel?.shapes ?? "inline";
         hello.peer = `process ${shown.pid}`;
         guest.accept(hello, shown.pid);
@@ -121,7 +125,7 @@ export function doorAddress(): string {
 }
 
 /** Makes an invitation; `accept` gets the channel of each process that comes with it, and starts it before it returns. */
-export function invite(accept: (channel: Channel, pid: number) => void, options: InviteOptions = {}): Invitation {
+export function invite(accept: (channel: SyncChannel, pid: number) => void, options: InviteOptions = {}): Invitation {
   return door.invite(accept, options);
 }
 
@@ -140,19 +144,57 @@ export async function dial(
   invitation: Invitation,
   what: string,
   options: Pick<SocketChannelOptions, "shapes"> = {},
-): Promise<Channel> {
+): Promise<SyncChannel> {
   let stream: ByteStream;
   try {
     stream = await reach(invitation.address);
   } catch (cause) {
-    throw new ChannelClosedError(
-      `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
-      { cause },
-    );
+    throw unreachable(what, cause);
   }
   const channel = new SocketChannel(stream, { ...options, peer: what });
+  channel.mayMove(true);
   channel.sendBytes(HELLO, helloText(invitation.token));
   return channel;
+}
+
+/**
+ * Opens a channel with an invitation, and blocks the thread until that is done. Its messages go through memory from the
+ * beginning, see `upgrade.ts`.
+ *
+ * @param what what the channel leads to, for errors
+ * @param until how long to wait for the other side, on the clock of `performance`
+ * @returns nothing if the time is over
+ * @throws {CapabilityError} where there is no memory in common
+ * @throws {ChannelClosedError} if the process that made the invitation is gone
+ */
+export function dialSync(invitation: Invitation, what: string, until: number): SyncChannel | undefined {
+  const memory = createRings();
+  let channel: SocketChannel | undefined;
+  let isJoined = false;
+  try {
+    const file = connectNow(invitation.address, until);
+    if (file === undefined) return undefined;
+    channel = new SocketChannel(host.adopt(file), { peer: what });
+    const rings = channel.mayMove(true).moveAtOnce(memory);
+    if (!sendNow(file, helloFrame(invitation.token)) || !sendNow(file, offerFrame(memory, true)) || hasHungUp(file))
+      throw new Error("Nobody takes what is said there");
+    isJoined = rings.joinedWithin(until);
+    if (!isJoined && hasHungUp(file))
+      throw new Error("The other side does not know this one, or has no memory in common");
+    return isJoined ? channel : undefined;
+  } catch (cause) {
+    throw unreachable(what, cause);
+  } finally {
+    if (channel === undefined) memory.close();
+    else if (!isJoined) channel.destroy();
+  }
+}
+
+function unreachable(what: string, cause: unknown): ChannelClosedError {
+  return new ChannelClosedError(
+    `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
+    { cause },
+  );
 }
 
 function randomToken(): string {

@@ -3,7 +3,7 @@
  * connect with its parent for them.
  */
 import { Frame } from "./channel/channel.ts";
-import type { EncodedMessage } from "./channel/socket.ts";
+import type { EncodedMessage } from "./channel/message.ts";
 import { host } from "./host/mod.ts";
 
 /** From here on, a connection is the quicker way. */

@@ -3,22 +3,17 @@
  *
  * @module
  */
-export { type Channel, type ChannelHandlers, Frame } from "./channel/channel.ts";
+export { type Channel, type ChannelHandlers, Frame, type SyncChannel } from "./channel/channel.ts";
 export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { decodeMessage, type EncodedMessage, encodeMessage, textMessage } from "./channel/message.ts";
 export { reach } from "./channel/reach.ts";
-export {
-  decodeMessage,
-  type EncodedMessage,
-  encodeMessage,
-  isReset,
-  SocketChannel,
-  textMessage,
-} from "./channel/socket.ts";
+export { isReset, SocketChannel } from "./channel/socket.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";
 export { Encoder } from "./codec/encoder.ts";
 export {
   dial,
+  dialSync,
   doorAddress,
   type Invitation,
   type InviteOptions,
@@ -65,6 +60,7 @@ export {
   type Opened,
   type Surroundings,
 } from "./native/mod.ts";
+export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
 export { connectOutput, stdioOf } from "./output.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";

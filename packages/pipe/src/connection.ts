@@ -1,3 +1,4 @@
+import { CapabilityError } from "@multiproc/core";
 import {
   areLoaded,
   checkTimeout,
@@ -13,6 +14,7 @@ import {
   within,
   withinOrThrow,
 } from "@multiproc/core/internal";
+import { putSync, takeSync } from "./blocking.ts";
 import { BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { BYTES } from "./protocol.ts";
@@ -107,6 +109,22 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
+   * Sends a value, and blocks the thread until it has left; see {@link Connection.recvSync}.
+   *
+   * @throws {SendError} if the value cannot be sent; nothing was sent then
+   * @throws {BrokenPipeError} if nobody holds the other end any more
+   * @throws {CapabilityError} where nothing could leave while the thread is blocked; nothing was sent then
+   * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone
+   */
+  sendSync(value: unknown): void {
+    if (!this.#carriesValues && !this.#closed) throw bytesOnly();
+    this.#prepareToSend("sendSync()");
+    putSync(this.#link, "sendSync()", value);
+    const { broken } = this.#link;
+    if (broken !== undefined) throw broken;
+  }
+
+  /**
    * Sends bytes as one message, without encoding them.
    *
    * @param bytes what is sent; it may be reused when the promise has settled
@@ -140,6 +158,33 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     if (frame.kind === BYTES) return contentOf(frame) as T;
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return this.#link.decode(frame) as T;
+  }
+
+  /**
+   * Receives the next message, and blocks the thread until it is there: nothing else of this process runs meanwhile. For code
+   * in a child that has nothing else to do; a round trip takes a tenth of what it takes with `await`, and less.
+   *
+   * It needs memory in common, see `sharedMemoryForm()`. In the process that made the pipe it works once the other end is with
+   * one process that has used it, and on Node alone.
+   *
+   * @throws {EOFError} if there is none, and nobody is left who could send one
+   * @throws {TimeoutError} when the time ran out
+   * @throws {CapabilityError} where nothing could be heard while the thread is blocked; or the message needs a module that is
+   * not loaded: it stays
+   * @throws {ConnectionError} if this end is closed, or only sends
+   */
+  recvSync(options: Pick<WaitOptions, "timeout"> = {}): T {
+    const call = "recvSync()";
+    checkTimeout(call, options.timeout);
+    this.#prepareToReceive(call);
+    const frame = takeSync(this.#link, call, options.timeout ?? Number.POSITIVE_INFINITY);
+    if (frame === undefined) throw this.#nothingLeft(call);
+    if (frame.kind === BYTES) return contentOf(frame) as T;
+    if (areLoaded(frame.modules)) return this.#link.decode(frame) as T;
+    this.#link.inbox.unshift([frame]);
+    throw new CapabilityError(
+      `${call} found a message that needs modules which are not loaded, and left it there: import ${frame.modules.join(" and ")} before, or use await recv()`,
+    );
   }
 
   /**
@@ -339,11 +384,13 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     }
     if (this.#closed)
       throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
-    const { cause } = inbox;
-    throw new EOFError(
-      `${call} found no message, and nobody holds the other end any more`,
-      cause === undefined ? {} : { cause },
-    );
+    throw this.#nothingLeft(call);
+  }
+
+  #nothingLeft(call: string): EOFError {
+    const { cause } = this.#link.inbox;
+    const options = cause === undefined ? {} : { cause };
+    return new EOFError(`${call} found no message, and nobody holds the other end any more`, options);
   }
 
   #checked(call: string, frame: Frame, bytesOnly: boolean, isTaken: boolean): Frame {

@@ -11,7 +11,9 @@ import {
   invite,
   revoke,
   Stay,
+  type SyncChannel,
 } from "@multiproc/core/internal";
+import { cannotBlock } from "./blocking.ts";
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Link, SideAddress } from "./link.ts";
@@ -165,6 +167,17 @@ export class Side implements Link {
     this.#holdsHere = false;
     if (this.#invitation !== undefined && !this.hasHolders) revoke(this.#invitation);
     this.#settle();
+  }
+
+  block(call: string): SyncChannel | undefined {
+    const [holder, ...others] = this.#other.#holders;
+    const channel = holder?.channel as SyncChannel | undefined;
+    if (channel?.canBlock !== true || others.length > 0)
+      throw cannotBlock(
+        call,
+        "this process made the pipe, and the other end is not with one process alone that blocks too or has been busy on it",
+      );
+    return channel;
   }
 
   /** Whether anybody could still use this side. */

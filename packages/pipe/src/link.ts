@@ -1,4 +1,4 @@
-import type { Frame, Invitation } from "@multiproc/core/internal";
+import type { Frame, Invitation, SyncChannel } from "@multiproc/core/internal";
 import type { Inbox } from "./inbox.ts";
 
 /** What a side of a pipe is known by in other processes. */
@@ -23,6 +23,14 @@ export interface Link {
   claim(): void;
   /** Makes an address for a new holder; `commit` hands the side on. */
   address(): { data: SideAddress; commit: (carrier: { onEnd(run: () => void): void } | undefined) => void };
+  /**
+   * What blocks the thread until something changes for this side.
+   *
+   * @param until how long it may take to get that, on the clock of `performance`
+   * @returns nothing if the time is over
+   * @throws {CapabilityError} where nothing could change while the thread is blocked
+   */
+  block(call: string, until: number): SyncChannel | undefined;
   /** What another process dials to reach this side. */
   invitation(): Invitation;
   close(): void;

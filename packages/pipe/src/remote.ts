@@ -1,14 +1,19 @@
 /** A side of a pipe whose home is another process; see `protocol.ts`. */
 import {
+  afterFork,
   type Carrier,
   type Channel,
   decodeMessage,
   dial,
+  dialSync,
   encodeMessage,
   Frame,
   host,
   leaving,
+  missingMemory,
+  type SyncChannel,
 } from "@multiproc/core/internal";
+import { cannotBlock } from "./blocking.ts";
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Link, SideAddress } from "./link.ts";
@@ -28,6 +33,13 @@ import {
   VOID,
 } from "./protocol.ts";
 
+/** What it leads to, for errors. */
+const WHAT = "the other end of this pipe";
+
+/** Links that have no channel yet. */
+const opening = new Set<RemoteLink>();
+afterFork(() => opening.clear());
+
 /** The link of a connection that was handed to this process. */
 export class RemoteLink implements Link {
   broken: Error | undefined;
@@ -37,7 +49,7 @@ export class RemoteLink implements Link {
     room: () => this.#channel?.resume(),
   });
   readonly #address: SideAddress;
-  #channel: Channel | undefined;
+  #channel: SyncChannel | undefined;
   /** What was sent before the channel was open. */
   #early: Array<(channel: Channel) => void> = [];
   /** Whether memory of the callers waits for the channel. */
@@ -53,6 +65,7 @@ export class RemoteLink implements Link {
 
   constructor(address: SideAddress) {
     this.#address = address;
+    opening.add(this);
     this.#opened = this.#open();
     leaving.wait(this.#opened);
   }
@@ -105,6 +118,22 @@ export class RemoteLink implements Link {
     return { data: { invitation: this.#address.invitation, ticket }, commit };
   }
 
+  block(call: string, until: number): SyncChannel | undefined {
+    if (missingMemory() !== undefined) throw cannotBlock(call, "");
+    // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
+    for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
+    const channel = this.#channel;
+    if (channel !== undefined && !channel.closed && !channel.moveSync(until)) {
+      if (performance.now() >= until) return undefined;
+      throw cannotBlock(
+        call,
+        "the connection was used with await before, and this host cannot read its socket otherwise",
+      );
+    }
+    this.#ask();
+    return channel;
+  }
+
   invitation(): SideAddress["invitation"] {
     return this.#address.invitation;
   }
@@ -122,15 +151,30 @@ export class RemoteLink implements Link {
 
   async #open(): Promise<void> {
     try {
-      const channel = await dial(this.#address.invitation, "the other end of this pipe");
-      channel.send(ATTACH, this.#address.ticket);
-      channel.start({ message: (frame) => this.#take(channel, frame), closed: (reason) => this.#ended(reason) });
-      this.#channel = channel;
-      if (this.inbox.demand > 0) channel.ref();
-      for (const run of this.#early.splice(0)) run(channel);
+      const channel = await dial(this.#address.invitation, WHAT);
+      if (this.#channel === undefined) this.#use(channel);
+      else channel.destroy(); // a call that blocks could not wait for this one
+    } catch (error) {
+      if (this.#channel === undefined) this.#ended(error as Error);
+    }
+  }
+
+  #openSync(until: number): void {
+    try {
+      const channel = dialSync(this.#address.invitation, WHAT, until);
+      if (channel !== undefined) this.#use(channel);
     } catch (error) {
       this.#ended(error as Error);
     }
+  }
+
+  #use(channel: SyncChannel): void {
+    channel.send(ATTACH, this.#address.ticket);
+    channel.start({ message: (frame) => this.#take(channel, frame), closed: (reason) => this.#ended(reason) });
+    this.#channel = channel;
+    opening.delete(this);
+    if (this.inbox.demand > 0) channel.ref();
+    for (const run of this.#early.splice(0)) run(channel);
   }
 
   #take(channel: Channel, frame: Frame): void {
@@ -177,6 +221,7 @@ export class RemoteLink implements Link {
   }
 
   #ended(cause: Error | undefined): void {
+    opening.delete(this);
     this.broken ??= new BrokenPipeError(
       "send() on a pipe whose home process is gone",
       cause === undefined ? {} : { cause },

@@ -17,6 +17,7 @@
 import { type ChildOutput, StartError } from "@multiproc/core";
 import {
   becomeHeir,
+  connectTo,
   type Forking,
   type ForkRefusal,
   forking,
@@ -30,7 +31,6 @@ import { openForFork, StartMethodError } from "./context.ts";
 import { deferred } from "./deferred.ts";
 import { O_CLOEXEC, O_RDWR } from "./fork/linux.ts";
 import { OutputStreams } from "./fork/output-stream.ts";
-import { connectTo } from "./fork/sockets.ts";
 import { argsWithWork, type Child, type StartOptions } from "./method.ts";
 
 /** V8's worker threads in a child. */

@@ -99,3 +99,15 @@ export interface Channel extends Carrier {
   ref(): void;
   unref(): void;
 }
+
+/** A channel that can be used while the thread is blocked. Times are on the clock of `performance`. */
+export interface SyncChannel extends Channel {
+  /** Whether it can at this moment: its messages go through memory, and it can ring the other side without the event loop. */
+  readonly canBlock: boolean;
+  /** Sees to it that it can; false if that cannot be, or was not done in time. */
+  moveSync(until: number): boolean;
+  /** Blocks until messages have been delivered, or the channel has closed; false if the time is over. */
+  waitSync(until: number): boolean;
+  /** Blocks until all that was sent has left, or the channel has closed. */
+  flushSync(): void;
+}

@@ -7,7 +7,8 @@
  * ```
  *
  * All numbers are little-endian. The mark tells a frame from noise; its lowest bit says that the last part is no binary
- * part but the JSON list of the modules that the body names. The table of lengths follows the body, so that a sender
+ * part but the JSON list of the modules that the body names, the next one that the frame is for the channel itself, see
+ * `upgrade.ts`. The table of lengths follows the body, so that a sender
  * knows it when it is written. Lengths are checked against the limit before anything is allocated.
  */
 import { ProtocolError } from "../errors.ts";
@@ -17,6 +18,7 @@ import { Frame } from "./channel.ts";
 export const HEADER_SIZE = 8;
 export const MARK = 0xa4;
 export const HAS_MODULES = 1;
+export const IS_CONTROL = 2;
 /** The longest message: what one typed array and one frame length can hold everywhere. */
 export const MAX_MESSAGE: number = 2 ** 31;
 
@@ -29,6 +31,8 @@ const MAX_PARTS_TABLE = 8 * 0xffff;
 export class FrameReader {
   /** The longest message that is accepted, in bytes. */
   limit: number;
+  /** Takes what is for the channel itself; where it is missing, such frames are noise. */
+  control: ((frame: Frame) => void) | undefined;
   readonly #emit: (frame: Frame) => void;
   readonly #header = new Uint8Array(HEADER_SIZE);
   #headerFill = 0;
@@ -78,14 +82,14 @@ export class FrameReader {
     }
   }
 
-  /** The fast path: frames without parts that lie in the chunk from end to end. */
+  /** The fast path: plain frames without parts that lie in the chunk from end to end. */
   #wholeFrames(chunk: Uint8Array, from: number): number {
     let at = from;
     while (chunk.length - at >= HEADER_SIZE) {
       const length = bodyLength(chunk, at);
       const end = at + HEADER_SIZE + length;
-      if (end > chunk.length || chunk[at + 6] !== 0 || chunk[at + 7] !== 0) break;
-      this.#check(chunk, at, length);
+      if (end > chunk.length || chunk[at + 5] !== MARK || chunk[at + 6] !== 0 || chunk[at + 7] !== 0) break;
+      if (length > this.limit) throw tooLong(length, this.limit);
       const kind = chunk[at + 4] as number;
       this.#emit(new Frame(kind, chunk, at + HEADER_SIZE, end, NONE, NONE));
       at = end;
@@ -163,11 +167,14 @@ export class FrameReader {
     this.#piece = undefined;
     this.#body = this.#header;
     this.#parts = [];
-    this.#emit(new Frame(kind, body, 0, body.length, parts.length === 0 ? NONE : parts, modules));
+    const frame = new Frame(kind, body, 0, body.length, parts.length === 0 ? NONE : parts, modules);
+    if ((mark & IS_CONTROL) === 0) this.#emit(frame);
+    else this.control?.(frame);
   }
 
   #check(header: Uint8Array, at: number, length: number): void {
-    if (((header[at + 5] as number) & ~HAS_MODULES) !== MARK)
+    const flags = this.control === undefined ? HAS_MODULES : HAS_MODULES | IS_CONTROL;
+    if (((header[at + 5] as number) & ~flags) !== MARK)
       throw new ProtocolError("The bytes that arrived are no message");
     if (length > this.limit) throw tooLong(length, this.limit);
     if (((header[at + 6] as number) | ((header[at + 7] as number) << 8)) * 8 > Math.min(MAX_PARTS_TABLE, this.limit)) {

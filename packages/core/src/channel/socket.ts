@@ -1,5 +1,5 @@
 /**
- * The channel over a stream of bytes.
+ * The channel over a stream of bytes: that of a socket at first, and one through memory when much is said, see `upgrade.ts`.
  *
  * What is sent within one turn leaves in one write: each message is encoded in place behind the last, and the buffer is
  * handed to the system when no more messages come, or when it is large. While the system still has an earlier write to do,
@@ -7,15 +7,16 @@
  */
 
 import { ByteWriter } from "../codec/byte-writer.ts";
-import type { Commit } from "../codec/cargo.ts";
 import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
 import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
-import type { ByteStream } from "../host/host.ts";
-import { openChannels } from "../open-channels.ts";
+import type { ByteStream, StreamHandlers } from "../host/host.ts";
+import { flushNow, openChannels } from "../open-channels.ts";
 import type { Carrier } from "../shareable.ts";
-import { type Channel, type ChannelHandlers, Frame } from "./channel.ts";
+import type { ChannelHandlers, Frame, SyncChannel } from "./channel.ts";
 import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./frame-reader.ts";
+import type { RingStream } from "./ring-stream.ts";
+import { type Movable, Upgrade } from "./upgrade.ts";
 
 const FLUSH_AT = 48 * 1024;
 const BUFFER_SIZE = 64 * 1024;
@@ -40,76 +41,22 @@ export interface SocketChannelOptions {
   readonly peer?: string;
 }
 
-/** A text as a message, for a receiver that has no codec. */
-export function textMessage(text: string): EncodedMessage {
-  const bytes = new TextEncoder().encode(text);
-  return { frame: new Frame(0, bytes, 0, bytes.length, [], []), commit() {} };
-}
-
-/** A message that was encoded before it had a channel. */
-export interface EncodedMessage {
-  readonly frame: Frame;
-  /** Hands over the live objects in it; called once, when the message is on its way. */
-  commit(carrier: Carrier | undefined): void;
-}
-
-/** Messages that wait share memory, so that a small one costs little; larger ones have their own. */
-const SHARED_SIZE = 16 * 1024;
-const SHARED_MESSAGE = 2 * 1024;
-const early = { encoder: new Encoder(), out: new ByteWriter(SHARED_SIZE), isBusy: false };
-const NOTHING_TO_COMMIT = (): void => {};
-
-/**
- * Encodes a value now, to be sent later: what happens to the value in between does not change the message, apart from its
- * large binary parts, which stay the caller's.
- *
- * @param root as for `Channel.send()`
- * @throws {SendError} if it cannot be sent
- */
-export function encodeMessage(value: unknown, root?: string | readonly string[]): EncodedMessage {
-  // A getter of the value may itself send something.
-  const { encoder, out } = early.isBusy ? { encoder: new Encoder(), out: new ByteWriter(256) } : early;
-  const wasBusy = early.isBusy;
-  early.isBusy = true;
-  try {
-    const start = out.position;
-    encoder.encode(value, out, root);
-    const { parts, modules } = encoder;
-    const frame = new Frame(0, out.bytes, start, out.position, parts, modules);
-    if (out === early.out && out.position > SHARED_SIZE - SHARED_MESSAGE) early.out = new ByteWriter(SHARED_SIZE);
-    const commits = encoder.takeCommits();
-    return { frame, commit: commits.length === 0 ? NOTHING_TO_COMMIT : committing(commits) };
-  } finally {
-    early.isBusy = wasBusy;
-  }
-}
-
-/** Commits once, however often it is called. */
-function committing(commits: readonly Commit[]): (carrier: Carrier | undefined) => void {
-  let left = commits;
-  return (carrier) => {
-    const run = left;
-    left = [];
-    for (const commit of run) commit(carrier);
-  };
-}
-
-const standalone = new Decoder();
-
-/** The value of a message whose shapes are inline; its modules must be loaded. */
-export function decodeMessage(frame: Frame): unknown {
-  return standalone.decode(frame.bytes, frame.start, frame.end, frame.parts);
-}
-
 /** A channel over a stream of bytes. */
-export class SocketChannel implements Channel, Carrier {
+export class SocketChannel implements SyncChannel {
   closed = false;
   /** What the other side is, for errors. */
   peer: string;
-  readonly #stream: ByteStream;
+  readonly #socket: ByteStream;
+  /** Where it writes; and where it reads. */
+  #stream: ByteStream;
+  #source: ByteStream;
+  #upgrade: Upgrade | undefined;
   #encoder: Encoder;
   readonly #decoder = new Decoder();
   readonly #reader: FrameReader;
+  /** Of what arrives through memory. */
+  #memoryReader: FrameReader | undefined;
+  #isPaused = false;
   /** Small at first: most of many open channels carry little. */
   #out = new ByteWriter(FIRST_SIZE);
   #spare: ByteWriter | undefined;
@@ -124,9 +71,9 @@ export class SocketChannel implements Channel, Carrier {
   readonly #ends: Array<() => void> = [];
 
   constructor(stream: ByteStream, options: SocketChannelOptions = {}) {
-    this.#stream = stream;
+    this.#socket = this.#stream = this.#source = stream;
     this.#encoder = new Encoder({ shapes: options.shapes ?? "inline" });
-    this.#reader = new FrameReader((frame) => this.#handlers?.message(frame), options.limit ?? MAX_MESSAGE);
+    this.#reader = new FrameReader(this.#emit, options.limit ?? MAX_MESSAGE);
     this.peer = options.peer ?? "the other process";
     stream.unref();
     openChannels.add(this);
@@ -135,6 +82,7 @@ export class SocketChannel implements Channel, Carrier {
   /** The longest message that is accepted from now on, in bytes. */
   set limit(bytes: number) {
     this.#reader.limit = bytes;
+    if (this.#memoryReader !== undefined) this.#memoryReader.limit = bytes;
   }
 
   /** How messages are encoded from now on. */
@@ -146,13 +94,39 @@ export class SocketChannel implements Channel, Carrier {
     const isFirst = this.#handlers === undefined;
     this.#handlers = handlers;
     if (!isFirst) return;
-    this.#stream.start({
-      data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
-      room: () => this.#reader.room,
-      filled: (count) => this.#read(() => this.#reader.filled(count)),
-      end: (error) => this.#ended(error),
-      drain: () => this.#drain(),
+    this.#socket.start({
+      ...this.#feeding(this.#reader),
+      end: (error) => (this.#source === this.#socket ? this.#ended(error) : this.#upgrade?.rings?.socketEnded(error)),
+      drain: () => (this.#stream === this.#socket ? this.#drain() : this.#upgrade?.rings?.socketDrained()),
     });
+  }
+
+  /** Has it move into memory when much is said; one of the two sides offers that, the other lets itself be moved. */
+  mayMove(isOffering: boolean): Upgrade {
+    const upgrade = new Upgrade(this.#socket, isOffering, this.#movable());
+    this.#reader.control = (frame) => upgrade.take(frame);
+    this.#upgrade = upgrade;
+    return upgrade;
+  }
+
+  get canBlock(): boolean {
+    return !this.closed && this.#socket.file !== undefined && this.#upgrade?.rings !== undefined;
+  }
+
+  moveSync(until: number): boolean {
+    return this.canBlock || (!this.closed && this.#upgrade?.moveSync(until) === true);
+  }
+
+  // Somebody may wait for what was said in this turn on any channel, and who is blocked says no more.
+
+  waitSync(until: number): boolean {
+    flushNow();
+    return this.#upgrade?.rings?.waitSync(until) ?? true;
+  }
+
+  flushSync(): void {
+    flushNow();
+    this.#upgrade?.rings?.flushSync();
   }
 
   send(kind: number, value: unknown, root?: string, carrier?: Carrier): void {
@@ -216,21 +190,23 @@ export class SocketChannel implements Channel, Carrier {
     const size = out.position;
     if (size === 0 || this.closed) return;
     out.position = 0;
-    if (size < COPY_BELOW) this.#stream.write(out.bytes.slice(0, size));
-    else {
+    if (size < COPY_BELOW && this.#stream === this.#socket) this.#stream.write(out.bytes.slice(0, size));
+    // Where nothing waits all has been copied, and the buffer is free.
+    else if (this.#stream.write(out.bytes.subarray(0, size)) > 0) {
       this.#out = this.#spare ?? new ByteWriter(BUFFER_SIZE);
       this.#spare = undefined;
-      this.#stream.write(out.bytes.subarray(0, size));
       this.#leaving ??= out;
     }
   }
 
   pause(): void {
-    this.#stream.pause();
+    this.#isPaused = true;
+    this.#source.pause();
   }
 
   resume(): void {
-    this.#stream.resume();
+    this.#isPaused = false;
+    this.#source.resume();
   }
 
   end(): void {
@@ -306,6 +282,7 @@ export class SocketChannel implements Channel, Carrier {
     if (list.length > 0) this.#writeParts(list);
     else if (out.position > FLUSH_AT) this.flush();
     else this.#flushSoon();
+    if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(total);
   }
 
   #writeParts(parts: readonly Uint8Array[]): void {
@@ -340,6 +317,44 @@ export class SocketChannel implements Channel, Carrier {
     SETTLED.then(this.#flushWhenQuiet);
   };
 
+  readonly #emit = (frame: Frame): void => {
+    if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(frame.size);
+    this.#handlers?.message(frame);
+  };
+
+  #movable(): Movable {
+    return {
+      isEnding: () => this.#ending,
+      flush: () => this.flush(),
+      writeTo: (rings) => this.#moveWriting(rings),
+      readFrom: (rings) => this.#moveReading(rings),
+    };
+  }
+
+  #moveWriting(rings: RingStream): void {
+    if (!this.#ending) this.#stream = rings;
+    this.#leaving = undefined; // the socket may still have to write it
+    const reader = new FrameReader(this.#emit, this.#reader.limit);
+    this.#memoryReader = reader;
+    rings.start({ ...this.#feeding(reader), end: (error) => this.#ended(error), drain: () => this.#drain() });
+  }
+
+  #moveReading(rings: RingStream): void {
+    this.#source = rings;
+    if (this.#isPaused) rings.pause();
+    this.#socket.resume();
+    rings.startReading();
+  }
+
+  /** What becomes of the bytes that arrive. */
+  #feeding(reader: FrameReader): Pick<StreamHandlers, "data" | "room" | "filled"> {
+    return {
+      data: (chunk) => this.#read(() => reader.feed(chunk)),
+      room: () => reader.room,
+      filled: (count) => this.#read(() => reader.filled(count)),
+    };
+  }
+
   #read(run: () => void): void {
     if (this.closed) return;
     try {
@@ -366,10 +381,11 @@ export class SocketChannel implements Channel, Carrier {
   #ended(error?: Error): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.#reader.isInside)
+    if (this.#reader.isInside || this.#memoryReader?.isInside === true)
       this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
     if (error !== undefined && !isReset(error)) this.#reason ??= error;
     this.#stream.destroy();
+    this.#upgrade?.end();
     openChannels.delete(this);
     for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
     this.#handlers?.closed(this.#reason);

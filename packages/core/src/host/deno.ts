@@ -25,6 +25,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
+import { ADOPTED, NodeStream } from "./node-stream.ts";
 import { startThread, threadStream } from "./threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
@@ -51,6 +52,7 @@ interface NodeNet {
     fd: number;
     readable: boolean;
     writable: boolean;
+    allowHalfOpen?: boolean;
   }) => { on(event: string, run: () => void): void; unref(): void };
 }
 
@@ -133,6 +135,11 @@ export class DenoHost implements Host {
 
   async connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
     return new DenoStream(await this.#deno.connect({ ...denoAddress(address), signal } as never));
+  }
+
+  adopt(file: number): ByteStream {
+    const socket = new (builtin<NodeNet>("net").Socket)({ ...ADOPTED, fd: file });
+    return new NodeStream(socket as never, file);
   }
 
   /** Not all digests are in the Web's own API; the module is loaded by a name that Deno does not load ahead. */
@@ -327,8 +334,9 @@ export class DenoHost implements Host {
     return AsyncLocalStorage.bind(run);
   }
 
+  /** Deno has it without `node:timers`, and it takes microseconds; a timer of 0 takes 2 ms. */
   immediate(run: () => void): void {
-    setTimeout(run, 0);
+    setImmediate(run);
   }
 
   timer(run: () => void, delay: number, keepAlive: boolean): () => void {

@@ -72,6 +72,8 @@ export interface ByteStream {
   write(chunk: Uint8Array): number;
   /** How many bytes wait in the host's queue. */
   readonly pending: number;
+  /** The number of the system's file, where it can be told. */
+  readonly file?: number | undefined;
   pause(): void;
   resume(): void;
   /** Sends what is queued, then closes. */
@@ -208,6 +210,8 @@ export interface Host {
    */
   serve(address: StreamAddress, handlers: ServerHandlers): StreamServer;
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
+  /** The stream over a Unix socket that was connected without the host, and belongs to it from now on. */
+  adopt(file: number): ByteStream;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
   /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */

@@ -8,6 +8,9 @@ const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`)
 /** So much is read at once without waiting, in bytes: more than the system keeps, and less than who writes on and on. */
 const READ_NOW = 1024 * 1024;
 
+/** How a socket is made of a file: it is read when somebody wants to. */
+export const ADOPTED = { readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as const;
+
 /** Streams and servers that have not been closed. */
 export const openHandles: Set<{ readonly _handle?: { readonly fd?: number } | null }> = new Set();
 
@@ -69,13 +72,16 @@ interface WritableHooks {
 export class NodeStream implements ByteStream {
   readonly remote: StreamAddress;
   readonly #socket: Net.Socket;
+  readonly #file: number | undefined;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
   /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
   #isDeaf = false;
 
-  constructor(socket: Net.Socket) {
+  /** @param file the number of its file, where the socket itself does not tell */
+  constructor(socket: Net.Socket, file?: number) {
     this.#socket = socket;
+    this.#file = file;
     const { remoteAddress: host, remotePort: port } = socket;
     this.remote = host === undefined || port === undefined ? "" : { host, port };
     this.#outliveFailedWrites();
@@ -87,6 +93,12 @@ export class NodeStream implements ByteStream {
 
   get pending(): number {
     return this.#socket.writableLength;
+  }
+
+  get file(): number | undefined {
+    if (this.#file !== undefined) return this.#socket.destroyed ? undefined : this.#file;
+    const file = (this.#socket as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1;
+    return file < 0 ? undefined : file;
   }
 
   start(handlers: StreamHandlers): void {
@@ -139,12 +151,11 @@ export class NodeStream implements ByteStream {
   }
 
   readNow(): void {
-    const socket = this.#socket as Net.Socket & { readonly _handle?: { readonly fd?: number } | null };
-    while (socket.read() !== null); // what Node has read; it is told as ever
-    const file = socket._handle?.fd ?? -1;
+    while (this.#socket.read() !== null); // what Node has read; it is told as ever
+    const { file } = this;
     const buffer = new Uint8Array(64 * 1024);
     try {
-      for (let left = READ_NOW; file >= 0 && left > 0; ) {
+      for (let left = READ_NOW; file !== undefined && left > 0; ) {
         const count = builtin<typeof Fs>("fs").readSync(file, buffer);
         if (count === 0) return;
         left -= count;

@@ -31,7 +31,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
-import { connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { ADOPTED, connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
 import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
@@ -109,6 +109,10 @@ export class NodeHost implements Host {
 
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
     return connect(address, signal);
+  }
+
+  adopt(file: number): ByteStream {
+    return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...ADOPTED, fd: file }), file);
   }
 
   async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {

@@ -1,7 +1,5 @@
 /** Numbers of the Linux ABI, alike on x64 and arm64. */
 
-export const AF_UNIX = 1;
-export const SOCK_STREAM = 1;
 export const SOCK_CLOEXEC = 0o2000000;
 export const O_RDWR = 2;
 export const O_CLOEXEC = 0o2000000;

@@ -5,6 +5,7 @@
  * children are well, and serves. What stands in the way of any of this is told to the owner, in place of "ready".
  */
 import {
+  connectTo,
   type Forking,
   forking,
   host,
@@ -23,7 +24,7 @@ import { O_CLOEXEC, O_RDWR, SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT } from "./li
 import { type ForkRequest, type Greeting, type Output, type ServerConfig, toLine } from "./protocol.ts";
 import { rehearseSessions } from "./rehearsal.ts";
 import { Serving } from "./serving.ts";
-import { connectTo, listenAt } from "./sockets.ts";
+import { listenAt } from "./sockets.ts";
 import { awaitRequest } from "./standby.ts";
 
 /** V8 keeps what it learns about a function from its second call on, and makes fast code of it after some more. */

@@ -1,0 +1,63 @@
+/**
+ * Who looks again and again for a moment, since being woken takes longer than what is awaited mostly does.
+ *
+ * One lookout serves all streams of a thread: between the turns of the event loop it has each of them look. When nothing
+ * has come for a moment, they go to sleep. Where that moment is mostly in vain they go to sleep at once, and it is tried
+ * again every so often: so an idle stream costs nothing, and a processor that others need is not kept from them.
+ */
+import { afterFork } from "../heritage.ts";
+import { host } from "../host/mod.ts";
+
+/** Something that can look. */
+export interface Looker {
+  /** Does what can be done at this moment; whether anything was. */
+  look(): boolean;
+  /** Goes to sleep; false if there is something to do after all. */
+  sleep(): boolean;
+}
+
+/** Milliseconds. */
+const PATIENCE = 0.1;
+/** After so many moments in vain in a row, streams go to sleep at once ... */
+const MOST_MISSES = 8;
+/** ... but for one in so many. */
+const TRY_AGAIN = 16;
+
+const awake = new Set<Looker>();
+let isLooking = false;
+let end = 0;
+let misses = 0;
+
+afterFork(() => {
+  awake.clear();
+  isLooking = false;
+});
+
+/** Has it look, and sleep when nothing has come for a moment. */
+export function lookOut(looker: Looker): void {
+  awake.add(looker);
+  if (misses < MOST_MISSES || misses % TRY_AGAIN === 0) end = performance.now() + PATIENCE;
+  if (isLooking) return;
+  isLooking = true;
+  host.immediate(turn);
+}
+
+/** It looks no more. */
+export function rest(looker: Looker): void {
+  awake.delete(looker);
+}
+
+function turn(): void {
+  let found = false;
+  for (const looker of awake) if (looker.look()) found = true;
+  const now = performance.now();
+  if (found) {
+    misses = 0;
+    end = now + PATIENCE;
+  } else if (now >= end) {
+    misses += 1;
+    for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
+  }
+  isLooking = awake.size > 0;
+  if (isLooking) host.immediate(turn);
+}

@@ -1,0 +1,317 @@
+/**
+ * A stream of bytes through memory, beside a socket.
+ *
+ * The bytes go through two rings, one each way. The socket stays: by a message on it, the *bell*, each side wakes the other
+ * when that sleeps in its event loop, and its end tells that the other side is gone, however it went. All that it had
+ * written is in memory by then.
+ *
+ * ```text
+ *   words  0  lives of the two threads: that which made the memory, the other; 0 until it is there
+ *         16  the ring from the maker to the other, then the ring back (ring.ts)
+ *   4096      their bytes
+ * ```
+ */
+import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
+import { isGone, ownLife } from "../life.ts";
+import { Memory, type MemoryAddress } from "../memory.ts";
+import { hasHungUp } from "../native/unix-socket.ts";
+import { lookOut, rest } from "./lookout.ts";
+import { ByteRing, FUTEX, RING } from "./ring.ts";
+
+const RINGS = 16;
+const BYTES = 4096;
+const CAPACITY = 256 * 1024;
+/** So much is read at once where no large piece is being filled ... */
+const READ_SIZE = 64 * 1024;
+/** ... and no more in one turn. */
+const TURN_SIZE = 1024 * 1024;
+
+/** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
+const FIRST_SLEEP = 2;
+const LONGEST_SLEEP = 20;
+/** So often who blocks looks before it sleeps ... */
+const LOOKS = 5000;
+/** ... but after so many times in vain in a row only every so often. */
+const MOST_MISSES = 8;
+const TRY_AGAIN = 16;
+
+/** Which of the two sides of the memory this is. */
+export type RingSide = "maker" | "other";
+
+/** Memory for a stream. @throws {ProcessError} if there is none left */
+export function createRings(): Memory {
+  return Memory.create(BYTES + 2 * CAPACITY);
+}
+
+/** The memory for a stream that another process has made. @throws {ProcessError} if it is none, or cannot be reached */
+export function attachRings(address: MemoryAddress): Memory {
+  const memory = Memory.attach(address);
+  if (memory.size === BYTES + 2 * CAPACITY) return memory;
+  memory.close();
+  throw new RangeError("The memory that was offered for a channel has another size");
+}
+
+/** The stream; see the head of this file. The owner of the socket tells it when it was rung, and when the socket ended. */
+export class RingStream implements ByteStream {
+  readonly #socket: ByteStream;
+  readonly #memory: Memory;
+  readonly #words: Int32Array;
+  readonly #in: ByteRing;
+  readonly #out: ByteRing;
+  /** Where the life of the other side stands. */
+  readonly #otherLife: number;
+  readonly #ring: () => void;
+  #handlers: StreamHandlers | undefined;
+  readonly #queue: Uint8Array[] = [];
+  #queued = 0;
+  #isReading = false;
+  #isPaused = false;
+  #isFinishing = false;
+  #isOver = false;
+  /** The socket has ended, and why; what it was the bell of may still hold something. */
+  #socketEnd: { readonly error: Error | undefined } | undefined;
+  /** Whether the socket still holds what was written to it before this stream was used. */
+  #isSocketBehind: boolean;
+  #hasEnded = false;
+  /** How often in a row the thread has looked in vain before it slept. */
+  #misses = 0;
+
+  /** @param ring rings the other side by its socket */
+  constructor(socket: ByteStream, memory: Memory, side: RingSide, ring: () => void) {
+    const mine = side === "maker" ? 0 : 1;
+    this.#socket = socket;
+    this.#memory = memory;
+    this.#words = new Int32Array(memory.buffer);
+    const rings = [0, 1].map(
+      (way) => new ByteRing(memory, RINGS + way * ByteRing.WORDS, BYTES + way * CAPACITY, CAPACITY),
+    ) as [ByteRing, ByteRing];
+    this.#out = rings[mine] as ByteRing;
+    this.#in = rings[1 - mine] as ByteRing;
+    this.#otherLife = 1 - mine;
+    this.#ring = ring;
+    this.#isSocketBehind = socket.pending > 0;
+    Atomics.store(this.#words, mine, ownLife().id);
+    memory.wake(mine * 4, 1);
+  }
+
+  get remote(): StreamAddress {
+    return this.#socket.remote;
+  }
+
+  get pending(): number {
+    return this.#queued + (this.#isSocketBehind ? this.#socket.pending : 0);
+  }
+
+  /** From now on it can be written to. */
+  start(handlers: StreamHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  /** From now on what arrives is delivered. */
+  startReading(): void {
+    this.#isReading = true;
+    lookOut(this);
+  }
+
+  write(chunk: Uint8Array): number {
+    if (this.#isOver || this.#socketEnd !== undefined) return 0;
+    const written = this.#queued === 0 ? this.#out.write(chunk) : 0;
+    if (written > 0 && this.#out.wakeReader()) this.#ring();
+    if (written < chunk.length) {
+      this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
+      this.#queued += chunk.length - written;
+      lookOut(this);
+    }
+    return this.#queued;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (!this.#isOver) lookOut(this);
+  }
+
+  finish(): void {
+    this.#isFinishing = true;
+    if (this.#queued === 0) this.#finishNow();
+  }
+
+  destroy(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    rest(this);
+    this.#drop();
+    this.#out.end();
+    this.#socket.destroy();
+    this.#memory.close();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  /** The other side has rung. */
+  wasRung(): void {
+    if (this.#isOver) return;
+    this.look();
+    if (!this.#isOver) lookOut(this);
+  }
+
+  /** The socket has written all that was queued there. */
+  socketDrained(): void {
+    this.#isSocketBehind = false;
+    if (this.#queued === 0) this.#handlers?.drain();
+  }
+
+  /** The socket has ended: what the other side had written before is still delivered. */
+  socketEnded(error: Error | undefined): void {
+    if (this.#isOver || this.#socketEnd !== undefined) return;
+    this.#socketEnd = { error };
+    this.#drop();
+    this.look();
+  }
+
+  look(): boolean {
+    if (this.#isOver) return false;
+    try {
+      const hasWritten = this.#push();
+      const hasRead = this.#pull();
+      if (this.#socketEnd !== undefined && this.#mayRead && this.#in.available === 0) this.#end(this.#socketEnd.error);
+      return hasWritten || hasRead;
+    } catch (error) {
+      this.#end(error as Error); // the other side has spoiled the memory
+      return true;
+    }
+  }
+
+  sleep(): boolean {
+    if (this.#isOver) return true;
+    const mayWriterSleep = this.#queued === 0 || this.#out.mayWriterSleep(RING);
+    return mayWriterSleep && (!this.#mayRead || this.#in.mayReaderSleep(RING));
+  }
+
+  /** Blocks the thread until the other side has the memory too; false if the time is over, or it is gone. */
+  joinedWithin(until: number): boolean {
+    while (Atomics.load(this.#words, this.#otherLife) === 0) {
+      const left = until - performance.now();
+      if (left <= 0 || this.#isOtherGone()) return false;
+      this.#memory.sleep(this.#otherLife * 4, 0, Math.min(left, LONGEST_SLEEP));
+    }
+    return true;
+  }
+
+  /** Blocks the thread until something was delivered, or the stream has ended; false if the time is over. */
+  waitSync(until: number): boolean {
+    lookOut(this); // when the thread is free again, the event loop goes on from here
+    let sleep = FIRST_SLEEP;
+    while (!this.look() && !this.#isOver) {
+      if (this.#in.isEnded) this.socketEnded(undefined);
+      else if (!this.#comesSoon()) {
+        const left = until - performance.now();
+        if (left <= 0) return false;
+        if (!this.#in.mayReaderSleep(FUTEX)) continue;
+        this.#in.sleepReader(Math.min(sleep, left));
+        this.#in.readerIsAwake();
+        if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
+        sleep = Math.min(2 * sleep, LONGEST_SLEEP);
+      }
+    }
+    return true;
+  }
+
+  /** Blocks the thread until all that was written is in memory, or the other side is gone. */
+  flushSync(): void {
+    let sleep = FIRST_SLEEP;
+    while (this.#queued > 0 && !this.#isOver) {
+      if (this.look() || !this.#out.mayWriterSleep(FUTEX)) continue;
+      this.#out.sleepWriter(sleep);
+      this.#out.writerIsAwake();
+      if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
+      sleep = Math.min(2 * sleep, LONGEST_SLEEP);
+    }
+  }
+
+  get #mayRead(): boolean {
+    return this.#isReading && !this.#isPaused && !this.#isOver;
+  }
+
+  /** Looks for as long as to fall asleep and be woken takes, where that is mostly worth it. */
+  #comesSoon(): boolean {
+    const isWorthIt = this.#misses < MOST_MISSES || this.#misses % TRY_AGAIN === 0;
+    const comes = isWorthIt && this.#in.comesWithin(LOOKS);
+    this.#misses = comes ? 0 : this.#misses + 1;
+    return comes;
+  }
+
+  #isOtherGone(): boolean {
+    const life = Atomics.load(this.#words, this.#otherLife);
+    const { file } = this.#socket;
+    return life === 0 ? file !== undefined && hasHungUp(file) : isGone(life);
+  }
+
+  /** Writes what is queued, as far as there is room. */
+  #push(): boolean {
+    const queue = this.#queue;
+    if (queue.length === 0) return false;
+    let count = 0;
+    for (let chunk = queue[0]; chunk !== undefined; chunk = queue[0]) {
+      const written = this.#out.write(chunk);
+      count += written;
+      if (written < chunk.length) {
+        queue[0] = chunk.subarray(written);
+        break;
+      }
+      queue.shift();
+    }
+    this.#queued -= count;
+    if (count > 0 && this.#out.wakeReader()) this.#ring();
+    if (this.#queued === 0) {
+      this.#handlers?.drain();
+      if (this.#isFinishing) this.#finishNow();
+    }
+    return count > 0;
+  }
+
+  /** Delivers what is there, up to a limit. */
+  #pull(): boolean {
+    const handlers = this.#handlers;
+    if (handlers === undefined) return false;
+    let left = TURN_SIZE;
+    while (left > 0 && this.#mayRead && this.#in.available > 0) {
+      const room = handlers.room?.();
+      const chunk = room === undefined ? this.#in.read(READ_SIZE) : undefined;
+      const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
+      left -= count;
+      if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#ring();
+      if (chunk !== undefined) handlers.data(chunk);
+      else handlers.filled?.(count);
+    }
+    return left < TURN_SIZE;
+  }
+
+  #finishNow(): void {
+    if (this.#isOver) return;
+    this.#out.end();
+    this.#socket.finish();
+  }
+
+  /** What is queued goes nowhere. */
+  #drop(): void {
+    this.#queue.length = this.#queued = 0;
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    rest(this);
+    this.#handlers?.end(error);
+  }
+}

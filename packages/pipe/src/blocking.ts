@@ -1,0 +1,40 @@
+/** What calls that block their thread do: nothing else of the process runs meanwhile, so they drive the channel by themselves. */
+import { CapabilityError, TimeoutError } from "@multiproc/core";
+import { type Frame, missingMemory } from "@multiproc/core/internal";
+import type { Link } from "./link.ts";
+
+/**
+ * The next message; blocks while there is none.
+ *
+ * @returns nothing if there is none, and nobody is left who could send one
+ * @throws {TimeoutError} when the time ran out
+ * @throws {CapabilityError} where nothing could be heard while the thread is blocked
+ */
+export function takeSync(link: Link, call: string, timeout: number): Frame | undefined {
+  const { inbox } = link;
+  const until = performance.now() + timeout;
+  while (!inbox.isReady) {
+    const channel = link.block(call, until);
+    // To get that far may have brought something.
+    if (!inbox.isReady && channel?.waitSync(until) !== true) throw new TimeoutError(call, timeout);
+  }
+  return inbox.take();
+}
+
+/**
+ * Sends a value, and blocks until it has left.
+ *
+ * @throws {CapabilityError} where nothing can leave while the thread is blocked; nothing was sent then
+ */
+export function putSync(link: Link, call: string, value: unknown): void {
+  const channel = link.block(call, Number.POSITIVE_INFINITY);
+  link.send(value);
+  channel?.flushSync();
+}
+
+/** The thread cannot wait for what only its event loop could bring. */
+export function cannotBlock(call: string, why: string): CapabilityError {
+  return new CapabilityError(
+    `${call} cannot block here: ${missingMemory() ?? why}. Use await connection.${call.replace("Sync", "")}`,
+  );
+}

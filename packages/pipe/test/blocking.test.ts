@@ -1,0 +1,154 @@
+// Runs under every start method.
+import { CapabilityError, fromModule } from "@multiproc/core";
+import { host, missingMemory } from "@multiproc/core/internal";
+import { type Connection, pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { childrenOf, fixture } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+
+const tasks = fromModule<typeof import("./fixtures/blocks.js")>(fixture(import.meta.url, "blocks.js"));
+const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
+
+afterEach(endChildren);
+
+describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () => {
+  test("block a child that does nothing else, from its first line", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.double, there);
+    for (let i = 0; i < 2000; i++) {
+      await here.send(i);
+      expect(await here.recv()).toBe(2 * i);
+    }
+    for (let i = 0; i < 2000; i++) void here.send(i);
+    for (let i = 0; i < 2000; i++) expect(await here.recv()).toBe(2 * i);
+    await here.send(null);
+    expect(await child.join()).toBe(0);
+  });
+
+  test("find what was sent before the child was there", async () => {
+    const [here, there] = pipe<unknown>();
+    for (let i = 0; i < 100; i++) await here.send(i);
+    await here.send(null);
+    const child = await start(tasks.double, there);
+    for (let i = 0; i < 100; i++) expect(await here.recv()).toBe(2 * i);
+    expect(await child.join()).toBe(0);
+  });
+
+  test("carry messages of any size, in both directions", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.echo, there, 4);
+    for (const size of [0, 100_000, 1_000_000, 40_000_000]) {
+      const bytes = new Uint8Array(size).fill(7);
+      void here.send([bytes, "x".repeat(size / 100)]);
+      const [back, text] = (await here.recv()) as [Uint8Array, string];
+      expect([back.length, back.every((byte) => byte === 7), text.length]).toEqual([size, true, size / 100]);
+    }
+    expect(await child.join()).toBe(0);
+  });
+
+  test("go with those that wait in the event loop", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.mix, there);
+    expect(await here.recv()).toBe("first");
+    await here.send(1);
+    await here.send(2);
+    expect(await here.recv()).toEqual([1, 2]);
+    await here.send(3);
+    await here.send(4);
+    expect(await here.recv()).toEqual([1, 2, 3, 4]);
+    expect(await child.join()).toBe(0);
+  });
+
+  test("after the connection was used with await: on Node, or with an error that says so", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.blockLater, there);
+    expect(await here.recv()).toBe("up");
+    await here.send("go on");
+    if (host.name === "deno") {
+      await child.join();
+      expect(child.exitCode).not.toBe(0);
+    } else {
+      await here.send("here it is");
+      expect(await here.recv()).toEqual(["ok", "here it is"]);
+      expect(await child.join()).toBe(0);
+    }
+  });
+
+  test("in the process that made the pipe too, while both are at it", async () => {
+    const [here, there] = pipe<unknown>();
+    expect(() => here.recvSync()).toThrow(CapabilityError);
+    await there.send("is there");
+    expect(here.recvSync()).toBe("is there");
+    const child = await start(tasks.double, there);
+    await here.send(0);
+    expect(await here.recv()).toBe(0);
+    if (host.name === "node") {
+      for (let i = 0; i < 10_000; i++) {
+        here.sendSync(i);
+        expect(here.recvSync()).toBe(2 * i);
+      }
+    } else expect(() => here.recvSync()).toThrow(CapabilityError);
+    await here.send(null);
+    expect(await child.join()).toBe(0);
+  });
+
+  test("through a process in between that made nothing", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.passOn, there);
+    for (let i = 0; i < 100; i++) {
+      await here.send(i);
+      expect(await here.recv()).toBe(2 * i);
+    }
+    await here.send(null);
+    expect(await child.join()).toBe(0);
+  });
+
+  test("end with their time, and say what is wrong", async () => {
+    const [here, there] = pipe<unknown>();
+    await start(tasks.tryAll, there);
+    expect(await here.recv()).toEqual([
+      ["TimeoutError", expect.stringContaining("recvSync()")],
+      ["TimeoutError", expect.stringContaining("recvSync()")],
+      ["RangeError", "recvSync() takes a timeout of 0 or more milliseconds, not -1"],
+      ["SendError", expect.stringContaining("value")],
+    ]);
+  });
+
+  test("end when the other end is gone, or the process that made the pipe", async () => {
+    const [results, report] = pipe<unknown>();
+    const [here, there] = pipe<unknown>();
+    await start(tasks.block, there, report);
+    expect(await results.recv()).toBe("blocks");
+    here.close();
+    expect(await results.recv()).toEqual(["EOFError", expect.stringContaining("nobody holds the other end")]);
+
+    for (const isDeaf of [false, true]) {
+      for (const target of [tasks.block, tasks.blockSending]) {
+        const [to, from] = pipe<Connection<unknown>>();
+        const home = await start(tasks.keep, from, isDeaf);
+        const far = await to.recv();
+        await start(target, far, report);
+        expect(await results.recv()).toBe("blocks");
+        await to.send("go on" as never);
+        home.kill();
+        const name = target === tasks.block ? "EOFError" : "BrokenPipeError";
+        expect(await results.recv()).toEqual([name, expect.any(String)]);
+        to.close();
+      }
+    }
+  });
+
+  test("end when another child that held the other end was killed", async () => {
+    const [results, report] = pipe<unknown>();
+    const [one, other] = pipe<unknown>();
+    const [idle, unused] = pipe<unknown>();
+    const victim = await start(tasks.block, one, report);
+    expect(await results.recv()).toBe("blocks");
+    await start(tasks.block, other, report);
+    expect(await results.recv()).toBe("blocks");
+    victim.kill();
+    expect(await results.recv()).toEqual(["EOFError", expect.any(String)]);
+    idle.close();
+    unused.close();
+  });
+});
