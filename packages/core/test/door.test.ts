@@ -1,17 +1,23 @@
+import { readdirSync } from "node:fs";
 import net from "node:net";
 import { ChannelClosedError, ProtocolError } from "@multiproc/core";
-import { type Channel, dial, type Frame, invite, revoke } from "@multiproc/core/internal";
+import { dial, type Frame, invite, Memory, missingMemory, revoke, type SyncChannel } from "@multiproc/core/internal";
 import { noChildLeft, until } from "@multiproc/testing";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { MARK } from "../src/channel/frame-reader.ts";
 
 afterEach(noChildLeft);
 
-/** A channel of this process with itself, and what each side saw. */
-async function pair(): Promise<{ near: Channel; far: Channel; frames: Frame[]; ends: Array<Error | undefined> }> {
+/** A channel of this process with itself, and what each side saw; one on which much has been said, if that is asked for. */
+async function pair(inMemory = false): Promise<{
+  near: SyncChannel;
+  far: SyncChannel;
+  frames: Frame[];
+  ends: Array<Error | undefined>;
+}> {
   const frames: Frame[] = [];
   const ends: Array<Error | undefined> = [];
-  let far: Channel | undefined;
+  let far: SyncChannel | undefined;
   const invitation = invite((channel) => {
     far = channel;
     channel.start({ message: (frame) => frames.push(frame), closed: (reason) => ends.push(reason) });
@@ -19,7 +25,12 @@ async function pair(): Promise<{ near: Channel; far: Channel; frames: Frame[]; e
   const near = await dial(invitation, "the test");
   near.start({ message: () => {}, closed: () => {} });
   await until(() => far);
-  return { near, far: far as Channel, frames, ends };
+  if (inMemory) {
+    for (let i = 0; i < 300; i++) near.sendBytes(9, new Uint8Array(i));
+    await until(() => frames.length === 300 && near.isInMemory && far?.isInMemory);
+    frames.length = 0;
+  }
+  return { near, far: far as SyncChannel, frames, ends };
 }
 
 /** What a stranger who writes `bytes` to a door gets back, until it is cut off. */
@@ -33,9 +44,14 @@ function strange(address: string, bytes: Uint8Array): Promise<number> {
   });
 }
 
-describe("a channel", () => {
+const WAYS = [
+  ["on its socket", false] as const,
+  ...(missingMemory() === undefined ? [["in memory", true] as const] : []),
+];
+
+describe.each(WAYS)("a channel %s", (_, inMemory) => {
   test("carries values, bytes and large parts in order", async () => {
-    const { near, far, frames } = await pair();
+    const { near, far, frames } = await pair(inMemory);
     const large = new Uint8Array(1_000_000).fill(7);
     near.send(1, { a: [1, 2] });
     near.sendBytes(2, Uint8Array.from([1, 2]));
@@ -54,7 +70,7 @@ describe("a channel", () => {
   });
 
   test("end() lets everything through that was sent", async () => {
-    const { near, frames, ends } = await pair();
+    const { near, frames, ends } = await pair(inMemory);
     for (let i = 0; i < 1000; i++) near.send(1, [i, "x".repeat(1000)]);
     near.end();
     expect(() => near.send(1, 1)).toThrow(ChannelClosedError);
@@ -64,7 +80,7 @@ describe("a channel", () => {
   });
 
   test("delivers all that had arrived when a write to the other side, which is gone, fails", async () => {
-    const { near, far, frames, ends } = await pair();
+    const { near, far, frames, ends } = await pair(inMemory);
     // Most of it has not been read when the write fails; nobody asks for it but the channel itself.
     far.pause();
     for (let i = 0; i < 140; i++) near.send(1, [i, "x".repeat(1000)]);
@@ -79,7 +95,7 @@ describe("a channel", () => {
   });
 
   test("tells the sender to wait while the receiver is paused", async () => {
-    const { near, far, frames } = await pair();
+    const { near, far, frames } = await pair(inMemory);
     far.pause();
     const body = new Uint8Array(10_000);
     for (let i = 0; i < 1000 && !near.full; i++) near.sendBytes(1, body);
@@ -96,7 +112,9 @@ describe("a channel", () => {
     await until(() => frames.length > 100);
     near.destroy();
   });
+});
 
+describe("a channel", () => {
   test("garbage closes it with a reason that says so", async () => {
     let hello: Uint8Array | undefined;
     // A go-between that lets the greeting through, and then speaks for itself.
@@ -112,6 +130,85 @@ describe("a channel", () => {
     expect(ends[0]).toBeInstanceOf(ProtocolError);
     near.destroy();
     server.close();
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory", () => {
+  test("keeps the order, and all that was sent meanwhile by both sides", async () => {
+    const { near, far, frames } = await pair();
+    const back: Frame[] = [];
+    near.start({ message: (frame) => back.push(frame), closed: () => {} });
+    const large = new Uint8Array(100_000);
+    for (let i = 0; i < 20_000; i++) {
+      near.send(1, i);
+      far.send(1, i);
+      if (i % 1000 === 0) near.sendBytes(2, large);
+      if (i % 100 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    await until(() => frames.length === 20_020 && back.length === 20_000);
+    expect(near.isInMemory && far.isInMemory).toBe(true);
+    const values = (of: Frame[]): unknown[] => of.filter(({ kind }) => kind === 1).map((frame) => near.decode(frame));
+    expect(values(frames)).toEqual(Array.from({ length: 20_000 }, (_, i) => i));
+    expect(values(back)).toEqual(Array.from({ length: 20_000 }, (_, i) => i));
+    near.destroy();
+  });
+
+  test("may be ended by either side at any moment, and all arrives that was sent before", async () => {
+    for (let count = 250; count < 270; count++) {
+      for (const isNear of [true, false]) {
+        const { near, far, frames, ends } = await pair();
+        const back: Frame[] = [];
+        let isOver = false;
+        near.start({ message: (frame) => back.push(frame), closed: () => (isOver = true) });
+        for (let i = 0; i < count; i++) (isNear ? near : far).send(1, i);
+        (isNear ? near : far).end();
+        await until(() => ends.length === 1 && isOver);
+        expect(isNear ? frames.length : back.length).toBe(count);
+      }
+    }
+  });
+
+  test("leaves no file behind", async () => {
+    const files = (): number => readdirSync("/proc/self/fd").length;
+    await (await pair(true)).near.destroy();
+    await until(() => true);
+    const before = files();
+    for (let i = 0; i < 100; i++) (await pair(true)).near.destroy();
+    await until(() => files() <= before);
+  });
+
+  test("stays on its socket where no more memory is to be had, or the other side has none", async () => {
+    const create = vi.spyOn(Memory, "create").mockImplementation(() => {
+      throw new Error("none left");
+    });
+    const { near, frames } = await pair();
+    for (let i = 0; i < 1000; i++) near.send(1, i);
+    await until(() => frames.length === 1000);
+    expect(near.isInMemory).toBe(false);
+    create.mockRestore();
+    near.destroy();
+
+    const attach = vi.spyOn(Memory, "attach").mockImplementation(() => {
+      throw new Error("not here");
+    });
+    const other = await pair();
+    for (let i = 0; i < 1000; i++) other.near.send(1, i);
+    await until(() => other.frames.length === 1000);
+    expect(other.near.isInMemory || other.far.isInMemory).toBe(false);
+    attach.mockRestore();
+    other.near.destroy();
+  });
+
+  test("spoiled memory closes it with a reason that says so", async () => {
+    const create = vi.spyOn(Memory, "create");
+    const { near, ends } = await pair(true);
+    const memory = create.mock.results.at(-1)?.value as Memory;
+    create.mockRestore();
+    new Int32Array(memory.buffer).fill(0x1234_5678, 16, 20); // the head of the way to the other side
+    near.sendBytes(1, new Uint8Array(1));
+    await until(() => ends.length === 1);
+    expect(ends[0]).toBeInstanceOf(ProtocolError);
+    near.destroy();
   });
 });
 

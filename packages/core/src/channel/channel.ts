@@ -102,6 +102,8 @@ export interface Channel extends Carrier {
 
 /** A channel that can be used while the thread is blocked. Times are on the clock of `performance`. */
 export interface SyncChannel extends Channel {
+  /** Whether its messages go through memory, both ways. */
+  readonly isInMemory: boolean;
   /** Whether it can at this moment: its messages go through memory, and it can ring the other side without the event loop. */
   readonly canBlock: boolean;
   /** Sees to it that it can; false if that cannot be, or was not done in time. */

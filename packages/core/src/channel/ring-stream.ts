@@ -73,6 +73,8 @@ export class RingStream implements ByteStream {
   /** Whether the socket still holds what was written to it before this stream was used. */
   #isSocketBehind: boolean;
   #hasEnded = false;
+  /** Nobody is there to be written to, but what was sent before may still be there to be read. */
+  #isDeaf = false;
   /** How often in a row the thread has looked in vain before it slept. */
   #misses = 0;
 
@@ -114,8 +116,11 @@ export class RingStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
+    if (this.#socketEnd !== undefined) this.#hearOut();
     if (this.#isOver || this.#socketEnd !== undefined) return 0;
-    const written = this.#queued === 0 ? this.#out.write(chunk) : 0;
+    let written = 0;
+    if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
+    if (this.#hasEnded) return 0;
     if (written > 0 && this.#out.wakeReader()) this.#ring();
     if (written < chunk.length) {
       this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
@@ -126,7 +131,7 @@ export class RingStream implements ByteStream {
   }
 
   pause(): void {
-    this.#isPaused = true;
+    if (!this.#isDeaf) this.#isPaused = true;
   }
 
   resume(): void {
@@ -180,16 +185,12 @@ export class RingStream implements ByteStream {
   }
 
   look(): boolean {
-    if (this.#isOver) return false;
-    try {
+    return this.#attempt(() => {
       const hasWritten = this.#push();
       const hasRead = this.#pull();
       if (this.#socketEnd !== undefined && this.#mayRead && this.#in.available === 0) this.#end(this.#socketEnd.error);
       return hasWritten || hasRead;
-    } catch (error) {
-      this.#end(error as Error); // the other side has spoiled the memory
-      return true;
-    }
+    });
   }
 
   sleep(): boolean {
@@ -255,6 +256,23 @@ export class RingStream implements ByteStream {
     const life = Atomics.load(this.#words, this.#otherLife);
     const { file } = this.#socket;
     return life === 0 ? file !== undefined && hasHungUp(file) : isGone(life);
+  }
+
+  /** Does something with the memory, which the other side may have spoiled. */
+  #attempt(run: () => boolean): boolean {
+    if (this.#isOver) return false;
+    try {
+      return run();
+    } catch (error) {
+      this.#end(error as Error);
+      return true;
+    }
+  }
+
+  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  #hearOut(): void {
+    this.#isDeaf = true;
+    this.resume();
   }
 
   /** Writes what is queued, as far as there is room. */

@@ -109,6 +109,10 @@ export class SocketChannel implements SyncChannel {
     return upgrade;
   }
 
+  get isInMemory(): boolean {
+    return this.#stream !== this.#socket && this.#source !== this.#socket;
+  }
+
   get canBlock(): boolean {
     return !this.closed && this.#socket.file !== undefined && this.#upgrade?.rings !== undefined;
   }
