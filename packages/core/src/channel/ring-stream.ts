@@ -21,9 +21,9 @@ import { ByteRing, FUTEX, RING } from "./ring.ts";
 const RINGS = 16;
 const BYTES = 4096;
 const CAPACITY = 256 * 1024;
-/** So much is read at once where no large piece is being filled ... */
+/** So much is read in one turn: what is made of it is used up before more comes, or the garbage collector moves it all. */
 const READ_SIZE = 64 * 1024;
-/** ... and no more in one turn. */
+/** A large piece that is being filled may take so much in one turn. */
 const TURN_SIZE = 1024 * 1024;
 
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
@@ -307,7 +307,7 @@ export class RingStream implements ByteStream {
       const room = handlers.room?.();
       const chunk = room === undefined ? this.#in.read(READ_SIZE) : undefined;
       const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
-      left -= count;
+      left -= room === undefined ? TURN_SIZE : count;
       if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#ring();
       if (chunk !== undefined) handlers.data(chunk);
       else handlers.filled?.(count);
