@@ -1,6 +1,6 @@
 /** What calls that block their thread do: nothing else of the process runs meanwhile, so they drive the channel by themselves. */
 import { CapabilityError, TimeoutError } from "@multiproc/core";
-import { type Frame, missingMemory } from "@multiproc/core/internal";
+import { areLoaded, type Frame, missingMemory } from "@multiproc/core/internal";
 import type { Link } from "./link.ts";
 
 /**
@@ -8,7 +8,8 @@ import type { Link } from "./link.ts";
  *
  * @returns nothing if there is none, and nobody is left who could send one
  * @throws {TimeoutError} when the time ran out
- * @throws {CapabilityError} where nothing could be heard while the thread is blocked
+ * @throws {CapabilityError} where nothing could be heard while the thread is blocked; or the message needs a module that is not
+ * loaded: it stays
  */
 export function takeSync(link: Link, call: string, timeout: number): Frame | undefined {
   const { inbox } = link;
@@ -18,7 +19,12 @@ export function takeSync(link: Link, call: string, timeout: number): Frame | und
     // To get that far may have brought something.
     if (!inbox.isReady && channel?.waitSync(until) !== true) throw new TimeoutError(call, timeout);
   }
-  return inbox.take();
+  const frame = inbox.take();
+  if (frame === undefined || areLoaded(frame.modules)) return frame;
+  inbox.unshift([frame]);
+  throw new CapabilityError(
+    `${call} found a message that needs modules which are not loaded, and left it there: import ${frame.modules.join(" and ")} before, or use await recv()`,
+  );
 }
 
 /**

@@ -1,4 +1,3 @@
-import { CapabilityError } from "@multiproc/core";
 import {
   areLoaded,
   checkTimeout,
@@ -15,7 +14,7 @@ import {
   withinOrThrow,
 } from "@multiproc/core/internal";
 import { putSync, takeSync } from "./blocking.ts";
-import { BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
+import { BufferTooShortError, bytesOnly, ConnectionError, EOFError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import { BYTES } from "./protocol.ts";
 import { RemoteLink } from "./remote.ts";
@@ -162,10 +161,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   /**
    * Receives the next message, and blocks the thread until it is there: nothing else of this process runs meanwhile. For code
-   * in a child that has nothing else to do; a round trip takes a tenth of what it takes with `await`, and less.
-   *
-   * It needs memory in common, see `sharedMemoryForm()`. In the process that made the pipe it works once the other end is with
-   * one process that has used it, and on Node alone.
+   * in a child that has nothing else to do. It takes memory in common; the package's README says in which processes it works.
    *
    * @throws {EOFError} if there is none, and nobody is left who could send one
    * @throws {TimeoutError} when the time ran out
@@ -179,12 +175,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     this.#prepareToReceive(call);
     const frame = takeSync(this.#link, call, options.timeout ?? Number.POSITIVE_INFINITY);
     if (frame === undefined) throw this.#nothingLeft(call);
-    if (frame.kind === BYTES) return contentOf(frame) as T;
-    if (areLoaded(frame.modules)) return this.#link.decode(frame) as T;
-    this.#link.inbox.unshift([frame]);
-    throw new CapabilityError(
-      `${call} found a message that needs modules which are not loaded, and left it there: import ${frame.modules.join(" and ")} before, or use await recv()`,
-    );
+    return (frame.kind === BYTES ? contentOf(frame) : this.#link.decode(frame)) as T;
   }
 
   /**
@@ -402,13 +393,6 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
 /** The module that a receiver loads to get connections. */
 const MODULE: string = partOf(import.meta.url, "@multiproc/pipe");
-
-function bytesOnly(): ConnectionError {
-  return new ConnectionError(
-    "send() was called on a connection that carries bytes alone: the other side is no process of this library, or did not prove that by a key. Use sendBytes(), or give listener and connect() the same authKey",
-    "ERR_BYTES_ONLY",
-  );
-}
 
 /** The bytes of a message that was sent as such; its memory is the receiver's own. */
 function contentOf(frame: Frame): Uint8Array {

@@ -89,3 +89,11 @@ export class BufferTooShortError extends ProcessError {
 }
 
 registerErrors({ AuthenticationError, EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });
+
+/** Values are asked for where only bytes can cross. */
+export function bytesOnly(): ConnectionError {
+  return new ConnectionError(
+    "send() was called on a connection that carries bytes alone: the other side is no process of this library, or did not prove that by a key. Use sendBytes(), or give listener and connect() the same authKey",
+    "ERR_BYTES_ONLY",
+  );
+}

@@ -53,8 +53,10 @@ export class Inbox {
   }
 
   push(frame: Frame): void {
-    const [waiter] = this.#waiters;
-    if (waiter !== undefined && this.size === 0) return this.#settle(waiter, frame);
+    if (this.#waiters.size > 0 && this.size === 0) {
+      const [waiter] = this.#waiters as Set<Waiter> & [Waiter];
+      return this.#settle(waiter, frame);
+    }
     this.#frames.push(frame);
     this.#bytes += frame.size;
     this.#wasFull ||= this.full;

@@ -12,7 +12,7 @@
  *                     └──────────────────────────────────┘
  * ```
  *
- * A side with one holder in another process has its messages pushed there (PUSH). A side with several holders is *shared*:
+ * A side with one holder in another process has its messages pushed there. A side with several holders is *shared*:
  * its messages stay at home until a holder asks for one (GET), so each goes to one holder that wants it. When a second
  * holder comes, the first is told (SHARE), gives back what it has not used (RETURN …), and says so (RETURNED).
  *
@@ -22,11 +22,13 @@
  * BROKEN. The home's own connection does not count once it has handed its side on: nothing is to hang because somebody forgot
  * to close a copy. It counts again when it is used, or handed on again; then the others are told REVIVED.
  *
- * Messages of the two kinds (encoded values, plain bytes) keep their kind on every way: a base and 0 or 1.
+ * Messages are of two kinds, encoded values and plain bytes, and keep their kind on every way.
  */
 
-/** The kinds of frames. PUSH and RETURN have two each: the message is a value, or bytes. */
-export const PUSH = 2;
+/** The kinds of frames. A message that is pushed has one of the first two: as it stands, since most frames are that. */
+export const VALUE = 0;
+export const BYTES = 1;
+/** A message that is given back: a base to which its kind is added. */
 export const RETURN = 4;
 export const GET = 6;
 export const SHARE = 7;
@@ -37,10 +39,6 @@ export const VOID = 11;
 export const END = 12;
 export const BROKEN = 13;
 export const REVIVED = 14;
-
-/** The kind of a message in an inbox, and what is added to PUSH and RETURN. */
-export const VALUE = 0;
-export const BYTES = 1;
 
 /** An inbox that holds more bytes than this asks its senders to wait. */
 export const INBOX_LIMIT: number = 1024 * 1024;

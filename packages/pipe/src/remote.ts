@@ -7,7 +7,7 @@ import {
   dial,
   dialSync,
   encodeMessage,
-  Frame,
+  type Frame,
   host,
   leaving,
   missingMemory,
@@ -17,21 +17,7 @@ import { cannotBlock } from "./blocking.ts";
 import { BrokenPipeError } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Link, SideAddress } from "./link.ts";
-import {
-  ATTACH,
-  BROKEN,
-  BYTES,
-  END,
-  GET,
-  HAND,
-  PUSH,
-  RETURN,
-  RETURNED,
-  REVIVED,
-  SHARE,
-  VALUE,
-  VOID,
-} from "./protocol.ts";
+import { ATTACH, BROKEN, BYTES, END, GET, HAND, RETURN, RETURNED, REVIVED, SHARE, VALUE, VOID } from "./protocol.ts";
 
 /** What it leads to, for errors. */
 const WHAT = "the other end of this pipe";
@@ -80,17 +66,17 @@ export class RemoteLink implements Link {
   }
 
   send(value: unknown): void {
-    if (this.#channel !== undefined) return this.#channel.send(PUSH + VALUE, value, "value");
+    if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value");
     const { frame, commit } = encodeMessage(value, "value");
     this.#borrowsEarly ||= frame.parts.length > 0;
-    this.#early.push((channel) => channel.forward(PUSH + VALUE, frame, true));
+    this.#early.push((channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
   }
 
   sendBytes(bytes: Uint8Array): void {
-    if (this.#channel !== undefined) return this.#channel.sendBytes(PUSH + BYTES, bytes);
+    if (this.#channel !== undefined) return this.#channel.sendBytes(BYTES, bytes);
     const copy = bytes.slice();
-    this.#early.push((channel) => channel.sendBytes(PUSH + BYTES, copy));
+    this.#early.push((channel) => channel.sendBytes(BYTES, copy));
   }
 
   decode(frame: Frame): unknown {
@@ -179,12 +165,11 @@ export class RemoteLink implements Link {
 
   #take(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
-      case PUSH + VALUE:
-      case PUSH + BYTES: {
+      case VALUE:
+      case BYTES: {
         this.#asked = Math.max(0, this.#asked - 1);
-        const message = new Frame(frame.kind - PUSH, frame.bytes, frame.start, frame.end, frame.parts, frame.modules);
-        if (this.#isHanded) return this.#giveBack(channel, [message]);
-        this.inbox.push(message);
+        if (this.#isHanded) return this.#giveBack(channel, [frame]);
+        this.inbox.push(frame);
         if (this.inbox.full) channel.pause();
         return;
       }

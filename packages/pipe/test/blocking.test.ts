@@ -7,6 +7,7 @@ import { childrenOf, fixture } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/blocks.js")>(fixture(import.meta.url, "blocks.js"));
+const { strange } = fromModule<typeof import("./fixtures/strange.js")>(fixture(import.meta.url, "strange.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
 afterEach(endChildren);
@@ -112,6 +113,15 @@ describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () =
       ["RangeError", "recvSync() takes a timeout of 0 or more milliseconds, not -1"],
       ["SendError", expect.stringContaining("value")],
     ]);
+  });
+
+  test("leave a message that needs what is not loaded", async () => {
+    const [here, there] = pipe<unknown>();
+    const [results, report] = pipe<unknown>();
+    await here.send(strange);
+    await start(tasks.meetStrange, there, report);
+    expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining("strange.js")]);
+    expect(await results.recv()).toEqual(["ok", "function"]);
   });
 
   test("end when the other end is gone, or the process that made the pipe", async () => {

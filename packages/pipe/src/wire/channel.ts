@@ -4,12 +4,11 @@ import {
   type ByteStream,
   type Channel,
   type ChannelHandlers,
-  Frame,
+  type Frame,
   isReset,
   MAX_MESSAGE,
   openChannels,
 } from "@multiproc/core/internal";
-import { BYTES, PUSH } from "../protocol.ts";
 import { LONG_HEADER, LONGEST_SHORT, SHORT_HEADER, WireReader } from "./reader.ts";
 
 const BUFFER_SIZE = 64 * 1024;
@@ -46,7 +45,7 @@ export class WireChannel implements Channel {
     this.#reader = new WireReader((frame) => {
       if (isFirst) check?.(contentOf(frame));
       isFirst = false;
-      this.#handlers?.message(pushed(frame));
+      this.#handlers?.message(frame);
     }, MAX_MESSAGE);
     stream.unref();
     openChannels.add(this);
@@ -203,10 +202,6 @@ export class WireChannel implements Channel {
     for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
     this.#handlers?.closed(this.#reason);
   }
-}
-
-function pushed(frame: Frame): Frame {
-  return new Frame(PUSH + BYTES, frame.bytes, frame.start, frame.end, frame.parts, frame.modules);
 }
 
 function contentOf(frame: Frame): Uint8Array {
