@@ -1,5 +1,6 @@
 import { ProcessError, type WaitOptions } from "@multiproc/core";
 import { TIMED_OUT, within, withinOrThrow } from "@multiproc/core/internal";
+import { isOfEngine, UnmadePromise } from "./awaiting.ts";
 
 /** Something under way that can be given up. */
 export interface Cancellable {
@@ -66,6 +67,8 @@ export class AsyncResult<R> implements PromiseLike<R> {
     // biome-ignore lint/suspicious/noExplicitAny: as a promise's
     onrejected?: ((reason: any) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
+    if (isOfEngine(onfulfilled) && isOfEngine(onrejected) && this.#outcome.settleWith(onfulfilled as Settle<R>))
+      return new UnmadePromise(this.#outcome);
     return this.#outcome.promise().then(onfulfilled, onrejected);
   }
 
@@ -155,14 +158,33 @@ const CONTINUED: WeakSet<Error> = new WeakSet();
 /** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
 const OWN_FOLDERS: string[] = ["../dist/", "../src/"].map((folder) => new URL(folder, import.meta.url).href);
 
+/** Settles a promise with a value, or as another promise. */
+type Settle<R> = (value: R | Promise<R>) => void;
+
+/** When what begins in this turn began: to look at the clock for each of many calls would take longer than to note them. */
+let moment: { readonly at: number } | undefined;
+const NEW_TURN: Promise<void> = Promise.resolve();
+
+function thisMoment(): { readonly at: number } {
+  if (moment === undefined) {
+    moment = { at: performance.now() };
+    NEW_TURN.then(forgetMoment);
+  }
+  return moment;
+}
+
+function forgetMoment(): void {
+  moment = undefined;
+}
+
 /** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
 export class Outcome<R> {
   #state: "pending" | "fulfilled" | "rejected" = "pending";
   /** The value, or the reason. */
   #content: unknown;
   #promise: Promise<R> | undefined;
-  readonly #since: number = performance.now();
-  #settle: ((value: R | Promise<R>) => void) | undefined;
+  readonly #since: { readonly at: number } = thisMoment();
+  #settle: Settle<R> | undefined;
 
   get isPending(): boolean {
     return this.#state === "pending";
@@ -176,32 +198,53 @@ export class Outcome<R> {
     if (this.#state !== "pending") return;
     this.#state = "fulfilled";
     this.#content = value;
-    this.#settle?.(value);
+    const settle = this.#settle;
+    this.#settle = undefined;
+    settle?.(value);
   }
 
   reject(reason: unknown): void {
     if (this.#state !== "pending") return;
     this.#state = "rejected";
     this.#content = reason;
-    this.#settle?.(failing(reason));
+    const settle = this.#settle;
+    this.#settle = undefined;
+    settle?.(failing(reason));
   }
 
   /** How far it is; what consists of many parts knows better. */
   progress(): Progress {
-    return progressOf(this.isPending ? 0 : 1, 1, this.#since);
+    return progressOf(this.isPending ? 0 : 1, 1, this.#since.at);
   }
 
   /** The promise of it; made when somebody asks, so that nobody has to handle a failure that nobody looks at. */
   promise(): Promise<R> {
     if (this.#promise !== undefined) return this.#promise;
     if (this.#state === "pending") {
+      const awaiting = this.#settle;
       this.#promise = new Promise((resolve) => {
-        this.#settle = resolve;
+        this.#settle = awaiting === undefined ? resolve : both(awaiting, resolve);
       });
     } else if (this.#state === "fulfilled") this.#promise = Promise.resolve(this.#content as R);
     else this.#promise = failing(this.#content);
     return this.#promise;
   }
+
+  /** Has a promise settled that the engine has made; false if another one has been asked for before. */
+  settleWith(settle: Settle<R>): boolean {
+    if (this.#state === "fulfilled") settle(this.#content as R);
+    else if (this.#state === "rejected") settle(failing(this.#content));
+    else if (this.#settle !== undefined) return false;
+    else this.#settle = settle;
+    return true;
+  }
+}
+
+function both<R>(first: Settle<R>, second: Settle<R>): Settle<R> {
+  return (value) => {
+    first(value);
+    second(value);
+  };
 }
 
 /**
