@@ -3,8 +3,8 @@ import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 import { WorkerLostError } from "./errors.ts";
 import { PoolEvents } from "./events.ts";
-import type { Office, WorkTask } from "./jobs.ts";
-import type { Commands, Seat } from "./ledger.ts";
+import { type Job, type Office, WorkTask } from "./jobs.ts";
+import type { Commands, Seat, Waiting } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 import { noteOrigin } from "./result.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -81,8 +81,14 @@ export class Crew implements Office {
     return { workers, running };
   }
 
-  submit(task: WorkTask): void {
-    this.#scheduler.submit(task);
+  submit(waiting: Waiting<WorkTask>): void {
+    this.#scheduler.submit(waiting);
+    this.#options.changed();
+  }
+
+  withdraw(waiting: Waiting<WorkTask>): void {
+    this.counts.failed += waiting.left;
+    this.#scheduler.withdraw(waiting);
     this.#options.changed();
   }
 
@@ -92,6 +98,14 @@ export class Crew implements Office {
     task.dropReason = stop?.reason;
     this.#scheduler.drop(task, stop !== undefined);
     this.#options.changed();
+  }
+
+  dropAll(job: Job, stop?: { readonly reason: unknown }, except?: WorkTask): void {
+    for (const each of this.#scheduler.all) {
+      if ((each as Waiting<WorkTask> & { readonly job?: Job }).job !== job || each === except) continue;
+      if (each instanceof WorkTask) this.drop(each, stop);
+      else this.withdraw(each);
+    }
   }
 
   /** No more tasks will come: the workers end. */

@@ -13,6 +13,8 @@ import {
 import { Estimate } from "./ledger.ts";
 import { FORGET, NAME, NO_FUNCTION } from "./protocol.ts";
 
+const UNNAMED: readonly string[] = Object.freeze([]);
+
 /** A function as tasks name it: a number, instead of its name or its text. */
 export class KnownFunction {
   readonly id: number;
@@ -28,6 +30,23 @@ export class KnownFunction {
   /** What it is called, for people. */
   get name(): string {
     return this.reference.name || "an inline function";
+  }
+
+  /**
+   * Encodes the arguments of a call, as {@link KnownFunction.encode}. Whether the list of them has holes or properties of its own
+   * makes no difference to a call, and is not asked.
+   *
+   * @param input which input of a map they are, and whether that was a list of arguments
+   */
+  encodeArgs(args: readonly unknown[], input?: { readonly isStar: boolean; readonly index: number }): EncodedMessage {
+    try {
+      return encodeMessage(args, UNNAMED);
+    } catch {
+      // Which says how the one is called that cannot be sent.
+      if (input === undefined) return this.encode(args);
+      const place = input.isStar ? /^args/ : /^args\[0\]/;
+      return this.encode(args, (path) => path.replace(place, `inputs[${input.index}]`));
+    }
   }
 
   /**

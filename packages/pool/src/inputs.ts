@@ -15,8 +15,12 @@ export function checkLists(list: readonly unknown[]): void {
   if (at >= 0) throw new TypeError(`starmap() takes lists of arguments, and inputs[${at}] is ${typeof list[at]}`);
 }
 
-/** Reads inputs to their end: at once, if they are there. `isWanted` ends it early. */
-export function readAll(inputs: Inputs<unknown>, isWanted: () => boolean): unknown[] | Promise<unknown[]> {
+/** Reads inputs to their end: at once, if they are there; an array is its own list. `isWanted` ends it early. */
+export function readAll(
+  inputs: Inputs<unknown>,
+  isWanted: () => boolean,
+): readonly unknown[] | Promise<readonly unknown[]> {
+  if (Array.isArray(inputs) && inputs[Symbol.iterator] === Array.prototype[Symbol.iterator]) return inputs;
   return isSync(inputs) ? [...inputs] : readAllLater(inputs, isWanted);
 }
 

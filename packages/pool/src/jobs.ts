@@ -1,9 +1,8 @@
-/** Tasks with what they do and for whom; and the calls whose whole result is wanted: `apply()`, `map()` and `starmap()`. */
+/** Tasks with what they do and for whom. */
 import type { EncodedMessage } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
-import { Task, type TaskTraits } from "./ledger.ts";
+import { Task, type TaskTraits, type Waiting } from "./ledger.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
-import { Outcome, type Progress, progressOf } from "./result.ts";
 
 /** What those who watch are told about a task; see `events.ts`. */
 export interface TaskEvent {
@@ -33,7 +32,10 @@ export interface Job {
 
 /** Who has tasks done. */
 export interface Office {
-  submit(task: WorkTask): void;
+  /** A task, or what makes tasks when they can be sent. */
+  submit(waiting: Waiting<WorkTask>): void;
+  /** Nobody wants what is left in something that waits; it has nothing left after that. */
+  withdraw(waiting: Waiting<WorkTask>): void;
   /**
    * Nobody wants the answer any more.
    *
@@ -41,6 +43,8 @@ export interface Office {
    * a task that runs already may go on
    */
   drop(task: WorkTask, reason?: { readonly reason: unknown }): void;
+  /** The same for all of a job, whether it waits or was sent. */
+  dropAll(job: Job, reason?: { readonly reason: unknown }, except?: WorkTask): void;
 }
 
 /** What a user may ask for a task, and what surrounds the call. */
@@ -121,10 +125,8 @@ export function taskFor(
   traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
-    const place = isStar ? /^args/ : /^args\[0\]/;
     const args = isStar ? (inputs[0] as readonly unknown[]) : inputs;
-    const message = fn.encode(args, (path) => path.replace(place, `inputs[${at}]`));
-    return new WorkTask(job, fn, CALL, message, at, 1, traits);
+    return new WorkTask(job, fn, CALL, fn.encodeArgs(args, { isStar, index: at }), at, 1, traits);
   }
   const message = fn.encode(inputs, (path) =>
     path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),
@@ -137,155 +139,4 @@ export interface JobEnds {
   readonly office: Office;
   /** Runs once, when there is an outcome. */
   over(): void;
-}
-
-/** One call: one task, one result. */
-export class CallJob extends Outcome<unknown> implements Job {
-  readonly call: string;
-  readonly #ends: JobEnds;
-  #task: WorkTask | undefined;
-
-  constructor(call: string, ends: JobEnds) {
-    super();
-    this.call = call;
-    this.#ends = ends;
-  }
-
-  begin(task: WorkTask): void {
-    this.#task = task;
-    this.#ends.office.submit(task);
-  }
-
-  result(_: WorkTask, value: unknown): void {
-    if (!this.isPending) return;
-    this.resolve(value);
-    this.#ends.over();
-  }
-
-  results(task: WorkTask, values: readonly unknown[]): void {
-    this.result(task, values[0]);
-  }
-
-  failed(_: WorkTask, error: unknown): void {
-    if (!this.isPending) return;
-    this.reject(error);
-    this.#ends.over();
-  }
-
-  divided(): void {} // a call is one item
-
-  cancel(reason: unknown): void {
-    if (!this.isPending) return;
-    this.reject(reason);
-    if (this.#task !== undefined) this.#ends.office.drop(this.#task, { reason });
-    this.#ends.over();
-  }
-}
-
-/** How a map is done, beyond its tasks. */
-export interface MapWays {
-  /** Whether every input has an outcome of its own. */
-  readonly isSettling: boolean;
-  readonly onProgress: ((progress: Progress) => void) | undefined;
-}
-
-/** A call for each of many inputs: some tasks, one list of results. */
-export class MapJob extends Outcome<unknown[]> implements Job {
-  readonly call: string;
-  readonly #ends: JobEnds;
-  readonly #ways: MapWays;
-  #tasks: WorkTask[] = [];
-  #results: unknown[] = [];
-  #total = 0;
-  #done = 0;
-  #since: number = performance.now();
-
-  constructor(call: string, ends: JobEnds, ways: MapWays) {
-    super();
-    this.call = call;
-    this.#ends = ends;
-    this.#ways = ways;
-  }
-
-  begin(tasks: readonly WorkTask[], total: number): void {
-    if (!this.isPending) return; // cancelled while its inputs were read
-    this.#tasks = [...tasks];
-    this.#total = total;
-    this.#results = new Array(total);
-    this.#since = performance.now();
-    if (total === 0) this.#end();
-    for (const task of tasks) {
-      task.isSettling = this.#ways.isSettling;
-      if (this.isPending) this.#ends.office.submit(task);
-    }
-  }
-
-  result(task: WorkTask, value: unknown, at: number): void {
-    if (!this.isPending) return;
-    // In a chunk, the worker has said how each item ended.
-    const isBare = this.#ways.isSettling && task.kind === CALL;
-    this.#results[at] = isBare ? { status: "fulfilled", value } : value;
-    this.#advance(1);
-  }
-
-  results(_: WorkTask, values: readonly unknown[], at: number): void {
-    if (!this.isPending) return;
-    const results = this.#results;
-    for (let i = 0; i < values.length; i++) results[at + i] = values[i];
-    this.#advance(values.length);
-  }
-
-  failed(task: WorkTask, error: unknown, at: number): void {
-    if (!this.isPending) return;
-    if (!this.#ways.isSettling) return this.#fail(error, undefined, task);
-    const end = task.at + task.items;
-    // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
-    const to = task.state === "dropped" ? end : at + 1;
-    for (let i = at; i < to; i++) this.#results[i] = { status: "rejected", reason: error };
-    this.#advance(to - at);
-    if (to < end && this.isPending) this.#goOn(task, to);
-  }
-
-  divided(part: WorkTask): void {
-    this.#tasks.push(part);
-  }
-
-  cancel(reason: unknown): void {
-    this.#fail(reason, { reason });
-  }
-
-  override progress(): Progress {
-    return progressOf(this.#done, this.#total, this.#since);
-  }
-
-  /** What comes after an item that took its task with it. */
-  #goOn(task: WorkTask, from: number): void {
-    const rest = task.again();
-    task.handOver(rest, from - task.at);
-    this.#ends.office.submit(rest);
-  }
-
-  /** Fails as a whole; what runs goes on unless there is a reason to stop it. */
-  #fail(error: unknown, stop?: { readonly reason: unknown }, failed?: WorkTask): void {
-    if (!this.isPending) return;
-    this.reject(error);
-    for (const task of this.#tasks) if (task !== failed) this.#ends.office.drop(task, stop);
-    this.#end();
-  }
-
-  #advance(count: number): void {
-    this.#done += count;
-    try {
-      this.#ways.onProgress?.(this.progress());
-    } catch (error) {
-      return this.#fail(error);
-    }
-    if (this.#done === this.#total) this.#end();
-  }
-
-  #end(): void {
-    this.resolve(this.#results);
-    this.#tasks = this.#results = [];
-    this.#ends.over();
-  }
 }

@@ -36,6 +36,20 @@ export interface TaskTraits {
   readonly timeout?: number | undefined;
 }
 
+/** What waits for a worker: a task, or what makes one when it can be sent. What is not made does not have to be kept. */
+export interface Waiting<T> {
+  /** How many tasks somebody waits for that are still in it. */
+  readonly left: number;
+  /** How many bytes the message of the next one holds. */
+  readonly size: number;
+  /** What the next one is expected to take, in milliseconds; NaN if nobody knows. */
+  readonly expected: number;
+  /** The next task; what is not a task itself has one less from then on. */
+  next(): T;
+  /** Has nothing left from now on. */
+  clear(): void;
+}
+
 /** One call, or a chunk of items that travel together. */
 export class Task {
   /** How long its function takes for one item. */
@@ -81,6 +95,20 @@ export class Task {
     this.timeout = traits.timeout;
   }
 
+  /** Whether it waits, as a number. */
+  get left(): number {
+    return this.state === "queued" ? 1 : 0;
+  }
+
+  /** A task is all that is in it. */
+  next(): this {
+    return this;
+  }
+
+  clear(): void {
+    this.state = "done";
+  }
+
   /** What it is expected to take from now on, in milliseconds; NaN if nobody knows. */
   get expected(): number {
     return this.estimate.average * (this.items - this.answered);
@@ -120,19 +148,19 @@ const CUT_AT = 4096;
 export class Backlog<T extends Task> {
   readonly #returned: T[] = [];
   /** What stands before the head has been taken. */
-  readonly #waiting: (T | undefined)[] = [];
+  readonly #waiting: (Waiting<T> | undefined)[] = [];
   #head = 0;
 
   /** How many tasks wait; it counts them. */
   get size(): number {
     let size = 0;
-    for (const task of this.#returned) if (task.state === "queued") size++;
-    for (let i = this.#head; i < this.#waiting.length; i++) if (this.#waiting[i]?.state === "queued") size++;
+    for (const task of this.#returned) size += task.left;
+    for (let i = this.#head; i < this.#waiting.length; i++) size += this.#waiting[i]?.left ?? 0;
     return size;
   }
 
-  push(task: T): void {
-    this.#waiting.push(task);
+  push(waiting: Waiting<T>): void {
+    this.#waiting.push(waiting);
   }
 
   /** Puts a task back that was sent before. */
@@ -140,17 +168,42 @@ export class Backlog<T extends Task> {
     this.#returned.push(task);
   }
 
-  /** The next task that is still to be done; it stays. */
-  peek(): T | undefined {
-    for (let task = this.#front; task !== undefined; task = this.#front) {
-      if (task.state === "queued") return task;
-      this.take(); // dropped while it waited
+  /** Where the next task is that is still to be done; it stays there. */
+  peek(): Waiting<T> | undefined {
+    for (let front = this.#front; front !== undefined; front = this.#front) {
+      if (front.left > 0) return front;
+      this.#cut(); // dropped while it waited
     }
     return undefined;
   }
 
+  /** Takes the next task away, which must be there. */
+  take(): T {
+    const front = this.#front as Waiting<T>;
+    const task = front.next();
+    if (front === task || front.left === 0) this.#cut();
+    return task;
+  }
+
+  /** All that waits, as far as it is still to be done. */
+  get all(): Waiting<T>[] {
+    const all = [...this.#returned, ...this.#waiting.slice(this.#head)] as Waiting<T>[];
+    return all.filter(({ left }) => left > 0);
+  }
+
+  /** Empties it, and answers what was there. */
+  drain(): T[] {
+    const all: T[] = [];
+    while (this.peek() !== undefined) all.push(this.take());
+    return all;
+  }
+
+  get #front(): Waiting<T> | undefined {
+    return this.#returned.length > 0 ? this.#returned[0] : this.#waiting[this.#head];
+  }
+
   /** Takes the front away. */
-  take(): void {
+  #cut(): void {
     if (this.#returned.length > 0) {
       this.#returned.shift();
       return;
@@ -162,20 +215,6 @@ export class Backlog<T extends Task> {
       waiting.splice(0, this.#head);
       this.#head = 0;
     }
-  }
-
-  /** Empties it, and answers what was there. */
-  drain(): T[] {
-    const all: T[] = [];
-    for (let task = this.peek(); task !== undefined; task = this.peek()) {
-      all.push(task);
-      this.take();
-    }
-    return all;
-  }
-
-  get #front(): T | undefined {
-    return this.#returned.length > 0 ? this.#returned[0] : this.#waiting[this.#head];
   }
 }
 

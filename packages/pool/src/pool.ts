@@ -1,11 +1,13 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
 import { encodeMessage, host, withinOrThrow } from "@multiproc/core/internal";
+import { CallJob } from "./call-job.ts";
 import { captureContext } from "./context.ts";
 import { Crew } from "./crew.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions.ts";
 import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
-import { CallJob, type JobEnds, MapJob, taskFor, WorkTask, type WorkTraits } from "./jobs.ts";
+import type { JobEnds, WorkTraits } from "./jobs.ts";
+import { MapJob } from "./map-job.ts";
 import {
   checkOptions,
   checkPool,
@@ -15,7 +17,6 @@ import {
   type PoolStats,
   type TaskOptions,
 } from "./options.ts";
-import { CALL } from "./protocol.ts";
 import { AsyncResult, type Cancellable } from "./result.ts";
 import { Stream } from "./stream.ts";
 import { type BodyMaker, ProcessBody } from "./worker-body.ts";
@@ -27,6 +28,8 @@ const MAX_CHUNK = 8192;
 /** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
 const CHUNK_MS = 20;
 const FOREVER = 2 ** 31 - 1;
+const NONE: readonly unknown[] = Object.freeze([]);
+const NO_OPTIONS: TaskOptions = Object.freeze({});
 
 /**
  * Worker processes that do tasks.
@@ -120,19 +123,19 @@ export class Pool<I extends unknown[] = unknown[]> {
    */
   apply<A extends unknown[], R>(
     fn: (...args: A) => R,
-    args: A = [] as unknown as A,
-    options: TaskOptions = {},
+    args: A = NONE as unknown[] as A,
+    options: TaskOptions = NO_OPTIONS,
   ): AsyncResult<Awaited<R>> {
     const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const message = known.encode(args);
+    const message = known.encodeArgs(args);
     const traits = this.#traits(options);
     const { signal } = options;
     const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));
-    const job: CallJob = new CallJob("apply()", ends);
+    const job: CallJob = new CallJob(ends, known, message, traits);
     this.#jobCount++;
-    if (signal?.aborted) job.cancel(signal.reason);
-    else job.begin(new WorkTask(job, known, CALL, message, 0, 1, traits));
+    if (signal?.aborted) job.fail(signal.reason);
+    else job.begin();
     return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 
@@ -305,15 +308,11 @@ export class Pool<I extends unknown[] = unknown[]> {
       { isSettling: options.settle === true, onProgress: options.onProgress && host.inContext(options.onProgress) },
     );
     const traits = this.#traits(options);
-    const begin = (list: unknown[]): void => {
+    const begin = (list: readonly unknown[]): void => {
       if (isStar) checkLists(list);
       const chunkSize = this.#chunkSize(list.length, known, options);
-      const tasks: WorkTask[] = [];
-      for (let at = 0; at < list.length; at += chunkSize) {
-        tasks.push(taskFor(job, known, list.slice(at, at + chunkSize), at, isStar, traits));
-      }
       this.#assertUsable(call);
-      job.begin(tasks, list.length);
+      job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
     };
     const list = readAll(inputs, () => job.isPending);
     this.#open(job, options);

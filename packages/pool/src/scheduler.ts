@@ -24,7 +24,7 @@
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
  */
-import { Backlog, type Commands, type SchedulerOptions, Seat, type Task } from "./ledger.ts";
+import { Backlog, type Commands, type SchedulerOptions, Seat, Task, type Waiting } from "./ledger.ts";
 
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
 const WINDOW = 256;
@@ -84,16 +84,34 @@ export class Scheduler<T extends Task, L> {
     this.seats.delete(seat);
   }
 
-  /** A new task. */
-  submit(task: T): void {
-    if (this.#isOver) return this.#commands.abandon(task);
-    this.pending++;
-    task.state = "queued";
+  /** A new task, or what makes new tasks when they can be sent. */
+  submit(waiting: Waiting<T>): void {
+    if (waiting instanceof Task) waiting.state = "queued";
+    const { left } = waiting;
+    if (this.#isOver) {
+      for (let i = 0; i < left; i++) this.#abandon(waiting.next());
+      return;
+    }
+    this.pending += left;
     if (this.seats.size < this.#options.processes) this.#rehire();
     // While others wait before it, nobody has room.
-    const seat = this.#backlog.peek() === undefined ? this.#roomiest(task) : undefined;
-    if (seat === undefined) this.#backlog.push(task);
-    else this.#send(seat, task);
+    if (this.#backlog.peek() !== undefined) return this.#backlog.push(waiting);
+    for (let i = 0; i < left; i++) {
+      const seat = this.#roomiest(waiting);
+      if (seat === undefined) return this.#backlog.push(waiting);
+      this.#send(seat, waiting.next());
+    }
+  }
+
+  /** Nobody wants what is left in something that waits. */
+  withdraw(waiting: Waiting<T>): void {
+    this.pending -= waiting.left;
+    waiting.clear();
+  }
+
+  /** All that waits, and all tasks that were sent. */
+  get all(): Waiting<T>[] {
+    return [...this.#backlog.all, ...[...this.seats].flatMap((seat) => seat.tasks)];
   }
 
   /** A worker is there. */
@@ -141,13 +159,15 @@ export class Scheduler<T extends Task, L> {
    * @param isFatal whether others would fare no better
    */
   lost(seat: Seat<T, L>, told: boolean, isFatal = false): void {
-    if (!this.seats.delete(seat)) return;
+    if (!this.seats.has(seat)) return;
     const isOwnFault = seat.state !== "stopping" && seat.sent === 0;
     seat.state = "gone";
-    const [running, ...others] = seat.tasks.splice(0);
     if (isOwnFault && ++this.#failures >= MAX_FAILURES) this.#restUntil = this.#now() + REST_MS;
-    if (running !== undefined && !this.#isBlamed(running, seat, told)) others.unshift(running);
-    for (const task of others) this.#return(task, told);
+    const [running] = seat.tasks;
+    // Whose task has failed may drop the others, and is to find them here.
+    if (running !== undefined && this.#isBlamed(running, seat, told)) seat.tasks.shift();
+    this.seats.delete(seat);
+    for (const task of seat.tasks.splice(0)) this.#return(task, told);
     if (this.#isOver) return;
     if (isFatal || this.#isHopeless) return this.#giveUp();
     this.hire();
@@ -162,8 +182,7 @@ export class Scheduler<T extends Task, L> {
   drop(task: T, isHard: boolean): void {
     const { seat } = task;
     if (task.state === "queued") {
-      this.pending--;
-      task.state = "done";
+      this.withdraw(task);
     } else if (task.state === "sent" && seat !== undefined) {
       this.pending--;
       task.state = "dropped";
@@ -241,11 +260,15 @@ export class Scheduler<T extends Task, L> {
       this.#commands.terminate(seat);
     }
     for (const task of left) {
-      if (task.state !== "queued" && task.state !== "sent") continue;
+      if (task.state === "dropped" || task.state === "done") continue;
       this.pending--;
-      task.state = "done";
-      this.#commands.abandon(task);
+      this.#abandon(task);
     }
+  }
+
+  #abandon(task: T): void {
+    task.state = "done";
+    this.#commands.abandon(task);
   }
 
   #giveUp(): void {
@@ -306,9 +329,8 @@ export class Scheduler<T extends Task, L> {
   #fill(seat: Seat<T, L>): void {
     if (seat.state !== "ready" || seat.tasks.length * 2 > seat.peak) return;
     const backlog = this.#backlog;
-    for (let task = backlog.peek(); task !== undefined && this.#hasRoom(seat, task); task = backlog.peek()) {
-      backlog.take();
-      this.#send(seat, task);
+    for (let next = backlog.peek(); next !== undefined && this.#hasRoom(seat, next); next = backlog.peek()) {
+      this.#send(seat, backlog.take());
     }
     if (seat.tasks.length === 0) this.#spread();
   }
@@ -348,17 +370,17 @@ export class Scheduler<T extends Task, L> {
   }
 
   /** The worker with the fewest tasks, if it has room for another. */
-  #roomiest(task: T): Seat<T, L> | undefined {
+  #roomiest(next: Waiting<T>): Seat<T, L> | undefined {
     let best: Seat<T, L> | undefined;
     for (const seat of this.seats) {
       if (best !== undefined && seat.tasks.length >= best.tasks.length) continue;
-      if (this.#hasRoom(seat, task)) best = seat;
+      if (this.#hasRoom(seat, next)) best = seat;
       if (best?.tasks.length === 0) break;
     }
     return best;
   }
 
-  #hasRoom(seat: Seat<T, L>, task: T): boolean {
+  #hasRoom(seat: Seat<T, L>, next: Waiting<T>): boolean {
     if (seat.state !== "ready" || this.#hasItsShare(seat)) return false;
     const [running] = seat.tasks;
     if (running === undefined) return true;
@@ -366,11 +388,11 @@ export class Scheduler<T extends Task, L> {
       seat.isStalled ||
       seat.tasks.length >= WINDOW ||
       running.state !== "sent" ||
-      seat.bytes + task.size > AHEAD_BYTES
+      seat.bytes + next.size > AHEAD_BYTES
     )
       return false;
     // Where one of them is unknown, the sum is no number, and not below anything.
-    return seat.ms + task.expected <= AHEAD_MS;
+    return seat.ms + next.expected <= AHEAD_MS;
   }
 
   #send(seat: Seat<T, L>, task: T): void {

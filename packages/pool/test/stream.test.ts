@@ -21,6 +21,10 @@ class Desk implements Office {
     this.tasks.splice(this.tasks.indexOf(task), 1);
   }
 
+  withdraw(): void {}
+
+  dropAll(): void {}
+
   /** Answers some items of a task. */
   answer(pick: number, all: boolean): void {
     const task = this.tasks[pick % this.tasks.length];
