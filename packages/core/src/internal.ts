@@ -8,6 +8,7 @@ export { MAX_MESSAGE } from "./channel/frame-reader.ts";
 export { decodeMessage, type EncodedMessage, encodeMessage, textMessage } from "./channel/message.ts";
 export { reach } from "./channel/reach.ts";
 export { isReset, SocketChannel } from "./channel/socket.ts";
+export { vouching } from "./codec/array-writer.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";
 export { Encoder } from "./codec/encoder.ts";

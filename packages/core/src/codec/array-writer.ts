@@ -12,18 +12,35 @@ const MAX_JOINED = 4096;
 /** The last keys of short arrays, by length. */
 const LAST_KEYS = ["0", "1", "2"];
 
+/** See {@link vouching}. */
+let vouched: readonly unknown[] | undefined;
+
+/**
+ * Has something written in which there is a list that the library has made itself, with neither holes nor other properties:
+ * it is not looked for them, which would take most of the time that a long list of numbers takes.
+ */
+export function vouching(list: readonly unknown[], write: () => void): void {
+  vouched = list;
+  try {
+    write();
+  } finally {
+    vouched = undefined;
+  }
+}
+
 /** Appends an array, with its holes and own properties. */
 export function writeArray(scribe: Scribe, array: readonly unknown[]): void {
   const { length } = array;
+  if (array === vouched) {
+    if (length < MIN_BLOCK || !writeBlock(scribe, array, true)) writeElements(scribe, array);
+    return;
+  }
   if (length < MIN_BLOCK) {
     if (hasOnlyElements(array)) writeElements(scribe, array);
     else writeOdd(scribe, array);
     return;
   }
-  // What is all numbers or strings has no holes.
-  const first = array[0];
-  if (typeof first === "number" && writeNumbers(scribe, array)) return;
-  if (typeof first === "string" && writeStrings(scribe, array)) return;
+  if (writeBlock(scribe, array, false)) return;
   if (hasOnlyElements(array)) writeElements(scribe, array);
   else writeOdd(scribe, array);
 }
@@ -32,6 +49,7 @@ export function writeArray(scribe: Scribe, array: readonly unknown[]): void {
 export function writeTuple(scribe: Scribe, tuple: readonly unknown[], names: readonly string[]): void {
   const { length } = tuple;
   scribe.refer(tuple);
+  if (length >= MIN_BLOCK && writeBlock(scribe, tuple, true)) return;
   writeHead(scribe, length);
   let i = 0;
   try {
@@ -39,6 +57,17 @@ export function writeTuple(scribe: Scribe, tuple: readonly unknown[], names: rea
   } catch (thrown) {
     throw refusedAt(thrown, names[i] ?? `[${i}]`);
   }
+}
+
+/**
+ * Appends an array of nothing but numbers, or nothing but strings, which has no holes then; `false` if it is another.
+ *
+ * @param isBare whether it is known that it has no properties
+ */
+function writeBlock(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
+  const first = array[0];
+  if (typeof first === "number") return writeNumbers(scribe, array, isBare);
+  return typeof first === "string" && writeStrings(scribe, array, isBare);
 }
 
 function hasOnlyElements(array: readonly unknown[]): boolean {
@@ -109,12 +138,12 @@ function isIndex(key: string): boolean {
 }
 
 /** Appends an array of nothing but strings: their lengths, and all of them as one text. */
-function writeStrings(scribe: Scribe, array: readonly unknown[]): boolean {
+function writeStrings(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
   const { length } = array;
   for (let i = 1; i < length; i++) {
     if (typeof array[i] !== "string") return false;
   }
-  if (hasProperties(array)) return false;
+  if (!isBare && hasProperties(array)) return false;
   scribe.tagAndCount(STRINGS, length);
   for (let i = 0; i < length; ) i = writeJoined(scribe, array as readonly string[], i);
   return true;
@@ -134,7 +163,7 @@ function writeJoined(scribe: Scribe, array: readonly string[], start: number): n
 }
 
 /** Appends an array of nothing but numbers as one block; `false` if there is anything else in it. */
-function writeNumbers(scribe: Scribe, array: readonly unknown[]): boolean {
+function writeNumbers(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
   const { length } = array;
   let bits = 0;
   let i = 0;
@@ -147,7 +176,7 @@ function writeNumbers(scribe: Scribe, array: readonly unknown[]): boolean {
   for (; i < length; i++) {
     if (typeof array[i] !== "number") return false;
   }
-  if (hasProperties(array)) return false;
+  if (!isBare && hasProperties(array)) return false;
   if (isInts) writeInts(scribe, array as readonly number[], bits);
   else writeDoubles(scribe, array as readonly number[]);
   return true;
