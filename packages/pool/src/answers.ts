@@ -1,8 +1,11 @@
 /** What a worker says, and when that leaves; see "Care" in `protocol.ts`. */
 import { ProcessError } from "@multiproc/core";
-import type { Channel } from "@multiproc/core/internal";
+import { type Channel, vouching } from "@multiproc/core/internal";
 import type { Chunk } from "./chunk.ts";
 import { FAILURE, HOLD_MS, LAST, RESULT, RESULTS, timeBits } from "./protocol.ts";
+
+/** Longer texts are said by themselves. */
+const MAX_TEXT = 256;
 
 /** The worker's side of the channel to its pool. */
 export class Answers {
@@ -10,6 +13,9 @@ export class Answers {
   #flushedAt = 0;
   #isHolding = false;
   #isLeaving = false;
+  /** Results that are said together, each the whole answer to a task, and how long those took together. */
+  #group: unknown[] = [];
+  #groupMs = 0;
 
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -17,6 +23,7 @@ export class Answers {
 
   /** Says something that has no value, or a plain one. */
   say(kind: number, value?: unknown): void {
+    this.cut();
     // A pool that is gone needs no answers; this process is about to end.
     if (!this.#channel.closed) this.#channel.send(kind, value);
   }
@@ -27,12 +34,11 @@ export class Answers {
    * @param mayHold whether it may leave together with others
    */
   result(result: unknown, now: number, from: number, mayHold: boolean): void {
-    const bits = timeBits(now - from);
-    try {
-      this.#send(RESULT | bits, result, "result");
-    } catch (error) {
-      this.error(FAILURE | bits, error);
-    }
+    const ms = now - from;
+    if (mayHold && ms < HOLD_MS && isSmall(result)) {
+      this.#group.push(result);
+      this.#groupMs += ms;
+    } else this.#single(RESULT | timeBits(ms), result);
     this.#isHolding = mayHold && now - this.#flushedAt < HOLD_MS;
     if (!this.#isHolding) this.flush(now);
   }
@@ -45,13 +51,14 @@ export class Answers {
   results(chunk: Chunk, now: number): void {
     const { results, ms } = chunk.take(now);
     const bits = timeBits(ms);
+    this.cut();
     try {
-      if (chunk.isDone) this.#send(LAST | bits, results, "results");
-      else if (results.length > 1) this.#send(RESULTS | bits, results, "results");
+      if (chunk.isDone) this.#sendList(LAST | bits, results);
+      else if (results.length > 1) this.#sendList(RESULTS | bits, results);
       else if (results.length === 1) this.#send(RESULT | bits, results[0], "result");
     } catch {
       // One of them cannot be sent, or all of them are too much for one message.
-      for (const result of results) this.#single(RESULT | bits, result, chunk.isSettling);
+      for (const result of results) this.#item(RESULT | bits, result, chunk.isSettling);
       if (chunk.isDone) this.#send(LAST | bits, [], "results");
     }
     this.flush(now);
@@ -67,6 +74,7 @@ export class Answers {
   chunkFailure(chunk: Chunk, error: unknown): void {
     const { results, ms } = chunk.take(performance.now());
     let first = error;
+    this.cut();
     try {
       for (const result of results) this.#send(RESULT | timeBits(ms), result, "result");
     } catch (unsendable) {
@@ -75,8 +83,20 @@ export class Answers {
     this.failure(first, ms);
   }
 
+  /** Says what was to be said together. */
+  cut(): void {
+    const group = this.#group;
+    if (group.length === 0) return;
+    this.#group = [];
+    const bits = timeBits(this.#groupMs / group.length);
+    if (group.length === 1) this.#send(RESULT | bits, group[0], "result");
+    else this.#sendList(RESULTS | bits, group);
+    this.#groupMs = 0;
+  }
+
   /** Something that was thrown, which can be anything. */
   error(kind: number, error: unknown): void {
+    this.cut();
     try {
       this.#send(kind, error, "error");
     } catch (cause) {
@@ -87,6 +107,7 @@ export class Answers {
 
   /** Hands all that was said to the system. */
   flush(now: number = performance.now()): void {
+    this.cut();
     this.#isHolding = false;
     this.#isLeaving = true;
     this.#flushedAt = now;
@@ -110,7 +131,7 @@ export class Answers {
   }
 
   /** A result that, if it cannot be sent, is an error of its chunk or, where every item has its own, of its item. */
-  #single(kind: number, result: unknown, isSettling: boolean): void {
+  #item(kind: number, result: unknown, isSettling: boolean): void {
     try {
       this.#send(kind, result, "result");
     } catch (reason) {
@@ -119,7 +140,26 @@ export class Answers {
     }
   }
 
+  #single(kind: number, result: unknown): void {
+    this.cut();
+    try {
+      this.#send(kind, result, "result");
+    } catch (error) {
+      this.error(FAILURE | (kind & ~RESULT), error);
+    }
+  }
+
+  #sendList(kind: number, results: readonly unknown[]): void {
+    vouching(results, () => this.#send(kind, results, "results"));
+  }
+
   #send(kind: number, value: unknown, root: string): void {
     if (!this.#channel.closed) this.#channel.send(kind, value, root, this.#channel);
   }
+}
+
+/** Whether a result is nothing that the next task could change, and not long: then it can be encoded later, with others. */
+function isSmall(result: unknown): boolean {
+  if (typeof result === "string") return result.length <= MAX_TEXT;
+  return result === null || result === undefined || typeof result === "number" || typeof result === "boolean";
 }

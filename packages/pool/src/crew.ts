@@ -219,6 +219,7 @@ export class Crew implements Office {
     const [task] = seat.tasks;
     if (task === undefined) return;
     const at = task.at + task.answered;
+    if (answer === protocol.RESULTS && task.kind === protocol.CALL) return this.#answeredCalls(seat, ms, read);
     const isFailure = answer === protocol.FAILURE;
     const isLast = isFailure || answer === protocol.LAST || task.kind === protocol.CALL;
     const isWanted = task.state === "sent";
@@ -241,6 +242,20 @@ export class Crew implements Office {
       else if (count > 0) task.job.results(task, value as unknown[], at);
     }
     if (isFailure || !isLast) this.#scheduler.answered(seat, count, ms, isLast);
+  }
+
+  /** Answers to several calls at once. */
+  #answeredCalls(seat: WorkSeat, ms: number, read: () => unknown): void {
+    const { value } = attempt(read);
+    if (value === undefined) return; // what is wrong with the message has ended the worker
+    const values = value as unknown[];
+    const tasks = this.#scheduler.answeredAll(seat, values.length, ms);
+    for (let i = 0; i < tasks.length; i++) {
+      const task = tasks[i] as WorkTask;
+      if (task.state !== "done") continue;
+      this.#completed(task);
+      task.job.result(task, values[i], task.at);
+    }
   }
 
   #ready(seat: WorkSeat): void {

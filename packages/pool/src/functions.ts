@@ -33,24 +33,8 @@ export class KnownFunction {
   }
 
   /**
-   * Encodes the arguments of a call, as {@link KnownFunction.encode}. Whether the list of them has holes or properties of its own
-   * makes no difference to a call, and is not asked.
-   *
-   * @param input which input of a map they are, and whether that was a list of arguments
-   */
-  encodeArgs(args: readonly unknown[], input?: { readonly isStar: boolean; readonly index: number }): EncodedMessage {
-    try {
-      return encodeMessage(args, UNNAMED);
-    } catch {
-      // Which says how the one is called that cannot be sent.
-      if (input === undefined) return this.encode(args);
-      const place = input.isStar ? /^args/ : /^args\[0\]/;
-      return this.encode(args, (path) => path.replace(place, `inputs[${input.index}]`));
-    }
-  }
-
-  /**
-   * Encodes a task: what becomes of the values later does not change it, apart from their large binary parts.
+   * Encodes a task: what becomes of the values later does not change it, apart from their large binary parts. Whether the list of
+   * them has holes or properties of its own makes no difference to a task, and is not asked.
    *
    * @param values the arguments, or the inputs of a chunk
    * @param rename says what the user calls a value that stands at `args[…]`
@@ -58,9 +42,19 @@ export class KnownFunction {
    */
   encode(values: readonly unknown[], rename?: (path: string) => string): EncodedMessage {
     try {
-      return encodeMessage(values, "args");
-    } catch (error) {
-      throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
+      return encodeMessage(values, UNNAMED);
+    } catch {
+      return encodeNamed(values, rename); // which says how the one is called that cannot be sent
+    }
+  }
+
+  /** Encodes the arguments for one input of a map. */
+  encodeInput(input: unknown, index: number, isStar: boolean): EncodedMessage {
+    try {
+      return encodeMessage(isStar ? input : [input], UNNAMED);
+    } catch {
+      const place = isStar ? /^args/ : /^args\[0\]/;
+      return encodeNamed(isStar ? input : [input], (path) => path.replace(place, `inputs[${index}]`));
     }
   }
 }
@@ -148,6 +142,14 @@ export class Repertoire {
   #forget(id: number): void {
     this.#frames.delete(id);
     this.#pieces.delete(id);
+  }
+}
+
+function encodeNamed(values: unknown, rename: ((path: string) => string) | undefined): EncodedMessage {
+  try {
+    return encodeMessage(values, "args");
+  } catch (error) {
+    throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
   }
 }
 

@@ -22,8 +22,8 @@ export interface Job {
   readonly call: string;
   /** The answer to an item of a task, which has that index. */
   result(task: WorkTask, value: unknown, at: number): void;
-  /** The answers to some items of a task, of which the first has that index. */
-  results(task: WorkTask, values: readonly unknown[], at: number): void;
+  /** The answers to some items of a task, of which the first has that index; the list is the job's from then on. */
+  results(task: WorkTask, values: unknown[], at: number): void;
   /** The item with that index has failed, and with it its task. */
   failed(task: WorkTask, error: unknown, at: number): void;
   /** Some items of a task have become a task of their own. */
@@ -125,8 +125,7 @@ export function taskFor(
   traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
-    const args = isStar ? (inputs[0] as readonly unknown[]) : inputs;
-    return new WorkTask(job, fn, CALL, fn.encodeArgs(args, { isStar, index: at }), at, 1, traits);
+    return new WorkTask(job, fn, CALL, fn.encodeInput(inputs[0], at, isStar), at, 1, traits);
   }
   const message = fn.encode(inputs, (path) =>
     path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),

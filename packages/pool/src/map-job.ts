@@ -5,6 +5,7 @@ import type { Waiting } from "./ledger.ts";
 import { Messages } from "./messages.ts";
 import { CALL } from "./protocol.ts";
 import { Outcome, type Progress, progressOf } from "./result.ts";
+import { ResultList } from "./result-list.ts";
 
 /** So many inputs that travel each by itself wait together. */
 const SINGLES = 4096;
@@ -37,7 +38,7 @@ export class MapJob extends Outcome<unknown[]> implements Job {
   readonly call: string;
   readonly #ends: JobEnds;
   readonly #ways: MapWays;
-  #results: unknown[] = [];
+  #results: ResultList | undefined;
   #total = 0;
   #done = 0;
   #since: number = performance.now();
@@ -54,7 +55,7 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     if (!this.isPending) return; // cancelled while its inputs were read
     const { tasks, total } = this.#tasksFor(plan);
     this.#total = total;
-    this.#results = new Array(total);
+    this.#results = new ResultList(total, plan.chunkSize);
     this.#since = performance.now();
     if (total === 0) this.#end();
     for (const task of tasks) if (this.isPending) this.#ends.office.submit(task);
@@ -64,14 +65,13 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     if (!this.isPending) return;
     // In a chunk, the worker has said how each item ended.
     const isBare = this.#ways.isSettling && task.kind === CALL;
-    this.#results[at] = isBare ? { status: "fulfilled", value } : value;
+    this.#results?.put(at, isBare ? { status: "fulfilled", value } : value);
     this.#advance(1);
   }
 
-  results(_: WorkTask, values: readonly unknown[], at: number): void {
+  results(_: WorkTask, values: unknown[], at: number): void {
     if (!this.isPending) return;
-    const results = this.#results;
-    for (let i = 0; i < values.length; i++) results[at + i] = values[i];
+    this.#results?.putAll(at, values);
     this.#advance(values.length);
   }
 
@@ -81,7 +81,7 @@ export class MapJob extends Outcome<unknown[]> implements Job {
     const end = task.at + task.items;
     // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
     const to = task.state === "dropped" ? end : at + 1;
-    for (let i = at; i < to; i++) this.#results[i] = { status: "rejected", reason: error };
+    for (let i = at; i < to; i++) this.#results?.put(i, { status: "rejected", reason: error });
     this.#advance(to - at);
     if (to < end && this.isPending) this.#goOn(task, to);
   }
@@ -122,8 +122,8 @@ export class MapJob extends Outcome<unknown[]> implements Job {
   }
 
   #end(): void {
-    this.resolve(this.#results);
-    this.#results = [];
+    if (this.isPending) this.resolve(this.#results?.all() ?? []);
+    this.#results = undefined;
     this.#ends.over();
   }
 
@@ -157,8 +157,9 @@ class Singles implements Waiting<WorkTask> {
     this.job = job;
     this.#plan = plan;
     const { fn, inputs, at, isStar } = plan;
-    for (const [i, input] of inputs.entries()) {
-      this.#messages.add(fn.encodeArgs(isStar ? (input as unknown[]) : [input], { isStar, index: at + i }));
+    for (let i = 0; i < inputs.length; i++) {
+      const input = inputs[i];
+      this.#messages.add(fn.encodeInput(input, at + i, isStar));
     }
   }
 

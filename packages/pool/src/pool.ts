@@ -128,7 +128,7 @@ export class Pool<I extends unknown[] = unknown[]> {
   ): AsyncResult<Awaited<R>> {
     const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const message = known.encodeArgs(args);
+    const message = known.encode(args);
     const traits = this.#traits(options);
     const { signal } = options;
     const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));

@@ -10,7 +10,8 @@
  *     FUNCTION reference                 ────────>    what was named; once for each function and worker
  *     CONTEXT {trace, stores}            ────────>    what surrounds the next task, if anything does
  *     CALL arguments                     ────────>
- *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown
+ *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown,
+ *                                                     or RESULTS [values] for several of them
  *     CHUNK items                        ────────>
  *                 <────────────────────────────────  RESULT value or RESULTS [values] for the next items …,
  *                                                     in the end LAST [values], or FAILURE with what one threw

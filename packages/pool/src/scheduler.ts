@@ -27,7 +27,7 @@
 import { Backlog, type Commands, type SchedulerOptions, Seat, Task, type Waiting } from "./ledger.ts";
 
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
-const WINDOW = 256;
+const WINDOW = 1024;
 /** How much work waits at a worker, in milliseconds. */
 const AHEAD_MS = 0.5;
 /** How many bytes wait at a worker. */
@@ -141,15 +141,31 @@ export class Scheduler<T extends Task, L> {
     if (items > 0) task.estimate.learn(ms);
     if (!isLast) return this.#watch(seat);
     this.#remove(seat, 0);
-    seat.isSharing = false;
-    if (seat.answers++ === 0) this.#failures = 0;
-    seat.isStalled = false;
-    seat.killAt = Number.POSITIVE_INFINITY;
     if (task.state === "sent") this.pending--;
     task.state = "done";
-    if (seat.tasks.length > 0) this.#watch(seat);
-    if (seat.tasks.length === 0 && this.#hasItsShare(seat)) this.#retire(seat);
-    else this.#fill(seat);
+    this.#over(seat, 1);
+  }
+
+  /**
+   * A worker has answered so many of its tasks, each of which has one item.
+   *
+   * @param ms how long one of them took
+   * @returns the tasks; those that somebody waited for are `done`
+   */
+  answeredAll(seat: Seat<T, L>, count: number, ms: number): T[] {
+    const tasks = seat.tasks.splice(0, count);
+    for (const task of tasks) {
+      task.answered = task.items;
+      seat.ms -= task.cost;
+      seat.bytes -= task.size;
+      if (task.state !== "sent") continue;
+      this.pending--;
+      task.state = "done";
+    }
+    tasks[0]?.estimate.learn(ms);
+    if (seat.tasks.length === 0) seat.ms = 0;
+    this.#over(seat, tasks.length);
+    return tasks;
   }
 
   /**
@@ -269,6 +285,18 @@ export class Scheduler<T extends Task, L> {
   #abandon(task: T): void {
     task.state = "done";
     this.#commands.abandon(task);
+  }
+
+  /** A worker is done with tasks. */
+  #over(seat: Seat<T, L>, count: number): void {
+    seat.isSharing = false;
+    if (seat.answers === 0) this.#failures = 0;
+    seat.answers += count;
+    seat.isStalled = false;
+    seat.killAt = Number.POSITIVE_INFINITY;
+    if (seat.tasks.length > 0) this.#watch(seat);
+    if (seat.tasks.length === 0 && this.#hasItsShare(seat)) this.#retire(seat);
+    else this.#fill(seat);
   }
 
   #giveUp(): void {

@@ -113,7 +113,7 @@ class Worker {
     try {
       if (chunk !== undefined) this.#answers.results(chunk, performance.now());
     } catch {} // one of them cannot be sent, and is lost with the process
-    this.#channel.flush();
+    this.#answers.flush();
   }
 
   #receive(frame: Frame, stop: () => void): void {
@@ -137,6 +137,7 @@ class Worker {
         at = 0;
       }
       if (frame.kind === protocol.STOP) {
+        this.#answers.flush();
         await this.#finalizer?.();
         this.#channel.end();
         return true;
@@ -158,7 +159,10 @@ class Worker {
     if (frame.kind === protocol.INIT) return this.#initialize(frame);
     if (frame.kind === protocol.RANGE) this.#range = decodeMessage(frame) as [number, number];
     else if (frame.kind === protocol.CONTEXT) this.#context = frame;
-    else this.#repertoire.take(frame);
+    else {
+      this.#answers.cut(); // what is said together is of one function
+      this.#repertoire.take(frame);
+    }
     return undefined;
   }
 
@@ -224,6 +228,7 @@ class Worker {
 
   /** What the function's module loads may be what the values are made of: classes, and those of errors. */
   async #prepare(order: Order): Promise<void> {
+    void this.#answers.left();
     try {
       const piece = this.#repertoire.get(order.fn) ?? (await this.#repertoire.find(order.fn));
       await loadModules(order.frame.modules);

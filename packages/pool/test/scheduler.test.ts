@@ -22,12 +22,12 @@ describe("windows", () => {
     expect(log()).toEqual(["send a to w1"]);
   });
 
-  test("tiny tasks are sent ahead, to the worker with the fewest, at most 256", () => {
+  test("tiny tasks are sent ahead, to the worker with the fewest, at most 1024", () => {
     const { up, submit, log, seats } = rig();
     up();
-    for (let i = 0; i < 600; i++) submit(`t${i}`, TINY);
+    for (let i = 0; i < 3000; i++) submit(`t${i}`, TINY / 4);
     expect(log().slice(0, 4)).toEqual(["send t0 to w1", "send t1 to w2", "send t2 to w1", "send t3 to w2"]);
-    expect(seats.map((seat) => seat.tasks.length)).toEqual([256, 256]);
+    expect(seats.map((seat) => seat.tasks.length)).toEqual([1024, 1024]);
   });
 
   test("no more than half a millisecond of work is sent ahead", () => {
