@@ -10,24 +10,16 @@ import { Outcome } from "./result.ts";
 /** One call: one task, one result. The task is made when it is sent; a hundred thousand calls that wait take little memory. */
 export class CallJob extends Outcome<unknown> implements Job, Waiting<WorkTask> {
   readonly #ends: JobEnds;
-  readonly #fn: KnownFunction;
-  readonly #traits: WorkTraits;
+  #fn: KnownFunction | undefined;
+  #traits: WorkTraits | undefined;
   /** The message or, where that is all, the memory in which it lies; then the task. */
   #content: EncodedMessage | Uint8Array | WorkTask | undefined;
   #start = 0;
   #end = 0;
 
-  constructor(ends: JobEnds, fn: KnownFunction, message: EncodedMessage, traits: WorkTraits) {
+  constructor(ends: JobEnds) {
     super();
     this.#ends = ends;
-    this.#fn = fn;
-    this.#traits = traits;
-    if (isBare(message)) {
-      const { frame } = message;
-      this.#content = frame.bytes;
-      this.#start = frame.start;
-      this.#end = frame.end;
-    } else this.#content = message;
   }
 
   get call(): string {
@@ -44,15 +36,21 @@ export class CallJob extends Outcome<unknown> implements Job, Waiting<WorkTask> 
   }
 
   get expected(): number {
-    return this.#fn.estimate.average;
+    return this.#fn?.estimate.average ?? Number.NaN;
   }
 
-  begin(): void {
+  begin(fn: KnownFunction, message: EncodedMessage, traits: WorkTraits): void {
+    const { frame } = message;
+    this.#fn = fn;
+    this.#traits = traits;
+    this.#content = isBare(message) ? frame.bytes : message;
+    this.#start = frame.start;
+    this.#end = frame.end;
     this.#ends.office.submit(this);
   }
 
   next(): WorkTask {
-    const task = new WorkTask(this, this.#fn, CALL, this.#message, 0, 1, this.#traits);
+    const task = new WorkTask(this, this.#fn as KnownFunction, CALL, this.#message, 0, 1, this.#traits as WorkTraits);
     this.#content = task;
     return task;
   }

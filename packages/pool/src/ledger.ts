@@ -246,6 +246,25 @@ export class Seat<T extends Task = Task, L = unknown> {
   killAt: number = Number.POSITIVE_INFINITY;
   /** The process itself; the scheduler has no use for it. */
   link: L | undefined;
+
+  /** Takes a task from the worker, which has answered it, or given it back. */
+  remove(at: number): T {
+    const [task] = (at === 0 ? [this.tasks.shift()] : this.tasks.splice(at, 1)) as [T];
+    this.#discount(task);
+    return task;
+  }
+
+  /** Takes so many of the first tasks from the worker. */
+  removeFirst(count: number): T[] {
+    const tasks = this.tasks.splice(0, count);
+    for (const task of tasks) this.#discount(task);
+    return tasks;
+  }
+
+  #discount(task: T): void {
+    this.ms = this.tasks.length === 0 ? 0 : this.ms - task.cost;
+    this.bytes -= task.size;
+  }
 }
 
 /** What the scheduler has done by others. */

@@ -3,12 +3,31 @@ import type { KnownFunction } from "./functions.ts";
 import { type Job, type JobEnds, taskFor, WorkTask, type WorkTraits } from "./jobs.ts";
 import type { Waiting } from "./ledger.ts";
 import { Messages } from "./messages.ts";
+import type { MapOptions } from "./options.ts";
 import { CALL } from "./protocol.ts";
 import { Outcome, type Progress, progressOf } from "./result.ts";
 import { ResultList } from "./result-list.ts";
 
+/** As Python does: about so many chunks for each worker. */
+const CHUNKS_PER_WORKER = 4;
+/** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
+const MAX_CHUNK = 8192;
+/** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
+const CHUNK_MS = 20;
 /** So many inputs that travel each by itself wait together. */
 const SINGLES = 4096;
+
+/** How many inputs of a map travel together: as the user says, or so many that each worker gets some chunks, and none takes long. */
+export function chunkSizeFor(count: number, workers: number, fn: KnownFunction, options: MapOptions): number {
+  const { chunkSize, settle, timeout } = options;
+  // What runs beyond its time takes its task with it.
+  if (settle === true && timeout !== undefined) return 1;
+  if (chunkSize !== undefined) return chunkSize;
+  const share = Math.ceil(count / (workers * CHUNKS_PER_WORKER));
+  const { average } = fn.estimate;
+  const timely = average > 0 ? Math.max(1, Math.floor(CHUNK_MS / average)) : MAX_CHUNK;
+  return Math.min(share, timely, MAX_CHUNK);
+}
 
 /** How a map is done, beyond its tasks. */
 export interface MapWays {

@@ -6,8 +6,8 @@ import { Crew } from "./crew.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions.ts";
 import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
-import type { JobEnds, WorkTraits } from "./jobs.ts";
-import { MapJob } from "./map-job.ts";
+import type { WorkTraits } from "./jobs.ts";
+import { chunkSizeFor, MapJob } from "./map-job.ts";
 import {
   checkOptions,
   checkPool,
@@ -17,16 +17,11 @@ import {
   type PoolStats,
   type TaskOptions,
 } from "./options.ts";
-import { AsyncResult, type Cancellable } from "./result.ts";
+import { Register } from "./register.ts";
+import { AsyncResult } from "./result.ts";
 import { Stream } from "./stream.ts";
 import { type BodyMaker, ProcessBody } from "./worker-body.ts";
 
-/** As Python does: about so many chunks for each worker. */
-const CHUNKS_PER_WORKER = 4;
-/** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
-const MAX_CHUNK = 8192;
-/** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
-const CHUNK_MS = 20;
 const FOREVER = 2 ** 31 - 1;
 const NONE: readonly unknown[] = Object.freeze([]);
 const NO_OPTIONS: TaskOptions = Object.freeze({});
@@ -66,14 +61,10 @@ export class Pool<I extends unknown[] = unknown[]> {
   #state: "open" | "closed" | "terminated" | "broken" = "open";
   /** Why the pool is broken. */
   #reason: unknown;
-  /** Jobs that can go on by themselves, without a task under way. */
-  readonly #jobs: Set<Cancellable> = new Set();
-  /** How many jobs may still give tasks to the workers. */
-  #jobCount = 0;
+  readonly #jobs: Register;
   #joining: Array<() => void> = [];
   /** Lets the program end. */
   #release: (() => void) | undefined;
-  readonly #callEnds: JobEnds;
   readonly #traceContext: (() => string | undefined) | undefined;
 
   /**
@@ -105,7 +96,7 @@ export class Pool<I extends unknown[] = unknown[]> {
       broken: (reason) => this.#break(reason),
       changed: () => this.#update(),
     });
-    this.#callEnds = { office: this.#crew, over: () => this.#jobOver() };
+    this.#jobs = new Register(this.#crew, () => this.#update());
   }
 
   /**
@@ -131,11 +122,11 @@ export class Pool<I extends unknown[] = unknown[]> {
     const message = known.encode(args);
     const traits = this.#traits(options);
     const { signal } = options;
-    const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job.cancel(reason));
-    const job: CallJob = new CallJob(ends, known, message, traits);
-    this.#jobCount++;
+    const job =
+      signal === undefined ? new CallJob(this.#jobs.ends) : this.#jobs.until(signal, (ends) => new CallJob(ends));
+    this.#jobs.count++;
     if (signal?.aborted) job.fail(signal.reason);
-    else job.begin();
+    else job.begin(known, message, traits);
     return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 
@@ -241,7 +232,7 @@ export class Pool<I extends unknown[] = unknown[]> {
   async terminate(): Promise<void> {
     if (this.#state !== "broken") this.#state = "terminated";
     const reason = new PoolClosedError("The pool was terminated before the task was done");
-    for (const job of [...this.#jobs]) job.cancel(reason);
+    this.#jobs.cancelAll(reason);
     this.#crew.terminate(reason);
     await this.join();
   }
@@ -258,7 +249,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (this.#state === "open") {
       throw new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
     }
-    if (this.#crew.size === 0 && this.#jobCount === 0) return;
+    if (this.#crew.size === 0 && this.#jobs.count === 0) return;
     let joined = (): void => {};
     const gone = new Promise<void>((resolve) => {
       joined = resolve;
@@ -304,31 +295,21 @@ export class Pool<I extends unknown[] = unknown[]> {
     checkInputs(call, inputs);
     const job: MapJob = new MapJob(
       call,
-      this.#endsOf(() => job, options),
+      this.#jobs.endsOf(() => job, options),
       { isSettling: options.settle === true, onProgress: options.onProgress && host.inContext(options.onProgress) },
     );
     const traits = this.#traits(options);
     const begin = (list: readonly unknown[]): void => {
       if (isStar) checkLists(list);
-      const chunkSize = this.#chunkSize(list.length, known, options);
+      const chunkSize = chunkSizeFor(list.length, this.#size, known, options);
       this.#assertUsable(call);
       job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
     };
     const list = readAll(inputs, () => job.isPending);
-    this.#open(job, options);
+    this.#jobs.open(job, options);
     if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
     else this.#beginNow(job, () => begin(list));
     return new AsyncResult(job);
-  }
-
-  #chunkSize(count: number, fn: KnownFunction, { chunkSize, settle, timeout }: MapOptions): number {
-    // What runs beyond its time takes its task with it.
-    if (settle === true && timeout !== undefined) return 1;
-    if (chunkSize !== undefined) return chunkSize;
-    const share = Math.ceil(count / (this.#size * CHUNKS_PER_WORKER));
-    const { average } = fn.estimate;
-    const timely = average > 0 ? Math.max(1, Math.floor(CHUNK_MS / average)) : MAX_CHUNK;
-    return Math.min(share, timely, MAX_CHUNK);
   }
 
   #stream<R>(
@@ -345,9 +326,9 @@ export class Pool<I extends unknown[] = unknown[]> {
     const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits };
     const job: Stream<R> = new Stream<R>(
       plan,
-      this.#endsOf(() => job, options),
+      this.#jobs.endsOf(() => job, options),
     );
-    this.#open(job, options);
+    this.#jobs.open(job, options);
     job.begin();
     return job;
   }
@@ -383,47 +364,12 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (this.#state === "terminated") throw new PoolClosedError(`${call} was called on a pool after terminate()`);
   }
 
-  #open(job: Cancellable, { signal }: TaskOptions): void {
-    this.#jobs.add(job);
-    this.#jobCount++;
-    if (signal?.aborted) job.cancel(signal.reason);
-  }
-
-  /** What ends with a job of its own. */
-  #endsOf(job: () => Cancellable, { signal }: TaskOptions): JobEnds {
-    const ends = signal === undefined ? this.#callEnds : this.#endsWith(signal, (reason) => job().cancel(reason));
-    return {
-      office: this.#crew,
-      over: () => {
-        this.#jobs.delete(job());
-        ends.over();
-      },
-    };
-  }
-
-  #endsWith(signal: AbortSignal, cancel: (reason: unknown) => void): JobEnds {
-    const abort = (): void => cancel(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    return {
-      office: this.#crew,
-      over: () => {
-        signal.removeEventListener("abort", abort);
-        this.#jobOver();
-      },
-    };
-  }
-
-  #jobOver(): void {
-    this.#jobCount--;
-    this.#update();
-  }
-
   /** The pool cannot work: all that it has fails with the reason, and so does all that comes. */
   #break(reason: unknown): void {
     if (this.#state === "terminated") return;
     this.#state = "broken";
     this.#reason = reason;
-    for (const job of [...this.#jobs]) job.cancel(reason);
+    this.#jobs.cancelAll(reason);
   }
 
   /** Work under way keeps the program alive, and so does who waits for the end; a pool alone does not. */
@@ -434,7 +380,7 @@ export class Pool<I extends unknown[] = unknown[]> {
       this.#release();
       this.#release = undefined;
     }
-    if (this.#state === "open" || this.#jobCount > 0) return;
+    if (this.#state === "open" || this.#jobs.count > 0) return;
     if (this.#state === "closed") this.#crew.finish();
     if (this.#crew.size === 0) for (const resolve of this.#joining.splice(0)) resolve();
   }

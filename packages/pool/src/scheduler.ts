@@ -24,44 +24,34 @@
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
  */
-import { Backlog, type Commands, type SchedulerOptions, Seat, Task, type Waiting } from "./ledger.ts";
+import { Backlog, type Commands, type SchedulerOptions, type Seat, Task, type Waiting } from "./ledger.ts";
+import { SHARE_MS, Staff } from "./staff.ts";
 
-/** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
-const WINDOW = 1024;
-/** How much work waits at a worker, in milliseconds. */
-const AHEAD_MS = 0.5;
-/** How many bytes wait at a worker. */
-const AHEAD_BYTES = 1024 * 1024;
 /** How often a task is sent again after its worker was lost before it began. */
 const MAX_MISSES = 3;
 /** How long tasks wait behind one that takes longer than it should before they are asked back, in milliseconds. */
 const STALL_MS = 5;
-/** What takes less than this is not worth sharing, in milliseconds. */
-const SHARE_MS = 2;
-/** How many workers in a row may be lost without having done anything; then no more are started for a while. */
-const MAX_FAILURES = 8;
-const REST_MS = 5000;
-
 /** Decides; see the head of this file. */
 export class Scheduler<T extends Task, L> {
   /** Tasks that somebody waits for. */
   pending = 0;
-  readonly seats: Set<Seat<T, L>> = new Set();
+  readonly #staff: Staff<T, L>;
   readonly #options: SchedulerOptions;
   readonly #commands: Commands<T, L>;
   readonly #now: () => number;
   readonly #backlog: Backlog<T> = new Backlog();
-  #isOver = false;
-  /** Workers in a row that were lost without having done anything, and when another may be tried. */
-  #failures = 0;
-  #restUntil = 0;
-  #wasEverReady = false;
   #alarmAt: number = Number.POSITIVE_INFINITY;
 
   constructor(options: SchedulerOptions, commands: Commands<T, L>, now: () => number) {
     this.#options = options;
     this.#commands = commands;
     this.#now = now;
+    this.#staff = new Staff(options, commands, now);
+  }
+
+  /** The places of all workers that have not ended. */
+  get seats(): ReadonlySet<Seat<T, L>> {
+    return this.#staff.seats;
   }
 
   /** How many tasks wait for a worker. */
@@ -71,33 +61,28 @@ export class Scheduler<T extends Task, L> {
 
   /** Starts the workers that are missing. */
   hire(): void {
-    if (this.#isOver || this.#failures >= (this.#wasEverReady ? MAX_FAILURES : 1)) return;
-    for (let working = this.#working; working < this.#options.processes; working++) {
-      const seat = new Seat<T, L>();
-      this.seats.add(seat);
-      this.#commands.start(seat);
-    }
+    this.#staff.hire();
   }
 
   /** A worker that was to be started may not be started now. */
   unhire(seat: Seat<T, L>): void {
-    this.seats.delete(seat);
+    this.#staff.seats.delete(seat);
   }
 
   /** A new task, or what makes new tasks when they can be sent. */
   submit(waiting: Waiting<T>): void {
     if (waiting instanceof Task) waiting.state = "queued";
     const { left } = waiting;
-    if (this.#isOver) {
+    if (this.#staff.isClosed) {
       for (let i = 0; i < left; i++) this.#abandon(waiting.next());
       return;
     }
     this.pending += left;
-    if (this.seats.size < this.#options.processes) this.#rehire();
+    this.#staff.rehire();
     // While others wait before it, nobody has room.
     if (this.#backlog.peek() !== undefined) return this.#backlog.push(waiting);
     for (let i = 0; i < left; i++) {
-      const seat = this.#roomiest(waiting);
+      const seat = this.#staff.roomiest(waiting);
       if (seat === undefined) return this.#backlog.push(waiting);
       this.#send(seat, waiting.next());
     }
@@ -117,8 +102,7 @@ export class Scheduler<T extends Task, L> {
   /** A worker is there. */
   ready(seat: Seat<T, L>): void {
     if (seat.state !== "starting") return;
-    seat.state = "ready";
-    this.#wasEverReady = true;
+    this.#staff.ready(seat);
     this.#fill(seat);
   }
 
@@ -140,7 +124,7 @@ export class Scheduler<T extends Task, L> {
     task.answered += items;
     if (items > 0) task.estimate.learn(ms);
     if (!isLast) return this.#watch(seat);
-    this.#remove(seat, 0);
+    seat.remove(0);
     if (task.state === "sent") this.pending--;
     task.state = "done";
     this.#over(seat, 1);
@@ -153,17 +137,14 @@ export class Scheduler<T extends Task, L> {
    * @returns the tasks; those that somebody waited for are `done`
    */
   answeredAll(seat: Seat<T, L>, count: number, ms: number): T[] {
-    const tasks = seat.tasks.splice(0, count);
+    const tasks = seat.removeFirst(count);
     for (const task of tasks) {
       task.answered = task.items;
-      seat.ms -= task.cost;
-      seat.bytes -= task.size;
       if (task.state !== "sent") continue;
       this.pending--;
       task.state = "done";
     }
     tasks[0]?.estimate.learn(ms);
-    if (seat.tasks.length === 0) seat.ms = 0;
     this.#over(seat, tasks.length);
     return tasks;
   }
@@ -176,16 +157,14 @@ export class Scheduler<T extends Task, L> {
    */
   lost(seat: Seat<T, L>, told: boolean, isFatal = false): void {
     if (!this.seats.has(seat)) return;
-    const isOwnFault = seat.state !== "stopping" && seat.sent === 0;
-    seat.state = "gone";
-    if (isOwnFault && ++this.#failures >= MAX_FAILURES) this.#restUntil = this.#now() + REST_MS;
+    this.#staff.lose(seat);
     const [running] = seat.tasks;
     // Whose task has failed may drop the others, and is to find them here.
     if (running !== undefined && this.#isBlamed(running, seat, told)) seat.tasks.shift();
-    this.seats.delete(seat);
+    this.#staff.seats.delete(seat);
     for (const task of seat.tasks.splice(0)) this.#return(task, told);
-    if (this.#isOver) return;
-    if (isFatal || this.#isHopeless) return this.#giveUp();
+    if (this.#staff.isClosed) return;
+    if (isFatal || this.#staff.isHopeless(this.pending > 0)) return this.#giveUp();
     this.hire();
     for (const other of this.seats) this.#fill(other);
   }
@@ -214,7 +193,7 @@ export class Scheduler<T extends Task, L> {
     const at = seat.tasks.findIndex((task) => task.ordinal === ordinal);
     if (at < 0) return;
     seat.returned++;
-    this.#return(this.#remove(seat, at), true);
+    this.#return(seat.remove(at), true);
     for (const other of this.seats) this.#fill(other);
   }
 
@@ -236,7 +215,7 @@ export class Scheduler<T extends Task, L> {
   /** A worker is to do no more than it has: another takes its place then. */
   spent(seat: Seat<T, L>): void {
     seat.isSpent = true;
-    if (seat.state === "ready" && seat.tasks.length === 0) this.#retire(seat);
+    if (seat.state === "ready" && seat.tasks.length === 0) this.#staff.retire(seat);
   }
 
   /** The time of an alarm has come. */
@@ -260,14 +239,14 @@ export class Scheduler<T extends Task, L> {
 
   /** No more tasks will come, and none are pending: the workers end. */
   finish(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    for (const seat of [...this.seats]) this.#stop(seat);
+    if (this.#staff.isClosed) return;
+    this.#staff.isClosed = true;
+    for (const seat of [...this.seats]) this.#staff.stop(seat);
   }
 
   /** Ends all at once. */
   terminate(): void {
-    this.#isOver = true;
+    this.#staff.isClosed = true;
     const left = this.#backlog.drain();
     for (const seat of [...this.seats]) {
       left.push(...seat.tasks.splice(0));
@@ -290,38 +269,17 @@ export class Scheduler<T extends Task, L> {
   /** A worker is done with tasks. */
   #over(seat: Seat<T, L>, count: number): void {
     seat.isSharing = false;
-    if (seat.answers === 0) this.#failures = 0;
-    seat.answers += count;
+    this.#staff.did(seat, count);
     seat.isStalled = false;
     seat.killAt = Number.POSITIVE_INFINITY;
     if (seat.tasks.length > 0) this.#watch(seat);
-    if (seat.tasks.length === 0 && this.#hasItsShare(seat)) this.#retire(seat);
+    if (seat.tasks.length === 0 && this.#staff.hasItsShare(seat)) this.#staff.retire(seat);
     else this.#fill(seat);
   }
 
   #giveUp(): void {
     this.#commands.giveUp();
     this.terminate();
-  }
-
-  /** How many workers there are, or are about to be. */
-  get #working(): number {
-    let working = 0;
-    for (const seat of this.seats) if (seat.state !== "stopping") working++;
-    return working;
-  }
-
-  /** Whether it makes no sense to start another worker, and there is none. */
-  get #isHopeless(): boolean {
-    if (this.#working > 0) return false;
-    return this.#wasEverReady ? this.#failures >= MAX_FAILURES && this.pending > 0 : this.#failures > 0;
-  }
-
-  /** There is work for which a worker may be missing: one more try. */
-  #rehire(): void {
-    const mayTry = this.#working === 0 || this.#now() >= this.#restUntil;
-    if (this.#failures >= MAX_FAILURES && mayTry) this.#failures = MAX_FAILURES - 1;
-    this.hire();
   }
 
   /** Settles what becomes of the first task of a lost worker, if that was the one it ran. */
@@ -357,7 +315,7 @@ export class Scheduler<T extends Task, L> {
   #fill(seat: Seat<T, L>): void {
     if (seat.state !== "ready" || seat.tasks.length * 2 > seat.peak) return;
     const backlog = this.#backlog;
-    for (let next = backlog.peek(); next !== undefined && this.#hasRoom(seat, next); next = backlog.peek()) {
+    for (let next = backlog.peek(); next !== undefined && this.#staff.hasRoom(seat, next); next = backlog.peek()) {
       this.#send(seat, backlog.take());
     }
     if (seat.tasks.length === 0) this.#spread();
@@ -365,62 +323,18 @@ export class Scheduler<T extends Task, L> {
 
   /** Has workers share with those that have nothing to do. */
   #spread(): void {
-    if (this.#isOver || this.#backlog.peek() !== undefined) return;
+    if (this.#staff.isClosed || this.#backlog.peek() !== undefined) return;
     let idle = 0;
     for (const seat of this.seats) {
       if (seat.isSharing) idle--;
       else if (seat.state === "ready" && seat.tasks.length === 0) idle++;
     }
     for (; idle > 0; idle--) {
-      const seat = this.#richest();
+      const seat = this.#staff.richest((at) => this.#setAlarm(at));
       if (seat === undefined) return;
       seat.isSharing = true;
       this.#commands.share(seat, seat.tasks[0] as T);
     }
-  }
-
-  /** The worker with the most work in its running task that could be shared. Of one that has long said nothing, nobody knows how much it is. */
-  #richest(): Seat<T, L> | undefined {
-    const now = this.#now();
-    let best: Seat<T, L> | undefined;
-    let most = SHARE_MS;
-    for (const seat of this.seats) {
-      const [task] = seat.tasks;
-      if (task?.state !== "sent" || task.isOnLast || task.items - task.answered < 2 || seat.isSharing) continue;
-      const isSilent = now >= seat.since + SHARE_MS;
-      if (!isSilent) this.#setAlarm(seat.since + SHARE_MS);
-      const work = isSilent ? Number.POSITIVE_INFINITY : task.expected;
-      if (!(work >= most)) continue;
-      most = work;
-      best = seat;
-    }
-    return best;
-  }
-
-  /** The worker with the fewest tasks, if it has room for another. */
-  #roomiest(next: Waiting<T>): Seat<T, L> | undefined {
-    let best: Seat<T, L> | undefined;
-    for (const seat of this.seats) {
-      if (best !== undefined && seat.tasks.length >= best.tasks.length) continue;
-      if (this.#hasRoom(seat, next)) best = seat;
-      if (best?.tasks.length === 0) break;
-    }
-    return best;
-  }
-
-  #hasRoom(seat: Seat<T, L>, next: Waiting<T>): boolean {
-    if (seat.state !== "ready" || this.#hasItsShare(seat)) return false;
-    const [running] = seat.tasks;
-    if (running === undefined) return true;
-    if (
-      seat.isStalled ||
-      seat.tasks.length >= WINDOW ||
-      running.state !== "sent" ||
-      seat.bytes + next.size > AHEAD_BYTES
-    )
-      return false;
-    // Where one of them is unknown, the sum is no number, and not below anything.
-    return seat.ms + next.expected <= AHEAD_MS;
   }
 
   #send(seat: Seat<T, L>, task: T): void {
@@ -471,36 +385,10 @@ export class Scheduler<T extends Task, L> {
   /** Asks tasks back that wait behind one which takes long: others could do them. */
   #checkStall(seat: Seat<T, L>): void {
     if (seat.tasks.length < 2 || seat.isStalled) return;
-    if (seat.answers === seat.answersSeen && this.#working > 1) {
+    if (seat.answers === seat.answersSeen && this.#staff.working > 1) {
       seat.isStalled = true;
       this.#commands.recall(seat, seat.tasks.slice(1));
     } else this.#setAlarm(this.#now() + STALL_MS);
     seat.answersSeen = seat.answers;
-  }
-
-  /** Takes a task from a worker that has answered it, or given it back. */
-  #remove(seat: Seat<T, L>, at: number): T {
-    const [task] = (at === 0 ? [seat.tasks.shift()] : seat.tasks.splice(at, 1)) as [T];
-    seat.ms = seat.tasks.length === 0 ? 0 : seat.ms - task.cost;
-    seat.bytes -= task.size;
-    return task;
-  }
-
-  /** Whether a worker is to be given no more tasks. */
-  #hasItsShare(seat: Seat<T, L>): boolean {
-    const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
-    return seat.isSpent || seat.sent - seat.returned >= maxTasksPerChild;
-  }
-
-  /** Ends a worker that has done all it may do; another takes its place. */
-  #retire(seat: Seat<T, L>): void {
-    this.#stop(seat);
-    this.hire();
-  }
-
-  #stop(seat: Seat<T, L>): void {
-    if (seat.state === "stopping") return;
-    seat.state = "stopping";
-    this.#commands.stop(seat);
   }
 }
