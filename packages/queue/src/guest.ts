@@ -1,35 +1,14 @@
 /** Another process that holds a queue, as the queue's home sees it; see `protocol.ts`. */
 import type { Channel, Frame } from "@multiproc/core/internal";
-import type { Broker, Getter, Item, Putter } from "./broker.ts";
+import type { Getter, Item, Putter } from "./broker.ts";
 import { Fifo } from "./fifo.ts";
+import type { Household } from "./household.ts";
 import type { Question, Report } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
-import type { Joiner, Tasks } from "./tasks.ts";
+import type { Joiner } from "./tasks.ts";
 
 /** So many bytes may be on their way to a consumer that does not wait for them. */
 const MAX_AHEAD = 1024 * 1024;
-
-/** What a guest asks of the home. */
-export interface Household {
-  readonly broker: Broker;
-  readonly tasks: Tasks;
-  readonly isJoinable: boolean;
-  /** Whether the tasks that guests have taken must be kept until they are done. */
-  readonly keepsTasks: boolean;
-  /** Whoever sends something else than for room does not find the items in a ring. */
-  closeRing(): void;
-  /** Makes a place for large items in the ring. */
-  enlargeRing(): void;
-  /** Notes who wants an item, and tells whether it is the only one that does. */
-  isSole(asking: Getter): boolean;
-  answer(guest: Guest, id: number, question: Question, argument: unknown): void;
-  /** Settles when those who hold items have given them back, or do not answer. */
-  recalled(): Promise<void>;
-  /** A guest holds no items any more. */
-  released(guest: Guest): void;
-  /** A guest knows that nothing can be put any more. */
-  heard(guest: Guest): void;
-}
 
 /** A channel to another process that holds the queue. */
 export class Guest implements Getter {

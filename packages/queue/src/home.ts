@@ -1,7 +1,6 @@
-/** A queue in the process that made it: the items, the calls made here, and the guests; see `protocol.ts`. */
+/** A queue in the process that made it: what the calls that are made here do. What others ask of it is in `household.ts`. */
 import {
   type Carrier,
-  type Channel,
   type EncodedMessage,
   encodeMessage,
   Frame,
@@ -15,42 +14,22 @@ import {
   type WaitOptions,
   within,
 } from "@multiproc/core/internal";
-import { Broker, type Getter, type Putter } from "./broker.ts";
+import type { Getter, Putter } from "./broker.ts";
 import { closedHere, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
-import { Guest, type Household } from "./guest.ts";
+import { Household } from "./household.ts";
 import { type BlockOptions, isNow, isPatient, type Link, type QueueForm, remaining } from "./link.ts";
 import type { Question } from "./protocol.ts";
-import * as kinds from "./protocol.ts";
 import { Ring } from "./ring.ts";
 import { RingSide } from "./ring-side.ts";
 import { type BlockSyncOptions, elsewhere, putSync, type RingPlace, takeSync } from "./ring-sync.ts";
-import { type Joiner, type LostTasks, Tasks } from "./tasks.ts";
+import type { Joiner, LostTasks } from "./tasks.ts";
 
-/** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
-const RECALL_PATIENCE = 500;
-/** Who has asked so often in a row is taken for the only consumer. */
-const SOLE_AFTER = 3;
-
-/** The home of a queue. */
-export class HomeLink implements Link, Household {
+/** The link to a queue in its home. */
+export class HomeLink implements Link {
   readonly home: number = host.pid;
   readonly maxSize: number;
-  readonly isJoinable: boolean;
-  readonly broker: Broker;
-  readonly tasks: Tasks;
-  readonly #guests = new Set<Guest>();
-  /** Guests that have been asked for what they hold, with what ends the patience with each. */
-  readonly #recalled = new Map<Guest, () => void>();
-  #recallOver: Array<() => void> = [];
-  /** Who asked for an item last, and how often in a row. */
-  #lastAsking: unknown;
-  #streak = 0;
-  /** Producers that may not have heard of the shutdown. */
-  readonly #unaware = new Set<Guest>();
-  #shutDownOver: Array<() => void> = [];
+  readonly #household: Household;
   #invitation: Invitation | undefined;
-  /** Tasks that were taken here and not reported as done. */
-  #open = 0;
   /** Where the items are while they are in a ring. */
   #ring: RingSide | undefined;
   #isClosed = false;
@@ -66,20 +45,7 @@ export class HomeLink implements Link, Household {
     if (!Number.isInteger(maxSize) || maxSize < 0)
       throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
     this.maxSize = maxSize;
-    this.isJoinable = lostTasks !== undefined;
-    this.tasks = new Tasks(lostTasks ?? "throw");
-    this.broker = new Broker(maxSize, this.tasks, () => this.#recall());
-  }
-
-  get keepsTasks(): boolean {
-    return this.isJoinable && this.tasks.onLoss === "requeue";
-  }
-
-  isSole(asking: Getter | this): boolean {
-    if (asking === this.#lastAsking) return ++this.#streak >= SOLE_AFTER;
-    this.#lastAsking = asking;
-    this.#streak = 0;
-    return false;
+    this.#household = new Household(maxSize, lostTasks);
   }
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
@@ -111,10 +77,10 @@ export class HomeLink implements Link, Household {
 
   take(): Frame | undefined {
     if (this.#ring?.isOpen === true) return this.#ring.take();
-    this.isSole(this);
-    const item = this.broker.tryLend();
+    this.#household.isSole(this);
+    const item = this.#household.broker.tryLend();
     if (item === undefined) return undefined;
-    this.#tookOne();
+    this.#household.tookOne();
     return item.frame;
   }
 
@@ -133,11 +99,11 @@ export class HomeLink implements Link, Household {
     const side = this.#ring?.isOpen === true ? this.#ring : undefined;
     side?.flush();
     // Who wants to put something large asks this thread for a place, which hears nothing while it blocks.
-    if (!isNow(options)) this.enlargeRing();
+    if (!isNow(options)) this.#household.enlargeRing();
     if (side !== undefined) return takeSync(side.ring, { name, options, assertUsable: () => {} });
     const frame = this.take();
     if (frame !== undefined) return frame;
-    if (this.broker.isOver) throw new QueueShutDownError(name);
+    if (this.#household.broker.isOver) throw new QueueShutDownError(name);
     // Only this thread could put what it would wait for, or hear of it.
     throw isNow(options) ? new QueueEmptyError(name) : elsewhere(name);
   }
@@ -147,10 +113,10 @@ export class HomeLink implements Link, Household {
     const side = this.#ring?.isInUse === true ? this.#ring : undefined;
     side?.flush();
     if (side?.isOpen === true) {
-      if (side.ring.isLarge(frame)) this.enlargeRing();
+      if (side.ring.isLarge(frame)) this.#household.enlargeRing();
       putSync(side.ring, frame, item, this.maxSize, { name, options, assertUsable: () => {} });
-    } else if (this.broker.isShutDown) throw new QueueShutDownError(name);
-    else if (side !== undefined || !this.broker.tryPut(own(frame)))
+    } else if (this.#household.broker.isShutDown) throw new QueueShutDownError(name);
+    else if (side !== undefined || !this.#household.broker.tryPut(own(frame)))
       throw isNow(options) ? new QueueFullError(name, this.maxSize, item) : elsewhere(name);
     commit(undefined);
   }
@@ -166,18 +132,18 @@ export class HomeLink implements Link, Household {
     if (question === "full" && ring !== undefined) return ring.isFull;
     if (question === "shutdown") {
       if (ring?.shutDown(argument === true) === true) return;
-      return this.#shutDown(argument === true);
+      return this.#household.shutDown(argument === true);
     }
-    if (question !== "join") return this.#answer(question, undefined);
+    if (question !== "join") return this.#household.tell(question);
     let joiner!: Joiner;
     const joined = new Promise<void>((done, lost) => {
       joiner = { done, lost };
     });
-    this.tasks.join(joiner);
+    this.#household.tasks.join(joiner);
     try {
       return await this.#wait(call, joined, options);
     } finally {
-      this.tasks.withdraw(joiner);
+      this.#household.tasks.withdraw(joiner);
     }
   }
 
@@ -187,7 +153,7 @@ export class HomeLink implements Link, Household {
 
   invitation(): Invitation {
     if (this.#invitation === undefined) {
-      this.#invitation = invite((channel, pid) => this.#accept(channel, pid), { many: true });
+      this.#invitation = invite((channel, pid) => this.#household.accept(channel, pid), { many: true });
       this.#openRing();
     }
     return this.#invitation;
@@ -195,20 +161,6 @@ export class HomeLink implements Link, Household {
 
   async form(): Promise<QueueForm> {
     return this.#ring?.isOpen === true ? "memory" : "home";
-  }
-
-  closeRing(): void {
-    if (this.#ring === undefined || !this.#ring.isOpen) return;
-    this.broker.moveIn(this.#ring.ring.close());
-    if (this.#ring.ring.isShutDown) void this.#shutDown(false);
-  }
-
-  enlargeRing(): void {
-    try {
-      this.#ring?.ring.enlarge();
-    } catch {
-      this.closeRing(); // the system has not so much memory left
-    }
   }
 
   /** Others go on using the queue. */
@@ -220,80 +172,45 @@ export class HomeLink implements Link, Household {
     this.#ring?.ring.putters.lookSoon();
   }
 
-  recalled(): Promise<void> {
-    if (this.#recalled.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#recallOver.push(resolve));
-  }
-
-  released(guest: Guest): void {
-    this.#recalled.get(guest)?.();
-    if (this.#recalled.delete(guest) && this.#recalled.size === 0)
-      for (const resolve of this.#recallOver.splice(0)) resolve();
-  }
-
-  heard(guest: Guest): void {
-    if (this.#unaware.delete(guest)) this.#sealIfHeard();
-  }
-
-  answer(guest: Guest, id: number, question: Question, argument: unknown): void {
-    const failed = (error: unknown): void => guest.reply(kinds.FAILED, [id, error]);
-    const done = (answer?: unknown): void => guest.reply(kinds.ANSWER, [id, answer]);
-    if (question === "shutdown") return void this.#shutDown(argument === true).then(done);
-    if (question === "join") {
-      const over = (tell: (value: never) => void) => (value?: unknown) => {
-        guest.joiners.delete(joiner);
-        tell(value as never);
-      };
-      const joiner: Joiner = { done: over(done), lost: over(failed) };
-      guest.joiners.add(joiner);
-      return this.tasks.join(joiner);
-    }
-    try {
-      done(this.#answer(question, guest));
-    } catch (error) {
-      failed(error);
-    }
-  }
-
   async #getHere(call: string, options: BlockOptions): Promise<Frame | "moved"> {
     if (isNow(options)) return this.#getNow(call);
     let getter!: Getter;
     const promise = new Promise<Frame | "moved">((resolve, reject) => {
       getter = {
         give: ({ frame }) => {
-          this.#tookOne();
+          this.#household.tookOne();
           resolve(frame);
         },
         end: () => reject(new QueueShutDownError(call)),
         moved: () => resolve("moved"),
       };
     });
-    this.broker.get(getter);
+    this.#household.broker.get(getter);
     try {
       const frame = await this.#wait(call, promise, options);
       if (frame !== TIMED_OUT) return frame;
     } catch (error) {
       // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
-      if (error instanceof QueueShutDownError || this.broker.withdrawGet(getter)) throw error;
+      if (error instanceof QueueShutDownError || this.#household.broker.withdrawGet(getter)) throw error;
       return await promise;
     }
-    if (!this.broker.withdrawGet(getter)) return await promise;
+    if (!this.#household.broker.withdrawGet(getter)) return await promise;
     throw new QueueEmptyError(call);
   }
 
   async #getNow(call: string): Promise<Frame> {
     // What others hold is in the queue as well.
-    this.#recall();
-    await this.recalled();
+    this.#household.recall();
+    await this.#household.recalled();
     const frame = this.take();
     if (frame !== undefined) return frame;
-    throw this.broker.isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
+    throw this.#household.broker.isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
   /** Puts an item into the broker; false if there was no room in time. */
   async #putHere(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
-    if (this.broker.isShutDown) throw new QueueShutDownError(call);
-    if (this.broker.tryPut(frame)) return true;
+    if (this.#household.broker.isShutDown) throw new QueueShutDownError(call);
+    if (this.#household.broker.tryPut(frame)) return true;
     if (isNow(options)) return false;
     let putter!: Putter;
     const began = performance.now();
@@ -305,15 +222,15 @@ export class HomeLink implements Link, Household {
         moved: () => resolve("moved"),
       };
     });
-    this.broker.put(putter);
+    this.#household.broker.put(putter);
     try {
       const result = await this.#wait(call, promise, options);
       if (result === "accepted") return true;
       if (result === "moved") return this.#putMoved(call, frame, remaining(options, began));
-      return this.broker.withdrawPut(putter) ? false : (await promise) === "accepted";
+      return this.#household.broker.withdrawPut(putter) ? false : (await promise) === "accepted";
     } catch (error) {
       // Accepted in the same turn in which the wait ended: the item is in the queue, and the call has succeeded.
-      if (error instanceof QueueShutDownError || this.broker.withdrawPut(putter)) throw error;
+      if (error instanceof QueueShutDownError || this.#household.broker.withdrawPut(putter)) throw error;
       return (await promise) === "accepted";
     }
   }
@@ -342,8 +259,7 @@ export class HomeLink implements Link, Household {
   /** While somebody here waits, those who may end the wait keep the program alive. */
   #keepAlive(change: 1 | -1): void {
     this.#waits += change;
-    if (this.#waits === (change === 1 ? 1 : 0))
-      for (const { channel } of this.#guests) change === 1 ? channel.ref() : channel.unref();
+    if (this.#waits === (change === 1 ? 1 : 0)) this.#household.keepAlive(change === 1);
     this.#stayForBearers();
   }
 
@@ -364,7 +280,8 @@ export class HomeLink implements Link, Household {
 
   /** Moves the items into a ring, before the first guest comes: where there is one, and if they fit. */
   #openRing(): void {
-    if (this.isJoinable || this.broker.isShutDown || missingMemory() !== undefined) return;
+    const household = this.#household;
+    if (household.isJoinable || household.broker.isShutDown || missingMemory() !== undefined) return;
     let ring: Ring;
     try {
       ring = Ring.create(this.maxSize);
@@ -375,8 +292,8 @@ export class HomeLink implements Link, Household {
       assertUsable: () => {
         if (this.#isClosed) throw closedHere();
       },
-      leaveRing: () => this.closeRing(),
-      enlarge: () => this.enlargeRing(),
+      leaveRing: () => household.closeRing(),
+      enlarge: () => household.enlargeRing(),
       moved: async (messages: readonly EncodedMessage[]) => {
         await Promise.all(messages.map(({ frame }) => this.#putHere("put()", own(frame), {})));
         for (const { commit } of messages) commit(undefined);
@@ -384,93 +301,13 @@ export class HomeLink implements Link, Household {
       waiting: (change: 1 | -1) => this.#keepAlive(change),
     };
     this.#ring = new RingSide(ring, owner);
-    const frames = this.broker.moveOut();
-    if (frames.some((frame) => ring.isLarge(frame) && ring.fits(frame))) this.enlargeRing();
+    household.ring = ring;
+    const frames = household.broker.moveOut();
+    if (frames.some((frame) => ring.isLarge(frame) && ring.fits(frame))) household.enlargeRing();
     const rest = frames.findIndex((frame) => ring.put([frame]) !== "accepted");
     if (rest < 0) return;
-    this.closeRing();
-    this.broker.moveIn(frames.slice(rest));
-  }
-
-  #tookOne(): void {
-    if (this.isJoinable) {
-      this.tasks.taken(1);
-      this.#open += 1;
-    }
-    this.broker.taken(1);
-  }
-
-  #accept(channel: Channel, pid: number): void {
-    const guest = new Guest(this, channel, pid);
-    this.#guests.add(guest);
-    if (this.#waits > 0) channel.ref();
-    channel.start({ message: (frame) => guest.take(frame), closed: () => this.#leave(guest) });
-    guest.reply(kinds.WELCOME, this.#ring?.isOpen === true ? this.#ring.ring.memory.address() : null);
-  }
-
-  #leave(guest: Guest): void {
-    this.#guests.delete(guest);
-    for (const joiner of guest.joiners) this.tasks.withdraw(joiner);
-    const { count, tasks } = guest.leave();
-    this.heard(guest);
-    if (!this.keepsTasks) return this.tasks.lost(guest.pid, count);
-    this.tasks.returned(count);
-    this.broker.handOn(tasks);
-  }
-
-  /** Asks those who hold items for them. */
-  #recall(): void {
-    for (const guest of this.#guests) {
-      if (this.#recalled.has(guest) || !guest.recall()) continue;
-      const passOver = (): void => {
-        this.broker.release(guest);
-        this.released(guest);
-      };
-      this.#recalled.set(guest, host.timer(passOver, RECALL_PATIENCE, false));
-    }
-  }
-
-  #answer(question: Question, guest: Guest | undefined): unknown {
-    switch (question) {
-      case "size":
-        return this.broker.size;
-      case "full":
-        return this.broker.isFull;
-      case "taskDone":
-        return this.#taskDone(guest);
-    }
-    throw new TypeError(`There is no question "${question}"`);
-  }
-
-  #taskDone(guest: Guest | undefined): void {
-    if (!this.tasks.done()) throw new RangeError("taskDone() was called more often than items were put");
-    // A task that was passed on may be reported by another than the one that took it.
-    if (guest !== undefined && guest.open > 0) guest.taskDone();
-    else if (this.#open > 0) this.#open -= 1;
-    else [...this.#guests].find(({ open }) => open > 0)?.taskDone();
-    this.broker.endIfOver();
-  }
-
-  async #shutDown(immediate: boolean): Promise<void> {
-    const isFirst = !this.broker.isShutDown;
-    this.broker.shutDown(immediate);
-    if (immediate) this.#recall();
-    if (isFirst) {
-      for (const guest of this.#guests) {
-        if (!guest.isProducer) continue;
-        this.#unaware.add(guest);
-        guest.reply(kinds.SHUT_DOWN, null);
-      }
-    }
-    const over = new Promise<void>((resolve) => this.#shutDownOver.push(resolve));
-    this.#sealIfHeard();
-    await over;
-  }
-
-  #sealIfHeard(): void {
-    if (!this.broker.isShutDown || this.#unaware.size > 0) return;
-    this.broker.seal();
-    for (const resolve of this.#shutDownOver.splice(0)) resolve();
+    household.closeRing();
+    household.broker.moveIn(frames.slice(rest));
   }
 }
 
