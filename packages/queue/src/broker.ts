@@ -161,12 +161,15 @@ export class Broker {
     if (this.#isSealed && this.isOver) for (const getter of this.#getters.clear()) getter.end();
   }
 
-  /** Hands all items over, which move elsewhere, and tells those who wait. */
+  /** Hands all items over, which move elsewhere. */
   moveOut(): Frame[] {
-    const frames = this.#items.clear().map(({ frame }) => frame);
+    return this.#items.clear().map(({ frame }) => frame);
+  }
+
+  /** Tells those who wait that the items have moved. */
+  tellMoved(): void {
     for (const getter of this.#getters.clear()) getter.moved();
     for (const putter of this.#putters.clear()) putter.moved();
-    return frames;
   }
 
   /** Takes items over that come from elsewhere. */

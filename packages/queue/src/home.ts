@@ -52,27 +52,8 @@ export class HomeLink implements Link {
     const message = encodeMessage(item, "item");
     // Those that were put before and have no place yet come first.
     const ring = this.#ring?.isInUse === true ? this.#ring : undefined;
-    if (ring !== undefined && this.maxSize === 0 && isPatient(options)) return ring.putSoon(message);
-    return this.#put(call, item, message, ring, options);
-  }
-
-  async #put(
-    call: string,
-    item: unknown,
-    { frame, commit }: EncodedMessage,
-    ring: RingSide | undefined,
-    options: BlockOptions,
-  ): Promise<void> {
-    const began = performance.now();
-    if (ring !== undefined) {
-      const result = ring.put(call, frame, options);
-      const placed = typeof result === "string" ? result : await result;
-      if (placed === "full") throw new QueueFullError(call, this.maxSize, item);
-      if (placed === "accepted") return commit(undefined);
-    }
-    if (!(await this.#putHere(call, own(frame), remaining(options, began))))
-      throw new QueueFullError(call, this.maxSize, item);
-    commit(undefined);
+    if (ring === undefined) return this.#putHere(call, item, message, options);
+    return this.maxSize === 0 && isPatient(options) ? ring.putSoon(message) : ring.put(call, item, message, options);
   }
 
   take(): Frame | undefined {
@@ -85,14 +66,7 @@ export class HomeLink implements Link {
   }
 
   async get(call: string, options: BlockOptions): Promise<Frame> {
-    const began = performance.now();
-    if (this.#ring?.isOpen !== true) {
-      const frame = await this.#getHere(call, options);
-      if (frame !== "moved") return frame;
-    }
-    const frame = await (this.#ring as RingSide).get(call, remaining(options, began));
-    if (frame !== "moved") return frame;
-    return (await this.#getHere(call, remaining(options, began))) as Frame;
+    return this.#ring?.isOpen === true ? this.#getFromRing(call, options) : this.#getHere(call, options);
   }
 
   getSync(name: string, options: BlockSyncOptions): Frame {
@@ -172,17 +146,24 @@ export class HomeLink implements Link {
     this.#ring?.ring.putters.lookSoon();
   }
 
-  async #getHere(call: string, options: BlockOptions): Promise<Frame | "moved"> {
+  async #getFromRing(call: string, options: BlockOptions): Promise<Frame> {
+    const began = performance.now();
+    const frame = await (this.#ring as RingSide).get(call, options);
+    return frame === "moved" ? this.#getHere(call, remaining(options, began)) : frame;
+  }
+
+  async #getHere(call: string, options: BlockOptions): Promise<Frame> {
     if (isNow(options)) return this.#getNow(call);
     let getter!: Getter;
-    const promise = new Promise<Frame | "moved">((resolve, reject) => {
+    const began = performance.now();
+    const promise = new Promise<Frame>((resolve, reject) => {
       getter = {
         give: ({ frame }) => {
           this.#household.tookOne();
           resolve(frame);
         },
         end: () => reject(new QueueShutDownError(call)),
-        moved: () => resolve("moved"),
+        moved: () => resolve(this.#getFromRing(call, remaining(options, began))),
       };
     });
     this.#household.broker.get(getter);
@@ -207,37 +188,36 @@ export class HomeLink implements Link {
     throw this.#household.broker.isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
-  /** Puts an item into the broker; false if there was no room in time. */
-  async #putHere(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
-    if (this.#household.broker.isShutDown) throw new QueueShutDownError(call);
-    if (this.#household.broker.tryPut(frame)) return true;
-    if (isNow(options)) return false;
+  /** Puts an item into the broker. */
+  async #putHere(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
+    const { broker } = this.#household;
+    if (broker.isShutDown) throw new QueueShutDownError(call);
+    const frame = own(message.frame);
+    if (broker.tryPut(frame)) return message.commit(undefined);
+    if (isNow(options)) throw new QueueFullError(call, this.maxSize, item);
     let putter!: Putter;
     const began = performance.now();
-    const promise = new Promise<"accepted" | "moved">((resolve, reject) => {
+    const promise = new Promise<void>((resolve, reject) => {
       putter = {
         frame,
-        accepted: () => resolve("accepted"),
+        accepted: () => resolve(message.commit(undefined)),
         refused: () => reject(new QueueShutDownError(call)),
-        moved: () => resolve("moved"),
+        moved: () => {
+          const { commit } = message;
+          resolve((this.#ring as RingSide).put(call, item, { frame, commit }, remaining(options, began)));
+        },
       };
     });
-    this.#household.broker.put(putter);
+    broker.put(putter);
     try {
-      const result = await this.#wait(call, promise, options);
-      if (result === "accepted") return true;
-      if (result === "moved") return this.#putMoved(call, frame, remaining(options, began));
-      return this.#household.broker.withdrawPut(putter) ? false : (await promise) === "accepted";
+      if ((await this.#wait(call, promise, options)) !== TIMED_OUT) return;
     } catch (error) {
       // Accepted in the same turn in which the wait ended: the item is in the queue, and the call has succeeded.
-      if (error instanceof QueueShutDownError || this.#household.broker.withdrawPut(putter)) throw error;
-      return (await promise) === "accepted";
+      if (error instanceof QueueShutDownError || broker.withdrawPut(putter)) throw error;
+      return await promise;
     }
-  }
-
-  async #putMoved(call: string, frame: Frame, options: BlockOptions): Promise<boolean> {
-    const placed = await (this.#ring as RingSide).put(call, frame, options);
-    return placed === "moved" ? this.#putHere(call, frame, options) : placed === "accepted";
+    if (!broker.withdrawPut(putter)) return await promise;
+    throw new QueueFullError(call, this.maxSize, item);
   }
 
   /** Waits for what others do. */
@@ -288,24 +268,21 @@ export class HomeLink implements Link {
     } catch {
       return; // the system has no memory left for it
     }
-    const owner = {
+    household.ring = ring;
+    this.#ring = new RingSide(ring, {
+      maxSize: this.maxSize,
       assertUsable: () => {
         if (this.#isClosed) throw closedHere();
       },
       leaveRing: () => household.closeRing(),
       enlarge: () => household.enlargeRing(),
-      moved: async (messages: readonly EncodedMessage[]) => {
-        await Promise.all(messages.map(({ frame }) => this.#putHere("put()", own(frame), {})));
-        for (const { commit } of messages) commit(undefined);
-      },
-      waiting: (change: 1 | -1) => this.#keepAlive(change),
-    };
-    this.#ring = new RingSide(ring, owner);
-    household.ring = ring;
+      moved: (call, item, message, options) => this.#putHere(call, item, message, options),
+      waiting: (change) => this.#keepAlive(change),
+    });
     const frames = household.broker.moveOut();
     if (frames.some((frame) => ring.isLarge(frame) && ring.fits(frame))) household.enlargeRing();
     const rest = frames.findIndex((frame) => ring.put([frame]) !== "accepted");
-    if (rest < 0) return;
+    if (rest < 0) return household.broker.tellMoved();
     household.closeRing();
     household.broker.moveIn(frames.slice(rest));
   }

@@ -7,8 +7,8 @@ import {
   type WaitList,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import { QueueEmptyError, QueueShutDownError } from "./errors.ts";
-import { type BlockOptions, isNow } from "./link.ts";
+import { QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
+import { type BlockOptions, isNow, remaining } from "./link.ts";
 import type { Ring } from "./ring.ts";
 
 /** So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. */
@@ -24,19 +24,17 @@ const TRY_AGAIN = 16;
 
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** What came of a put; `"moved"`: the home keeps the items now, and is to be given it. */
-export type Placed = "accepted" | "full" | "moved";
-
 /** What the process knows besides. */
 export interface RingOwner {
+  readonly maxSize: number;
   /** Throws when the queue can be used no longer: its home is gone, or it was closed. */
   assertUsable(): void;
   /** Has the home keep the items itself. */
   leaveRing(): void;
   /** Has the home make a place for large items; it wakes those who put then, or keeps the items itself. */
   enlarge(): void;
-  /** Gives items to the home, which keeps them now; they come before all that is put later. */
-  moved(messages: readonly EncodedMessage[]): Promise<void>;
+  /** Gives an item to the home, which keeps them now, before it returns: so it comes before all that is put later. */
+  moved(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void>;
   /** Somebody begins to wait, or has stopped: whether the program must stay alive for it. */
   waiting(change: 1 | -1): void;
 }
@@ -65,8 +63,6 @@ export class RingSide {
   #last: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
   readonly #line: object[] = [];
-  /** Puts of single items whose callers have not been told yet what came of them. */
-  #waiting = 0;
   #isEnlarging = false;
   /** Somebody looks again and again. */
   #isLooking = false;
@@ -92,7 +88,7 @@ export class RingSide {
 
   /** Whether something that was put before has not its place yet. */
   get isBehind(): boolean {
-    return this.#batch !== undefined || this.#line.length > 0 || this.#waiting > 0;
+    return this.#batch !== undefined || this.#line.length > 0;
   }
 
   /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
@@ -113,23 +109,28 @@ export class RingSide {
   }
 
   /** Puts an item; at once, if there is room. */
-  put(call: string, frame: Frame, options: BlockOptions): Placed | Promise<Placed> {
+  async put(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
+    const { frame } = message;
     this.flush();
     if (frame.size > BATCH_SIZE) this.#makePlace(frame);
-    if (this.#line.length > 0) return isNow(options) ? "full" : this.#putCounted(call, frame, options);
-    const result = this.ring.put([frame]);
-    switch (result) {
-      case "accepted":
-        return result;
-      case "shut down":
-        throw new QueueShutDownError(call);
-      case "closed":
-        return "moved";
-      case "full":
-        if (isNow(options)) return result;
+    const began = performance.now();
+    const full = (): QueueFullError => new QueueFullError(call, this.#owner.maxSize, item);
+    let over: Promise<void> | undefined;
+    const attempt = (): boolean => {
+      const result = this.ring.put([frame]);
+      if (result === "shut down") throw new QueueShutDownError(call);
+      if (result === "full" && isNow(options)) throw full();
+      if (result === "closed") over = this.#owner.moved(call, item, message, remaining(options, began));
+      else if (result !== "accepted") return false;
+      else message.commit(undefined);
+      return true;
+    };
+    if (this.#line.length > 0 && isNow(options)) throw full();
+    if (this.#line.length > 0 || !attempt()) {
+      // Where there is no limit, there is room as soon as the home makes some.
+      if (!(await this.#inLine(attempt, call, isNow(options) ? {} : options))) throw full();
     }
-    // Where there is no limit, there is room as soon as the home makes some.
-    return this.#putCounted(call, frame, isNow(options) ? {} : options);
+    return over;
   }
 
   /** Puts into the ring what was put in this turn so far. */
@@ -225,7 +226,7 @@ export class RingSide {
         resolve(undefined);
         return true;
       case "closed":
-        resolve(this.#owner.moved(messages));
+        resolve(this.#allMoved(messages));
         return true;
       case "shut down":
         reject(new QueueShutDownError("put()"));
@@ -235,26 +236,12 @@ export class RingSide {
     }
   }
 
-  #putCounted(call: string, frame: Frame, options: WaitOptions): Promise<Placed> {
-    this.#waiting += 1;
-    return this.#putWaiting(call, frame, options).finally(() => (this.#waiting -= 1));
+  async #allMoved(messages: readonly EncodedMessage[]): Promise<void> {
+    await Promise.all(messages.map((message) => this.#owner.moved("put()", undefined, message, {})));
   }
 
-  async #putWaiting(call: string, frame: Frame, options: WaitOptions): Promise<Placed> {
-    let result: Placed = "full";
-    const attempt = (): boolean => {
-      const outcome = this.ring.put([frame]);
-      if (outcome === "shut down") throw new QueueShutDownError(call);
-      if (outcome === "accepted") result = outcome;
-      if (outcome === "closed") result = "moved";
-      return result !== "full";
-    };
-    await this.#inLine(attempt, call, options);
-    return result;
-  }
-
-  /** Waits until an attempt to put something is over, after those of all that came before in this process. */
-  async #inLine(attempt: () => boolean, call: string, options: WaitOptions): Promise<void> {
+  /** Waits until an attempt to put something is over, after those of all that came before in this process; false if the time ran out. */
+  async #inLine(attempt: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     const place = {};
     this.#line.push(place);
     let began = 0;
@@ -271,7 +258,7 @@ export class RingSide {
       return false;
     };
     try {
-      await this.#wait(this.ring.putters, check, call, options);
+      return await this.#wait(this.ring.putters, check, call, options);
     } finally {
       const at = this.#line.indexOf(place);
       if (at >= 0) this.#line.splice(at, 1);
@@ -281,10 +268,10 @@ export class RingSide {
   }
 
   /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */
-  async #wait(list: WaitList, check: () => boolean, call: string, options: WaitOptions): Promise<void> {
+  async #wait(list: WaitList, check: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     this.#owner.waiting(1);
     try {
-      await list.wait(check, call, { ...options, keepAlive: options.timeout !== undefined });
+      return await list.wait(check, call, { ...options, keepAlive: options.timeout !== undefined });
     } finally {
       this.#owner.waiting(-1);
     }
