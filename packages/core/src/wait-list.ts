@@ -3,8 +3,9 @@
  *
  * A wait is given a `check` that looks whether what it waits for has come, and takes it. It is called at once, whenever
  * somebody calls {@link WaitList.wake}, and from time to time besides: after 2 ms, then ever more seldom, at least every
- * 20 ms. Those looks are told to be *slow*: they are the ones that ask whether some process has died, and they find what a
- * process was woken for that died before it took it. So a wake-up is never lost for long, whoever is killed, wherever.
+ * 20 ms unless the list is told otherwise. Those looks are told to be *slow*: they are the ones that ask whether some process
+ * has died, and they find what a process was woken for that died before it took it. So a wake-up is never lost for long,
+ * whoever is killed, wherever.
  *
  * ```text
  * const list = new WaitList(memory, 16, 64);
@@ -97,7 +98,7 @@ export class WaitList {
    *
    * @param at where it begins, in words of four bytes
    * @param slots how many threads can be woken in their event loop; 0 if all waits block
-   * @param longestDelay the most milliseconds between two looks of one who has a slot and is not woken
+   * @param longestDelay the most milliseconds between two looks of one who blocks, or has a slot, and is not woken
    */
   constructor(memory: Memory, at: number, slots: number, longestDelay: number = LATER_LOOKS) {
     this.#memory = memory;
@@ -172,7 +173,7 @@ export class WaitList {
       const left = end - performance.now();
       if (left <= 0) return false;
       this.#memory.sleep((this.#at + SIGNAL) * 4, signal, Math.min(delay, left));
-      delay = Math.min(delay * 2, LATER_LOOKS);
+      delay = Math.min(delay * 2, this.#longestDelay);
     }
   }
 

@@ -54,7 +54,10 @@ const CLOSED = 1;
 const SHUT_DOWN = 2;
 /** So many threads can be woken; more would look by themselves. */
 const SLOTS = 64;
-/** Milliseconds between two looks of who is not woken: the death of the home is told by the channel to it. */
+/**
+ * Milliseconds between two looks of who is not woken, so that to wait costs nothing. The death of the home is told by the
+ * channel to it; only one that blocks its thread finds it by looking.
+ */
 const LONGEST_DELAY = 500;
 const LIST_WORDS = WaitList.words(SLOTS);
 const ADDRESS = (LISTS + 2 * LIST_WORDS) * 4;

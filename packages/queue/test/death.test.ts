@@ -2,7 +2,7 @@ import { fromModule } from "@multiproc/core";
 import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueClosedError, TasksLostError } from "@multiproc/queue";
-import { childrenOf, fixture } from "@multiproc/testing";
+import { childrenOf, fixture, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { atHome } from "./forms.ts";
 
@@ -15,16 +15,40 @@ function signal(child: Process, name: "SIGSTOP" | "SIGCONT"): void {
 
 afterEach(endChildren);
 
-describe("a producer dies", () => {
-  test("what put() resolved for is there after the producer was SIGKILLed", async () => {
-    const queue = new Queue<{ i: number }>();
-    const child = await start(tasks.putAndExit, queue, 1000);
-    expect(await child.join()).toBe(-9);
-    for (let i = 0; i < 1000; i++) expect((await queue.get()).i).toBe(i);
+const forms = [
+  { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
+  { form: "home", placed: atHome },
+];
+
+describe.each(forms)("a producer dies, items in $form", ({ placed }) => {
+  test.each([0, 2000])(
+    "what put() resolved for is there after the producer was SIGKILLed, of at most %i",
+    async (size) => {
+      const queue = await placed(new Queue<{ i: number }>(size));
+      const child = await start(tasks.putAndExit, queue, 1000);
+      expect(await child.join()).toBe(-9);
+      for (let i = 0; i < 1000; i++) expect((await queue.get()).i).toBe(i);
+      expect(await queue.empty()).toBe(true);
+    },
+  );
+
+  test("in the middle of putting small items: those that are there are the first, in order", async () => {
+    const queue = await placed(new Queue<[string, number, string] | null>());
+    const child = await start(tasks.putNamed, queue, "one");
+    expect((await queue.get())?.[1]).toBe(0);
+    child.kill();
+    await child.join();
+    await queue.put(null);
+    for (let i = 1; ; i++) {
+      const item = await queue.get({ timeout: 20_000 });
+      if (item === null) break;
+      expect(item).toEqual(["one", i, "x".repeat(i % 300)]);
+    }
+    expect(await queue.empty()).toBe(true);
   });
 
   test.each([1, 32])("in the middle of a put of %i MiB: it corrupts nothing", async (size) => {
-    const queue = new Queue<Uint8Array | string>();
+    const queue = await placed(new Queue<Uint8Array | string>());
     const ready = new Queue<string>();
     const child = await start(tasks.putForever, queue, ready, size * 1024 * 1024);
     await ready.get();
@@ -40,11 +64,6 @@ describe("a producer dies", () => {
     expect(await queue.empty()).toBe(true);
   });
 });
-
-const forms = [
-  { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
-  { form: "home", placed: atHome },
-];
 
 describe.each(forms)("a consumer dies, items in $form", ({ placed }) => {
   test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
@@ -139,6 +158,43 @@ describe("a consumer dies with tasks", () => {
     await queue.taskDone();
     await joining;
   });
+
+  test("JoinableQueue: everyone who joins hears of a loss, in every process", async () => {
+    const queue = new JoinableQueue<string>();
+    const [ready, results] = [new Queue<string>(), new Queue<unknown>()];
+    await queue.put("a task");
+    const child = await start(tasks.takeAndHang, queue, ready);
+    await ready.get();
+    for (let i = 0; i < 2; i++) await start(tasks.joinJobs, queue, ready, results);
+    for (let i = 0; i < 2; i++) await ready.get();
+    child.kill();
+    for (let i = 0; i < 2; i++) expect(await results.get()).toEqual(["TasksLostError", child.pid, 1]);
+    await queue.join(); // it has been told
+  });
+
+  test("JoinableQueue: every task is done, although workers are SIGKILLed at any moment", async () => {
+    const jobs = new JoinableQueue<number>(0, { lostTasks: "requeue" });
+    const results = new Queue<number>();
+    const seen = new Set<number>();
+    const seeing = (async () => {
+      for await (const job of results) seen.add(job);
+    })();
+    for (let i = 0; i < 2000; i++) await jobs.put(i);
+    for (let round = 0; round < 4; round++) {
+      const before = seen.size;
+      const [victim] = await Promise.all([start(tasks.doJobs, jobs, results), start(tasks.doJobs, jobs, results)]);
+      await until(() => seen.size > before + 50 || seen.size === 2000, { timeout: 30_000 });
+      victim?.kill();
+      await victim?.join();
+    }
+    await jobs.join({ timeout: 60_000 });
+    await jobs.shutdown();
+    await until(() => seen.size === 2000);
+    expect([...seen].sort((a, b) => a - b)).toEqual(Array.from({ length: 2000 }, (_, i) => i));
+    expect(await jobs.qsize()).toBe(0);
+    await results.shutdown({ immediate: true });
+    await seeing;
+  });
 });
 
 describe("the home dies", () => {
@@ -159,6 +215,22 @@ describe("the home dies", () => {
     await child.join();
     for (const use of [() => queue.get(), () => queue.put("late"), () => queue.qsize(), () => jobs.taskDone()])
       await expect(use()).rejects.toThrow(QueueClosedError);
+  });
+
+  test.each(forms)("everyone who waits in any process hears of it, items in $form", async ({ form }) => {
+    const [here, there] = pipe<object>();
+    const [ready, results] = [new Queue<string>(), new Queue<[string, string][]>()];
+    const home = await start(tasks.keepAll, there, form === "home");
+    const queues = await here.recv();
+    for (let i = 0; i < 3; i++) await start(tasks.waitForAll, queues, ready, results);
+    for (let i = 0; i < 3; i++) await ready.get();
+    home.kill();
+    for (let i = 0; i < 3; i++) {
+      const ends = await results.get({ timeout: 20_000 });
+      expect(ends.length).toBe(6);
+      for (const end of ends) expect(end).toEqual(["QueueClosedError", expect.stringContaining(`process ${home.pid}`)]);
+    }
+    here.close();
   });
 
   test("a queue that nobody has used yet says so, too", async () => {

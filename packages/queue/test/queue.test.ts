@@ -110,6 +110,27 @@ describe.each(forms)("Queue between processes, items in $form", ({ placed }) => 
     expect(await inner.get()).toBe("through the nested queue");
   });
 
+  test("who gives up, or closes the queue, takes nothing away, and others go on", async () => {
+    const queue = await placed(new Queue<string>());
+    const results = await placed(new Queue<string[]>());
+    await start(tasks.giveUp, queue, results);
+    expect(await results.get()).toEqual(["RangeError", "QueueClosedError", "QueueClosedError", "QueueClosedError"]);
+    await queue.put("still used");
+    expect([await queue.qsize(), await queue.get()]).toEqual([1, "still used"]);
+  });
+
+  test("what was taken just before close() comes to nobody else", async () => {
+    const queues = await Promise.all(range(0, 12).map(() => placed(new Queue<number>())));
+    const results = await placed(new Queue<number[][]>());
+    for (const queue of queues) for (let i = 0; i < 20; i++) await queue.put(i);
+    await start(tasks.takeAndClose, queues, results);
+    expect(await results.get()).toEqual(queues.map((_, i) => range(0, i + 1)));
+    for (const [taken, queue] of queues.entries()) {
+      for (let i = taken + 1; i < 20; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
+      expect(await queue.empty()).toBe(true);
+    }
+  });
+
   test("JoinableQueue: workers in other processes", async () => {
     const queue = new JoinableQueue<number>();
     await Promise.all([start(tasks.work, queue), start(tasks.work, queue)]);
@@ -118,6 +139,23 @@ describe.each(forms)("Queue between processes, items in $form", ({ placed }) => 
     expect(await queue.empty()).toBe(true);
     await queue.shutdown();
   });
+});
+
+test("JoinableQueue: join() in several processes ends when all tasks are done, and one report too many throws", async () => {
+  const jobs = new JoinableQueue<number>();
+  const [ready, results] = [new Queue<string>(), new Queue<unknown>()];
+  await jobs.put(1);
+  await Promise.all([start(tasks.joinJobs, jobs, ready, results), start(tasks.joinJobs, jobs, ready, results)]);
+  for (let i = 0; i < 2; i++) await ready.get();
+  const joining = jobs.join();
+  expect(await results.empty()).toBe(true);
+  await jobs.get();
+  await jobs.taskDone();
+  await joining;
+  for (let i = 0; i < 2; i++) expect(await results.get()).toBe("done");
+  await jobs.put(2);
+  await start(tasks.doneTooOften, jobs, results);
+  expect(await results.get()).toEqual(["RangeError", "taskDone() was called more often than items were put"]);
 });
 
 test("a program stays alive while it waits for what a daemonic child does", async () => {

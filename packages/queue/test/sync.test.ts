@@ -35,7 +35,8 @@ describe.skipIf(missingMemory() !== undefined)("getSync() and putSync()", () => 
     }
     // What is large goes through memory that this process has made beforehand.
     questions.putSync(bytes);
-    expect(await answers.get()).toEqual(bytes);
+    const answer = (await answers.get()) as Uint8Array;
+    expect([answer.length, answer.every((byte) => byte === 7)]).toEqual([1_000_000, true]); // to compare by expect() takes seconds
     questions.putSync(null);
     expect(await child.join()).toBe(0);
   });

@@ -39,6 +39,19 @@ test("a very large item", { timeout: 120_000 }, async () => {
   expect(await results.get()).toEqual([LARGE, 1, 2]);
 });
 
+test("100,000 items wait for another process", { timeout: 120_000 }, async () => {
+  const queue = new Queue<number>();
+  const results = new Queue<Float64Array>();
+  const producer = await start(tasks.produceMany, queue, 0, 100_000);
+  expect(await producer.join()).toBe(0);
+  expect(await queue.qsize()).toBe(100_000);
+  await start(tasks.collect, queue, results);
+  await queue.shutdown();
+  const seen = await results.get();
+  expect(seen.length).toBe(100_000);
+  expect(seen.every((item, i) => item === i)).toBe(true);
+});
+
 test("a process on the other host shares a queue", { timeout: 60_000 }, async () => {
   const questions = new Queue<{ n: bigint; at: Date } | null>();
   const answers = new Queue<unknown>();
