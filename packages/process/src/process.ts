@@ -50,6 +50,7 @@ export class Process<A extends unknown[] = unknown[]> {
   #authKey: Uint8Array | undefined;
   #state: "initial" | "starting" | "started" | "closed" = "initial";
   #child: Child | undefined;
+  #sentinel: Sentinel | undefined;
   /** What is called in a copy, where the target only names it. */
   #target: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
@@ -252,7 +253,9 @@ export class Process<A extends unknown[] = unknown[]> {
   /** What can be given to `wait()`: it is ready when the child has ended. */
   get sentinel(): Sentinel {
     this.#assertUsable("sentinel");
-    return new Sentinel(this.#started("sentinel").pid, this.#ended as Promise<ExitStatus>);
+    const { pid } = this.#started("sentinel");
+    // Always the same, or it would not be found among those that wait() gives.
+    return (this.#sentinel ??= new Sentinel(pid, this.#ended as Promise<ExitStatus>));
   }
 
   /** What the child writes to its standard output, with `stdio: "pipe"`. */

@@ -280,7 +280,9 @@ describe("Process refuses", () => {
     expect(() => {
       child.daemon = true;
     }).toThrow(ProcessError);
+    const { sentinel } = child;
     await child.join();
+    expect(child.sentinel).toBe(sentinel); // it is looked for among those that wait() gives
   });
 
   test("everything after close(), and close() while it runs", async () => {
