@@ -31,7 +31,7 @@
  *
  * So an item is *delivered* when the report that it was taken has been handed to the system. The consumer does that when
  * `get()` has it: at once, unless its last report is less than a fifth of a millisecond old; then the next `get()` after
- * that time does it, or the end of the turn of its event loop.
+ * that time does it, or the end of the turn of its event loop, or `close()`.
  *
  * **Shutting down.** Puts that are on their way must neither be lost nor come when everybody has left. So a guest of an
  * unbounded queue says PRODUCE before its first put, is answered PRODUCING, and hears of a shutdown by SHUT_DOWN; it puts nothing
