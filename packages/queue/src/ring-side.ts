@@ -11,8 +11,14 @@ import { QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts
 import { type BlockOptions, isNow, remaining } from "./link.ts";
 import type { Ring } from "./ring.ts";
 
-/** So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. */
+/**
+ * So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. More where
+ * items are taken: who takes them may stand still for a moment, since other programs have the processors, and the home is
+ * for good. But who takes them slowly must not hold up those who put, so after so many long waits in a row it is less again.
+ */
 const PATIENCE = 50;
+const LONGEST_PATIENCE = 500;
+const MAX_LONG_WAITS = 8;
 /** Items that are put in one turn go into the ring together, but no more bytes than that. */
 const BATCH_SIZE = 16 * 1024;
 
@@ -63,6 +69,8 @@ export class RingSide {
   #last: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
   readonly #line: object[] = [];
+  /** How many that waited in line one after the other have done so for long. */
+  #longWaits = 0;
   #isEnlarging = false;
   /** Somebody looks again and again. */
   #isLooking = false;
@@ -248,13 +256,15 @@ export class RingSide {
     const check = (): boolean => {
       this.#owner.assertUsable();
       if (this.#line[0] !== place) return false;
+      const now = performance.now();
+      began ||= now;
       if (attempt()) {
+        if (now > began) this.#longWaits = now - began > PATIENCE ? this.#longWaits + 1 : 0;
         this.#line.shift();
         return true;
       }
-      began ||= performance.now();
       const waitsForHome = this.#isEnlarging && !this.ring.isEnlarged;
-      if (!waitsForHome && !this.ring.isFull && performance.now() - began > PATIENCE) this.#owner.leaveRing();
+      if (!waitsForHome && !this.ring.isFull && now - began > this.#patience) this.#owner.leaveRing();
       return false;
     };
     try {
@@ -265,6 +275,10 @@ export class RingSide {
       // Those of this process that stood behind it look again.
       if (at >= 0 && this.#line.length > 0) this.ring.putters.wake(1);
     }
+  }
+
+  get #patience(): number {
+    return this.ring.isUntouched || this.#longWaits >= MAX_LONG_WAITS ? PATIENCE : LONGEST_PATIENCE;
   }
 
   /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */

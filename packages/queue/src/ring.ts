@@ -133,6 +133,11 @@ export class Ring {
     return ((Atomics.load(this.#words, TAIL) ^ Atomics.load(this.#words, HEAD)) & POSITION) === 0;
   }
 
+  /** Whether nobody has taken anything yet. */
+  get isUntouched(): boolean {
+    return (Atomics.load(this.#words, TAIL) & POSITION) === 0;
+  }
+
   get isFull(): boolean {
     const maxSize = this.#words[MAX_SIZE] as number;
     return maxSize > 0 && this.size >= maxSize;
