@@ -172,7 +172,9 @@ describe("a consumer dies with tasks", () => {
     await queue.join(); // it has been told
   });
 
-  test("JoinableQueue: every task is done, although workers are SIGKILLed at any moment", async () => {
+  test("JoinableQueue: every task is done, although workers are SIGKILLed at any moment", {
+    timeout: 120_000,
+  }, async () => {
     const jobs = new JoinableQueue<number>(0, { lostTasks: "requeue" });
     const results = new Queue<number>();
     const seen = new Set<number>();

@@ -37,7 +37,7 @@ async function cost(pids: readonly number[]): Promise<number> {
 async function areIdle(pids: readonly number[]): Promise<boolean> {
   const costs: number[] = [];
   const isIdle = async (): Promise<boolean> => (costs[costs.push(await cost(pids)) - 1] as number) <= MOST;
-  return until(isIdle, { timeout: 30_000, message: () => `at most ${MOST} ms a second; it was ${costs}` });
+  return until(isIdle, { timeout: 60_000, message: () => `at most ${MOST} ms a second; it was ${costs}` });
 }
 
 describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with ten waiting consumers", () => {
@@ -45,7 +45,7 @@ describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with te
     { form: "memory", make: async () => new Queue<string>() },
     { form: "home", make: () => atHome(new Queue<string>()) },
     { form: "tasks", make: async () => new JoinableQueue<string>() },
-  ])("costs no processor time, items in $form", { timeout: 60_000 }, async ({ make }) => {
+  ])("costs no processor time, items in $form", { timeout: 120_000 }, async ({ make }) => {
     const queue = await make();
     const ready = new Queue<string>();
     const consumers = Array.from({ length: CONSUMERS }, () => start(tasks.waitForItem, queue, ready));
@@ -56,7 +56,7 @@ describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with te
 
   test.skipIf(missingMemory() !== undefined)(
     "costs no processor time, consumers blocking their threads",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const queue = new Queue<string>();
       const consumers = Array.from({ length: CONSUMERS }, () => start(tasks.blockOnGet, queue));
