@@ -16,6 +16,8 @@ import { setup } from "./setup.mjs";
 
 /** The oldest Node that is supported, and the newest of each line that is maintained. */
 const NODES = ["20.19.0", "22.23.3", "24.21.0", "26.10.0"];
+/** The oldest Deno that is supported; the newest is the one in the dependencies. */
+const OLDEST_DENO = "2.5.0";
 const BUN = "1.4.5";
 const FOLDER = ".cache/hosts";
 const APP = resolve(FOLDER, "app");
@@ -29,7 +31,8 @@ const chosen = listed("--hosts=");
 const tested = listed("--suites=");
 const hosts = [
   ...NODES.map((version) => ({ id: `node-${version.split(".")[0]}`, run: node(version), suite: onNode })),
-  { id: "deno", run: async () => [resolve("node_modules/.bin/deno"), "run", "-A", "--no-check"], suite: onDeno },
+  { id: `deno-${OLDEST_DENO.split(".", 2).join(".")}`, run: async () => denoCommand(oldestDeno()), suite: onDeno },
+  { id: "deno", run: async () => denoCommand(resolve("node_modules/.bin/deno")), suite: onDeno },
   { id: "bun", run: bun, suite: undefined },
 ].filter(({ id }) => chosen?.includes(id) ?? true);
 
@@ -67,6 +70,7 @@ function furnish() {
   write("deno.json", {
     nodeModulesDir: "manual",
     lock: false,
+    workspace: [], // or older Denos take it for a part of the repository's
     imports: { vitest: "./packages/testing/src/vitest-on-deno.ts" },
   });
   cpSync("vitest.config.ts", `${APP}/vitest.config.ts`);
@@ -141,6 +145,15 @@ function node(version) {
   return async () => [binaryOf(`node-${platform()}-${process.arch}`, version, "bin/node")];
 }
 
+function denoCommand(binary) {
+  return [binary, "run", "-A", "--no-check"];
+}
+
+function oldestDeno() {
+  const kind = process.platform === "linux" ? "-glibc" : "";
+  return binaryOf(`@deno/${process.platform}-${process.arch}${kind}`, OLDEST_DENO, "deno");
+}
+
 async function bun() {
   return [
     binaryOf(`@oven/bun-${process.platform}-${process.arch === "arm64" ? "aarch64" : process.arch}`, BUN, "bin/bun"),
@@ -187,12 +200,15 @@ function execute(line) {
 
 function print(table) {
   const lines = [
-    ["host", "start methods", "forkserver", "TypeScript", "parts", "contract suites"],
+    ["host", "start methods", "forkserver", "TypeScript", "locks", "memory", "threads", "parts", "contract suites"],
     ...table.map(({ version, capabilities, checks, counts, error }) => [
       version,
       capabilities?.startMethods ?? "-",
       capabilities?.forkserver ?? "-",
       capabilities ? (capabilities.typescript ? "as it stands" : "with tsx") : "-",
+      checks?.Lock === "works" ? `in ${capabilities.locks === "memory" ? "memory" : "a process"}` : "-",
+      checks?.SharedArray === "works" ? "shared" : "-",
+      checks?.ThreadPool === "works" ? "yes" : "-",
       checks ? partsInWords(checks) : (error ?? "-").split("\n")[0],
       counts ? `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped` : "not run",
     ]),

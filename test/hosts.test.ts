@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 interface Row {
   id: string;
   version: string;
-  capabilities: { startMethods: string; forkserver: string; typescript: boolean };
+  capabilities: { startMethods: string; forkserver: string; typescript: boolean; locks: string };
   checks: Record<string, string>;
   counts?: { passed: number; failed: number };
 }
@@ -32,10 +32,13 @@ describe.skipIf(reason)(`the packed packages${reason}`, () => {
     rows = JSON.parse(readFileSync(".cache/test/hosts.json", "utf8")) as Row[];
   }, LIMIT);
 
-  test.each([...NODES, "deno"])("work on %s", (id) => {
+  test.each([...NODES, "deno-2.5", "deno"])("work on %s", (id) => {
     const row = rows.find((each) => each.id === id);
-    expect(Object.keys(row?.checks ?? {}).length).toBeGreaterThan(3);
+    expect(Object.keys(row?.checks ?? {})).toEqual(
+      expect.arrayContaining(["Pool", "ThreadPool", "Lock", "SharedArray"]),
+    );
     for (const outcome of Object.values(row?.checks ?? {})) expect(outcome).toBe("works");
+    if (process.platform === "linux") expect(row?.capabilities.locks).toBe("memory");
   });
 
   test.each(NODES)("have every start method on %s where there is one", (id) => {

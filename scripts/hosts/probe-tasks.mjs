@@ -11,3 +11,11 @@ export const echo = task(import.meta.url, async function echo(connection) {
 export const fill = task(import.meta.url, async function fill(queue, count) {
   for (let i = 0; i < count; i++) await queue.put(i);
 });
+
+export const addUnderLock = task(import.meta.url, async function addUnderLock(lock, sums, times) {
+  for (let i = 0; i < times; i++) {
+    const held = await lock.acquire();
+    sums.array[0] += 1;
+    await held.release();
+  }
+});

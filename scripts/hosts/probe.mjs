@@ -4,9 +4,9 @@
  */
 import process from "node:process";
 import * as multiproc from "multiproc";
-import { echo, fill, square } from "./probe-tasks.mjs";
+import { addUnderLock, echo, fill, square } from "./probe-tasks.mjs";
 
-const { Pool, Process, Queue, forkserverKind, getAllStartMethods, pipe } = multiproc;
+const { Lock, Pool, Process, Queue, SharedArray, ThreadPool, forkserverKind, getAllStartMethods, pipe } = multiproc;
 const LIMIT = 60_000;
 const checks = {
   async Process() {
@@ -38,6 +38,29 @@ const checks = {
     pool.close();
     await pool.join();
   },
+  async ThreadPool() {
+    const pool = new ThreadPool({ processes: 2 });
+    equal((await pool.map(square, [1, 2, 3])).join(), "1,4,9");
+    pool.close();
+    await pool.join();
+  },
+  async Lock() {
+    const lock = new Lock();
+    const held = await lock.acquire();
+    const child = new Process({ target: square, args: [lock] });
+    await child.start();
+    await held.release();
+    equal(await child.join(), 0);
+    equal(await lock.locked(), false);
+  },
+  async SharedArray() {
+    const lock = new Lock();
+    const sums = new SharedArray("int32", 1);
+    const children = [1, 2].map(() => new Process({ target: addUnderLock, args: [lock, sums, 100] }));
+    for (const child of children) await child.start();
+    for (const child of children) equal(await child.join(), 0);
+    equal(sums.array[0], 200);
+  },
 };
 
 const result = { version: version(), capabilities: {}, checks: {} };
@@ -45,6 +68,7 @@ for (const [name, check] of Object.entries(checks)) result.checks[name] = await 
 result.capabilities = {
   startMethods: await outcome(() => getAllStartMethods().join(", ")),
   forkserver: await outcome(async () => (await forkserverKind()).kind),
+  locks: await outcome(() => new Lock().form),
   typescript: "Deno" in globalThis || "Bun" in globalThis || Boolean(process.features.typescript),
 };
 console.log(JSON.stringify(result));

@@ -34,7 +34,8 @@ const others = new Map<number, { readonly life: number; readonly file: number }>
 
 afterFork(() => {
   // The reading end has been made silent by then; rings that are meant for the parent never come here.
-  if (own !== undefined) native()?.libc.close(own.ends[1] as number);
+  const [, writer] = own?.ends ?? [];
+  if (writer !== undefined) native()?.libc.close(writer);
   own = undefined;
   listeners.clear();
 });
@@ -85,9 +86,13 @@ function open(): { bell: Bell; ends: number[] } {
     return { bell: DEAF, ends: [] };
   const [file, writer] = ends as unknown as [number, number];
   const pipe = pipeNumber(api, `/proc/self/fd/${file}`);
-  host.watchPipe(file, () => {
+  const isWatched = host.watchPipe(file, () => {
     for (const ring of [...listeners]) ring();
   });
+  if (!isWatched) {
+    for (const end of ends) api.libc.close(end);
+    return { bell: DEAF, ends: [] }; // whoever waits looks by itself
+  }
   // The writing end stays open, or the pipe would end when the first who rang closes theirs.
   return { bell: pipe === undefined ? DEAF : { file, pipe }, ends: [file, writer] };
 }

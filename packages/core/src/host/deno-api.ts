@@ -55,6 +55,7 @@ export interface DenoApi {
   readonly pid: number;
   readonly args: string[];
   readonly build: { readonly os: string };
+  readonly version: { readonly deno: string };
   readonly mainModule: string;
   readonly Command: new (file: string, options: DenoCommandOptions) => { spawn(): DenoChild };
   readonly permissions: {

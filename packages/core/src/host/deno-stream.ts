@@ -34,7 +34,7 @@ export class DenoServer implements StreamServer {
         if (this.#closed) return;
         if ((error as Error).name === "BadResource") return failed(error as Error);
         // Others wait behind whoever could not be taken.
-        await new Promise<void>((resolve) => this.#deno.unrefTimer(setTimeout(resolve, REST) as unknown as number));
+        await new Promise<void>((resolve) => unrefTimer(this.#deno, setTimeout(resolve, REST)));
         continue;
       }
       if (!this.#closed) accept(new DenoStream(conn));
@@ -59,6 +59,12 @@ export class DenoServer implements StreamServer {
   unref(): void {
     if (!this.#closed) this.#listener.unref();
   }
+}
+
+/** Lets a program end before the timer is due. In packages of npm, Denos up to 2.7 have Node's timers, and else numbers. */
+export function unrefTimer(deno: DenoApi, timer: unknown): void {
+  if (typeof timer === "object") (timer as { unref(): void }).unref();
+  else deno.unrefTimer(timer as number);
 }
 
 /** An address as Deno takes it. */

@@ -3,23 +3,21 @@
  */
 import type * as Crypto from "node:crypto";
 import { CapabilityError } from "../errors.ts";
-import type { DenoApi, DenoChild } from "./deno-api.ts";
+import type { DenoApi } from "./deno-api.ts";
 import { permissionFlags } from "./deno-permissions.ts";
-import { DenoServer, DenoSource, DenoStream, denoAddress } from "./deno-stream.ts";
+import { DenoServer, DenoStream, denoAddress, unrefTimer } from "./deno-stream.ts";
+import { startSubprocess } from "./deno-subprocess.ts";
 import type {
-  ByteSource,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
   Digest,
-  ExitStatus,
   FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
   ServerHandlers,
   SpawnOptions,
-  Stdio,
   StreamAddress,
   StreamServer,
   Subprocess,
@@ -84,16 +82,7 @@ export class DenoHost implements Host {
   }
 
   async spawn(file: string, options: SpawnOptions): Promise<Subprocess> {
-    const command = new this.#deno.Command(file, {
-      args: [...options.args],
-      ...(options.env === undefined ? {} : { env: { ...options.env } }),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      stdin: options.stdin === "write" ? "piped" : "null",
-      stdout: stdio(options.stdout),
-      stderr: stdio(options.stderr),
-      ...(options.detached === true ? { detached: true } : {}),
-    });
-    return new DenoSubprocess(command.spawn(), options);
+    return startSubprocess(this.#deno, file, options);
   }
 
   /**
@@ -192,12 +181,17 @@ export class DenoHost implements Host {
       : undefined;
   }
 
-  /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once. */
-  watchPipe(file: number, ring: () => void): void {
-    const socket = new (builtin<NodeNet>("net").Socket)({ fd: file, readable: true, writable: false });
-    socket.on("error", () => {});
-    socket.on("data", ring);
-    socket.unref();
+  /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once; those of older Denos take none. */
+  watchPipe(file: number, ring: () => void): boolean {
+    try {
+      const socket = new (builtin<NodeNet>("net").Socket)({ fd: file, readable: true, writable: false });
+      socket.on("error", () => {});
+      socket.on("data", ring);
+      socket.unref();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   openFiles(): number[] {
@@ -314,7 +308,8 @@ export class DenoHost implements Host {
   }
 
   threadStream(): ByteStream | undefined {
-    return threadStream();
+    const isSilent = this.#deno.version.deno.startsWith("2.5."); // it says nothing of a thread that exits
+    return threadStream(isSilent ? (run) => this.onExit(run) : undefined);
   }
 
   memoryUsed(): number {
@@ -340,8 +335,8 @@ export class DenoHost implements Host {
   }
 
   timer(run: () => void, delay: number, keepAlive: boolean): () => void {
-    const id = setTimeout(run, delay) as unknown as number;
-    if (!keepAlive) this.#deno.unrefTimer(id);
+    const id = setTimeout(run, delay);
+    if (!keepAlive) unrefTimer(this.#deno, id);
     return () => clearTimeout(id);
   }
 }
@@ -350,62 +345,4 @@ export class DenoHost implements Host {
 function builtin<M>(name: string): M {
   const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
   return process.getBuiltinModule(`node:${name}`) as M;
-}
-
-function stdio(kind: Stdio | undefined): "inherit" | "piped" | "null" {
-  return kind === "pipe" ? "piped" : kind === "ignore" ? "null" : "inherit";
-}
-
-class DenoSubprocess implements Subprocess {
-  readonly pid: number;
-  readonly exited: Promise<ExitStatus>;
-  readonly stdout: ByteSource | null;
-  readonly stderr: ByteSource | null;
-  readonly #child: DenoChild;
-  readonly #stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
-  #running = true;
-
-  constructor(child: DenoChild, options: SpawnOptions) {
-    this.#child = child;
-    this.pid = child.pid;
-    this.stdout = options.stdout === "pipe" ? new DenoSource(child.stdout) : null;
-    this.stderr = options.stderr === "pipe" ? new DenoSource(child.stderr) : null;
-    this.#stdin = options.stdin === "write" ? child.stdin.getWriter() : undefined;
-    this.#stdin?.closed.catch(() => {});
-    this.exited = child.status.then(
-      ({ code, signal }) => (signal === null ? { code, signal } : { code: null, signal }),
-      // Deno has no name for the real-time signals and rejects.
-      (error: Error) => ({ code: null, signal: /Invalid signal: (\d+)/.exec(error.message)?.[1] ?? "SIGKILL" }),
-    );
-    this.exited.then(() => {
-      this.#running = false;
-    });
-  }
-
-  async write(text: string): Promise<void> {
-    await this.#stdin?.write(new TextEncoder().encode(text)).catch(() => {});
-  }
-
-  kill(signal: string): void {
-    this.#ifRunning(() => this.#child.kill(signal as never));
-  }
-
-  ref(): void {
-    this.#ifRunning(() => this.#child.ref());
-  }
-
-  unref(): void {
-    this.#ifRunning(() => this.#child.unref());
-  }
-
-  #ifRunning(run: () => void): void {
-    if (!this.#running) return;
-    try {
-      run();
-    } catch (error) {
-      // It has ended, and the news is on its way.
-      const isGone = error instanceof TypeError || (error as Error).name === "BadResource";
-      if (!isGone) throw error;
-    }
-  }
 }

@@ -214,8 +214,11 @@ export interface Host {
   adopt(file: number): ByteStream;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
-  /** Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. */
-  watchPipe(file: number, ring: () => void): void;
+  /**
+   * Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. Gives
+   * false where this host cannot watch one.
+   */
+  watchPipe(file: number, ring: () => void): boolean;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
   openFiles(): number[];
 

@@ -119,12 +119,13 @@ export class NodeHost implements Host {
     return builtin<typeof Crypto>("crypto").createHmac(digest, key).update(message).digest();
   }
 
-  watchPipe(file: number, ring: () => void): void {
+  watchPipe(file: number, ring: () => void): true {
     const socket = new (builtin<typeof Net>("net").Socket)({ fd: file, readable: true, writable: false });
     noteOpen(socket);
     socket.on("error", () => {});
     socket.on("data", ring);
     socket.unref();
+    return true;
   }
 
   openFiles(): number[] {

@@ -22,6 +22,9 @@ interface NodeWorker extends Port {
   terminate(): unknown;
 }
 
+/** The last message of a thread on a host that does not tell when one has ended by itself; all others are bytes. */
+const FAREWELL = null;
+
 /**
  * Starts a thread.
  *
@@ -35,18 +38,29 @@ export function startThread(module: URL, name: string, leaves: boolean): Thread 
   let error: unknown;
   const exited = new Promise<ThreadEnd>((resolve) => {
     worker.on("error", (reason) => void (error ??= reason));
-    worker.on("exit", (code: number) => {
+    const ended = (code: number): void => {
       stream.end();
       resolve({ code, error, told: leaves && !isOutOfMemory(error) });
+    };
+    worker.on("exit", ended);
+    worker.on("message", (message: unknown) => {
+      if (message === FAREWELL) ended(0);
     });
   });
   return { id: worker.threadId, stream, exited, terminate: () => void worker.terminate() };
 }
 
-/** The stream to who started this thread; undefined in the main thread. */
-export function threadStream(): ByteStream | undefined {
+/**
+ * The stream to who started this thread; undefined in the main thread.
+ *
+ * @param onExit where the host does not tell that a thread has ended: calls what is run at its end
+ */
+export function threadStream(onExit?: (run: () => void) => void): ByteStream | undefined {
   const { parentPort } = threads();
-  return parentPort === null ? undefined : new ThreadStream(parentPort, () => parentPort.close?.());
+  if (parentPort === null) return undefined;
+  if (onExit === undefined) return new ThreadStream(parentPort, () => parentPort.close?.());
+  onExit(() => parentPort.postMessage(FAREWELL, []));
+  return new ThreadStream(parentPort, () => {}); // closing the port would end the thread at once, unheard
 }
 
 function threads(): WorkerThreads {
@@ -79,6 +93,7 @@ class ThreadStream implements ByteStream {
   start(handlers: StreamHandlers): void {
     this.#handlers = handlers;
     this.#port.on("message", (bytes) => {
+      if (bytes === FAREWELL) return;
       if (this.#waiting !== undefined) this.#waiting.push(bytes as Uint8Array);
       else if (!this.#isOver) handlers.data(bytes as Uint8Array);
     });
