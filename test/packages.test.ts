@@ -14,7 +14,8 @@ const LIMIT = 120_000;
 /** How many kilobytes a package may take at most, packed with its sources and source maps. */
 const SIZE_LIMIT = 400;
 
-const folder = mkdtempSync(join(tmpdir(), "multiproc-packages-"));
+// Outside /tmp: a program in there could read its own modules by the leave that it has for the sockets.
+const folder = mkdtempSync(join(existsSync("/var/tmp") ? "/var/tmp" : tmpdir(), "multiproc-packages-"));
 const packages = published().map(({ folder, manifest }) => ({ folder, name: manifest.name as string, manifest }));
 let packed: ReturnType<typeof pack>;
 

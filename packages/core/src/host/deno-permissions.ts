@@ -40,6 +40,7 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
   // What a module imports is read as well; a child that was given less gets no more than the module's own folder.
   const around = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
   for (const path of reach.read) addReach(query, granted, "read", around(path));
+  if (wanted === "inherit") for (const path of ownPlaces(deno)) addReach(query, granted, "read", around(path));
   for (const path of reach.write) addReach(query, granted, "write", path);
   for (const socket of reach.sockets) {
     for (const kind of ["read", "write"]) addReach(query, granted, kind, socket);
@@ -48,6 +49,16 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
   return [...granted].map(([kind, value]) =>
     value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`,
   );
+}
+
+/** Where the program stands: what a child is asked to do later is found there, also where this library stands elsewhere. */
+function ownPlaces({ mainModule, cwd }: DenoApi): string[] {
+  const main = new URL(mainModule);
+  const places = main.protocol === "file:" ? [decodeURIComponent(main.pathname)] : [];
+  try {
+    places.push(`${cwd()}/`);
+  } catch {} // it may not be asked for
+  return places;
 }
 
 /** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
