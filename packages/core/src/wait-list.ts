@@ -48,7 +48,7 @@ const RUNG = 4;
 
 const FIRST_LOOK = 2;
 const LATER_LOOKS = 20;
-/** Nobody can wake a thread that found no slot, so it looks more often. */
+/** Nobody can wake a thread that found no slot, or has no bell, so it looks more often. */
 const BLIND_LOOKS = 5;
 const NO_SLOT = -1;
 const ALL_RUNG = -2;
@@ -278,6 +278,7 @@ export class WaitList {
     const words = this.#words;
     const { id } = ownLife();
     const bell = ownBell();
+    if (bell.file < 0) return; // a wake that goes to who cannot hear it would be another's loss
     this.#cancelListening ??= listen(() => this.#poke(false));
     for (const cleansFirst of [false, true]) {
       for (let i = 0; i < this.#slots; i++) {
