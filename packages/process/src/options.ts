@@ -1,7 +1,7 @@
 /** What users may ask of a process. */
 import type { ChildOutput, Permissions, Stdio, Target } from "@multiproc/core";
 import { requireTarget } from "@multiproc/core/internal";
-import { getStartMethod, type StartMethod } from "@multiproc/start-methods";
+import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc/start-methods";
 
 /** What a `Process` is to do, and how it is started. */
 export interface ProcessOptions<A extends unknown[] = unknown[]> {
@@ -30,6 +30,23 @@ export interface ProcessOptions<A extends unknown[] = unknown[]> {
   readonly permissions?: Permissions | undefined;
   /** Kills the child when it is aborted. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Refuses options of the wrong type.
+ *
+ * @throws {TargetError} if another process could not find the target
+ * @throws {TypeError} for the rest
+ */
+export function checkOptions<A extends unknown[]>({ startMethod, target, args, name }: ProcessOptions<A>): void {
+  if (startMethod !== undefined) requireStartMethod(startMethod);
+  if (target !== undefined) checkTarget(target, startMethod);
+  if (args !== undefined && !Array.isArray(args)) {
+    throw new TypeError(`Process takes args as an array, not ${typeof args}`);
+  }
+  if (name !== undefined && typeof name !== "string") {
+    throw new TypeError(`Process takes a string as its name, not ${typeof name}`);
+  }
 }
 
 /** Under `fork`, any function is a target. */

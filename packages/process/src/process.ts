@@ -16,7 +16,7 @@ import { type Child, getStartMethod, requireStartMethod, start } from "@multipro
 import { HandOver, ownTarget } from "./copy.ts";
 import { entry, PARTS } from "./entry.ts";
 import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
-import { checkTarget, type ProcessOptions } from "./options.ts";
+import { checkOptions, type ProcessOptions } from "./options.ts";
 import type { Preparation } from "./preparation.ts";
 import { Sentinel } from "./sentinel.ts";
 
@@ -54,6 +54,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** What is called in a copy, where the target only names it. */
   #target: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
+  #sentinel: Sentinel | undefined;
   #status: ExitStatus | undefined;
   /** The process that made this object; in a copy of it, only the copy that it stands for has a use for it. */
   readonly #owner: number = host.pid;
@@ -66,14 +67,7 @@ export class Process<A extends unknown[] = unknown[]> {
    * @throws {TypeError} for options of the wrong type
    */
   constructor(options: ProcessOptions<A> = {}) {
-    if (options.startMethod !== undefined) requireStartMethod(options.startMethod);
-    if (options.target !== undefined) checkTarget(options.target, options.startMethod);
-    if (options.args !== undefined && !Array.isArray(options.args)) {
-      throw new TypeError(`Process takes args as an array, not ${typeof options.args}`);
-    }
-    if (options.name !== undefined && typeof options.name !== "string") {
-      throw new TypeError(`Process takes a string as its name, not ${typeof options.name}`);
-    }
+    checkOptions(options);
     this.#options = options;
     this.#identity = nextIdentity();
     this.#name = options.name ?? `Process-${this.#identity.join(":")}`;
@@ -250,7 +244,7 @@ export class Process<A extends unknown[] = unknown[]> {
     return this.#status?.signal ?? null;
   }
 
-  /** What can be given to `wait()`: it is ready when the child has ended. */
+  /** What can be given to `wait()`: it is ready when the child has ended. The same object each time, as `wait()` gives it back. */
   get sentinel(): Sentinel {
     this.#assertUsable("sentinel");
     const { pid } = this.#started("sentinel");
