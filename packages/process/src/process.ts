@@ -54,7 +54,6 @@ export class Process<A extends unknown[] = unknown[]> {
   /** What is called in a copy, where the target only names it. */
   #target: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
-  #sentinel: Sentinel | undefined;
   #status: ExitStatus | undefined;
   /** The process that made this object; in a copy of it, only the copy that it stands for has a use for it. */
   readonly #owner: number = host.pid;
