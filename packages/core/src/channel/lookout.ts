@@ -17,7 +17,7 @@ export interface Looker {
 }
 
 /** Milliseconds. */
-const PATIENCE = 0.1;
+const PATIENCE = 0.05;
 /** After so many moments in vain in a row, streams go to sleep at once ... */
 const MOST_MISSES = 8;
 /** ... but for one in so many. */
@@ -36,7 +36,7 @@ afterFork(() => {
 /** Has it look, and sleep when nothing has come for a moment. */
 export function lookOut(looker: Looker): void {
   awake.add(looker);
-  if (misses < MOST_MISSES || misses % TRY_AGAIN === 0) end = performance.now() + PATIENCE;
+  if (isWorthIt()) end = performance.now() + PATIENCE;
   if (isLooking) return;
   isLooking = true;
   host.immediate(turn);
@@ -47,13 +47,18 @@ export function rest(looker: Looker): void {
   awake.delete(looker);
 }
 
+function isWorthIt(): boolean {
+  return misses < MOST_MISSES || misses % TRY_AGAIN === 0;
+}
+
 function turn(): void {
   let found = false;
   for (const looker of awake) if (looker.look()) found = true;
   const now = performance.now();
   if (found) {
-    misses = 0;
-    end = now + PATIENCE;
+    // What came too late came because this one was not looking, but waiting for its turn on a processor.
+    misses = now < end ? 0 : misses + 1;
+    end = isWorthIt() ? now + PATIENCE : 0;
   } else if (now >= end) {
     misses += 1;
     for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
