@@ -35,8 +35,13 @@ afterFork(() => {
 
 /** Has it look, and sleep when nothing has come for a moment. */
 export function lookOut(looker: Looker): void {
+  const isWorth = isWorthIt();
+  if (!isLooking && !isWorth) {
+    misses += 1;
+    if (looker.sleep()) return;
+  }
   awake.add(looker);
-  if (isWorthIt()) end = performance.now() + PATIENCE;
+  if (isWorth) end = performance.now() + PATIENCE;
   if (isLooking) return;
   isLooking = true;
   host.immediate(turn);
