@@ -2,7 +2,8 @@
  * Type-checks and runs every example of the docs, on Node and on Deno.
  *
  * An example is a block fenced with ```ts or ```js in a doc comment of packages/<name>/src, in README.md,
- * packages/<name>/README.md or docs/guide. It has run well when its program ends with exit code 0 within 30 seconds.
+ * packages/<name>/README.md or docs/guide. It has run well when its program ends with exit code 0 within 30 seconds and has
+ * printed what its comments say, see `printed.mjs`.
  *
  * A line `// file: tasks.ts` begins one file of a small project. The blocks after it in the same doc
  * belong to it, up to the program, which is the first block named `main.…` or with no name.
@@ -14,10 +15,12 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import ts from "typescript";
+import { unprinted } from "./printed.mjs";
 
 // Inside the repository, so that packages are found by name.
 const FOLDER = ".cache/examples";
 const LIMIT = 30_000;
+const TYPES_LIMIT = 5 * 60_000;
 const CONCURRENCY = 2;
 const FILE_MARK = /^\s*\/\/ file: (\S+)/;
 const DENO = `${process.cwd()}/node_modules/.bin/deno`;
@@ -152,24 +155,32 @@ async function checkTypes() {
   const files = examples.flatMap(({ folder, files }) => files.map(({ name }) => `${folder}/${name}`));
   const typed = files.filter((file) => file.endsWith(".ts"));
   if (typed.length === 0) return [];
-  const { code, output } = await run(DENO, ["check", "--quiet", ...typed], process.cwd());
-  return code === 0 ? [] : [`Types of the examples:\n${output}`];
+  const { code, output } = await run(DENO, ["check", "--quiet", ...typed], process.cwd(), TYPES_LIMIT);
+  return code === 0 ? [] : [`Types of the examples, ended with ${code}:\n${output}`];
 }
 
-async function runExample({ place, folder, program }, host) {
+async function runExample({ place, folder, files, program }, host) {
   const [command, ...args] =
     host === "Node" ? [process.execPath, forNode(program)] : [DENO, "run", "-A", "--no-check", program];
-  const { code, output } = await run(command, args, folder);
-  return code === 0 ? [] : [`${place} on ${host} ended with ${code}:\n${output}`];
+  const { code, output, printed } = await run(command, args, folder);
+  if (code !== 0) return [`${place} on ${host} ended with ${code}:\n${output}`];
+  const text = files.find(({ name }) => name === program).code;
+  // Blocks that ask for start method `fork` are not entered on Deno.
+  const missing = unprinted(text, printed, { inBlocks: host === "Node" || !text.includes('includes("fork")') });
+  return missing.map((said) => `${place} on ${host} did not print in its turn: ${said}\n${output}`);
 }
 
-function run(command, args, cwd) {
-  const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT, killSignal: "SIGKILL" });
+function run(command, args, cwd, timeout = LIMIT) {
+  const child = spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"], timeout, killSignal: "SIGKILL" });
   let output = "";
+  let printed = "";
   for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding("utf8").on("data", (text) => void (output += text));
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text;
+      if (stream === child.stdout) printed += text;
+    });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve({ code: code ?? signal, output }));
+    child.on("close", (code, signal) => resolve({ code: code ?? signal, output, printed }));
   });
 }
