@@ -56,7 +56,6 @@ function listed(flag) {
 function furnish() {
   rmSync(APP, { recursive: true, force: true });
   const packed = pack(join(APP, "archives"));
-  packed.delete("@multiproc/testing");
   const names = published().map(({ manifest }) => manifest.name);
   install(APP, names, packed);
   for (const name of readdirSync("packages")) {

@@ -1,10 +1,10 @@
 /**
- * Keeps package.json and deno.json of every package in step. package.json leads.
+ * Keeps package.json and deno.json of every package in step. package.json leads; that of the repository says where it is to be found.
  *
  *   node scripts/manifests.mjs --check   names every difference, and fails if there is one
- *   node scripts/manifests.mjs --write   writes deno.json, and the versions of sibling packages, after package.json
+ *   node scripts/manifests.mjs --write   writes deno.json, the versions of sibling packages, and what registries tell of a package
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { isDeepStrictEqual } from "node:util";
 
@@ -15,6 +15,8 @@ const manifests = folders.map((folder) => ({
   npm: read(`${folder}/package.json`),
   tsc: read(`${folder}/tsconfig.json`),
 }));
+const root = read("package.json");
+const license = readFileSync("LICENSE", "utf8");
 const versions = new Map(manifests.map(({ npm }) => [npm.name, npm.version]));
 const problems = [];
 
@@ -22,7 +24,8 @@ const [version, ...others] = new Set(versions.values());
 if (others.length > 0) problems.push(`packages: versions differ: ${[version, ...others].join(", ")}`);
 
 for (const { folder, npm, tsc } of manifests) {
-  settle(`${folder}/package.json`, npm, withSiblingVersions(npm));
+  settle(`${folder}/package.json`, npm, withOrigin(withSiblingVersions(npm), folder));
+  if (!npm.private) settleTexts(folder);
   settle(`${folder}/deno.json`, read(`${folder}/deno.json`), denoManifest(npm, read(`${folder}/deno.json`)));
   const referenced = (tsc.references ?? []).map(({ path }) => path.replace("../", "packages/")).sort();
   const siblings = Object.keys(npm.dependencies ?? {})
@@ -47,6 +50,31 @@ function withSiblingVersions(npm) {
     }
   }
   return wanted;
+}
+
+/** Where a package comes from, behind the fields that say who made it. */
+function withOrigin(npm, folder) {
+  if (npm.private) return npm;
+  const origin = {
+    repository: { ...root.repository, directory: folder },
+    homepage: root.homepage.replace("#readme", `/tree/main/${folder}#readme`),
+    bugs: root.bugs,
+  };
+  const fields = Object.entries({ ...npm, ...origin }).filter(([key]) => !(key in origin));
+  const at = fields.findIndex(([key]) => key === "author") + 1;
+  return Object.fromEntries([...fields.slice(0, at), ...Object.entries(origin), ...fields.slice(at)]);
+}
+
+/** What is packed beside the code: the licence, and a README that is read outside of the repository. */
+function settleTexts(folder) {
+  const file = `${folder}/LICENSE`;
+  const current = existsSync(file) ? readFileSync(file, "utf8") : "";
+  if (current !== license && write) writeFileSync(file, license);
+  else if (current !== license) problems.push(`${file} is not the repository's LICENSE`);
+  for (const [, target] of readFileSync(`${folder}/README.md`, "utf8").matchAll(/\]\((?!https?:|#)([^)]+)\)/g))
+    problems.push(
+      `${folder}/README.md: the link to ${target} leads nowhere on npm, write ${root.homepage.replace("#readme", "/blob/main/…")}`,
+    );
 }
 
 function denoManifest(npm, current) {

@@ -1,8 +1,14 @@
-/** The packages as npm would publish them, and folders with them installed as users have them. */
+/**
+ * The packages as npm would publish them, and folders with them installed as users have them.
+ *
+ * npm run archives: packs them into archives/.
+ */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { setup } from "./setup.mjs";
 
 /** The packages that are published, as `{ folder, manifest }`. */
 export function published() {
@@ -19,7 +25,8 @@ export function published() {
  */
 export function pack(folder) {
   mkdirSync(folder, { recursive: true });
-  const { stdout } = npm(["pack", "--json", "--workspaces", "--pack-destination", folder], ".");
+  const chosen = published().flatMap(({ manifest }) => ["--workspace", manifest.name]);
+  const { stdout } = npm(["pack", "--json", ...chosen, "--pack-destination", folder], ".");
   // npm gives a list, or from version 12 on an object by name.
   return new Map(
     Object.values(JSON.parse(stdout)).map(({ name, filename, size, unpackedSize, files }) => [
@@ -60,4 +67,9 @@ function read(file) {
 
 function write(file, value) {
   writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await setup();
+  for (const { archive } of pack("archives").values()) console.log(archive);
 }

@@ -49,4 +49,4 @@ function install() {
     run(process.execPath, ["node_modules/deno/install.cjs"], "Deno is not ready");
 }
 
-if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await setup();
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await setup();

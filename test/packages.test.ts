@@ -96,6 +96,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
       .map(({ path }) => path)
       .filter((path) => !/^(dist|src|README\.md|LICENSE|package\.json)/.test(path));
     expect(strangers).toStrictEqual([]);
+    expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(["LICENSE", "README.md"]));
   });
 });
 
