@@ -147,7 +147,8 @@ export function inline<F extends AnyFunction>(fn: F, captured: Readonly<Record<s
  * import { registerClass } from "@multiproc/core";
  *
  * export class Point {
- *   constructor(public x: number, public y: number) {}
+ *   x = 0;
+ *   y = 0;
  * }
  * registerClass(import.meta.url, Point);
  * ```

@@ -7,8 +7,9 @@
  * found by it.
  *
  * Memory is freed when the last process that has it has closed it or ended, however it ended. There is no `/dev/shm` needed, and
- * what the system has not is refused when it is asked for. It takes Linux, and the way to its C library: the package `koffi` on
- * Node, `--allow-ffi` on Deno. Where that is missing, a `CapabilityError` says so.
+ * what the system has not is refused when it is asked for. It takes Linux, and a way to its C library: on Deno
+ * `--allow-ffi`; Node reaches it by `node:ffi` from 26.1 on, else by koffi, which npm installs along unless optional dependencies
+ * are omitted. Where that is missing, a `CapabilityError` says so.
  *
  * @module
  */

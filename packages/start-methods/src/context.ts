@@ -32,7 +32,7 @@ const chosen: { method: StartMethod | undefined } = singleton("start method", ()
 
 /**
  * The start methods that this host really has; the default first. `fork` is among them on Node on Linux, where this build of
- * Node can be copied and koffi is installed; whether it can be at a given moment shows when it is tried.
+ * Node can be copied and its C library reached (by `node:ffi` or koffi); whether it can be at a given moment shows when it is tried.
  *
  * @example
  * ```ts

@@ -5,12 +5,13 @@
  * default, and works on every host.
  *
  * `forkserver` takes children from a process that has loaded modules before, see {@link setForkserverPreload}. On Node on Linux
- * with the package `koffi`, a server forks them: they start in milliseconds, and share the memory of what was loaded until one
+ * a server forks them: they start in milliseconds, and share the memory of what was loaded until one
  * of them writes to it. Elsewhere they are spares, which were started beforehand and wait; {@link forkserverKind} tells which.
  * The API and what a child can do are the same.
  *
- * `fork` copies this very process, closures and the state of its modules included, on Node on Linux with `koffi`, and only where
- * that is safe. {@link fork}, {@link waitpid} and {@link exec} are the system calls alone.
+ * `fork` copies this very process, closures and the state of its modules included, on Node on Linux, and only where that is
+ * safe. Both reach the C library by `node:ffi` on Node 26.1 and newer, else by koffi, which npm installs along unless optional
+ * dependencies are omitted. {@link fork}, {@link waitpid} and {@link exec} are the system calls alone.
  *
  * ## Closing, and what happens when a process dies
  *

@@ -1,4 +1,4 @@
-/** The port to libc by koffi, which the user installs or not. */
+/** The port to libc by koffi, an optional dependency that npm installs along unless such are omitted. */
 import {
   bindLibc,
   type Call,

@@ -1,4 +1,4 @@
-/** The port to libc on Node: `node:ffi` where it is built in, else koffi, which the user installs or not. */
+/** The port to libc on Node: `node:ffi` where it is built in (26.1 and newer), else koffi, where npm has installed it along. */
 import { openKoffi } from "./koffi.ts";
 import type { MissingNative, Native } from "./native.ts";
 import { type NodeFfi, openNodeFfi } from "./node-ffi.ts";
