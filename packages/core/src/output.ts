@@ -7,6 +7,22 @@ import { host } from "./host/mod.ts";
  * Gets what a child writes to a standard stream, as it comes, in place of a `ReadableStream`; also what it writes when it
  * cannot be started. When this program ends, it is given first what has arrived, and its end (on Deno, not what arrives while
  * `Deno.exit()` is called).
+ *
+ * @example What a child prints, as it comes
+ * ```ts
+ * import { inline, type OutputReader } from "@multiproc/core";
+ * import { Process } from "@multiproc/process";
+ *
+ * let text = "";
+ * const decoder = new TextDecoder();
+ * const reader: OutputReader = {
+ *   data: (bytes) => void (text += decoder.decode(bytes, { stream: true })),
+ *   end: () => console.log(text.trim()), // hello
+ * };
+ * const child = new Process({ target: inline(() => console.log("hello")), stdio: { stdout: reader } });
+ * await child.start();
+ * await child.join();
+ * ```
  */
 export interface OutputReader {
   /**

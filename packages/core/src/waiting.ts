@@ -2,7 +2,20 @@
 import { TimeoutError } from "./errors.ts";
 import { host } from "./host/mod.ts";
 
-/** How a wait can be ended early. */
+/**
+ * How a wait can be ended early.
+ *
+ * @example A wait that can be given up
+ * ```ts
+ * import { pipe } from "@multiproc/pipe";
+ *
+ * const [here] = pipe();
+ * const controller = new AbortController();
+ * const waiting = here.recv({ timeout: 10_000, signal: controller.signal });
+ * controller.abort("enough");
+ * console.log(await waiting.catch((reason: unknown) => reason)); // enough
+ * ```
+ */
 export interface WaitOptions {
   /** How long to wait, in milliseconds. @default forever */
   readonly timeout?: number | undefined;

@@ -15,7 +15,23 @@ import { WireChannel } from "./wire/channel.ts";
 import { Greeting } from "./wire/greeting.ts";
 import { checkKey } from "./wire/key.ts";
 
-/** How {@link connect} goes about it. */
+/**
+ * How {@link connect} goes about it.
+ *
+ * @example With a key, and no longer than a second
+ * ```ts
+ * import { type ConnectOptions, connect, Listener } from "@multiproc/pipe";
+ *
+ * const authKey = new TextEncoder().encode("a secret that both know");
+ * const listener = new Listener({ authKey });
+ * const options: ConnectOptions = { authKey, timeout: 1000 };
+ * const [there, here] = await Promise.all([listener.accept<string>(), connect(listener.address, options)]);
+ * await here.send("hello");
+ * console.log(await there.recv()); // hello
+ * here.close();
+ * listener.close();
+ * ```
+ */
 export interface ConnectOptions extends WaitOptions {
   /** The key that the listener has; both sides prove that they have it, and neither tells it. @default none is asked for */
   readonly authKey?: Uint8Array | undefined;

@@ -1,7 +1,20 @@
 import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
-/** There is nothing left to receive, and nobody is left who could send. */
+/**
+ * There is nothing left to receive, and nobody is left who could send.
+ *
+ * @example The end of a conversation
+ * ```ts
+ * import { EOFError, pipe } from "@multiproc/pipe";
+ *
+ * const [here, there] = pipe<string>();
+ * await there.send("bye");
+ * there.close();
+ * console.log(await here.recv()); // bye
+ * console.log((await here.recv().catch((reason: unknown) => reason)) instanceof EOFError); // true
+ * ```
+ */
 export class EOFError extends ProcessError {
   /**
    * Makes the error.
@@ -14,7 +27,18 @@ export class EOFError extends ProcessError {
   }
 }
 
-/** A message was sent to a pipe whose other end nobody holds any more. */
+/**
+ * A message was sent to a pipe whose other end nobody holds any more.
+ *
+ * @example Nobody is there to receive
+ * ```ts
+ * import { BrokenPipeError, pipe } from "@multiproc/pipe";
+ *
+ * const [here, there] = pipe<string>();
+ * there.close();
+ * console.log((await here.send("hello").catch((reason: unknown) => reason)) instanceof BrokenPipeError); // true
+ * ```
+ */
 export class BrokenPipeError extends ProcessError {
   /**
    * Makes the error.
@@ -27,7 +51,17 @@ export class BrokenPipeError extends ProcessError {
   }
 }
 
-/** A connection was used after it was closed, against its direction or beyond what it carries, or could not be made. */
+/**
+ * A connection was used after it was closed, against its direction or beyond what it carries, or could not be made.
+ *
+ * @example Nobody listens there
+ * ```ts
+ * import { ConnectionError, connect } from "@multiproc/pipe";
+ *
+ * const error = await connect("/nowhere/socket").catch((reason: unknown) => reason);
+ * console.log(error instanceof ConnectionError && error.code); // ERR_CONNECT
+ * ```
+ */
 export class ConnectionError extends ProcessError {
   /**
    * Makes the error.
@@ -52,7 +86,20 @@ export class ConnectionError extends ProcessError {
   }
 }
 
-/** Two sides did not have the same key; the connection between them was closed. */
+/**
+ * Two sides did not have the same key; the connection between them was closed.
+ *
+ * @example A key that is not the listener's
+ * ```ts
+ * import { AuthenticationError, connect, Listener } from "@multiproc/pipe";
+ *
+ * const key = (text: string) => new TextEncoder().encode(text);
+ * const listener = new Listener({ authKey: key("right") });
+ * const error = await connect(listener.address, { authKey: key("wrong") }).catch((reason: unknown) => reason);
+ * console.log(error instanceof AuthenticationError); // true
+ * listener.close();
+ * ```
+ */
 export class AuthenticationError extends ProcessError {
   /**
    * Makes the error.
@@ -65,7 +112,19 @@ export class AuthenticationError extends ProcessError {
   }
 }
 
-/** A message is longer than the caller allowed; it is whole in `message bytes`, so nothing is lost. */
+/**
+ * A message is longer than the caller allowed; it is whole in `message bytes`, so nothing is lost.
+ *
+ * @example A message that is longer than expected is not lost
+ * ```ts
+ * import { BufferTooShortError, pipe } from "@multiproc/pipe";
+ *
+ * const [here, there] = pipe();
+ * await there.sendBytes(new Uint8Array([1, 2, 3]));
+ * const error = await here.recvBytes(2).catch((reason: unknown) => reason);
+ * if (error instanceof BufferTooShortError) console.log(error.bytes.length); // 3
+ * ```
+ */
 export class BufferTooShortError extends ProcessError {
   /** The whole message. */
   readonly bytes: Uint8Array;

@@ -26,7 +26,20 @@ import { checkKey } from "./wire/key.ts";
 const MOST_GREETINGS = 1000;
 const LOOPBACK = "127.0.0.1";
 
-/** How a {@link Listener} is made. */
+/**
+ * How a {@link Listener} is made.
+ *
+ * @example A port of this machine, for those who have the key
+ * ```ts
+ * import { Listener, type ListenerOptions } from "@multiproc/pipe";
+ *
+ * const options: ListenerOptions = { family: "inet", authKey: new TextEncoder().encode("secret"), backlog: 10 };
+ * const listener = new Listener(options);
+ * await listener.ready;
+ * console.log(typeof listener.address); // object: { host, port }
+ * listener.close();
+ * ```
+ */
 export interface ListenerOptions {
   /**
    * Where to listen: the path of a Unix socket, which must not exist yet, or `{ host, port }`, where port 0 stands for a free one.

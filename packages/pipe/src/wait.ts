@@ -3,7 +3,20 @@ import { checkTimeout, host, Stay, TIMED_OUT, type WaitOptions, within } from "@
 /** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
 export type Waitable = Source | Ending;
 
-/** A connection or a listener, as far as {@link wait} needs to know. */
+/**
+ * A connection or a listener, as far as {@link wait} needs to know.
+ *
+ * @example Whichever connection has something
+ * ```ts
+ * import { pipe, wait } from "@multiproc/pipe";
+ *
+ * const [a, b] = pipe<string>();
+ * const [c] = pipe<string>();
+ * await b.send("hello");
+ * const ready = await wait([a, c]); // connections and listeners are such
+ * console.log(ready.length, ready[0] === a); // 1 true
+ * ```
+ */
 export interface Source {
   /** Throws if it was closed. @internal */
   "multiproc:check"(call: string): void;
@@ -13,7 +26,17 @@ export interface Source {
   "multiproc:watch"(run: () => void): () => void;
 }
 
-/** What ends once, such as a process: `process.sentinel`. */
+/**
+ * What ends once, such as a process: `process.sentinel`.
+ *
+ * @example Whatever has an end can be waited for
+ * ```ts
+ * import { type Ending, wait } from "@multiproc/pipe";
+ *
+ * const work: Ending = { ended: Promise.resolve() };
+ * console.log((await wait([work])).includes(work)); // true
+ * ```
+ */
 export interface Ending {
   /** Settles at the end, either way. */
   readonly ended: Promise<unknown>;

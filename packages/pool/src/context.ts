@@ -9,7 +9,18 @@ import {
   singleton,
 } from "@multiproc/core/internal";
 
-/** What `AsyncLocalStorage` is, as far as it is used here. */
+/**
+ * What `AsyncLocalStorage` is, as far as it is used here.
+ *
+ * @example Node's own is one, on Deno too
+ * ```ts
+ * import { AsyncLocalStorage } from "node:async_hooks";
+ * import type { ContextStorage } from "@multiproc/pool";
+ *
+ * const users: ContextStorage<string> = new AsyncLocalStorage<string>();
+ * console.log(users.run("Ada", () => users.getStore())); // Ada
+ * ```
+ */
 export interface ContextStorage<T> {
   /** The store of the running code. */
   getStore(): T | undefined;

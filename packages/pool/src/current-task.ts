@@ -2,7 +2,17 @@
 import { singleton } from "@multiproc/core/internal";
 import type { TaskOptions } from "./options.ts";
 
-/** The task that a worker is running. */
+/**
+ * The task that a worker is running.
+ *
+ * @example Code that knows whether it runs in a task
+ * ```ts
+ * import { type CurrentTask, currentTask } from "@multiproc/pool";
+ *
+ * const nameOf = (task: CurrentTask | undefined) => task?.name ?? "no task";
+ * console.log(nameOf(currentTask())); // no task: this is the program itself
+ * ```
+ */
 export interface CurrentTask {
   /** The name of its function. */
   readonly name: string;

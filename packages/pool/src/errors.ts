@@ -71,7 +71,24 @@ const REASONS: Readonly<Record<string, string>> = {
   SIGBUS: ": native code in it has crashed",
 };
 
-/** Work was given to a pool that takes none any more, or that was terminated before the work was done. */
+/**
+ * Work was given to a pool that takes none any more, or that was terminated before the work was done.
+ *
+ * @example A pool that takes no more
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, PoolClosedError } from "@multiproc/pool";
+ *
+ * const pool = new Pool({ processes: 1 });
+ * pool.close();
+ * try {
+ *   await pool.apply(inline(() => 1));
+ * } catch (error) {
+ *   console.log(error instanceof PoolClosedError); // true
+ * }
+ * await pool.join();
+ * ```
+ */
 export class PoolClosedError extends ProcessError {
   /**
    * Makes the error.

@@ -6,7 +6,25 @@ import type { PoolOutput } from "./output.ts";
 import type { progressBar } from "./progress-bar.ts";
 import type { Progress } from "./result.ts";
 
-/** How a `Pool` is made. */
+/**
+ * How a `Pool` is made.
+ *
+ * @example Two workers, which are prepared and replaced
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type PoolOptions } from "@multiproc/pool";
+ *
+ * const options: PoolOptions<[string]> = {
+ *   processes: 2,
+ *   initializer: inline((greeting: string) => void Object.assign(globalThis, { greeting })),
+ *   initArgs: ["Hello"],
+ *   maxTasksPerChild: 100,
+ * };
+ * const pool = new Pool(options);
+ * console.log(await pool.apply(inline(() => (globalThis as { greeting?: string }).greeting))); // Hello
+ * await pool.terminate();
+ * ```
+ */
 export interface PoolOptions<I extends unknown[] = unknown[]> {
   /** How many workers it has. @default cpuCount() */
   readonly processes?: number | undefined;
@@ -58,7 +76,20 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
   readonly graceMs?: number | undefined;
 }
 
-/** How a task is done. */
+/**
+ * How a task is done.
+ *
+ * @example A limit that is kept, and another attempt for a worker that dies
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type TaskOptions } from "@multiproc/pool";
+ *
+ * const options: TaskOptions = { timeout: 10_000, retries: 1 };
+ * const pool = new Pool({ processes: 1 });
+ * console.log(await pool.apply(inline((x: number) => x + 1), [1], options)); // 2
+ * await pool.terminate();
+ * ```
+ */
 export interface TaskOptions {
   /**
    * How long, in milliseconds, it may run before it is given up as by `cancel()`; for `map()` and `imap()`, how long one input
@@ -76,7 +107,20 @@ export interface TaskOptions {
   readonly traceContext?: string | undefined;
 }
 
-/** How a map is done. */
+/**
+ * How a map is done.
+ *
+ * @example Each input with an outcome of its own
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool } from "@multiproc/pool";
+ *
+ * const pool = new Pool({ processes: 1 });
+ * const outcomes = await pool.map(inline((x: number) => x + 1), [1, 2], { settle: true, chunkSize: 1 });
+ * console.log(outcomes.map(({ status }) => status).join(" ")); // fulfilled fulfilled
+ * await pool.terminate();
+ * ```
+ */
 export interface MapOptions extends TaskOptions {
   /**
    * How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192, and, as far as it is
@@ -92,7 +136,20 @@ export interface MapOptions extends TaskOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** How an `imap` is done. */
+/**
+ * How an `imap` is done.
+ *
+ * @example At most four inputs ahead
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { type ImapOptions, Pool } from "@multiproc/pool";
+ *
+ * const options: ImapOptions = { bufferSize: 4 };
+ * const pool = new Pool({ processes: 1 });
+ * for await (const y of pool.imap(inline((x: number) => x + 1), [1, 2], options)) console.log(y); // 2, 3
+ * await pool.terminate();
+ * ```
+ */
 export interface ImapOptions extends TaskOptions {
   /** How many inputs travel together. @default 1, or more when they take but microseconds */
   readonly chunkSize?: number | undefined;
@@ -100,7 +157,21 @@ export interface ImapOptions extends TaskOptions {
   readonly bufferSize?: number | undefined;
 }
 
-/** What a pool is doing. */
+/**
+ * What a pool is doing.
+ *
+ * @example What a pool has done
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type PoolStats } from "@multiproc/pool";
+ *
+ * const pool = new Pool({ processes: 1 });
+ * await pool.apply(inline(() => 1));
+ * const { completed, failed }: PoolStats = pool.stats();
+ * console.log(completed, failed); // 1 0
+ * await pool.terminate();
+ * ```
+ */
 export interface PoolStats {
   /** Workers that are ready. */
   readonly workers: number;

@@ -7,7 +7,22 @@
 import type { ChildOutput, OutputReader } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 
-/** A line that a worker has written. */
+/**
+ * A line that a worker has written.
+ *
+ * @example Lines of workers, as the program wants them
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { type OutputLine, Pool } from "@multiproc/pool";
+ *
+ * const lines: string[] = [];
+ * const output = ({ worker, text }: OutputLine) => void lines.push(`${worker}: ${text}`);
+ * const pool = new Pool({ processes: 1, output });
+ * await pool.apply(inline(() => console.log("hello")));
+ * await pool.terminate();
+ * console.log(lines.join()); // PoolWorker-1: hello
+ * ```
+ */
 export interface OutputLine {
   /** The worker's name. */
   readonly worker: string;

@@ -1,7 +1,19 @@
 import { ProcessError } from "@multiproc/core";
 import type { Progress } from "./result.ts";
 
-/** How a progress bar looks. */
+/**
+ * How a progress bar looks.
+ *
+ * @example A bar of one's own
+ * ```ts
+ * import { type ProgressBarOptions, progressBar } from "@multiproc/pool";
+ *
+ * const options: ProgressBarOptions = { title: "photos", format: "{title} {value}/{total}" };
+ * const onProgress = await progressBar(options);
+ * console.log(typeof onProgress); // function: give it to map() as its onProgress
+ * onProgress.stop();
+ * ```
+ */
 export interface ProgressBarOptions {
   /** What stands in front of it. @default "" */
   readonly title?: string | undefined;
@@ -9,7 +21,18 @@ export interface ProgressBarOptions {
   readonly format?: string | undefined;
 }
 
-/** Shows how far a map is; to be given to it as `onProgress`. It ends with the map, or by `stop()`. */
+/**
+ * Shows how far a map is; to be given to it as `onProgress`. It ends with the map, or by `stop()`.
+ *
+ * @example Shown until it is stopped
+ * ```ts
+ * import { type ProgressBar, progressBar } from "@multiproc/pool";
+ *
+ * const bar: ProgressBar = await progressBar();
+ * bar({ done: 1, total: 2, elapsed: 10, rate: 100, timeLeft: 10 }); // as map() calls it
+ * bar.stop();
+ * ```
+ */
 export interface ProgressBar extends Disposable {
   (progress: Progress): void;
   /** Ends it where it stands: for a map that has failed. */

@@ -7,7 +7,21 @@ export interface Cancellable {
   cancel(reason: unknown): void;
 }
 
-/** How far a call is. */
+/**
+ * How far a call is.
+ *
+ * @example How far a map has come
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type Progress } from "@multiproc/pool";
+ *
+ * let last: Progress | undefined;
+ * const pool = new Pool({ processes: 1 });
+ * await pool.map(inline((x: number) => x), [1, 2, 3], { onProgress: (progress) => void (last = progress) });
+ * console.log(last?.done, last?.total); // 3 3
+ * await pool.terminate();
+ * ```
+ */
 export interface Progress {
   /** How many inputs are done. */
   readonly done: number;

@@ -2,7 +2,17 @@
 import { afterFork, host, inherited, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
-/** The process that started this one. */
+/**
+ * The process that started this one.
+ *
+ * @example A child asks for its parent
+ * ```ts
+ * import { type ParentProcess, parentProcess } from "@multiproc/process";
+ *
+ * const describe = (parent: ParentProcess | undefined) => (parent ? `${parent.name}, ${parent.pid}` : "none");
+ * console.log(describe(parentProcess())); // none: this is the main process
+ * ```
+ */
 export interface ParentProcess {
   /** What it is called, for people. */
   readonly name: string;

@@ -3,7 +3,27 @@ import type { ChildOutput, Permissions, Stdio, Target } from "@multiproc/core";
 import { requireTarget } from "@multiproc/core/internal";
 import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc/start-methods";
 
-/** What a `Process` is to do, and how it is started. */
+/**
+ * What a `Process` is to do, and how it is started.
+ *
+ * @example A child with a name, an environment and its output in a pipe
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Process, type ProcessOptions } from "@multiproc/process";
+ *
+ * const options: ProcessOptions<[string]> = {
+ *   target: inline((text: string) => console.log(text)),
+ *   args: ["hello"],
+ *   name: "speaker",
+ *   env: { LANGUAGE: "en" },
+ *   stdio: { stdout: "pipe" },
+ * };
+ * const child = new Process(options);
+ * await child.start();
+ * console.log((await new Response(child.stdout).text()).trim()); // hello
+ * await child.join();
+ * ```
+ */
 export interface ProcessOptions<A extends unknown[] = unknown[]> {
   /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. Under start method `fork`, any function. */
   readonly target?: Target<(...args: A) => unknown> | undefined;

@@ -1,7 +1,18 @@
 import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
-/** There is no item in the queue, and the call was not to wait for one any longer. */
+/**
+ * There is no item in the queue, and the call was not to wait for one any longer.
+ *
+ * @example Take something if there is something
+ * ```ts
+ * import { Queue, QueueEmptyError } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>();
+ * const error = await queue.get({ timeout: 5 }).catch((reason: unknown) => reason);
+ * console.log(error instanceof QueueEmptyError); // true
+ * ```
+ */
 export class QueueEmptyError extends ProcessError {
   /**
    * Makes the error.
@@ -13,7 +24,19 @@ export class QueueEmptyError extends ProcessError {
   }
 }
 
-/** There is no room in the queue, and the call was not to wait for some any longer. */
+/**
+ * There is no room in the queue, and the call was not to wait for some any longer.
+ *
+ * @example What found no room is in the error
+ * ```ts
+ * import { Queue, QueueFullError } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>(1);
+ * await queue.put("first");
+ * const error = await queue.put("second", { block: false }).catch((reason: unknown) => reason);
+ * console.log(error instanceof QueueFullError && error.item); // second
+ * ```
+ */
 export class QueueFullError extends ProcessError {
   /** The item that was not put. */
   readonly item: unknown;
@@ -35,7 +58,22 @@ export class QueueFullError extends ProcessError {
   }
 }
 
-/** The queue is closed here, or the process that keeps it is gone. */
+/**
+ * The queue is closed here, or the process that keeps it is gone.
+ *
+ * @example A queue that was closed here
+ * ```ts
+ * import { Queue, QueueClosedError } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>();
+ * queue.close();
+ * try {
+ *   await queue.get();
+ * } catch (error) {
+ *   console.log(error instanceof QueueClosedError); // true
+ * }
+ * ```
+ */
 export class QueueClosedError extends ProcessError {
   /**
    * Makes the error.
@@ -48,7 +86,20 @@ export class QueueClosedError extends ProcessError {
   }
 }
 
-/** The queue was shut down: it takes no items any more, and has none left. */
+/**
+ * The queue was shut down: it takes no items any more, and has none left.
+ *
+ * @example What was put before comes, and then the end
+ * ```ts
+ * import { Queue, QueueShutDownError } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>();
+ * await queue.put("last");
+ * await queue.shutdown();
+ * console.log(await queue.get()); // last
+ * console.log((await queue.get().catch((reason: unknown) => reason)) instanceof QueueShutDownError); // true
+ * ```
+ */
 export class QueueShutDownError extends ProcessError {
   /**
    * Makes the error.
@@ -60,7 +111,24 @@ export class QueueShutDownError extends ProcessError {
   }
 }
 
-/** A process ended with tasks that it had taken and not reported as done, so that `join()` cannot say that all are. */
+/**
+ * A process ended with tasks that it had taken and not reported as done, so that `join()` cannot say that all are.
+ *
+ * @example A consumer that ends with a task in its hands
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Process } from "@multiproc/process";
+ * import { JoinableQueue, TasksLostError } from "@multiproc/queue";
+ *
+ * const queue = new JoinableQueue<string>();
+ * await queue.put("task");
+ * const child = new Process({ target: inline(async (queue: JoinableQueue<string>) => void (await queue.get())), args: [queue] });
+ * await child.start();
+ * await child.join();
+ * const error = await queue.join().catch((reason: unknown) => reason);
+ * if (error instanceof TasksLostError) console.log(error.count, error.pid === child.pid); // 1 true
+ * ```
+ */
 export class TasksLostError extends ProcessError {
   /** The process that took them. */
   readonly pid: number;

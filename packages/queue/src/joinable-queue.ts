@@ -3,7 +3,21 @@ import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
 import { HomeLink } from "./home.ts";
 import { Queue } from "./queue.ts";
 
-/** How a {@link JoinableQueue} is made. */
+/**
+ * How a {@link JoinableQueue} is made.
+ *
+ * @example Tasks of a consumer that ends go to another
+ * ```ts
+ * import { JoinableQueue, type JoinableQueueOptions } from "@multiproc/queue";
+ *
+ * const options: JoinableQueueOptions = { lostTasks: "requeue" };
+ * const queue = new JoinableQueue<string>(0, options);
+ * await queue.put("task");
+ * console.log(await queue.get()); // task
+ * await queue.taskDone();
+ * await queue.join();
+ * ```
+ */
 export interface JoinableQueueOptions {
   /**
    * What becomes of the tasks that a process had taken and not reported as done when it ended, or closed the queue.

@@ -2,7 +2,19 @@ import type { Carrier, Frame, Invitation, WaitOptions } from "@multiproc/core/in
 import type { Question } from "./protocol.ts";
 import type { BlockSyncOptions, RingPlace } from "./ring-sync.ts";
 
-/** How a `put()` or `get()` waits. */
+/**
+ * How a `put()` or `get()` waits.
+ *
+ * @example Wait not at all, or not for long
+ * ```ts
+ * import { type BlockOptions, Queue } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>(1);
+ * const now: BlockOptions = { block: false };
+ * await queue.put("item", now);
+ * console.log(await queue.get({ timeout: 1000 })); // item
+ * ```
+ */
 export interface BlockOptions extends WaitOptions {
   /** Whether to wait at all. @default true */
   readonly block?: boolean;

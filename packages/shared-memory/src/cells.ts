@@ -5,7 +5,20 @@ import { RLock } from "@multiproc/sync";
 import { type ArrayOf, checkElement, type ElementOf, type ElementType, sizeOf, viewOn } from "./element.ts";
 import { SharedMemoryError } from "./errors.ts";
 
-/** Whether there is a lock beside the elements. */
+/**
+ * Whether there is a lock beside the elements.
+ *
+ * @example Two values with one lock, and one with none
+ * ```ts
+ * import { SharedValue } from "@multiproc/shared-memory";
+ * import { RLock } from "@multiproc/sync";
+ *
+ * const lock = new RLock();
+ * const [x, y] = [new SharedValue("int32", 1, { lock }), new SharedValue("int32", 2, { lock })];
+ * const raw = new SharedValue("int32", 3, { lock: false });
+ * console.log(x.lock === y.lock, raw.value); // true 3
+ * ```
+ */
 export interface LockOptions {
   /**
    * A lock that travels with the elements: true for a new one, false for none, or one that there is.

@@ -4,7 +4,21 @@ import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
 import { MODULE } from "./module.ts";
 import { SharedMemory } from "./shared-memory.ts";
 
-/** How a list is made, or found. */
+/**
+ * How a list is made, or found.
+ *
+ * @example A list that others find by its name
+ * ```ts
+ * import { ShareableList, type ShareableListOptions } from "@multiproc/shared-memory";
+ *
+ * const options: ShareableListOptions = { name: "my-settings-list" };
+ * const list = new ShareableList(["dark", 12], options);
+ * const same = new ShareableList(undefined, options);
+ * console.log(same.get(0)); // dark
+ * same.shm.close();
+ * list.shm.close();
+ * ```
+ */
 export interface ShareableListOptions {
   /** What its memory is called; without one, a new list gets a name that nobody can guess. */
   readonly name?: string | undefined;

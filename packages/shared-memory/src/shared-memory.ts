@@ -12,7 +12,19 @@ import {
 import { SharedMemoryError } from "./errors.ts";
 import { MODULE } from "./module.ts";
 
-/** How memory is made, or found. */
+/**
+ * How memory is made, or found.
+ *
+ * @example Memory with a name that nobody can guess
+ * ```ts
+ * import { SharedMemory, type SharedMemoryOptions } from "@multiproc/shared-memory";
+ *
+ * const options: SharedMemoryOptions = { create: true, size: 4096 };
+ * const memory = new SharedMemory(options);
+ * console.log(memory.size); // 4096
+ * memory.close();
+ * ```
+ */
 export interface SharedMemoryOptions {
   /** What it is called; without one, new memory gets a name that nobody can guess. */
   readonly name?: string | undefined;

@@ -10,7 +10,22 @@ import {
 } from "@multiproc/core/internal";
 import type { StartMethod } from "./method.ts";
 
-/** A start method is not to be had on this host, or not now; the message says what would make it. */
+/**
+ * A start method is not to be had on this host, or not now; the message says what would make it.
+ *
+ * @example A method that is not to be had
+ * ```ts
+ * import { getAllStartMethods, StartMethodError, setStartMethod } from "@multiproc/start-methods";
+ *
+ * try {
+ *   setStartMethod(getAllStartMethods().includes("fork") ? "fork" : "spawn");
+ * } catch (error) {
+ *   if (!(error instanceof StartMethodError)) throw error;
+ *   // The message says why not, and what would make it.
+ *   console.log(error.message);
+ * }
+ * ```
+ */
 export class StartMethodError extends ProcessError {
   /**
    * Makes the error.

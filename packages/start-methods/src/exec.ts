@@ -3,7 +3,21 @@ import { StartError } from "@multiproc/core";
 import { flushNow, host, missingNative, type Native, native } from "@multiproc/core/internal";
 import { StartMethodError } from "./context.ts";
 
-/** How a program takes the place of this one. */
+/**
+ * How a program takes the place of this one.
+ *
+ * @example An environment of its own
+ * ```ts
+ * import { exec, type ExecOptions, fork, getAllStartMethods, waitpid } from "@multiproc/start-methods";
+ *
+ * const options: ExecOptions = { env: { CODE: "4" } };
+ * if (getAllStartMethods().includes("fork")) {
+ *   const pid = fork();
+ *   if (pid === 0) exec("/bin/sh", ["-c", "exit $CODE"], options);
+ *   console.log(await waitpid(pid)); // 4
+ * }
+ * ```
+ */
 export interface ExecOptions {
   /** Its whole environment, as with the system call. @default that of this process */
   readonly env?: Readonly<Record<string, string>> | undefined;

@@ -21,7 +21,17 @@ import type { Child, StartOptions } from "./method.ts";
 import { Spares } from "./spares.ts";
 import { filePath, launchSpawned } from "./spawn.ts";
 
-/** What the children of start method `forkserver` come from; see {@link forkserverKind}. */
+/**
+ * What the children of start method `forkserver` come from; see {@link forkserverKind}.
+ *
+ * @example What children come from here
+ * ```ts
+ * import { type ForkserverKind, forkserverKind } from "@multiproc/start-methods";
+ *
+ * const { kind, reason }: ForkserverKind = await forkserverKind();
+ * console.log(kind === "fork" ? reason === undefined : typeof reason === "string"); // true
+ * ```
+ */
 export interface ForkserverKind {
   /** `"fork"`: a server forks them. `"spares"`: they were started beforehand and waited. */
   readonly kind: "fork" | "spares";

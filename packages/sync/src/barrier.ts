@@ -16,7 +16,18 @@ import { BrokenBarrierError } from "./errors.ts";
 import { MODULE } from "./module.ts";
 import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
-/** How a barrier is made. */
+/**
+ * How a barrier is made.
+ *
+ * @example Something to do when all are there
+ * ```ts
+ * import { Barrier, type BarrierOptions } from "@multiproc/sync";
+ *
+ * const options: BarrierOptions = { action: () => console.log("all are here"), timeout: 10_000 };
+ * const barrier = new Barrier(2, options);
+ * await Promise.all([barrier.wait(), barrier.wait()]);
+ * ```
+ */
 export interface BarrierOptions {
   /**
    * Runs each time when all have come and before any goes, in the process that came last. It must be a target if the barrier

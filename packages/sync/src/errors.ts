@@ -1,7 +1,27 @@
 import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
-/** The process that held the lock has died without giving it back, and the call had asked to be told so by an error. */
+/**
+ * The process that held the lock has died without giving it back, and the call had asked to be told so by an error.
+ *
+ * @example Leave a lock whose holder was killed to others
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Process } from "@multiproc/process";
+ * import { Lock, OwnerDiedError } from "@multiproc/sync";
+ *
+ * const lock = new Lock();
+ * const hold = inline(async (lock: Lock) => {
+ *   await lock.acquire();
+ *   globalThis.process.kill(globalThis.process.pid, "SIGKILL");
+ * });
+ * const child = new Process({ target: hold, args: [lock] });
+ * await child.start().catch(() => {});
+ * await child.join();
+ * const error = await lock.acquire({ onOwnerDeath: "throw" }).catch((reason: unknown) => reason);
+ * console.log(error instanceof OwnerDiedError); // true
+ * ```
+ */
 export class OwnerDiedError extends ProcessError {
   /**
    * Makes the error.
@@ -16,7 +36,18 @@ export class OwnerDiedError extends ProcessError {
   }
 }
 
-/** A barrier is broken: a wait ran out of time, a process died at it, or it was aborted or reset. */
+/**
+ * A barrier is broken: a wait ran out of time, a process died at it, or it was aborted or reset.
+ *
+ * @example Somebody does not come
+ * ```ts
+ * import { Barrier, BrokenBarrierError } from "@multiproc/sync";
+ *
+ * const barrier = new Barrier(2);
+ * const error = await barrier.wait({ timeout: 5 }).catch((reason: unknown) => reason);
+ * console.log(error instanceof BrokenBarrierError); // true
+ * ```
+ */
 export class BrokenBarrierError extends ProcessError {
   /**
    * Makes the error.
@@ -29,7 +60,21 @@ export class BrokenBarrierError extends ProcessError {
   }
 }
 
-/** Something was released, waited for or notified by who does not hold it. */
+/**
+ * Something was released, waited for or notified by who does not hold it.
+ *
+ * @example What is not held cannot be released
+ * ```ts
+ * import { NotHeldError, RLock } from "@multiproc/sync";
+ *
+ * const lock = new RLock();
+ * try {
+ *   await lock.release();
+ * } catch (error) {
+ *   console.log(error instanceof NotHeldError); // true
+ * }
+ * ```
+ */
 export class NotHeldError extends ProcessError {
   /**
    * Makes the error.
@@ -41,7 +86,23 @@ export class NotHeldError extends ProcessError {
   }
 }
 
-/** A call that blocks this thread would wait for something that only this thread can do. */
+/**
+ * A call that blocks this thread would wait for something that only this thread can do.
+ *
+ * @example A thread that would wait for itself
+ * ```ts
+ * import { CapabilityError } from "@multiproc/core";
+ * import { DeadlockError, Lock } from "@multiproc/sync";
+ *
+ * const lock = new Lock();
+ * await lock.acquire();
+ * try {
+ *   lock.acquireSync();
+ * } catch (error) {
+ *   console.log(error instanceof DeadlockError || error instanceof CapabilityError); // true
+ * }
+ * ```
+ */
 export class DeadlockError extends ProcessError {
   /**
    * Makes the error.
@@ -53,7 +114,22 @@ export class DeadlockError extends ProcessError {
   }
 }
 
-/** A lock, semaphore, condition, event or barrier is closed here, or the process that serves it is gone. */
+/**
+ * A lock, semaphore, condition, event or barrier is closed here, or the process that serves it is gone.
+ *
+ * @example A lock that was closed here
+ * ```ts
+ * import { Lock, SyncClosedError } from "@multiproc/sync";
+ *
+ * const lock = new Lock();
+ * lock.close();
+ * try {
+ *   await lock.acquire();
+ * } catch (error) {
+ *   console.log(error instanceof SyncClosedError); // true
+ * }
+ * ```
+ */
 export class SyncClosedError extends ProcessError {
   /**
    * Makes the error.

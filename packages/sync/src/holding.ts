@@ -15,7 +15,19 @@ import { Guard, type Source } from "./guard.ts";
 import type { LockLink } from "./lock-link.ts";
 import type { MaybePromise } from "./primitive.ts";
 
-/** How a lock is waited for. */
+/**
+ * How a lock is waited for.
+ *
+ * @example Wait a second, and be told when the holder has died
+ * ```ts
+ * import { type AcquireOptions, Lock } from "@multiproc/sync";
+ *
+ * const options: AcquireOptions = { timeout: 1000, onOwnerDeath: "throw" };
+ * const lock = new Lock();
+ * console.log((await lock.acquire(options)) !== null); // true
+ * await lock.release();
+ * ```
+ */
 export interface AcquireOptions extends WaitOptions {
   /**
    * What to do when the process that held the lock before has died without giving it back: `"tell"` by

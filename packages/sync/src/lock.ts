@@ -8,7 +8,21 @@ import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, r
 const LOCK: Kind<LockLink> = lockKind("Lock");
 const RLOCK: Kind<LockLink> = lockKind("RLock");
 
-/** What {@link Lock} and {@link RLock} have in common. */
+/**
+ * What {@link Lock} and {@link RLock} have in common.
+ *
+ * @example Code that takes either kind
+ * ```ts
+ * import { type AnyLock, Lock, RLock } from "@multiproc/sync";
+ *
+ * const guarded = async (lock: AnyLock, work: () => void) => {
+ *   using held = await lock.acquire();
+ *   work();
+ * };
+ * await guarded(new Lock(), () => console.log("one")); // one
+ * await guarded(new RLock(), () => console.log("two")); // two
+ * ```
+ */
 export abstract class AnyLock extends Primitive {
   readonly #hold: (link: LockLink) => Holding;
   /** That of the link, near at hand: every call needs it, and a free lock is had in no more time than a few calls take. */

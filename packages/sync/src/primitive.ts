@@ -65,7 +65,19 @@ export function revive<T>(place: Place, make: () => T): T {
 let HERITAGE: Heritage<Primitive>;
 let seatOf: (primitive: Primitive) => Seat<object>;
 
-/** What locks, semaphores, conditions, events and barriers have in common. */
+/**
+ * What locks, semaphores, conditions, events and barriers have in common.
+ *
+ * @example Where a primitive lives
+ * ```ts
+ * import { Event, type Primitive } from "@multiproc/sync";
+ *
+ * const isShared = (primitive: Primitive) => primitive.form === "memory";
+ * const event = new Event();
+ * console.log(isShared(event) || event.form === "home"); // true
+ * event.close();
+ * ```
+ */
 export abstract class Primitive {
   readonly #kind: Kind<object>;
   #seat: Seat<object>;
