@@ -1,7 +1,7 @@
 /**
  * How fast the codec is, against msgpackr, v8.serialize and JSON, in one process and taking turns.
  *
- *   npm run build && node packages/core/bench/codec.mjs [--rounds=15] [part of a case's name …]
+ *   npm run build && node packages/core/bench/codec.mjs [--rounds=15] [--json] [part of a case's name …]
  *   npx deno run -A packages/core/bench/codec.mjs
  *
  * Each competitor encodes a batch of different values and decodes what came out, as on a channel. All take turns in every
@@ -16,7 +16,11 @@ import { Packr } from "msgpackr";
 
 const flags = process.argv.slice(2);
 const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 15);
-const chosen = flags.filter((flag) => !flag.startsWith("--"));
+const isTold = flags.includes("--json");
+// For `npm run bench`, a few that stand for the others.
+const telling = isTold ? ["{id,x}", "nested", "100 rows", "1000 doubles"] : [];
+const chosen = [...flags.filter((flag) => !flag.startsWith("--")), ...telling];
+const rows = [];
 
 const words = Array.from({ length: 100 }, (_, i) => `name-${i}`);
 const work = task(import.meta.url, function work() {});
@@ -71,9 +75,11 @@ const competitors = {
 
 printHead();
 for (const [name, make] of Object.entries(cases)) {
-  if (chosen.length === 0 || chosen.some((part) => name.includes(part))) print(name, compete(make));
+  const isChosen = isTold ? chosen.includes(name) : chosen.some((part) => name.includes(part));
+  if (chosen.length === 0 || isChosen) print(name, compete(make, name));
 }
 printFunctions();
+if (isTold) console.log(JSON.stringify(rows));
 
 /** Messages lie one behind the other in one writer, as on a channel; where each ends is noted. */
 function ours(options, root) {
@@ -104,7 +110,7 @@ function msgpackr(options) {
 }
 
 /** Medians of encoding, decoding and both for each competitor, and the spread of both. */
-function compete(make) {
+function compete(make, title) {
   const weight = JSON.stringify(make(0))?.length ?? 10;
   const values = Array.from({ length: weight > 1000 ? 8 : 64 }, (_, i) => make(i));
   const times = Math.ceil(1_000_000 / ((weight + 40) * values.length));
@@ -117,6 +123,11 @@ function compete(make) {
       const result = measure(competitors[name], values, Math.ceil((round < 0 ? times * 3 : times) * share));
       if (round >= 0) results.get(name).push(result);
     }
+  }
+  for (const [name, list] of results) {
+    const who = { dictionary: "multiproc", inline: "multiproc, no dictionary" }[name] ?? name;
+    const values = list.map(([encode, decode]) => encode + decode);
+    rows.push({ case: `Codec: ${title}, encoded and decoded`, who, unit: "ns", values });
   }
   return new Map([...results].map(([name, list]) => [name, summary(list)]));
 }

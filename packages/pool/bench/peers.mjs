@@ -33,7 +33,7 @@ const POOLS = {
       isProcess: true,
     };
   },
-  piscina: () => {
+  "piscina, threads": () => {
     const pool = new Piscina({ filename, maxQueue: Infinity, ...sides, concurrentTasksPerWorker: 64 });
     return { call: (name, value) => pool.run({ name, value }), end: () => pool.destroy() };
   },
@@ -138,8 +138,12 @@ if (process.argv.includes("--json")) {
     trips: ["one at a time", "calls/s"],
     arrays: ["8 MB arrays there and back", "arrays/s"],
   };
+  const note = (who, key) => (key === "arrays" && who.endsWith(", threads") ? "not run" : "hung");
   const rows = Object.entries(cases).flatMap(([key, [title, unit]]) =>
-    names.map((who) => ({ case: `Pools of Node: ${title}`, who, unit, values: runs[who].map((run) => run[key]) })),
+    names.map((who) => {
+      const values = runs[who].map((run) => run[key]).filter(Number.isFinite);
+      return { case: `Pools of Node: ${title}`, who, unit, values, ...(values.length ? {} : { note: note(who, key) }) };
+    }),
   );
   console.log(JSON.stringify(rows));
 }

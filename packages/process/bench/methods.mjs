@@ -3,7 +3,7 @@
  * method, against child_process.fork() and Python's start methods. All take turns in one run; the table has medians, and
  * ratios to start method `forkserver`.
  *
- *   npm run build && node packages/process/bench/methods.mjs [--rounds=20] [--many=100] [--typescript]
+ *   npm run build && node packages/process/bench/methods.mjs [--rounds=20] [--many=100] [--typescript] [--json]
  *
  * With `--typescript`, that module is loaded in every process before its first code. With Node's own `--no-addons` in front,
  * `forkserver` has spares in place of forks.
@@ -43,11 +43,14 @@ const contenders = {
     "Python spawn": (count) => python("spawn", count),
   }),
 };
+const rows = [];
 console.log(
   `Node ${process.versions.node}${typescript && ", typescript loaded"}; forkserver has ${kind} ${reason ?? ""}`,
 );
 await compare("One process, ms", 1, rounds);
-if (many > 0) await compare(`${many} at once, ms`, many, 1);
+if (many > 0) await compare(`${many} at once, ms`, many, Math.min(rounds, 3));
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) console.log(JSON.stringify(rows));
 process.exit();
 
 async function compare(title, count, times) {
@@ -60,6 +63,16 @@ async function compare(title, count, times) {
       if (kind === "spares" && count === 1)
         await new Promise((resolve) => setTimeout(resolve, typescript ? 1000 : 300));
     }
+  }
+  const scale = count === 1 ? "one" : `${count} at once`;
+  for (const [name, pairs] of Object.entries(found)) {
+    const who = name.replace("Process, ", "multiproc, ");
+    rows.push({
+      case: `Start methods: ${scale}, until joined`,
+      who,
+      unit: "ms",
+      values: pairs.map(([, joined]) => joined),
+    });
   }
   console.log(`\n${title}: first code, joined; ratios`);
   let base;

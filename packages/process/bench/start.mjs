@@ -1,6 +1,6 @@
 // Starting a trivial process and waiting for its end, against the bare host doing the same with an empty module.
 //
-//   npm run build && node packages/process/bench/start.mjs [--rounds=20]
+//   npm run build && node packages/process/bench/start.mjs [--rounds=20] [--json]
 //   npx deno run -A packages/process/bench/start.mjs
 //
 // Both take turns; the table holds medians in milliseconds, with the middle half of the rounds.
@@ -45,4 +45,14 @@ for (const name of times.keys()) {
   console.log(
     `${name.padEnd(40)} ${text[0]} ms (${text[1]}–${text[2]})  ${(median(name) / median(first)).toFixed(2)} ×`,
   );
+}
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) {
+  const rows = [...times].map(([name, values]) => ({
+    case: "Start: a Process by spawn, until joined",
+    who: name.startsWith("Process") ? "multiproc" : name,
+    unit: "ms",
+    values,
+  }));
+  console.log(JSON.stringify(rows));
 }

@@ -1,12 +1,12 @@
 // Copying into and out of shared memory against copying between ordinary arrays.
 //
-//   npm run build && node packages/shared-memory/bench/copy.mjs
+//   npm run build && node packages/shared-memory/bench/copy.mjs [--rounds=21] [--json]
 //   npx deno run -A packages/shared-memory/bench/copy.mjs
 import process from "node:process";
 import { SharedMemory } from "@multiproc/shared-memory";
 
 const SIZE = 8 << 20;
-const rounds = 21;
+const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 21);
 const memory = new SharedMemory({ create: true, size: SIZE });
 const [from, to] = [new Uint8Array(SIZE).fill(1), new Uint8Array(SIZE).fill(2)];
 const runs = {
@@ -28,4 +28,14 @@ console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.v
 for (const [name, list] of results) {
   const ratio = median(list) / median(results.get("between ordinary arrays"));
   console.log(`  ${name.padEnd(26)} ${median(list).toFixed(1).padStart(6)} GB/s   ${ratio.toFixed(2)} × the first`);
+}
+// The last line, for `npm run bench`.
+if (process.argv.includes("--json")) {
+  const rows = [...results].map(([name, values]) => ({
+    case: "Shared memory: copies of 8 MiB",
+    who: name.includes("shared") ? `multiproc, ${name}` : name,
+    unit: "GB/s",
+    values,
+  }));
+  console.log(JSON.stringify(rows));
 }
