@@ -203,7 +203,7 @@ function print(table) {
     ...table.map(({ version, capabilities, checks, counts, error }) => [
       version,
       capabilities?.startMethods ?? "-",
-      capabilities?.forkserver ?? "-",
+      capabilities?.forkserver.split(":")[0] ?? "-",
       capabilities ? (capabilities.typescript ? "as it stands" : "with tsx") : "-",
       checks?.Lock === "works" ? `in ${capabilities.locks === "memory" ? "memory" : "a process"}` : "-",
       checks?.SharedArray === "works" ? "shared" : "-",
@@ -220,8 +220,9 @@ function print(table) {
         .join("  ")
         .trimEnd(),
     );
-  for (const { version, checks, error } of table) {
+  for (const { version, capabilities, checks, error } of table) {
     if (error?.includes("\n")) console.log(`\n${version}: ${error}`);
+    if (capabilities?.forkserver.includes(":")) console.log(`\n${version}: forkserver ${capabilities.forkserver}`);
     for (const [name, outcome] of Object.entries(checks ?? {})) {
       if (outcome !== "works") console.log(`\n${version}: ${name} ${outcome}`);
     }
