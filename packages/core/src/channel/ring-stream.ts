@@ -194,9 +194,11 @@ export class RingStream implements ByteStream {
   }
 
   sleep(): boolean {
-    if (this.#isOver) return true;
-    const mayWriterSleep = this.#queued === 0 || this.#out.mayWriterSleep(RING);
-    return mayWriterSleep && (!this.#mayRead || this.#in.mayReaderSleep(RING));
+    const isAwake = this.#attempt(() => {
+      const mayWriterSleep = this.#queued === 0 || this.#out.mayWriterSleep(RING);
+      return !mayWriterSleep || (this.#mayRead && !this.#in.mayReaderSleep(RING));
+    });
+    return !isAwake || this.#hasEnded;
   }
 
   /** Blocks the thread until the other side has the memory too; false if the time is over, or it is gone. */
