@@ -1,8 +1,10 @@
 // The programs in examples/ that people need most: each is run as they would run it.
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { descendants, host, noChildLeft, runProgram, until } from "@multiproc/testing";
+import process from "node:process";
+import { descendants, host, noChildLeft, type ProgramOptions, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const LIMIT = 120_000;
@@ -11,8 +13,16 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "examples-test-"));
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
+/** A command that gives what it runs a terminal. */
+const TERMINAL = ["sh", "-c", 'exec script -qefc "$*" /dev/null', "sh"];
+const hasTerminals = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
+
 function example(name: string, ...args: string[]): ReturnType<typeof runProgram> {
-  const program = runProgram(new URL(`../../../examples/${name}/main.js`, import.meta.url), args);
+  return started(name, args, {});
+}
+
+function started(name: string, args: string[], options: ProgramOptions): ReturnType<typeof runProgram> {
+  const program = runProgram(new URL(`../../../examples/${name}/main.js`, import.meta.url), args, options);
   onTestFinished(() => program[Symbol.asyncDispose]());
   return program;
 }
@@ -38,13 +48,30 @@ describe("thumbnails", () => {
   );
 });
 
+describe.skipIf(!hasTerminals)("thumbnails on a terminal", () => {
+  test(
+    "are counted while they are made",
+    async () => {
+      const images = path.join(folder, "few");
+      fs.mkdirSync(images);
+      for (let i = 0; i < 5; i++) fs.writeFileSync(path.join(images, `${i}.svg`), picture(i));
+      const program = started("thumbnails", [images, path.join(folder, "small")], { wrap: TERMINAL });
+      expect(await program.exited, program.stdout).toEqual({ code: 0, signal: null });
+      const counts = [...program.stdout.matchAll(/\r(\d+) images /g)].map(([, count]) => Number(count));
+      expect(counts).toEqual([1, 2, 3, 4, 5]);
+    },
+    LIMIT,
+  );
+});
+
 describe("a large file", () => {
   test(
     "is parsed on all cores, and what is no JSON is counted",
     async () => {
       const file = path.join(folder, "orders.ndjson");
+      const note = "x".repeat(4000); // a file that is larger than the memory that is allowed
       const lines = Array.from({ length: 60_000 }, (_, i) =>
-        JSON.stringify({ id: i, country: ["de", "fr", "it"][i % 3], amount: i % 10, note: "x".repeat(60) }),
+        JSON.stringify({ id: i, country: ["de", "fr", "it"][i % 3], amount: i % 10, note }),
       );
       lines[100] = "{ broken";
       fs.writeFileSync(file, `${lines.join("\n")}\n`);
@@ -53,6 +80,9 @@ describe("a large file", () => {
       expect(program.stdout).toContain("fr: 19999 orders, ");
       expect(program.stdout).toContain("de: 20000 orders, 90000\n");
       expect(program.stdout).toContain("60000 lines, 1 of them invalid\n");
+      const [, megabytes] = /, (\d+) MB in this process/.exec(program.stderr) ?? [];
+      console.log(`parse-large: ${megabytes} MB for a file of ${Math.round(fs.statSync(file).size / 1e6)} MB`);
+      expect(Number(megabytes)).toBeLessThan(230); // mostly what the interpreter itself takes
     },
     LIMIT,
   );

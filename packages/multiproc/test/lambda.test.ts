@@ -56,11 +56,8 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
       const program = runProgram(new URL("./fixtures/warm.js", import.meta.url));
       onTestFinished(() => program[Symbol.asyncDispose]());
       await until(() => program.stdout.includes("first"), { timeout: 30_000, message: () => program.stderr });
-      const all = [program.pid, ...descendants(program.pid)];
-      for (const pid of all) globalThis.process.kill(pid, "SIGSTOP");
       // Longer than the time limit of a task, and than the pool's own limits for a worker that does not answer.
-      await new Promise((resolve) => setTimeout(resolve, 4_000));
-      for (const pid of all) globalThis.process.kill(pid, "SIGCONT");
+      await freeze(program.pid, 4_000);
       program.kill("SIGUSR2");
       await until(() => program.stdout.includes("second"), { timeout: 30_000, message: () => program.stderr });
       const { code } = await program.exited;
@@ -71,4 +68,26 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
     },
     LIMIT,
   );
+
+  test(
+    "ends what was under way: a task, a wait for a lock that another holds, and one for an item",
+    async () => {
+      const program = runProgram(new URL("./fixtures/in-flight.js", import.meta.url));
+      onTestFinished(() => program[Symbol.asyncDispose]());
+      await until(() => program.stdout.includes("begun"), { timeout: 30_000, message: () => program.stderr });
+      await freeze(program.pid, 4_000);
+      const { code } = await program.exited;
+      if (host === "node") expect(code, program.stdout + program.stderr).toBe(0);
+      expect(program.stdout, program.stderr).toBe("begun\ntrue false item 0\n0\n");
+    },
+    LIMIT,
+  );
 });
+
+/** Stops a program and all its children, as Lambda does, and lets them go on after that time. */
+async function freeze(pid: number, duration: number): Promise<void> {
+  const all = [pid, ...descendants(pid)];
+  for (const each of all) globalThis.process.kill(each, "SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, duration));
+  for (const each of all) globalThis.process.kill(each, "SIGCONT");
+}
