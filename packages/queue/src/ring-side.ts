@@ -195,7 +195,7 @@ export class RingSide {
     let frame: Frame | undefined;
     try {
       for (const end = performance.now() + LOOKING; frame === undefined && performance.now() < end; ) {
-        await new Promise<void>((resolve) => host.immediate(resolve));
+        await new Promise<void>((resolve) => host.soon(resolve));
         if (signal?.aborted || ring.isClosed) break;
         frame = this.#take();
       }

@@ -44,7 +44,7 @@ export function lookOut(looker: Looker): void {
   if (isWorth) end = performance.now() + PATIENCE;
   if (isLooking) return;
   isLooking = true;
-  host.immediate(turn);
+  host.soon(turn);
 }
 
 /** It looks no more. */
@@ -69,5 +69,5 @@ function turn(): void {
     for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
   }
   isLooking = awake.size > 0;
-  if (isLooking) host.immediate(turn);
+  if (isLooking) host.soon(turn);
 }

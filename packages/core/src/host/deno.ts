@@ -329,8 +329,13 @@ export class DenoHost implements Host {
     return AsyncLocalStorage.bind(run);
   }
 
-  /** Deno has it without `node:timers`, and it takes microseconds; a timer of 0 takes 2 ms. */
+  /** A timer of 0: that takes 2 ms, in which input is served. */
   immediate(run: () => void): void {
+    setTimeout(run, 0);
+  }
+
+  /** Deno has it without `node:timers`, and it takes microseconds; but it looks for input only every so many turns then. */
+  soon(run: () => void): void {
     setImmediate(run);
   }
 

@@ -289,5 +289,7 @@ export interface Host {
   inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
   /** Turns of the loop in which input and timers are served. */
   immediate(run: () => void): void;
+  /** The next turn of the loop, as soon as it can be; input need not be served before. */
+  soon(run: () => void): void;
   timer(run: () => void, delay: number, keepAlive: boolean): () => void;
 }

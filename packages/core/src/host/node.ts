@@ -308,6 +308,10 @@ export class NodeHost implements Host {
     setImmediate(run);
   }
 
+  soon(run: () => void): void {
+    setImmediate(run);
+  }
+
   timer(run: () => void, delay: number, keepAlive: boolean): () => void {
     const timer = setTimeout(run, delay);
     if (!keepAlive) timer.unref();
