@@ -29,7 +29,14 @@ export async function build() {
   await Promise.all(readdirSync("packages").map((name) => bundle(esbuild, `packages/${name}`)));
   for (const [outfile, entry] of Object.entries(LATE)) {
     /** @type {import("esbuild").BuildOptions} */
-    const options = { bundle: true, format: "cjs", platform: "node", target: "es2022", logLevel: "warning" };
+    const options = {
+      bundle: true,
+      format: "cjs",
+      platform: "node",
+      target: "es2022",
+      logLevel: "warning",
+      sourcesContent: false,
+    };
     await esbuild.build({ ...options, entryPoints: [entry], outfile, sourcemap: true });
   }
 }
@@ -51,6 +58,7 @@ async function bundle(esbuild, folder) {
     platform: isPrivate ? "node" : "neutral",
     target: "es2022",
     sourcemap: true,
+    sourcesContent: false, // the sources are packed too
     metafile: true,
     logLevel: "warning",
   };
