@@ -215,14 +215,14 @@ describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory
 describe("the door", () => {
   test("an invitation is good once, unless it is for many", async () => {
     let count = 0;
-    const accept = (channel: Channel): void => {
+    const accept = (channel: SyncChannel): void => {
       count += 1;
       channel.start({ message: () => {}, closed: () => {} });
     };
     const once = invite(accept);
     const many = invite(accept, { many: true });
-    const dialled: Channel[] = [];
-    const knock = async (invitation: typeof once): Promise<Channel> => {
+    const dialled: SyncChannel[] = [];
+    const knock = async (invitation: typeof once): Promise<SyncChannel> => {
       const channel = await dial(invitation, "the test");
       channel.start({ message: () => {}, closed: () => {} });
       dialled.push(channel);
