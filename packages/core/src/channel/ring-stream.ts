@@ -181,7 +181,8 @@ export class RingStream implements ByteStream {
     if (this.#isOver || this.#socketEnd !== undefined) return;
     this.#socketEnd = { error };
     this.#drop();
-    this.look();
+    // All at once: whoever learns by other ways that the other side has ended expects that what it said has arrived.
+    while (this.look() && !this.#hasEnded);
   }
 
   look(): boolean {
