@@ -60,6 +60,17 @@ describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () =
     expect(await child.join()).toBe(0);
   });
 
+  test("leave none of them asleep, also where messages are so seldom that it does not pay to look out for them", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.alternate, there, 20);
+    for (let i = 0; i < 40; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 5)); // seldom is what this is about
+      await here.send(i);
+      expect(await here.recv({ timeout: 10_000 })).toBe(i);
+    }
+    expect(await child.join()).toBe(0);
+  });
+
   test("after the connection was used with await: on Node, or with an error that says so", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.blockLater, there);

@@ -40,8 +40,13 @@ export function lookOut(looker: Looker): void {
     misses += 1;
     if (looker.sleep()) return;
   }
-  awake.add(looker);
   if (isWorth) end = performance.now() + PATIENCE;
+  lookOutLater(looker);
+}
+
+/** Has it look in the next turn of the loop, and sleep no sooner: while its thread is blocked nobody need wake the loop for it. */
+export function lookOutLater(looker: Looker): void {
+  awake.add(looker);
   if (isLooking) return;
   isLooking = true;
   host.soon(turn);

@@ -15,7 +15,7 @@ import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts"
 import { isGone, ownLife } from "../life.ts";
 import { Memory, type MemoryAddress } from "../memory.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
-import { lookOut, rest } from "./lookout.ts";
+import { lookOut, lookOutLater, rest } from "./lookout.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
 
 const RINGS = 16;
@@ -214,7 +214,7 @@ export class RingStream implements ByteStream {
 
   /** Blocks the thread until something was delivered, or the stream has ended; false if the time is over. */
   waitSync(until: number): boolean {
-    lookOut(this); // when the thread is free again, the event loop goes on from here
+    lookOutLater(this); // when the thread is free again, the event loop goes on from here
     let sleep = FIRST_SLEEP;
     while (!this.look() && !this.#isOver) {
       if (this.#in.isEnded) this.socketEnded(undefined);
