@@ -62,6 +62,7 @@ export {
   type Surroundings,
 } from "./native/mod.ts";
 export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
+export { Odds } from "./odds.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
 export { connectOutput, stdioOf } from "./output.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";

@@ -4,6 +4,7 @@ import {
   type Frame,
   host,
   leaving,
+  Odds,
   type WaitList,
   type WaitOptions,
 } from "@multiproc/core/internal";
@@ -24,9 +25,6 @@ const BATCH_SIZE = 16 * 1024;
 
 /** So many milliseconds who waits for an item looks again and again before it goes to sleep: to be woken costs more. */
 const LOOKING = 0.1;
-/** After so many in vain in a row it goes to sleep at once, and tries again every so often. */
-const MAX_MISSES = 4;
-const TRY_AGAIN = 16;
 
 const SETTLED: Promise<void> = Promise.resolve();
 
@@ -74,7 +72,7 @@ export class RingSide {
   #isEnlarging = false;
   /** Somebody looks again and again. */
   #isLooking = false;
-  #misses = 0;
+  readonly #odds = new Odds(4);
 
   constructor(ring: Ring, owner: RingOwner) {
     this.ring = ring;
@@ -189,8 +187,10 @@ export class RingSide {
   async #look({ timeout = LOOKING, signal }: WaitOptions): Promise<Frame | undefined> {
     const { ring } = this;
     if (this.#isLooking || ring.getters.isWaiting || timeout < LOOKING) return undefined;
-    this.#misses += 1;
-    if (this.#misses > MAX_MISSES && this.#misses % TRY_AGAIN !== 0) return undefined;
+    if (!this.#odds.areGood) {
+      this.#odds.note(false);
+      return undefined;
+    }
     this.#isLooking = true;
     let frame: Frame | undefined;
     try {
@@ -203,7 +203,7 @@ export class RingSide {
       this.#isLooking = false;
       if (ring.getters.isWaiting) ring.getters.lookSoon();
     }
-    if (frame !== undefined) this.#misses = 0;
+    this.#odds.note(frame !== undefined);
     return frame;
   }
 

@@ -7,6 +7,7 @@
  */
 import { afterFork } from "../heritage.ts";
 import { host } from "../host/mod.ts";
+import { Odds } from "../odds.ts";
 
 /** Something that can look. */
 export interface Looker {
@@ -18,15 +19,11 @@ export interface Looker {
 
 /** Milliseconds. */
 const PATIENCE = 0.05;
-/** After so many moments in vain in a row, streams go to sleep at once ... */
-const MOST_MISSES = 8;
-/** ... but for one in so many. */
-const TRY_AGAIN = 16;
 
 const awake = new Set<Looker>();
 let isLooking = false;
 let end = 0;
-let misses = 0;
+const odds = new Odds(8);
 
 afterFork(() => {
   awake.clear();
@@ -35,12 +32,12 @@ afterFork(() => {
 
 /** Has it look, and sleep when nothing has come for a moment. */
 export function lookOut(looker: Looker): void {
-  const isWorth = isWorthIt();
-  if (!isLooking && !isWorth) {
-    misses += 1;
+  const isWorthIt = odds.areGood;
+  if (!isLooking && !isWorthIt) {
+    odds.note(false);
     if (looker.sleep()) return;
   }
-  if (isWorth) end = performance.now() + PATIENCE;
+  if (isWorthIt) end = performance.now() + PATIENCE;
   lookOutLater(looker);
 }
 
@@ -57,20 +54,16 @@ export function rest(looker: Looker): void {
   awake.delete(looker);
 }
 
-function isWorthIt(): boolean {
-  return misses < MOST_MISSES || misses % TRY_AGAIN === 0;
-}
-
 function turn(): void {
   let found = false;
   for (const looker of awake) if (looker.look()) found = true;
   const now = performance.now();
   if (found) {
     // What came too late came because this one was not looking, but waiting for its turn on a processor.
-    misses = now < end ? 0 : misses + 1;
-    end = isWorthIt() ? now + PATIENCE : 0;
+    odds.note(now < end);
+    end = odds.areGood ? now + PATIENCE : 0;
   } else if (now >= end) {
-    misses += 1;
+    odds.note(false);
     for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
   }
   isLooking = awake.size > 0;

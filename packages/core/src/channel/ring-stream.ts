@@ -15,6 +15,7 @@ import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts"
 import { isGone, ownLife } from "../life.ts";
 import { Memory, type MemoryAddress } from "../memory.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
+import { Odds } from "../odds.ts";
 import { lookOut, lookOutLater, rest } from "./lookout.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
 
@@ -29,11 +30,8 @@ const TURN_SIZE = 1024 * 1024;
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
 const FIRST_SLEEP = 2;
 const LONGEST_SLEEP = 20;
-/** So often who blocks looks before it sleeps ... */
+/** So often who blocks looks before it sleeps. */
 const LOOKS = 5000;
-/** ... but after so many times in vain in a row only every so often. */
-const MOST_MISSES = 8;
-const TRY_AGAIN = 16;
 
 /** Which of the two sides of the memory this is. */
 export type RingSide = "maker" | "other";
@@ -75,8 +73,8 @@ export class RingStream implements ByteStream {
   #hasEnded = false;
   /** Nobody is there to be written to, but what was sent before may still be there to be read. */
   #isDeaf = false;
-  /** How often in a row the thread has looked in vain before it slept. */
-  #misses = 0;
+  /** Whether the thread looks before it sleeps. */
+  readonly #odds = new Odds(8);
 
   /** @param ring rings the other side by its socket */
   constructor(socket: ByteStream, memory: Memory, side: RingSide, ring: () => void) {
@@ -249,9 +247,8 @@ export class RingStream implements ByteStream {
 
   /** Looks for as long as to fall asleep and be woken takes, where that is mostly worth it. */
   #comesSoon(): boolean {
-    const isWorthIt = this.#misses < MOST_MISSES || this.#misses % TRY_AGAIN === 0;
-    const comes = isWorthIt && this.#in.comesWithin(LOOKS);
-    this.#misses = comes ? 0 : this.#misses + 1;
+    const comes = this.#odds.areGood && this.#in.comesWithin(LOOKS);
+    this.#odds.note(comes);
     return comes;
   }
 
