@@ -53,9 +53,7 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
   test(
     "goes on with the workers that it had, and no time-out fires for the time that it slept",
     async () => {
-      const program = runProgram(new URL("./fixtures/warm.js", import.meta.url));
-      onTestFinished(() => program[Symbol.asyncDispose]());
-      await until(() => program.stdout.includes("first"), { timeout: 30_000, message: () => program.stderr });
+      const program = await started("warm.js", "first");
       // Longer than the time limit of a task, and than the pool's own limits for a worker that does not answer.
       await freeze(program.pid, 4_000);
       program.kill("SIGUSR2");
@@ -72,9 +70,7 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
   test(
     "ends what was under way: a task, a wait for a lock that another holds, and one for an item",
     async () => {
-      const program = runProgram(new URL("./fixtures/in-flight.js", import.meta.url));
-      onTestFinished(() => program[Symbol.asyncDispose]());
-      await until(() => program.stdout.includes("begun"), { timeout: 30_000, message: () => program.stderr });
+      const program = await started("in-flight.js", "begun");
       await freeze(program.pid, 4_000);
       const { code } = await program.exited;
       if (host === "node") expect(code, program.stdout + program.stderr).toBe(0);
@@ -83,6 +79,14 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
     LIMIT,
   );
 });
+
+/** A fixture that runs, and has printed that word. */
+async function started(name: string, word: string): Promise<ReturnType<typeof runProgram>> {
+  const program = runProgram(new URL(`./fixtures/${name}`, import.meta.url));
+  onTestFinished(() => program[Symbol.asyncDispose]());
+  await until(() => program.stdout.includes(word), { timeout: 30_000, message: () => program.stderr });
+  return program;
+}
 
 /** Stops a program and all its children, as Lambda does, and lets them go on after that time. */
 async function freeze(pid: number, duration: number): Promise<void> {
