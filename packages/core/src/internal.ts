@@ -5,7 +5,13 @@
  */
 export { type Channel, type ChannelHandlers, Frame, type SyncChannel } from "./channel/channel.ts";
 export { MAX_MESSAGE } from "./channel/frame-reader.ts";
-export { decodeMessage, type EncodedMessage, encodeMessage, textMessage } from "./channel/message.ts";
+export {
+  decodeMessage,
+  type EncodedMessage,
+  encodeMessage,
+  NOTHING_TO_COMMIT,
+  textMessage,
+} from "./channel/message.ts";
 export { reach } from "./channel/reach.ts";
 export { isReset, SocketChannel } from "./channel/socket.ts";
 export { vouching } from "./codec/array-writer.ts";

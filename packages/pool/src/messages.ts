@@ -1,9 +1,7 @@
 /** Encoded messages that wait to be sent: what most of them need in place of two objects each. */
-import { type EncodedMessage, encodeMessage, Frame } from "@multiproc/core/internal";
+import { type EncodedMessage, Frame, NOTHING_TO_COMMIT } from "@multiproc/core/internal";
 
 const NONE: readonly never[] = Object.freeze([]) as never;
-/** All messages without live objects have this in common. */
-const NOTHING_TO_COMMIT: EncodedMessage["commit"] = encodeMessage(undefined).commit;
 
 /** Whether a message is nothing but bytes in a piece of memory. */
 export function isBare({ frame, commit }: EncodedMessage): boolean {
