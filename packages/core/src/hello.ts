@@ -1,7 +1,7 @@
 /** The first message on a connection: who comes, and with which invitation. It is plain text, so that it needs no codec. */
 
 import type { Frame } from "./channel/channel.ts";
-import { HEADER_SIZE, MARK } from "./channel/frame-reader.ts";
+import { smallFrame } from "./channel/frame-reader.ts";
 import { host } from "./host/mod.ts";
 import { PROTOCOL } from "./registry.ts";
 
@@ -17,11 +17,7 @@ export function helloText(token: string): Uint8Array {
 
 /** The whole message as it stands on the wire. */
 export function helloFrame(token: string): Uint8Array {
-  const text = helloText(token);
-  const frame = new Uint8Array(HEADER_SIZE + text.length);
-  frame.set([text.length, 0, 0, 0, HELLO, MARK]);
-  frame.set(text, HEADER_SIZE);
-  return frame;
+  return smallFrame(HELLO, 0, helloText(token));
 }
 
 /** The token and the process id that a message shows; undefined if it is no greeting of this protocol. */

@@ -27,6 +27,14 @@ const NONE: readonly never[] = Object.freeze([]) as never;
 const LARGE = 64 * 1024;
 const MAX_PARTS_TABLE = 8 * 0xffff;
 
+/** A whole message without parts as it stands on the wire, for who has no channel to send it. @param flags see the head of this file */
+export function smallFrame(kind: number, flags: number, body: Uint8Array = new Uint8Array(0)): Uint8Array {
+  const frame = new Uint8Array(HEADER_SIZE + body.length);
+  frame.set([body.length, body.length >> 8, body.length >> 16, body.length >> 24, kind, MARK | flags]);
+  frame.set(body, HEADER_SIZE);
+  return frame;
+}
+
 /** Cuts a stream of chunks into frames and hands each to `emit`, in order. */
 export class FrameReader {
   /** The longest message that is accepted, in bytes. */

@@ -20,7 +20,7 @@ import { host } from "../host/mod.ts";
 import { type Memory, type MemoryAddress, missingMemory } from "../memory.ts";
 import { hasHungUp, sendNow, waitToRead } from "../native/unix-socket.ts";
 import type { Frame } from "./channel.ts";
-import { HEADER_SIZE, IS_CONTROL, MARK } from "./frame-reader.ts";
+import { IS_CONTROL, smallFrame } from "./frame-reader.ts";
 import { attachRings, createRings, RingStream } from "./ring-stream.ts";
 
 const BELL = 0;
@@ -28,7 +28,7 @@ const OFFER = 1;
 const MOVED = 2;
 const DECLINED = 3;
 
-const BELL_FRAME = controlFrame(BELL);
+const BELL_FRAME = smallFrame(BELL, IS_CONTROL);
 /** So many messages are sent and received before memory is offered ... */
 const TRAFFIC = 256;
 /** ... where a large one counts once more for each so many bytes. */
@@ -77,19 +77,13 @@ export class Upgrade {
   /** A message of that size was sent or received. */
   noteTraffic(size: number): void {
     this.#traffic -= 1 + Math.floor(size / BYTES_PER_MESSAGE);
-    if (this.#traffic <= 0 && count < MOST) this.offer();
+    if (this.#traffic <= 0 && count < MOST) this.#offer();
   }
 
-  /** Offers memory, if there is some. */
-  offer(): void {
+  /** Offers memory, if there is some; once. */
+  #offer(): void {
     this.isWatching = false;
-    if (
-      this.#channel.isEnding() ||
-      missingMemory() !== undefined ||
-      this.rings !== undefined ||
-      this.#offered !== undefined
-    )
-      return;
+    if (this.#channel.isEnding() || missingMemory() !== undefined) return;
     try {
       this.#offered = createRings();
     } catch {
@@ -103,7 +97,7 @@ export class Upgrade {
   moveSync(until: number): boolean {
     const { file, pending } = this.#socket;
     if (file === undefined || pending > 0) return false;
-    if (this.isWatching) this.offer();
+    if (this.isWatching) this.#offer();
     while (this.#offered !== undefined && !hasHungUp(file) && performance.now() < until) {
       waitToRead(file, Math.min(until - performance.now(), LONGEST_WAIT));
       this.#socket.readNow?.();
@@ -130,8 +124,7 @@ export class Upgrade {
   /** The channel was dialed by a thread that is blocked, and both sides are in memory from the beginning. */
   moveAtOnce(memory: Memory): RingStream {
     const rings = this.#use(memory, "maker");
-    this.#channel.writeTo(rings);
-    this.#channel.readFrom(rings);
+    this.#moveBoth(rings);
     return rings;
   }
 
@@ -152,13 +145,12 @@ export class Upgrade {
       memory = attachRings(address);
     } catch (error) {
       if (isMoved) throw error; // there is no other way to talk to who is blocked
-      this.#socket.write(controlFrame(DECLINED));
+      this.#socket.write(smallFrame(DECLINED, IS_CONTROL));
       return;
     }
     const rings = this.#use(memory, "other");
-    if (!isMoved) return this.#moveWriting(rings);
-    this.#channel.writeTo(rings);
-    this.#channel.readFrom(rings);
+    if (isMoved) this.#moveBoth(rings);
+    else this.#moveWriting(rings);
   }
 
   #otherMoved(): void {
@@ -171,14 +163,21 @@ export class Upgrade {
     this.#channel.readFrom(rings);
   }
 
+  /** Without a word on the socket: the other side expects it. */
+  #moveBoth(rings: RingStream): void {
+    this.#channel.writeTo(rings);
+    this.#channel.readFrom(rings);
+  }
+
   #moveWriting(rings: RingStream): void {
     this.#channel.flush();
-    if (!this.#channel.isEnding()) this.#socket.write(controlFrame(MOVED));
+    if (!this.#channel.isEnding()) this.#socket.write(smallFrame(MOVED, IS_CONTROL));
     this.#channel.writeTo(rings);
   }
 
   #use(memory: Memory, side: "maker" | "other"): RingStream {
     count += 1;
+    this.isWatching = false;
     const socket = this.#socket;
     const ring = (): void => {
       // A thread that is blocked next could not write through the host; what the host still has to write must come first.
@@ -198,12 +197,5 @@ export class Upgrade {
 /** The message that offers memory. */
 export function offerFrame(memory: Memory, isMoved: boolean): Uint8Array {
   const offer: Offer = { memory: memory.address(), isMoved };
-  return controlFrame(OFFER, new TextEncoder().encode(JSON.stringify(offer)));
-}
-
-function controlFrame(kind: number, body: Uint8Array = new Uint8Array(0)): Uint8Array {
-  const frame = new Uint8Array(HEADER_SIZE + body.length);
-  frame.set([body.length & 0xff, body.length >> 8, 0, 0, kind, MARK | IS_CONTROL]);
-  frame.set(body, HEADER_SIZE);
-  return frame;
+  return smallFrame(OFFER, IS_CONTROL, new TextEncoder().encode(JSON.stringify(offer)));
 }
