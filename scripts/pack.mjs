@@ -4,10 +4,10 @@
  * npm run archives: packs them into archives/.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
+import { isProgram } from "./run.mjs";
 import { setup } from "./setup.mjs";
 
 /** The packages that are published, as `{ folder, manifest }`. */
@@ -69,7 +69,7 @@ function write(file, value) {
   writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+if (isProgram(import.meta.url)) {
   await setup();
   for (const { archive } of pack("archives").values()) console.log(archive);
 }

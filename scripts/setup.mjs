@@ -2,10 +2,10 @@
  * Makes a fresh clone ready: the dependencies of package-lock.json, and the build. What is done already is not done again.
  * It is plain Node with nothing installed yet, and every other script calls it first.
  */
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { fail, run } from "./run.mjs";
+import { fail, isProgram, run } from "./run.mjs";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 
@@ -49,4 +49,4 @@ function install() {
     run(process.execPath, ["node_modules/deno/install.cjs"], "Deno is not ready");
 }
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await setup();
+if (isProgram(import.meta.url)) await setup();
