@@ -14,8 +14,9 @@
  * So a child that is stuck in an endless loop goes as well, and it pays nothing for that: no thread, no timer. The guard is
  * a shell script (under 1 MB, no start-up); where there is no shell, the host's interpreter runs the same in JavaScript.
  *
- * A guard's arguments are the folder to remove, or nothing, and the children at its start; then it reads lines: `watch PID`
- * and `forget PID`. Of processes that have ended it also removes what they left in the table of names, see `name-table.ts`.
+ * A guard's arguments are the folder to remove, or nothing, and the children at its start; then it reads lines: `watch PID`,
+ * `forget PID`, and `own FOLDER` if that was made later. Of processes that have ended it also removes what they left in the
+ * table of names, see `name-table.ts`.
  */
 
 /** The guard as a shell script. */
@@ -35,10 +36,11 @@ sweep() {
     rmdir -- "$names"
   done
 } 2>/dev/null
-while read -r word pid; do
+while read -r word what; do
   case $word in
-    watch) children="$children $pid" ;;
-    forget) rest=; for c in $children; do [ "$c" = "$pid" ] || rest="$rest $c"; done; children=$rest; sweep "$pid" ;;
+    watch) children="$children $what" ;;
+    own) folder=$what ;;
+    forget) rest=; for c in $children; do [ "$c" = "$what" ] || rest="$rest $c"; done; children=$rest; sweep "$what" ;;
   esac
 done
 for c in $children; do kill -9 "$c"; done 2>/dev/null
@@ -51,7 +53,7 @@ export const SCRIPT_GUARD = `
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) try { process.on(signal, () => {}); } catch {}
 const fs = require("fs");
 const owner = process.ppid;
-const [folder, ...pids] = process.argv.slice(1);
+let [folder, ...pids] = process.argv.slice(1);
 const children = new Set(pids.map(Number));
 const list = (path) => { try { return fs.readdirSync(path); } catch { return []; } };
 const remove = (path) => { try { fs.rmdirSync(path); } catch {} };
@@ -66,9 +68,10 @@ const sweep = (ended) => {
     }
 };
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
-  const [word, pid] = line.split(" ");
-  if (word === "watch") children.add(Number(pid));
-  else { children.delete(Number(pid)); sweep([Number(pid)]); }
+  const word = line.slice(0, line.indexOf(" ")), what = line.slice(word.length + 1);
+  if (word === "own") folder = what;
+  else if (word === "watch") children.add(Number(what));
+  else { children.delete(Number(what)); sweep([Number(what)]); }
 }).on("close", () => {
   for (const pid of children) try { process.kill(pid, "SIGKILL"); } catch {}
   if (folder !== "") fs.rmSync(folder, { recursive: true, force: true });

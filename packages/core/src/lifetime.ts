@@ -27,7 +27,9 @@ class Lifetime {
       host.onExit(() => {
         if (this.#folder === folder && this.#ownsFolder) host.remove(folder);
       });
-      void this.#guarded();
+      const hasGuard = this.#guard !== undefined;
+      const guard = this.#guarded();
+      if (hasGuard) void guard.then((guard) => guard?.write(`own ${folder}\n`));
     }
     return this.#folder;
   }
@@ -102,6 +104,10 @@ function makeFolder(): string {
   for (const parent of new Set([host.tempDir(), "/tmp", "/var/tmp", "/dev/shm"])) {
     if (new TextEncoder().encode(parent).length > LONGEST_FOLDER - 20) {
       refusals.push(`${parent}: its name is too long for a socket in it`);
+      continue;
+    }
+    if (parent.includes("\n")) {
+      refusals.push(`${JSON.stringify(parent)}: a guard is told of it in one line`);
       continue;
     }
     try {

@@ -31,6 +31,8 @@ const PREFIX = "n.";
 /** A file's name holds 255 bytes. */
 const LONGEST = 200;
 const ATTEMPTS = 100;
+/** So often a folder may be gone as soon as it is made. */
+const MAKINGS = 30;
 
 /** How often this process holds each of its files. */
 const held = new Map<string, number>();
@@ -208,15 +210,27 @@ let folder: string | undefined;
 function usersFolder(api: Native): string {
   const user = api.libc.getuid();
   if (folder !== undefined && isOwn(api, folder, user)) return folder;
-  const found = PARENTS.map((parent) => `${parent}/multiproc-names-${user}`).find((path) => {
-    api.libc.mkdir(path, 0o700);
-    return isOwn(api, path, user);
-  });
-  if (found !== undefined) return (folder = found);
+  folder = PARENTS.map((parent) => `${parent}/multiproc-names-${user}`).find((path) => makeOwn(api, path, user));
+  if (folder !== undefined) return folder;
   throw new ProcessError(
     `Shared memory cannot have a name here: none of ${PARENTS.join(", ")} takes a folder "multiproc-names-${user}" that is this user's alone`,
     { code: "ERR_NO_NAME" },
   );
+}
+
+/**
+ * Makes the folder, or finds it. Whoever sees it empty removes it, also right after it was made: to go on to the next parent
+ * then would hide this process's names from all others.
+ */
+function makeOwn(api: Native, path: string, user: number): boolean {
+  for (let i = 0; i < MAKINGS; i++) {
+    api.libc.mkdir(path, 0o700);
+    const own = isOwn(api, path, user);
+    if (own !== undefined) return own;
+    // At once, two that make and remove it can fall into step.
+    api.libc.poll(null, 0, Math.ceil(2 * Math.random()));
+  }
+  return false;
 }
 
 const AT_FDCWD = -100;
@@ -224,10 +238,10 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const STATX_BASIC = 0x7ff;
 const stat = new Uint8Array(256);
 
-/** Whether it is a folder that is this user's alone, and no link. */
-function isOwn(api: Native, path: string, user: number): boolean {
+/** Whether it is a folder that is this user's alone, and no link; undefined if there is nothing. */
+function isOwn(api: Native, path: string, user: number): boolean | undefined {
   const statx = api.declare("statx", ["i32", "i32", "text", "i32", "u32", "bytes"]);
-  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, stat) !== 0) return false;
+  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, stat) !== 0) return undefined;
   const view = new DataView(stat.buffer);
   return view.getUint32(20, true) === user && view.getUint16(28, true) === 0o40700;
 }

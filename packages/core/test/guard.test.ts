@@ -37,6 +37,14 @@ describe.each(["shell", "script"] as const)("the guard as a %s", (kind) => {
     }
   });
 
+  test("removes a folder that it is told of later", async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "guard test "));
+    const guard = start("");
+    guard.stdin?.end(`own ${folder}\n`);
+    await until(() => !fs.existsSync(folder), { message: "the folder to be gone" });
+    await until(() => !isAlive(guard.pid as number), { message: "the guard to end" });
+  });
+
   test("removes nothing when it has no folder, and ignores what ends other programs", async () => {
     const guard = start("");
     const child = sleeper();

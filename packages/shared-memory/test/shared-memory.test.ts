@@ -1,12 +1,12 @@
 // Runs under every start method.
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
 import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { missingMemory } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { ShareableList, SharedArray, SharedMemory, SharedMemoryError, SharedValue } from "@multiproc/shared-memory";
-import { fixture, noChildLeft, until } from "@multiproc/testing";
+import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
@@ -70,6 +70,17 @@ describe.skipIf(missingMemory() !== undefined)("SharedMemory", () => {
     await ours.send("go");
     await child.join();
     memory.close();
+  });
+
+  test("is found by others whatever happens to the folder of all names, which anyone removes who finds it empty", async () => {
+    const [ours, theirs] = pipe();
+    await start(tasks.removeAgainAndAgain, names, theirs);
+    await ours.recv();
+    await ours.send("go");
+    for (let i = 0; i < 1000; i++) {
+      using memory = new SharedMemory({ create: true, size: 10, name: newName() });
+      expect(namesLeft()).toEqual([`n.${memory.name}`]);
+    }
   });
 
   test("refuses a name that is taken, none, and a size that is none, in words", () => {
@@ -137,6 +148,16 @@ describe.skipIf(missingMemory() !== undefined)("SharedMemory", () => {
     memory.close();
     memory.unlink();
     expect(() => new SharedMemory({ name: "x".repeat(300), create: true, size: 8 })).toThrow("too long");
+  });
+
+  test("nothing is left of a process that named memory before all else, and was killed", async () => {
+    const temp = mkdtempSync("/tmp/names-test-");
+    await using program = runProgram(fixture(import.meta.url, "names-before-folder.js"), [], { env: { TMPDIR: temp } });
+    await until(() => program.stdout.includes("ready"), { message: () => `it to be ready: ${program.stderr}` });
+    expect(readdirSync(temp).length).toBe(1);
+    program.kill("SIGKILL");
+    await until(() => readdirSync(temp).length === 0, { message: () => `no folder left: ${readdirSync(temp)}` });
+    rmdirSync(temp);
   });
 
   test("nothing is left of processes that are killed at random", async () => {
