@@ -30,10 +30,12 @@ export function takeSync(link: Link, call: string, timeout: number): Frame | und
 /**
  * Sends a value, and blocks until it has left.
  *
+ * @throws {BrokenPipeError} if nobody holds the other end any more
  * @throws {CapabilityError} where nothing can leave while the thread is blocked; nothing was sent then
  */
 export function putSync(link: Link, call: string, value: unknown): void {
   const channel = link.block(call, Number.POSITIVE_INFINITY);
+  if (link.broken !== undefined) throw link.broken; // that the other side is gone was learned just now
   link.send(value);
   channel?.flushSync();
 }

@@ -109,7 +109,8 @@ export class RemoteLink implements Link {
     // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
     for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
     const channel = this.#channel;
-    if (channel !== undefined && !channel.closed && !channel.moveSync(until)) {
+    // It may also end meanwhile.
+    if (channel !== undefined && !channel.closed && !channel.moveSync(until) && !channel.closed) {
       if (performance.now() >= until) return undefined;
       throw cannotBlock(
         call,

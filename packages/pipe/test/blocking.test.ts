@@ -159,6 +159,21 @@ describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () =
     }
   });
 
+  test.skipIf(host.name === "deno")(
+    "end when the other side went before, in a connection used with await",
+    async () => {
+      const [results, report] = pipe<unknown>();
+      const [to, from] = pipe<Connection<unknown>>();
+      await start(tasks.sayWho, from);
+      await start(tasks.blockAfterEnd, await to.recv(), report);
+      expect(await results.recv()).toEqual([
+        ["EOFError", expect.any(String)],
+        ["BrokenPipeError", expect.any(String)],
+      ]);
+      to.close();
+    },
+  );
+
   test("end when another child that held the other end was killed", async () => {
     const [results, report] = pipe<unknown>();
     const [one, other] = pipe<unknown>();

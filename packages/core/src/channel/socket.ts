@@ -11,6 +11,7 @@ import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
 import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
 import type { ByteStream, StreamHandlers } from "../host/host.ts";
+import { hasHungUp } from "../native/unix-socket.ts";
 import { flushNow, openChannels } from "../open-channels.ts";
 import type { Carrier } from "../shareable.ts";
 import type { ChannelHandlers, Frame, SyncChannel } from "./channel.ts";
@@ -118,7 +119,13 @@ export class SocketChannel implements SyncChannel {
   }
 
   moveSync(until: number): boolean {
-    return this.canBlock || (!this.closed && this.#upgrade?.moveSync(until) === true);
+    if (this.canBlock || (!this.closed && this.#upgrade?.moveSync(until) === true)) return true;
+    const { file } = this.#socket;
+    if (file !== undefined && this.#upgrade !== undefined && hasHungUp(file)) {
+      this.#socket.readNow?.(); // what had arrived before
+      this.#ended();
+    }
+    return false;
   }
 
   // Somebody may wait for what was said in this turn on any channel, and who is blocked says no more.
@@ -305,8 +312,14 @@ export class SocketChannel implements SyncChannel {
     if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
     this.#seen = this.#quiet = 0;
-    SETTLED.then(this.#flushWhenQuiet);
+    SETTLED.then(this.#flushFirst);
   }
+
+  /** The first leaves before who awaited `send()` goes on, and perhaps computes for long; those right behind it go together. */
+  readonly #flushFirst = (): void => {
+    if (this.#stream.pending === 0) this.flush();
+    SETTLED.then(this.#flushWhenQuiet);
+  };
 
   readonly #flushWhenQuiet = (): void => {
     const { position } = this.#out;
