@@ -21,7 +21,7 @@ const cases = {
   "1 producer, 1 consumer": { pairs: 1, count: 500_000, size: 0, batch: 1000 },
   "1 and 1, each put awaited": { pairs: 1, count: 300_000, size: 0, batch: 1 },
   "2 producers, 2 consumers": { pairs: 2, count: 200_000, size: 0, batch: 1000 },
-  "1 and 1, 1 MiB buffers": { pairs: 1, count: 100, size: MIB, batch: 1 },
+  "1 and 1, 1 MiB buffers": { pairs: 1, count: 1000, size: MIB, batch: 1 },
 };
 
 async function ours({ pairs, count, size, batch }) {
