@@ -109,8 +109,8 @@ export class RemoteLink implements Link {
     // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
     for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
     const channel = this.#channel;
-    // It may also end meanwhile.
-    if (channel !== undefined && !channel.closed && !channel.moveSync(until) && !channel.closed) {
+    // One that has ended, also just now, does not block: the inbox tells of it.
+    if (channel !== undefined && !channel.moveSync(until) && !channel.closed) {
       if (performance.now() >= until) return undefined;
       throw cannotBlock(
         call,

@@ -119,9 +119,10 @@ export class SocketChannel implements SyncChannel {
   }
 
   moveSync(until: number): boolean {
-    if (this.canBlock || (!this.closed && this.#upgrade?.moveSync(until) === true)) return true;
+    if (this.closed) return false;
+    if (this.canBlock || this.#upgrade?.moveSync(until) === true) return true;
     const { file } = this.#socket;
-    if (file !== undefined && this.#upgrade !== undefined && hasHungUp(file)) {
+    if (file !== undefined && hasHungUp(file)) {
       this.#socket.readNow?.(); // what had arrived before
       this.#ended();
     }
