@@ -26,7 +26,7 @@ async function standBy(): Promise<void> {
   // A terminal's Ctrl+C is for the processes at work; this one ends with its owner.
   const heed = host.onSignal("SIGINT", () => {});
   const channel = await dial({ address, token }, "the process that started this one").catch(() => host.exit(0));
-  const work = receive(channel);
+  const work = receive(channel, heed);
   try {
     for (const module of JSON.parse(modules) as string[]) await loadModules([module]);
   } catch (error) {
@@ -36,21 +36,24 @@ async function standBy(): Promise<void> {
   }
   channel.send(READY, undefined);
   const { entry, args } = await work;
-  heed();
   role.isStandingBy = false;
   inherited.isImporting = false;
   await loadModules([entry]);
   await resolveTarget({ module: entry, name: "run" })(...args);
 }
 
-/** The work, when there is some; without its owner this process ends. */
-function receive(channel: Channel): Promise<SpareWork> {
+/**
+ * The work, when there is some; without its owner this process ends. Whoever hears that the work has begun may send a signal
+ * at once, and it must not meet what the spare did about signals: `begin` is called before that is said.
+ */
+function receive(channel: Channel, begin: () => void): Promise<SpareWork> {
   return new Promise((resolve) => {
     let isTied = true;
     channel.start({
       message(frame) {
         const work = decodeMessage(frame) as SpareWork;
         isTied = work.isTied;
+        begin();
         channel.send(BEGUN, undefined);
         channel.unref();
         if (!isTied) channel.end();
