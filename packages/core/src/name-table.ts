@@ -31,7 +31,7 @@ const PREFIX = "n.";
 /** A file's name holds 255 bytes. */
 const LONGEST = 200;
 const ATTEMPTS = 100;
-/** So often a folder may be gone as soon as it is made. */
+/** So often the folder of all names may be there when it is made, and gone when it is looked at. */
 const MAKINGS = 30;
 
 /** How often this process holds each of its files. */
@@ -76,6 +76,8 @@ export class NamedMemory {
         if (files.add(memory)) return new NamedMemory(name, memory, files.pathOf(memory));
       } else if (files.addresses().some(isHeld)) return undefined;
       else files.clear();
+      // At once, one that makes and one that removes can fall into step.
+      files.pause();
     }
     throw new ProcessError(`Shared memory cannot be named "${name}": others make and free that name all the time`);
   }
@@ -198,6 +200,11 @@ class Files {
     });
   }
 
+  /** Waits for a millisecond or two. */
+  pause(): void {
+    this.#api.libc.poll(null, 0, Math.ceil(2 * Math.random()));
+  }
+
   clear(): void {
     for (const entry of list(this.#api, this.#folder)) this.#api.libc.unlink(text(`${this.#folder}/${entry}`));
     this.#api.libc.rmdir(this.#folder);
@@ -219,16 +226,14 @@ function usersFolder(api: Native): string {
 }
 
 /**
- * Makes the folder, or finds it. Whoever sees it empty removes it, also right after it was made: to go on to the next parent
- * then would hide this process's names from all others.
+ * Makes the folder, or finds it. Whoever sees it empty removes it, also right after it was made: to look whether it is there, and
+ * to go on to the next parent when it is not, would hide this process's names from all others.
  */
 function makeOwn(api: Native, path: string, user: number): boolean {
   for (let i = 0; i < MAKINGS; i++) {
-    api.libc.mkdir(path, 0o700);
+    if (api.libc.mkdir(path, 0o700) === 0) return true;
     const own = isOwn(api, path, user);
     if (own !== undefined) return own;
-    // At once, two that make and remove it can fall into step.
-    api.libc.poll(null, 0, Math.ceil(2 * Math.random()));
   }
   return false;
 }
