@@ -27,6 +27,7 @@ import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
 import { lifetime } from "./lifetime.ts";
+import { missingMemory } from "./memory.ts";
 import { connectNow, hasHungUp, sendNow } from "./native/unix-socket.ts";
 import { singleton } from "./registry.ts";
 
@@ -157,6 +158,12 @@ export async function dial(
   return channel;
 }
 
+/** Why {@link dialSync} does not work here; undefined if it does. */
+export function missingDialSync(): string | undefined {
+  if (host.capabilities.adoption) return missingMemory();
+  return "this version of Deno cannot take over a socket that it did not open itself, 2.7.12 and newer can";
+}
+
 /**
  * Opens a channel with an invitation, and blocks the thread until that is done. Its messages go through memory from the
  * beginning, see `upgrade.ts`.
@@ -164,7 +171,7 @@ export async function dial(
  * @param what what the channel leads to, for errors
  * @param until how long to wait for the other side, on the clock of `performance`
  * @returns nothing if the time is over
- * @throws {CapabilityError} where there is no memory in common
+ * @throws {CapabilityError} where there is no memory in common; see {@link missingDialSync} for what else must be there
  * @throws {ChannelClosedError} if the process that made the invitation is gone
  */
 export function dialSync(invitation: Invitation, what: string, until: number): SyncChannel | undefined {

@@ -25,6 +25,7 @@ export {
   type Invitation,
   type InviteOptions,
   invite,
+  missingDialSync,
   placeForChild,
   revoke,
 } from "./door.ts";

@@ -1,6 +1,6 @@
 /** What calls that block their thread do: nothing else of the process runs meanwhile, so they drive the channel by themselves. */
 import { CapabilityError, TimeoutError } from "@multiproc/core";
-import { areLoaded, type Frame, missingMemory } from "@multiproc/core/internal";
+import { areLoaded, type Frame } from "@multiproc/core/internal";
 import type { Link } from "./link.ts";
 
 /**
@@ -42,7 +42,5 @@ export function putSync(link: Link, call: string, value: unknown): void {
 
 /** The thread cannot wait for what only its event loop could bring. */
 export function cannotBlock(call: string, why: string): CapabilityError {
-  return new CapabilityError(
-    `${call} cannot block here: ${missingMemory() ?? why}. Use await connection.${call.replace("Sync", "")}`,
-  );
+  return new CapabilityError(`${call} cannot block here: ${why}. Use await connection.${call.replace("Sync", "")}`);
 }

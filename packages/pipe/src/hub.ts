@@ -9,6 +9,7 @@ import {
   host,
   type Invitation,
   invite,
+  missingMemory,
   revoke,
   Stay,
   type SyncChannel,
@@ -161,7 +162,8 @@ export class Side implements Link {
     if (channel?.canBlock !== true || others.length > 0)
       throw cannotBlock(
         call,
-        "this process made the pipe, and the other end is not with one process alone that blocks too or has been busy on it",
+        missingMemory() ??
+          "this process made the pipe, and the other end is not with one process alone that blocks too or has been busy on it",
       );
     return channel;
   }

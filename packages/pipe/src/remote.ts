@@ -10,7 +10,7 @@ import {
   type Frame,
   host,
   leaving,
-  missingMemory,
+  missingDialSync,
   type SyncChannel,
 } from "@multiproc/core/internal";
 import { cannotBlock } from "./blocking.ts";
@@ -105,7 +105,8 @@ export class RemoteLink implements Link {
   }
 
   block(call: string, until: number): SyncChannel | undefined {
-    if (missingMemory() !== undefined) throw cannotBlock(call, "");
+    const missing = missingDialSync();
+    if (missing !== undefined) throw cannotBlock(call, missing);
     // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
     for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
     const channel = this.#channel;

@@ -1,6 +1,6 @@
 // Runs under every start method.
 import { CapabilityError, fromModule } from "@multiproc/core";
-import { host, missingMemory } from "@multiproc/core/internal";
+import { host, missingDialSync } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { childrenOf, fixture } from "@multiproc/testing";
@@ -12,7 +12,9 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 
 afterEach(endChildren);
 
-describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () => {
+const missing = missingDialSync();
+
+describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
   test("block a child that does nothing else, from its first line", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.double, there);
@@ -187,4 +189,16 @@ describe.skipIf(missingMemory() !== undefined)("recvSync() and sendSync()", () =
     idle.close();
     unused.close();
   });
+});
+
+test.runIf(missing !== undefined)("recvSync() and sendSync() say what is missing here, and lose nothing", async () => {
+  const [here, there] = pipe<unknown>();
+  const [results, report] = pipe<unknown>();
+  for (const target of [tasks.block, tasks.blockSending]) {
+    const child = await start(target, there, report);
+    expect(await results.recv()).toBe("blocks");
+    expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining(missing as string)]);
+    expect(await child.join()).toBe(0);
+  }
+  here.close();
 });

@@ -54,6 +54,16 @@ interface NodeNet {
   }) => { on(event: string, run: () => void): void; unref(): void };
 }
 
+/** Deno 2.7.12 and newer can. The number is none of a file, so that no socket is made: those that can say just that. */
+function canAdopt(): boolean {
+  try {
+    new (builtin<NodeNet>("net").Socket)({ ...ADOPTED, fd: -1 });
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code !== "ERR_NOT_IMPLEMENTED";
+  }
+}
+
 /** The port to Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
@@ -63,6 +73,9 @@ export class DenoHost implements Host {
     fork: false,
     inspector: false,
     threadKill: false,
+    get adoption() {
+      return canAdopt();
+    },
   };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
   readonly #encoder = new TextEncoder();

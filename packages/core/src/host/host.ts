@@ -149,6 +149,8 @@ export interface Capabilities {
   readonly threadKill: boolean;
   /** This host tells whether the program is being debugged. */
   readonly inspector: boolean;
+  /** This host can take over a socket that it did not open, see {@link Host.adopt}. */
+  readonly adoption: boolean;
 }
 
 /** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */

@@ -59,6 +59,7 @@ export class NodeHost implements Host {
     fork: process.platform === "linux",
     inspector: true,
     threadKill: true,
+    adoption: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
