@@ -57,9 +57,9 @@ describe("the main job", () => {
     const workers = descendants(program.pid);
     expect(workers.length).toBeGreaterThan(1);
     program.kill("SIGINT");
-    // Deno's Node layer reports the exit code 130 of a child as the signal that shells would mean by it.
-    const ended = host === "deno" ? { code: null, signal: "SIGINT" } : { code: 130, signal: null };
-    expect(await program.exited).toEqual(ended);
+    // Deno's Node layer reports the exit code 130 of a child as the signal that shells would mean by it, old ones beside the code.
+    const ended = host === "deno" ? { signal: "SIGINT" } : { code: 130, signal: null };
+    expect(await program.exited).toMatchObject(ended);
     expect(program.stderr).toBe("");
     await until(() => !workers.some(isAlive), { message: "the workers to be gone" });
   });
