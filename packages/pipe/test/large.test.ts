@@ -26,6 +26,9 @@ function isPatterned(bytes: Uint8Array): boolean {
   return true;
 }
 
+/** As in the fixture. */
+const lengthOf = (i: number): number => 1 + ((i * 7919) % 40_000);
+
 afterEach(noChildLeft);
 
 describe("large messages", { timeout: 120_000 }, () => {
@@ -45,6 +48,19 @@ describe("large messages", { timeout: 120_000 }, () => {
     expect([returned.length, isPatterned(returned)]).toEqual([bytes.length, true]);
     mine.close();
     await second.join();
+  });
+
+  test("messages of all lengths that come faster than they are taken arrive whole", async () => {
+    const [here, there] = pipe<unknown>();
+    const child = await start(tasks.allLengths, there, 40_000);
+    for (let i = 0; i < 40_000; i++) {
+      const bytes = await here.recvBytes();
+      const { length } = bytes;
+      const found = [length, bytes[0], bytes[length >> 1], bytes[length - 1]];
+      if (found.some((value, at) => value !== (at === 0 ? lengthOf(i) : i % 256)))
+        expect([i, ...found]).toEqual([i, lengthOf(i), i % 256, i % 256, i % 256]);
+    }
+    await child.join();
   });
 
   test("memory that was sent may be reused as soon as send() has settled", async () => {

@@ -18,6 +18,7 @@ import { hasHungUp } from "../native/unix-socket.ts";
 import { Odds } from "../odds.ts";
 import { lookOut, lookOutLater, rest } from "./lookout.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
+import { Waker } from "./waker.ts";
 
 const RINGS = 16;
 const BYTES = 4096;
@@ -59,6 +60,8 @@ export class RingStream implements ByteStream {
   /** Where the life of the other side stands. */
   readonly #otherLife: number;
   readonly #ring: () => void;
+  /** Wakes the reader of what is written here. */
+  readonly #waker = new Waker(() => this.wakeNow());
   #handlers: StreamHandlers | undefined;
   readonly #queue: Uint8Array[] = [];
   #queued = 0;
@@ -113,13 +116,26 @@ export class RingStream implements ByteStream {
     lookOut(this);
   }
 
+  /** Writes the first so many bytes, if there is room for all of them and nothing waits; what fails is told by {@link write}. */
+  put(bytes: Uint8Array, size: number): boolean {
+    if (this.#queued > 0 || this.#isOver || this.#socketEnd !== undefined) return false;
+    try {
+      if (!this.#out.hasRoom(size)) return false;
+      this.#out.write(bytes, size);
+    } catch {
+      return false;
+    }
+    if (this.#out.isReaderAsleep) this.#waker.note();
+    return true;
+  }
+
   write(chunk: Uint8Array): number {
     if (this.#socketEnd !== undefined) this.#hearOut();
     if (this.#isOver || this.#socketEnd !== undefined) return 0;
     let written = 0;
     if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
-    if (written > 0 && this.#out.wakeReader()) this.#ring();
+    if (written > 0 && this.#out.isReaderAsleep) this.#waker.note();
     if (written < chunk.length) {
       this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
       this.#queued += chunk.length - written;
@@ -159,6 +175,11 @@ export class RingStream implements ByteStream {
 
   unref(): void {
     this.#socket.unref();
+  }
+
+  /** Wakes the other side, if it sleeps. */
+  wakeNow(): void {
+    if (!this.#isOver && this.#out.wakeReader()) this.#ring();
   }
 
   /** The other side has rung. */
@@ -231,6 +252,7 @@ export class RingStream implements ByteStream {
 
   /** Blocks the thread until all that was written is in memory, or the other side is gone. */
   flushSync(): void {
+    this.wakeNow();
     let sleep = FIRST_SLEEP;
     while (this.#queued > 0 && !this.#isOver) {
       if (this.look() || !this.#out.mayWriterSleep(FUTEX)) continue;
@@ -290,7 +312,7 @@ export class RingStream implements ByteStream {
       queue.shift();
     }
     this.#queued -= count;
-    if (count > 0 && this.#out.wakeReader()) this.#ring();
+    if (count > 0 && this.#out.isReaderAsleep) this.#waker.note();
     if (this.#queued === 0) {
       this.#handlers?.drain();
       if (this.#isFinishing) this.#finishNow();

@@ -42,6 +42,8 @@ export class ByteRing {
   readonly #at: number;
   readonly #bytes: Uint8Array;
   readonly #capacity: number;
+  /** Where the tail was when the writer last looked: that is the reader's word, and slow to read while it moves. */
+  #seenTail = 0;
 
   /**
    * @param at where its words begin, in words of four bytes
@@ -74,10 +76,15 @@ export class ByteRing {
     return Atomics.load(this.#words, this.#at + ENDED) !== 0;
   }
 
-  /** Copies in as much as there is room for, and says how much that was. */
-  write(bytes: Uint8Array): number {
+  /** Whether there is room for so many bytes. @throws {ProtocolError} if the other side has written nonsense */
+  hasRoom(count: number): boolean {
+    return this.#room(count) >= count;
+  }
+
+  /** Copies in as much of the first `size` bytes as there is room for, and says how much that was. */
+  write(bytes: Uint8Array, size: number = bytes.length): number {
     const words = this.#words;
-    const count = Math.min(bytes.length, this.#capacity - this.available);
+    const count = Math.min(size, this.#room(size));
     if (count === 0) return 0;
     const head = words[this.#at + HEAD] as number;
     const from = head & (this.#capacity - 1);
@@ -142,6 +149,11 @@ export class ByteRing {
     Atomics.store(this.#words, this.#at + WRITER, AWAKE);
   }
 
+  /** Whether the reader sleeps, and must be woken. */
+  get isReaderAsleep(): boolean {
+    return Atomics.load(this.#words, this.#at + READER) !== AWAKE;
+  }
+
   /** Wakes the reader if its thread is blocked; true if it is to be rung. */
   wakeReader(): boolean {
     return this.#wake(READER, HEAD);
@@ -170,6 +182,16 @@ export class ByteRing {
     const tail = words[this.#at + TAIL];
     for (let i = 0; i < looks; i++) if (Atomics.load(words, this.#at + HEAD) !== tail) return true;
     return false;
+  }
+
+  /** How much room there is; only where that seems to be less than what is wanted, it is looked up. */
+  #room(wanted: number): number {
+    const head = this.#words[this.#at + HEAD] as number;
+    const seen = this.#capacity - ((head - this.#seenTail) >>> 0);
+    if (seen >= wanted) return seen;
+    const { available } = this;
+    this.#seenTail = (head - available) | 0;
+    return this.#capacity - available;
   }
 
   #readOn(count: number): void {

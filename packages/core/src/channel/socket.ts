@@ -51,6 +51,8 @@ export class SocketChannel implements SyncChannel {
   /** Where it writes; and where it reads. */
   #stream: ByteStream;
   #source: ByteStream;
+  /** The memory, once it writes there. */
+  #rings: RingStream | undefined;
   #upgrade: Upgrade | undefined;
   #encoder: Encoder;
   readonly #decoder = new Decoder();
@@ -198,6 +200,11 @@ export class SocketChannel implements SyncChannel {
   }
 
   flush(): void {
+    this.#flush();
+    this.#rings?.wakeNow();
+  }
+
+  #flush(): void {
     const out = this.#out;
     const size = out.position;
     if (size === 0 || this.closed) return;
@@ -292,7 +299,8 @@ export class SocketChannel implements SyncChannel {
     bytes[start + 6] = list.length;
     bytes[start + 7] = list.length >> 8;
     if (list.length > 0) this.#writeParts(list);
-    else if (out.position > FLUSH_AT) this.flush();
+    else if (this.#rings?.put(bytes, out.position) === true) out.position = 0;
+    else if (out.position > FLUSH_AT) this.#flush();
     else this.#flushSoon();
     if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(total);
   }
@@ -305,7 +313,7 @@ export class SocketChannel implements SyncChannel {
       out.view.setUint32(out.position + 4, Math.floor(part.byteLength / 2 ** 32), true);
       out.position += 8;
     }
-    this.flush();
+    this.#flush();
     for (const part of parts) if (part.byteLength > 0) this.#stream.write(part);
   }
 
@@ -318,7 +326,7 @@ export class SocketChannel implements SyncChannel {
 
   /** The first leaves before who awaited `send()` goes on, and perhaps computes for long; those right behind it go together. */
   readonly #flushFirst = (): void => {
-    if (this.#stream.pending === 0) this.flush();
+    if (this.#stream.pending === 0) this.#flush();
     SETTLED.then(this.#flushWhenQuiet);
   };
 
@@ -329,7 +337,7 @@ export class SocketChannel implements SyncChannel {
       this.#quiet = 0;
     } else if (++this.#quiet === QUIET_MICROTASKS) {
       this.#isFlushPlanned = false;
-      if (this.#stream.pending === 0) this.flush();
+      if (this.#stream.pending === 0) this.#flush();
       return;
     }
     SETTLED.then(this.#flushWhenQuiet);
@@ -350,7 +358,7 @@ export class SocketChannel implements SyncChannel {
   }
 
   #moveWriting(rings: RingStream): void {
-    if (!this.#ending) this.#stream = rings;
+    if (!this.#ending) this.#stream = this.#rings = rings;
     this.#leaving = undefined; // the socket may still have to write it
     const reader = new FrameReader(this.#emit, this.#reader.limit);
     this.#memoryReader = reader;
@@ -391,7 +399,7 @@ export class SocketChannel implements SyncChannel {
     if (this.#leaving !== undefined && this.#leaving.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#leaving;
     this.#leaving = undefined;
     this.#borrows = false;
-    if (!this.#isFlushPlanned) this.flush();
+    if (!this.#isFlushPlanned) this.#flush();
     if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
     if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
   }
