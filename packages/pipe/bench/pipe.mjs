@@ -14,22 +14,25 @@ import { Process } from "@multiproc/process";
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const { peer } = fromModule(new URL("./peer.mjs", import.meta.url));
-const SMALL = 200_000;
-const TRIPS = 5000;
-const WARM = 5000;
+const SMALL = 1_000_000;
+const TRIPS = 10_000;
+/** So many messages each way go before what is measured, until what runs often is compiled on both sides. */
+const WARM = 300_000;
+const WARM_TRIPS = 10_000;
 const LARGE = 8 * 1024 * 1024;
-const LARGES = 30;
+const LARGES = 100;
 
 async function ours() {
+  const counts = { warm: WARM, warmTrips: WARM_TRIPS, small: SMALL, trips: TRIPS, larges: LARGES };
   const [connection, there] = pipe();
-  const child = new Process({ target: peer, args: [there] });
+  const child = new Process({ target: peer, args: [there, counts] });
   await child.start();
   await connection.recv(); // it is up
   const result = {};
   // Both sides compile what they do often: one that lives for a while does it once.
   for (let id = 0; id < WARM; id++) await connection.send({ id, x: 1 });
   await connection.recv();
-  for (let i = 0; i < WARM; i++) {
+  for (let i = 0; i < WARM_TRIPS; i++) {
     await connection.send(i);
     await connection.recv();
   }
@@ -44,6 +47,8 @@ async function ours() {
     }
   });
   const bytes = new Uint8Array(LARGE);
+  for (let i = 0; i < LARGES; i++) await connection.sendBytes(bytes);
+  await connection.recv();
   result.bulk = await rate((LARGES * LARGE) / 1e9, async () => {
     for (let i = 0; i < LARGES; i++) await connection.sendBytes(bytes);
     await connection.recv();
@@ -59,7 +64,7 @@ async function ipc() {
   const next = () => new Promise((resolve) => child.once("message", resolve));
   await next();
   const result = {};
-  for (let i = 0; i < WARM; i++) {
+  for (let i = 0; i < WARM_TRIPS; i++) {
     const back = next();
     child.send(i);
     await back;

@@ -12,9 +12,10 @@ def peer(connection, small, trips, larges):
     connection.send("done")
     for _ in range(trips):
         connection.send(connection.recv())
-    for _ in range(larges):
-        connection.recv_bytes()
-    connection.send("done")
+    for count in (larges, larges):
+        for _ in range(count):
+            connection.recv_bytes()
+        connection.send("done")
 
 
 def main(small, trips, large, larges):
@@ -33,6 +34,9 @@ def main(small, trips, large, larges):
         here.recv()
     result["trips"] = trips / (time.perf_counter() - start)
     data = bytes(large)
+    for _ in range(larges):
+        here.send_bytes(data)
+    here.recv()
     start = time.perf_counter()
     for _ in range(larges):
         here.send_bytes(data)

@@ -18,7 +18,9 @@ const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?
 const MANY = 20_000;
 const TRIPS = 1000;
 const ARRAYS = 12;
-const LIMIT = 20_000;
+const LIMIT = 30_000;
+/** So long each works before it is measured, in milliseconds: until what runs often is compiled, in all processes. */
+const WARM = 2000;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const filename = here("./peer-functions.mjs");
 const sides = { minThreads: 2, maxThreads: 2 };
@@ -81,10 +83,10 @@ async function measure(make) {
 
 async function run({ call, end, isProcess }, result) {
   try {
-    // Until all that runs is compiled, nothing is measured.
-    await Promise.all(Array.from({ length: 5000 }, (_, i) => call("square", i)));
-    for (let i = 0; i < 3000; i++) await call("square", i);
-    result.many = await rate(MANY, () => Promise.all(Array.from({ length: MANY }, (_, i) => call("square", i))));
+    const many = (count) => Promise.all(Array.from({ length: count }, (_, i) => call("square", i)));
+    await warm(() => many(2000));
+    result.many = await rate(MANY, () => many(MANY));
+    await warm(() => call("square", 1));
     result.trips = await rate(TRIPS, async () => {
       for (let i = 0; i < TRIPS; i++) await call("square", i);
     });
@@ -100,6 +102,10 @@ async function run({ call, end, isProcess }, result) {
   } finally {
     await end();
   }
+}
+
+async function warm(run) {
+  for (const until = performance.now() + WARM; performance.now() < until; ) await run();
 }
 
 async function rate(count, run) {

@@ -16,6 +16,8 @@ const MANY = 50_000;
 const TRIPS = 2000;
 const ITEMS = 1_000_000;
 const ARRAYS = 30;
+/** So long each works before it is measured, in milliseconds: until what runs often is compiled, in all processes. */
+const WARM = 2000;
 const list = Array.from({ length: ITEMS }, (_, i) => i);
 
 async function ours() {
@@ -24,12 +26,15 @@ async function ours() {
   await pool.map(square, [1, 2], { chunkSize: 1 });
   const result = { ready: 1000 / (performance.now() - from) };
   const some = list.slice(0, MANY);
-  await many(pool, some.slice(0, 5000));
+  await warm(() => many(pool, some.slice(0, 2000)));
   result.many = await rate(MANY, () => many(pool, some));
+  await warm(() => pool.map(square, some.slice(0, 2000), { chunkSize: 1 }));
   result.single = await rate(MANY, () => pool.map(square, some, { chunkSize: 1 }));
+  await warm(() => pool.apply(square, [1]));
   result.trips = await rate(TRIPS, async () => {
     for (let i = 0; i < TRIPS; i++) await pool.apply(square, [i]);
   });
+  await pool.map(square, list);
   result.map = await rate(ITEMS, () => pool.map(square, list));
   result.imap = await rate(ITEMS / 4, async () => {
     for await (const _ of pool.imap(square, list.slice(0, ITEMS / 4)));
@@ -60,6 +65,7 @@ async function ipc() {
     });
   await Promise.all([call(0, 1), call(1, 1)]);
   const result = { ready: 1000 / (performance.now() - from) };
+  await warm(() => Promise.all([call(0, 1), call(1, 1)]));
   result.many = result.single = await rate(MANY / 5, async () => {
     let next = 0;
     await Promise.all(
@@ -83,6 +89,10 @@ function python() {
   } catch {
     return undefined;
   }
+}
+
+async function warm(run) {
+  for (const until = performance.now() + WARM; performance.now() < until; ) await run();
 }
 
 async function rate(count, run) {

@@ -39,7 +39,7 @@ export class Frame {
   /** How many bytes the message holds. */
   get size(): number {
     let size = this.end - this.start;
-    for (const part of this.parts) size += part.byteLength;
+    if (this.parts.length > 0) for (const part of this.parts) size += part.byteLength;
     return size;
   }
 }

@@ -18,7 +18,7 @@ export interface Looker {
 }
 
 /** Milliseconds. */
-const PATIENCE = 0.05;
+const PATIENCE = 0.1;
 
 const awake = new Set<Looker>();
 let isLooking = false;

@@ -282,11 +282,10 @@ export class SocketChannel implements SyncChannel {
   #close(kind: number, start: number, parts: readonly Uint8Array[], modules: readonly string[], root = "value"): void {
     const out = this.#out;
     const length = out.position - start - HEADER_SIZE;
-    let total = length;
-    for (const part of parts) total += part.byteLength;
+    const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
+    const total = list.length === 0 ? length : list.reduce((sum, part) => sum + part.byteLength, length);
     if (total > MAX_MESSAGE)
       throw new SendError(root, `it takes ${total} bytes, and a message holds at most ${MAX_MESSAGE}`);
-    const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
     if (list.length > 0xffff)
       throw new SendError(root, `it has ${list.length} large binary parts, and a message holds at most 65535`);
     const { bytes } = out;

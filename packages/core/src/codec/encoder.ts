@@ -75,7 +75,9 @@ export class Encoder {
    * @param carrier what carries the message, for those who want to know when it ends
    */
   commit(carrier?: Carrier): void {
-    for (const commit of this.#scribe.cargo.takeCommits()) commit(carrier);
+    const commits = this.#scribe.cargo.takeCommits();
+    // An iterator for nothing would be a good part of what a small message takes.
+    if (commits.length > 0) for (const commit of commits) commit(carrier);
   }
 
   /** What is to be called, in place of `commit()`, when the last message leaves only after others have been encoded. */
