@@ -1,4 +1,7 @@
 // Runs under every start method.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { fromModule, SendError, TimeoutError } from "@multiproc/core";
 import {
   BrokenPipeError,
@@ -9,7 +12,7 @@ import {
   pipe,
 } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
-import { childrenOf, fixture, until } from "@multiproc/testing";
+import { childrenOf, fixture, host, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
@@ -194,6 +197,28 @@ describe("pipe() between processes", () => {
     await here.sendBytes(new Uint8Array(0));
     expect(await here.recv()).toEqual(new Uint8Array(0));
   });
+
+  test.for([0, 1000])(
+    "messages arrive while their sender computes on without a pause, after %i others",
+    async (before) => {
+      const folder = mkdtempSync(path.join(tmpdir(), "pipe-test-"));
+      // Deno writes to sockets in turns of its event loop: the first leaves, and those behind it must wait for one.
+      const count = host === "deno" ? 1 : 20;
+      try {
+        const [here, there] = pipe<unknown>();
+        const child = await start(tasks.sendAndCompute, there, folder, before, count);
+        for (let i = 0; i < before; i++) expect(await here.recv()).toBe(i);
+        await here.send("go on");
+        for (let i = 0; i < count; i++) {
+          expect(await here.recv()).toBe(i);
+          writeFileSync(path.join(folder, String(i)), "");
+        }
+        expect(await child.join()).toBe(0);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
 
   test("messages that were sent before the child had its end are there", async () => {
     const [here, there] = pipe<number>();

@@ -16,9 +16,9 @@ import { isGone, ownLife } from "../life.ts";
 import { Memory, type MemoryAddress } from "../memory.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
 import { Odds } from "../odds.ts";
+import { Burst } from "./burst.ts";
 import { lookOut, lookOutLater, rest } from "./lookout.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
-import { Waker } from "./waker.ts";
 
 const RINGS = 16;
 const BYTES = 4096;
@@ -31,6 +31,8 @@ const TURN_SIZE = 1024 * 1024;
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
 const FIRST_SLEEP = 2;
 const LONGEST_SLEEP = 20;
+/** So often a burst of messages wakes a reader that falls asleep again and again. */
+const WAKES_AT_ONCE = 8;
 /** So often who blocks looks before it sleeps. */
 const LOOKS = 5000;
 
@@ -60,8 +62,11 @@ export class RingStream implements ByteStream {
   /** Where the life of the other side stands. */
   readonly #otherLife: number;
   readonly #ring: () => void;
-  /** Wakes the reader of what is written here. */
-  readonly #waker = new Waker(() => this.wakeNow());
+  /**
+   * Wakes the reader of what is written here. One that shares the writer's processor takes it away, reads the one message, and
+   * sleeps again: not for each message of a burst.
+   */
+  readonly #waking = new Burst(() => this.wakeNow(), WAKES_AT_ONCE);
   #handlers: StreamHandlers | undefined;
   readonly #queue: Uint8Array[] = [];
   #queued = 0;
@@ -125,7 +130,7 @@ export class RingStream implements ByteStream {
     } catch {
       return false;
     }
-    if (this.#out.isReaderAsleep) this.#waker.note();
+    if (this.#out.isReaderAsleep) this.#waking.note();
     return true;
   }
 
@@ -135,7 +140,7 @@ export class RingStream implements ByteStream {
     let written = 0;
     if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
-    if (written > 0 && this.#out.isReaderAsleep) this.#waker.note();
+    if (written > 0 && this.#out.isReaderAsleep) this.#waking.note();
     if (written < chunk.length) {
       this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
       this.#queued += chunk.length - written;
@@ -312,7 +317,7 @@ export class RingStream implements ByteStream {
       queue.shift();
     }
     this.#queued -= count;
-    if (count > 0 && this.#out.isReaderAsleep) this.#waker.note();
+    if (count > 0 && this.#out.isReaderAsleep) this.#waking.note();
     if (this.#queued === 0) {
       this.#handlers?.drain();
       if (this.#isFinishing) this.#finishNow();

@@ -14,6 +14,7 @@ import type { ByteStream, StreamHandlers } from "../host/host.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
 import { flushNow, openChannels } from "../open-channels.ts";
 import type { Carrier } from "../shareable.ts";
+import { Burst } from "./burst.ts";
 import type { ChannelHandlers, Frame, SyncChannel } from "./channel.ts";
 import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./frame-reader.ts";
 import type { RingStream } from "./ring-stream.ts";
@@ -25,10 +26,6 @@ const FIRST_SIZE = 256;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
-/** So many microtasks in a row without a message end a turn: who awaits one `send()` after the other sends on before. */
-const QUIET_MICROTASKS = 4;
-/** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
-const SETTLED: Promise<void> = Promise.resolve();
 /** From here on, bytes travel beside the frame instead of being copied into it. */
 const PART_AT = 64 * 1024;
 
@@ -63,9 +60,10 @@ export class SocketChannel implements SyncChannel {
   /** Small at first: most of many open channels carry little. */
   #out = new ByteWriter(FIRST_SIZE);
   #spare: ByteWriter | undefined;
-  #isFlushPlanned = false;
-  #seen = 0;
-  #quiet = 0;
+  /** Hands what was sent to the system. */
+  readonly #leaving = new Burst(() => {
+    if (this.#stream.pending === 0) this.#flush();
+  }, 1);
   #ending = false;
   #handlers: ChannelHandlers | undefined;
   #reason: Error | undefined;
@@ -214,7 +212,7 @@ export class SocketChannel implements SyncChannel {
     else if (this.#stream.write(out.bytes.subarray(0, size)) > 0) {
       this.#out = this.#spare ?? new ByteWriter(BUFFER_SIZE);
       this.#spare = undefined;
-      this.#leaving ??= out;
+      this.#lent ??= out;
     }
   }
 
@@ -256,7 +254,7 @@ export class SocketChannel implements SyncChannel {
   }
 
   /** A buffer that is on its way; once all has left, it is used again. */
-  #leaving: ByteWriter | undefined;
+  #lent: ByteWriter | undefined;
 
   /** Whether memory of the callers is still to be written. */
   #borrows = false;
@@ -300,7 +298,7 @@ export class SocketChannel implements SyncChannel {
     if (list.length > 0) this.#writeParts(list);
     else if (this.#rings?.put(bytes, out.position) === true) out.position = 0;
     else if (out.position > FLUSH_AT) this.#flush();
-    else this.#flushSoon();
+    else this.#leaving.note();
     if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(total);
   }
 
@@ -315,32 +313,6 @@ export class SocketChannel implements SyncChannel {
     this.#flush();
     for (const part of parts) if (part.byteLength > 0) this.#stream.write(part);
   }
-
-  #flushSoon(): void {
-    if (this.#isFlushPlanned) return;
-    this.#isFlushPlanned = true;
-    this.#seen = this.#quiet = 0;
-    SETTLED.then(this.#flushFirst);
-  }
-
-  /** The first leaves before who awaited `send()` goes on, and perhaps computes for long; those right behind it go together. */
-  readonly #flushFirst = (): void => {
-    if (this.#stream.pending === 0) this.#flush();
-    SETTLED.then(this.#flushWhenQuiet);
-  };
-
-  readonly #flushWhenQuiet = (): void => {
-    const { position } = this.#out;
-    if (position !== this.#seen) {
-      this.#seen = position;
-      this.#quiet = 0;
-    } else if (++this.#quiet === QUIET_MICROTASKS) {
-      this.#isFlushPlanned = false;
-      if (this.#stream.pending === 0) this.#flush();
-      return;
-    }
-    SETTLED.then(this.#flushWhenQuiet);
-  };
 
   readonly #emit = (frame: Frame): void => {
     if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(frame.size);
@@ -358,7 +330,7 @@ export class SocketChannel implements SyncChannel {
 
   #moveWriting(rings: RingStream): void {
     if (!this.#ending) this.#stream = this.#rings = rings;
-    this.#leaving = undefined; // the socket may still have to write it
+    this.#lent = undefined; // the socket may still have to write it
     const reader = new FrameReader(this.#emit, this.#reader.limit);
     this.#memoryReader = reader;
     rings.start({ ...this.#feeding(reader), end: (error) => this.#ended(error), drain: () => this.#drain() });
@@ -395,10 +367,10 @@ export class SocketChannel implements SyncChannel {
 
   #drain(): void {
     // One that a huge message has grown is not worth keeping.
-    if (this.#leaving !== undefined && this.#leaving.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#leaving;
-    this.#leaving = undefined;
+    if (this.#lent !== undefined && this.#lent.bytes.length <= 4 * BUFFER_SIZE) this.#spare ??= this.#lent;
+    this.#lent = undefined;
     this.#borrows = false;
-    if (!this.#isFlushPlanned) this.#flush();
+    this.#flush();
     if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
     if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
   }

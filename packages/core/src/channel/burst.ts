@@ -1,0 +1,79 @@
+/**
+ * When something is done for messages that come in bursts, and costs as much as a hundred of them do: to hand them to the system, or
+ * to wake who sleeps and should read them.
+ *
+ * The first messages of a burst have it done at once, each in the next microtask, before who awaited its `send()` goes on. For those
+ * behind them it is done when the burst is over, which is when the event loop turns; and while that does not turn, because
+ * the sender computes between two messages, no more than once in a moment.
+ */
+import { host } from "../host/mod.ts";
+
+/** In milliseconds. */
+const MOMENT = 0.1;
+/** So many messages may go by between two looks at the clock. */
+const MOST_UNSEEN = 64;
+/** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
+const SETTLED: Promise<void> = Promise.resolve();
+
+/** Does it for one stream; see the head of this file. */
+export class Burst {
+  readonly #act: () => void;
+  readonly #atOnce: number;
+  #isOn = false;
+  #isPlanned = false;
+  /** How often it was done in this burst, and when last. */
+  #acts = 0;
+  #acted = 0;
+  /** When the clock was last looked at, how many messages go by between two looks, and how many are left. */
+  #looked = 0;
+  #unseen = 1;
+  #left = 1;
+
+  /**
+   * @param act what is done; that may turn out to be nothing
+   * @param atOnce how often in a burst that is done at once
+   */
+  constructor(act: () => void, atOnce: number) {
+    this.#act = act;
+    this.#atOnce = atOnce;
+  }
+
+  /** A message wants it done. */
+  note(): void {
+    if (!this.#isOn) this.#begin();
+    if (this.#isPlanned) return;
+    if (this.#acts < this.#atOnce) {
+      this.#isPlanned = true;
+      SETTLED.then(this.#actNow);
+    } else if (--this.#left === 0) this.#look();
+  }
+
+  #begin(): void {
+    this.#isOn = true;
+    this.#acts = 0;
+    this.#left = this.#unseen = 1;
+    host.soon(this.#end);
+  }
+
+  readonly #actNow = (): void => {
+    this.#isPlanned = false;
+    this.#acts += 1;
+    this.#act();
+  };
+
+  #look(): void {
+    const now = performance.now();
+    // Where messages follow each other quickly, the clock would cost more than they do.
+    this.#unseen = now - this.#looked < MOMENT / 10 ? Math.min(2 * this.#unseen, MOST_UNSEEN) : 1;
+    this.#left = this.#unseen;
+    this.#looked = now;
+    if (now - this.#acted < MOMENT) return;
+    this.#acted = now;
+    this.#act();
+  }
+
+  readonly #end = (): void => {
+    this.#isOn = false;
+    this.#act();
+  };
+}
