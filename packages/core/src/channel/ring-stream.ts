@@ -241,6 +241,7 @@ export class RingStream implements ByteStream {
     lookOutLater(this); // when the thread is free again, the event loop goes on from here
     let sleep = FIRST_SLEEP;
     while (!this.look() && !this.#isOver) {
+      this.wakeNow();
       if (this.#in.isEnded) this.socketEnded(undefined);
       else if (!this.#comesSoon()) {
         const left = until - performance.now();
@@ -257,15 +258,16 @@ export class RingStream implements ByteStream {
 
   /** Blocks the thread until all that was written is in memory, or the other side is gone. */
   flushSync(): void {
-    this.wakeNow();
     let sleep = FIRST_SLEEP;
     while (this.#queued > 0 && !this.#isOver) {
+      this.wakeNow(); // the burst cannot end by itself
       if (this.look() || !this.#out.mayWriterSleep(FUTEX)) continue;
       this.#out.sleepWriter(sleep);
       this.#out.writerIsAwake();
       if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
       sleep = Math.min(2 * sleep, LONGEST_SLEEP);
     }
+    this.wakeNow();
   }
 
   get #mayRead(): boolean {
