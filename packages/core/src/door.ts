@@ -160,8 +160,7 @@ export async function dial(
 
 /** Why {@link dialSync} does not work here; undefined if it does. */
 export function missingDialSync(): string | undefined {
-  if (host.capabilities.adoption) return missingMemory();
-  return "this version of Deno cannot take over a socket that it did not open itself, 2.7.12 and newer can";
+  return host.missingAdopt() ?? missingMemory();
 }
 
 /**

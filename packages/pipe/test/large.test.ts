@@ -4,6 +4,7 @@ import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
+import { lengthOf } from "./fixtures/tasks.js";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 
@@ -25,9 +26,6 @@ function isPatterned(bytes: Uint8Array): boolean {
   for (let i = 0; i < bytes.length; i += 4096) if (view.getUint32(i) !== i) return false;
   return true;
 }
-
-/** As in the fixture. */
-const lengthOf = (i: number): number => 1 + ((i * 7919) % 40_000);
 
 afterEach(noChildLeft);
 

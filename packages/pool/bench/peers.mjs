@@ -12,6 +12,7 @@ import Piscina from "piscina";
 import { FixedClusterPool, FixedThreadPool } from "poolifier";
 import Tinypool from "tinypool";
 import workerpool from "workerpool";
+import { rate, warm } from "./measure.mjs";
 import { echo, square } from "./tasks.mjs";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 3);
@@ -19,8 +20,6 @@ const MANY = 20_000;
 const TRIPS = 1000;
 const ARRAYS = 12;
 const LIMIT = 30_000;
-/** So long each works before it is measured, in milliseconds: until what runs often is compiled, in all processes. */
-const WARM = 2000;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const filename = here("./peer-functions.mjs");
 const sides = { minThreads: 2, maxThreads: 2 };
@@ -102,16 +101,6 @@ async function run({ call, end, isProcess }, result) {
   } finally {
     await end();
   }
-}
-
-async function warm(run) {
-  for (const until = performance.now() + WARM; performance.now() < until; ) await run();
-}
-
-async function rate(count, run) {
-  const from = performance.now();
-  await run();
-  return (count / (performance.now() - from)) * 1000;
 }
 
 const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));

@@ -8,6 +8,7 @@ import { execFileSync, fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Pool } from "@multiproc/pool";
+import { rate, warm } from "./measure.mjs";
 import { length, square } from "./tasks.mjs";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
@@ -16,8 +17,6 @@ const MANY = 50_000;
 const TRIPS = 2000;
 const ITEMS = 1_000_000;
 const ARRAYS = 30;
-/** So long each works before it is measured, in milliseconds: until what runs often is compiled, in all processes. */
-const WARM = 2000;
 const list = Array.from({ length: ITEMS }, (_, i) => i);
 
 async function ours() {
@@ -89,16 +88,6 @@ function python() {
   } catch {
     return undefined;
   }
-}
-
-async function warm(run) {
-  for (const until = performance.now() + WARM; performance.now() < until; ) await run();
-}
-
-async function rate(count, run) {
-  const from = performance.now();
-  await run();
-  return (count / (performance.now() - from)) * 1000;
 }
 
 const runs = { ours: [], python: [], ipc: [] };

@@ -21,8 +21,9 @@ export class Burst {
   readonly #atOnce: number;
   #isOn = false;
   #isPlanned = false;
-  /** How often it was done in this burst, and when last. */
+  /** How often it was done at once in this burst. */
   #acts = 0;
+  /** When it was last done because a moment had passed. */
   #acted = 0;
   /** When the clock was last looked at, how many messages go by between two looks, and how many are left. */
   #looked = 0;

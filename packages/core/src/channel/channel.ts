@@ -39,6 +39,7 @@ export class Frame {
   /** How many bytes the message holds. */
   get size(): number {
     let size = this.end - this.start;
+    // Asked for several times for each message; an iterator for nothing would be a good part of what that takes.
     if (this.parts.length > 0) for (const part of this.parts) size += part.byteLength;
     return size;
   }

@@ -130,7 +130,7 @@ export class RingStream implements ByteStream {
     } catch {
       return false;
     }
-    if (this.#out.isReaderAsleep) this.#waking.note();
+    this.#wakeSoon();
     return true;
   }
 
@@ -140,7 +140,7 @@ export class RingStream implements ByteStream {
     let written = 0;
     if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
-    if (written > 0 && this.#out.isReaderAsleep) this.#waking.note();
+    if (written > 0) this.#wakeSoon();
     if (written < chunk.length) {
       this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
       this.#queued += chunk.length - written;
@@ -241,7 +241,7 @@ export class RingStream implements ByteStream {
     lookOutLater(this); // when the thread is free again, the event loop goes on from here
     let sleep = FIRST_SLEEP;
     while (!this.look() && !this.#isOver) {
-      this.wakeNow();
+      this.wakeNow(); // as in `flushSync()`
       if (this.#in.isEnded) this.socketEnded(undefined);
       else if (!this.#comesSoon()) {
         const left = until - performance.now();
@@ -260,7 +260,7 @@ export class RingStream implements ByteStream {
   flushSync(): void {
     let sleep = FIRST_SLEEP;
     while (this.#queued > 0 && !this.#isOver) {
-      this.wakeNow(); // the burst cannot end by itself
+      this.wakeNow(); // while the thread is blocked, a burst cannot end by itself
       if (this.look() || !this.#out.mayWriterSleep(FUTEX)) continue;
       this.#out.sleepWriter(sleep);
       this.#out.writerIsAwake();
@@ -285,6 +285,11 @@ export class RingStream implements ByteStream {
     const life = Atomics.load(this.#words, this.#otherLife);
     const { file } = this.#socket;
     return life === 0 ? file !== undefined && hasHungUp(file) : isGone(life);
+  }
+
+  /** Something was written: wakes the other side, if it sleeps, as soon as the burst allows. */
+  #wakeSoon(): void {
+    if (this.#out.isReaderAsleep) this.#waking.note();
   }
 
   /** Does something with the memory, which the other side may have spoiled. */
@@ -319,7 +324,7 @@ export class RingStream implements ByteStream {
       queue.shift();
     }
     this.#queued -= count;
-    if (count > 0 && this.#out.isReaderAsleep) this.#waking.note();
+    if (count > 0) this.#wakeSoon();
     if (this.#queued === 0) {
       this.#handlers?.drain();
       if (this.#isFinishing) this.#finishNow();

@@ -1,9 +1,9 @@
 /**
  * The channel over a stream of bytes: that of a socket at first, and one through memory when much is said, see `upgrade.ts`.
  *
- * What is sent within one turn leaves in one write: each message is encoded in place behind the last, and the buffer is
- * handed to the system when no more messages come, or when it is large. While the system still has an earlier write to do,
- * messages gather behind it. Parts are written from the caller's memory.
+ * Each message is encoded in place behind the last. The buffer is handed to the system with the first message of a turn, then when
+ * the turn ends or lasts, see `burst.ts`, or when it is large; memory takes each message at once. While the system still has an
+ * earlier write to do, messages gather behind it. Parts are written from the caller's memory.
  */
 
 import { ByteWriter } from "../codec/byte-writer.ts";

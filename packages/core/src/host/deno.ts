@@ -73,11 +73,9 @@ export class DenoHost implements Host {
     fork: false,
     inspector: false,
     threadKill: false,
-    get adoption() {
-      return canAdopt();
-    },
   };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
+  #adopts: boolean | undefined;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #utf16 = new TextDecoder("utf-16le", { ignoreBOM: true });
@@ -142,6 +140,12 @@ export class DenoHost implements Host {
   adopt(file: number): ByteStream {
     const socket = new (builtin<NodeNet>("net").Socket)({ ...ADOPTED, fd: file });
     return new NodeStream(socket as never, file);
+  }
+
+  missingAdopt(): string | undefined {
+    this.#adopts ??= canAdopt();
+    if (this.#adopts) return undefined;
+    return "this version of Deno cannot take over a socket that it did not open itself, 2.7.12 and newer can";
   }
 
   /** Not all digests are in the Web's own API; the module is loaded by a name that Deno does not load ahead. */

@@ -149,8 +149,6 @@ export interface Capabilities {
   readonly threadKill: boolean;
   /** This host tells whether the program is being debugged. */
   readonly inspector: boolean;
-  /** This host can take over a socket that it did not open, see {@link Host.adopt}. */
-  readonly adoption: boolean;
 }
 
 /** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
@@ -214,6 +212,8 @@ export interface Host {
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
   /** The stream over a Unix socket that was connected without the host, and belongs to it from now on. */
   adopt(file: number): ByteStream;
+  /** Why {@link adopt} does not work here; undefined if it does. */
+  missingAdopt(): string | undefined;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
   /**

@@ -59,7 +59,6 @@ export class NodeHost implements Host {
     fork: process.platform === "linux",
     inspector: true,
     threadKill: true,
-    adoption: true,
   };
   readonly #text = (globalThis as unknown as { Buffer?: { prototype: RawText } }).Buffer?.prototype as RawText;
 
@@ -114,6 +113,10 @@ export class NodeHost implements Host {
 
   adopt(file: number): ByteStream {
     return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...ADOPTED, fd: file }), file);
+  }
+
+  missingAdopt(): undefined {
+    return undefined;
   }
 
   async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
