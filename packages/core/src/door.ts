@@ -29,6 +29,7 @@ import { inherited } from "./inheritance.ts";
 import { lifetime } from "./lifetime.ts";
 import { missingMemory } from "./memory.ts";
 import { connectNow, hasHungUp, sendNow } from "./native/unix-socket.ts";
+import { patience } from "./patience.ts";
 import { singleton } from "./registry.ts";
 
 /** Leave to open one channel, or many, to a thing in another process; plain data. */
@@ -92,7 +93,7 @@ class Door {
     let guest: Guest | undefined;
     // The options are known with the token only, and both kinds of shapes can be read by any decoder.
     const hello = new SocketChannel(stream, { limit: HELLO_LIMIT });
-    const cancel = host.timer(() => hello.destroy(), HELLO_TIMEOUT, false);
+    const cancel = patience(() => hello.destroy(), HELLO_TIMEOUT);
     hello.start({
       message: (frame) => {
         if (guest !== undefined) return;
@@ -148,7 +149,7 @@ export async function dial(
 ): Promise<SyncChannel> {
   let stream: ByteStream;
   try {
-    stream = await reach(invitation.address);
+    stream = await reach(invitation.address, { freshness: HELLO_TIMEOUT / 2 });
   } catch (cause) {
     throw unreachable(what, cause);
   }

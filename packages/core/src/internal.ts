@@ -72,6 +72,7 @@ export { connectTo, openSocket, socketAddress, socketFailure } from "./native/un
 export { Odds } from "./odds.ts";
 export { flushNow, openChannels } from "./open-channels.ts";
 export { connectOutput, stdioOf } from "./output.ts";
+export { patience } from "./patience.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
 export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
 export { childModules, type KnownServer, role } from "./role.ts";

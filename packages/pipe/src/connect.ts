@@ -108,7 +108,7 @@ async function open(
 
 async function streamTo(address: Address, signal: AbortSignal): Promise<ByteStream> {
   try {
-    return await reach(address, signal);
+    return await reach(address, { signal });
   } catch (cause) {
     throw new ConnectionError(
       `connect() could not reach ${addressText(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,

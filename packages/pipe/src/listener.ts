@@ -6,6 +6,7 @@ import {
   type Heritage,
   host,
   inheritable,
+  patience,
   placeForChild,
   SocketChannel,
   type StreamServer,
@@ -276,7 +277,7 @@ export class Listener implements AsyncIterable<Connection> {
     const greeting = new Greeting(stream);
     this.#makeRoom();
     this.#greetings.add(greeting);
-    const cancel = host.timer(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1), false);
+    const cancel = patience(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1));
     try {
       await deliverChallenge(greeting, this.#key);
       const isOurs = await answerChallenge(greeting, this.#key);

@@ -1,5 +1,5 @@
 /** What a queue's home is to its guests, the other processes that hold the queue; see `protocol.ts`. */
-import { type Channel, host } from "@multiproc/core/internal";
+import { type Channel, patience } from "@multiproc/core/internal";
 import { Broker } from "./broker.ts";
 import { Guest } from "./guest.ts";
 import type { Question } from "./protocol.ts";
@@ -107,7 +107,7 @@ export class Household {
         this.broker.release(guest);
         this.released(guest);
       };
-      this.#recalled.set(guest, host.timer(passOver, RECALL_PATIENCE, false));
+      this.#recalled.set(guest, patience(passOver, RECALL_PATIENCE));
     }
   }
 

@@ -1,0 +1,20 @@
+import { fromModule } from "@multiproc/core";
+import { pipe } from "@multiproc/pipe";
+import { Process } from "@multiproc/process";
+import { fixture, noChildLeft } from "@multiproc/testing";
+import { afterEach, expect, test } from "vitest";
+
+const { computeFirst } = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
+/** Longer than a process waits for the first word of one that has reached it. */
+const LONG = 11_000;
+
+afterEach(noChildLeft);
+
+test("a connection outlasts a child that computes for long before it comes to its event loop", async () => {
+  const [here, there] = pipe<string>();
+  const child = new Process({ target: computeFirst, args: [there, LONG] });
+  await child.start();
+  await here.send("late");
+  expect(await here.recv()).toBe("late");
+  expect(await child.join()).toBe(0);
+}, 60_000);
