@@ -28,6 +28,15 @@ const READ_SIZE = 64 * 1024;
 /** A large piece that is being filled may take so much in one turn. */
 const TURN_SIZE = 1024 * 1024;
 
+/**
+ * Who reads a stream of messages as fast as they are written would fetch each from the writer's processor, and keep that waiting for its
+ * memory meanwhile. So where one has read so often without a word in between, and found so little the last time, it rests for
+ * a moment, in milliseconds, in which more comes together.
+ */
+const ONE_WAY = 8;
+const LITTLE = 4 * 1024;
+const REST = 0.02;
+
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
 const FIRST_SLEEP = 2;
 const LONGEST_SLEEP = 20;
@@ -67,6 +76,9 @@ export class RingStream implements ByteStream {
    * sleeps again: not for each message of a burst.
    */
   readonly #waking = new Burst(() => this.wakeNow(), WAKES_AT_ONCE);
+  /** How often this side has read since it last wrote, and when it may read again. */
+  #reads = 0;
+  #nextRead = 0;
   #handlers: StreamHandlers | undefined;
   readonly #queue: Uint8Array[] = [];
   #queued = 0;
@@ -138,6 +150,8 @@ export class RingStream implements ByteStream {
     if (this.#socketEnd !== undefined) this.#hearOut();
     if (this.#isOver || this.#socketEnd !== undefined) return 0;
     let written = 0;
+    // The reader may have made room since; the event loop, which would see it, need not turn between two messages.
+    if (this.#queued > 0) this.#attempt(() => this.#push());
     if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
     if (written > 0) this.#wakeSoon();
@@ -190,7 +204,7 @@ export class RingStream implements ByteStream {
   /** The other side has rung. */
   wasRung(): void {
     if (this.#isOver) return;
-    this.look();
+    this.#lookNow();
     if (!this.#isOver) lookOut(this);
   }
 
@@ -206,10 +220,15 @@ export class RingStream implements ByteStream {
     this.#socketEnd = { error };
     this.#drop();
     // All at once: whoever learns by other ways that the other side has ended expects that what it said has arrived.
-    while (this.look() && !this.#hasEnded);
+    while (this.#lookNow() && !this.#hasEnded);
   }
 
   look(): boolean {
+    const isResting = this.#nextRead > 0 && performance.now() < this.#nextRead;
+    return isResting ? this.#attempt(() => this.#push()) : this.#lookNow();
+  }
+
+  #lookNow(): boolean {
     return this.#attempt(() => {
       const hasWritten = this.#push();
       const hasRead = this.#pull();
@@ -240,7 +259,7 @@ export class RingStream implements ByteStream {
   waitSync(until: number): boolean {
     lookOutLater(this); // when the thread is free again, the event loop goes on from here
     let sleep = FIRST_SLEEP;
-    while (!this.look() && !this.#isOver) {
+    while (!this.#lookNow() && !this.#isOver) {
       this.wakeNow(); // as in `flushSync()`
       if (this.#in.isEnded) this.socketEnded(undefined);
       else if (!this.#comesSoon()) {
@@ -261,7 +280,7 @@ export class RingStream implements ByteStream {
     let sleep = FIRST_SLEEP;
     while (this.#queued > 0 && !this.#isOver) {
       this.wakeNow(); // while the thread is blocked, a burst cannot end by itself
-      if (this.look() || !this.#out.mayWriterSleep(FUTEX)) continue;
+      if (this.#lookNow() || !this.#out.mayWriterSleep(FUTEX)) continue;
       this.#out.sleepWriter(sleep);
       this.#out.writerIsAwake();
       if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
@@ -289,6 +308,7 @@ export class RingStream implements ByteStream {
 
   /** Something was written: wakes the other side, if it sleeps, as soon as the burst allows. */
   #wakeSoon(): void {
+    this.#reads = this.#nextRead = 0;
     if (this.#out.isReaderAsleep) this.#waking.note();
   }
 
@@ -342,6 +362,7 @@ export class RingStream implements ByteStream {
       const chunk = room === undefined ? this.#in.read(READ_SIZE) : undefined;
       const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
       left -= room === undefined ? TURN_SIZE : count;
+      this.#nextRead = ++this.#reads > ONE_WAY && count < LITTLE ? performance.now() + REST : 0;
       if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#ring();
       if (chunk !== undefined) handlers.data(chunk);
       else handlers.filled?.(count);
