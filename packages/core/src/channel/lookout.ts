@@ -15,10 +15,14 @@ export interface Looker {
   look(): boolean;
   /** Goes to sleep; false if there is something to do after all. */
   sleep(): boolean;
+  /** Whether it is in the middle of something, so that more is sure to come if the other side is there at all. */
+  readonly isAmid: boolean;
 }
 
 /** Milliseconds. */
 const PATIENCE = 0.1;
+/** In the middle of a large message: the other side must get memory for it from the system, which takes longer than to copy. */
+const PATIENCE_AMID = 0.5;
 
 const awake = new Set<Looker>();
 let isLooking = false;
@@ -37,8 +41,8 @@ export function lookOut(looker: Looker): void {
     odds.note(false);
     if (looker.sleep()) return;
   }
-  if (isWorthIt) end = performance.now() + PATIENCE;
   lookOutLater(looker);
+  if (isWorthIt) end = performance.now() + patience();
 }
 
 /** Has it look in the next turn of the loop, and sleep no sooner: while its thread is blocked nobody need wake the loop for it. */
@@ -61,11 +65,16 @@ function turn(): void {
   if (found) {
     // What came too late came because this one was not looking, but waiting for its turn on a processor.
     odds.note(now < end);
-    end = odds.areGood ? now + PATIENCE : 0;
+    end = odds.areGood ? now + patience() : 0;
   } else if (now >= end) {
     odds.note(false);
     for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
   }
   isLooking = awake.size > 0;
   if (isLooking) host.soon(turn);
+}
+
+function patience(): number {
+  for (const looker of awake) if (looker.isAmid) return PATIENCE_AMID;
+  return PATIENCE;
 }

@@ -76,6 +76,8 @@ export class RingStream implements ByteStream {
    * sleeps again: not for each message of a burst.
    */
   readonly #waking = new Burst(() => this.wakeNow(), WAKES_AT_ONCE);
+  /** Whether a large piece has been filled in part. */
+  #isInside = false;
   /** How often this side has read since it last wrote, and when it may read again. */
   #reads = 0;
   #nextRead = 0;
@@ -223,6 +225,10 @@ export class RingStream implements ByteStream {
     while (this.#lookNow() && !this.#hasEnded);
   }
 
+  get isAmid(): boolean {
+    return this.#queued > 0 || this.#isInside;
+  }
+
   look(): boolean {
     const isResting = this.#nextRead > 0 && performance.now() < this.#nextRead;
     return isResting ? this.#attempt(() => this.#push()) : this.#lookNow();
@@ -362,6 +368,7 @@ export class RingStream implements ByteStream {
       const chunk = room === undefined ? this.#in.read(READ_SIZE) : undefined;
       const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
       left -= room === undefined ? TURN_SIZE : count;
+      this.#isInside = room !== undefined && count < room.length;
       this.#nextRead = ++this.#reads > ONE_WAY && count < LITTLE ? performance.now() + REST : 0;
       if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#ring();
       if (chunk !== undefined) handlers.data(chunk);
