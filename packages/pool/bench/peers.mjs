@@ -18,7 +18,7 @@ import { echo, square } from "./tasks.mjs";
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 3);
 const MANY = 20_000;
 const TRIPS = 1000;
-const ARRAYS = 12;
+const ARRAYS = 100;
 const LIMIT = 30_000;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const filename = here("./peer-functions.mjs");
@@ -91,8 +91,9 @@ async function run({ call, end, isProcess }, result) {
     });
     if (isProcess === true) {
       const array = new Float64Array(1_000_000);
-      await call("echo", array);
-      result.arrays = await rate(ARRAYS, () => Promise.all(Array.from({ length: ARRAYS }, () => call("echo", array))));
+      const arrays = (count) => Promise.all(Array.from({ length: count }, () => call("echo", array)));
+      await arrays(12);
+      result.arrays = await rate(ARRAYS, () => arrays(ARRAYS));
     }
     return result;
   } catch (error) {

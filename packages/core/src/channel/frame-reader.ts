@@ -157,7 +157,7 @@ export class FrameReader {
 
   #await(length: number, done: (piece: Uint8Array) => void): void {
     try {
-      this.#piece = new Uint8Array(length);
+      this.#piece = length < LARGE ? new Uint8Array(length) : host.memoryToFill(length);
     } catch (cause) {
       throw new ProtocolError(`There is no memory for a message of ${length} bytes`, { cause });
     }

@@ -158,6 +158,10 @@ export class DenoHost implements Host {
     return this.#encoder.encodeInto(text, position === 0 ? bytes : bytes.subarray(position)).written;
   }
 
+  memoryToFill(size: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(size);
+  }
+
   utf8Read(bytes: Uint8Array, start: number, end: number): string {
     return this.#decoder.decode(bytes.subarray(start, end));
   }

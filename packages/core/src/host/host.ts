@@ -227,6 +227,8 @@ export interface Host {
   /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
   utf8Read(bytes: Uint8Array, start: number, end: number): string;
+  /** Memory of its own for so many bytes, which are all written before anybody sees them: where the host can, it is not cleared. */
+  memoryToFill(size: number): Uint8Array<ArrayBuffer>;
   asciiRead(bytes: Uint8Array, start: number, end: number): string;
   /** Writes text into bytes, one for each letter, as far as these go. */
   latin1Write(text: string, bytes: Uint8Array): void;

@@ -140,6 +140,10 @@ export class NodeHost implements Host {
     return this.#text.utf8Write.call(bytes, text, position);
   }
 
+  memoryToFill(size: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer);
+  }
+
   utf8Read(bytes: Uint8Array, start: number, end: number): string {
     return this.#text.utf8Slice.call(bytes, start, end);
   }
