@@ -203,7 +203,7 @@ describe("pipe() between processes", () => {
     async (before) => {
       const folder = mkdtempSync(path.join(tmpdir(), "pipe-test-"));
       // Deno writes to sockets in turns of its event loop: the first leaves, and those behind it must wait for one.
-      const count = host === "deno" ? 1 : 20;
+      const count = host === "deno" ? 1 : 200;
       try {
         const [here, there] = pipe<unknown>();
         const child = await start(tasks.sendAndCompute, there, folder, before, count);

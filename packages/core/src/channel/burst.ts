@@ -4,14 +4,14 @@
  *
  * The first messages of a burst have it done at once, each in the next microtask, before who awaited its `send()` goes on. For those
  * behind them it is done when the burst is over, which is when the event loop turns; and while that does not turn, because
- * the sender computes between two messages, no more than once in a moment.
+ * the sender computes between two messages, for each that comes alone, and of those that come together once in a moment.
  */
 import { host } from "../host/mod.ts";
 
 /** In milliseconds. */
 const MOMENT = 0.1;
-/** So many messages may go by between two looks at the clock. */
-const MOST_UNSEEN = 64;
+/** A message that comes so long after the last, in milliseconds, comes alone: what is done for it takes a fraction of that time. */
+const ALONE = 0.02;
 /** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
 const SETTLED: Promise<void> = Promise.resolve();
 
@@ -25,10 +25,8 @@ export class Burst {
   #acts = 0;
   /** When it was last done because a moment had passed. */
   #acted = 0;
-  /** When the clock was last looked at, how many messages go by between two looks, and how many are left. */
-  #looked = 0;
-  #unseen = 1;
-  #left = 1;
+  /** When the last message came of those after the first ones. */
+  #noted = 0;
 
   /**
    * @param act what is done; that may turn out to be nothing
@@ -46,13 +44,12 @@ export class Burst {
     if (this.#acts < this.#atOnce) {
       this.#isPlanned = true;
       SETTLED.then(this.#actNow);
-    } else if (--this.#left === 0) this.#look();
+    } else this.#look();
   }
 
   #begin(): void {
     this.#isOn = true;
     this.#acts = 0;
-    this.#left = this.#unseen = 1;
     host.soon(this.#end);
   }
 
@@ -64,11 +61,9 @@ export class Burst {
 
   #look(): void {
     const now = performance.now();
-    // Where messages follow each other quickly, the clock would cost more than they do.
-    this.#unseen = now - this.#looked < MOMENT / 10 ? Math.min(2 * this.#unseen, MOST_UNSEEN) : 1;
-    this.#left = this.#unseen;
-    this.#looked = now;
-    if (now - this.#acted < MOMENT) return;
+    const isAlone = now - this.#noted >= ALONE;
+    this.#noted = now;
+    if (!isAlone && now - this.#acted < MOMENT) return;
     this.#acted = now;
     this.#act();
   }
