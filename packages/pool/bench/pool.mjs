@@ -33,7 +33,7 @@ async function ours() {
   result.trips = await rate(TRIPS, async () => {
     for (let i = 0; i < TRIPS; i++) await pool.apply(square, [i]);
   });
-  await pool.map(square, list);
+  await warm(() => pool.map(square, list));
   result.map = await rate(ITEMS, () => pool.map(square, list));
   result.imap = await rate(ITEMS / 4, async () => {
     for await (const _ of pool.imap(square, list.slice(0, ITEMS / 4)));

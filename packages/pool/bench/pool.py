@@ -41,6 +41,7 @@ def main():
                 pool.apply(square, (i,))
 
         result["trips"] = rate(trips, one_by_one)
+        pool.map(square, numbers)
         result["map"] = rate(items, lambda: pool.map(square, numbers))
 
         def one_after_the_other():
