@@ -83,7 +83,7 @@ async function measure(make) {
 async function run({ call, end, isProcess }, result) {
   try {
     const many = (count) => Promise.all(Array.from({ length: count }, (_, i) => call("square", i)));
-    await warm(() => many(2000));
+    await warm(() => many(MANY));
     result.many = await rate(MANY, () => many(MANY));
     await warm(() => call("square", 1));
     result.trips = await rate(TRIPS, async () => {

@@ -3,13 +3,13 @@
  * it gets. To make a promise for that, and another to be settled, takes longer than all else that a pool does for a small task.
  */
 
-/** Who has a name has it here. */
+/** Who has a name has it here, but for what `bind()` makes: that has one all the same. */
 const ENGINES = "function () { [native code] }";
 const textOf = Function.prototype.toString;
 
 /** Whether a handler is one by which the engine settles a promise: it throws nothing, and has no result. */
 export function isOfEngine(handler: unknown): boolean {
-  return typeof handler === "function" && textOf.call(handler) === ENGINES;
+  return typeof handler === "function" && handler.name === "" && textOf.call(handler) === ENGINES;
 }
 
 /** What `then()` gives the engine: a promise that is made when somebody looks at it after all. */

@@ -79,6 +79,17 @@ describe("then()", () => {
     expect(await after!.then(() => "then")).toBe("then");
   });
 
+  test("takes functions that were bound for what they are", async () => {
+    const pool = poolOf({ processes: 1 });
+    const say = (what: string, value: unknown): string => `${what} ${value}`;
+    for (const fn of [tasks.square, tasks.fail] as Array<(x: number) => number>) {
+      const result = pool.apply(fn, [3]);
+      const early = await result.then(say.bind(null, "got"), say.bind(null, "failed:"));
+      expect(early).toBe(fn === tasks.square ? "got 9" : await result.catch((error: Error) => `failed: ${error}`));
+      expect(await result.then(say.bind(null, "got"), say.bind(null, "failed:"))).toBe(early);
+    }
+  });
+
   test("can be called often, before and after, in every way", async () => {
     const pool = poolOf({ processes: 1 });
     for (const [fn, at] of [
