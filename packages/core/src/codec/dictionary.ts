@@ -18,7 +18,8 @@ export class Dictionary {
   readonly trie: ShapeTrie = new ShapeTrie();
   readonly #standsAlone: boolean;
   readonly #forms: (Shape | FunctionForm)[] = [];
-  readonly #functions: WeakMap<object, FunctionForm> = new WeakMap();
+  /** Missing at first, as most encoders never see a function. */
+  #functions: WeakMap<object, FunctionForm> | undefined;
   #count = 0;
   #lastFunction: FunctionForm | null = null;
 
@@ -60,6 +61,7 @@ export class Dictionary {
   /** The form of a function that is named by its module. */
   functionForm(reference: { readonly module: string; readonly name: string }): FunctionForm {
     if (this.#lastFunction?.reference === reference) return this.#lastFunction;
+    this.#functions ??= new WeakMap();
     let form = this.#functions.get(reference);
     if (form === undefined) this.#functions.set(reference, (form = new FunctionForm(reference)));
     this.#lastFunction = form;

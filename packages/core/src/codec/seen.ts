@@ -7,7 +7,7 @@ const LOOPED = 8;
 export class Seen {
   /** How many there are. */
   count = 0;
-  readonly #first: (object | null)[] = new Array<object | null>(SCANNED).fill(null);
+  readonly #first: (object | null)[] = new Array<object | null>(LOOPED).fill(null);
   /** All of them, once there are many; to find out that one is new, adding it to a Set takes half the time of a Map. */
   #all: Set<object> | null = null;
   /** Their numbers, once one of many was met again. */

@@ -71,11 +71,13 @@ export class FunctionForm {
 /** The trie, with a root for plain objects and one for each registered class. */
 export class ShapeTrie {
   plain: Shape = new Shape(null, "", null);
-  #roots = new WeakMap<RegisteredClass, Shape>();
+  /** Missing at first, as most encoders never see a registered class. */
+  #roots: WeakMap<RegisteredClass, Shape> | undefined;
   #nodes = 0;
 
   root(owner: RegisteredClass | null): Shape {
     if (owner === null) return this.plain;
+    this.#roots ??= new WeakMap();
     let root = this.#roots.get(owner);
     if (root === undefined) this.#roots.set(owner, (root = new Shape(null, "", owner)));
     return root;
@@ -102,7 +104,7 @@ export class ShapeTrie {
   clear(): void {
     this.#nodes = 0;
     this.plain = new Shape(null, "", null);
-    this.#roots = new WeakMap();
+    this.#roots = undefined;
   }
 
   /** A node like `old`, which was part of this trie before it was cleared. */

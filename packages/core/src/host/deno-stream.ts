@@ -1,7 +1,7 @@
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
 import type { ByteSource, ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
-const SMALLEST_READ = 4 * 1024;
+const SMALLEST_READ = 512;
 const LARGEST_READ = 256 * 1024;
 /** Pieces that are waiting are written together up to this size. */
 const WRITE_SIZE = 64 * 1024;
