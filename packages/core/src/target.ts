@@ -208,7 +208,8 @@ export async function loadModules(urls: readonly string[]): Promise<void> {
 
 /** Whether all of `urls` have been loaded, so that a message that names them can be decoded at once. */
 export function areLoaded(urls: readonly string[]): boolean {
-  return urls.every((url) => registry.modules.has(url));
+  // Most messages need none.
+  return urls.length === 0 || urls.every((url) => registry.modules.has(url));
 }
 
 /**

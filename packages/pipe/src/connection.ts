@@ -97,14 +97,15 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone; see {@link Listener}
    */
   send(value: unknown): Promise<void> {
+    let link: Link;
     try {
       if (!this.#carriesValues && !this.#closed) throw bytesOnly();
-      this.#prepareToSend("send()");
-      this.#link.send(value);
+      link = this.#linkToSend("send()");
+      link.send(value);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#link.full ? this.#drained() : SENT;
+    return link.full ? this.#drained() : SENT;
   }
 
   /**
@@ -117,9 +118,9 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   sendSync(value: unknown): void {
     if (!this.#carriesValues && !this.#closed) throw bytesOnly();
-    this.#prepareToSend("sendSync()");
-    putSync(this.#link, "sendSync()", value);
-    const { broken } = this.#link;
+    const link = this.#linkToSend("sendSync()");
+    putSync(link, "sendSync()", value);
+    const { broken } = link;
     if (broken !== undefined) throw broken;
   }
 
@@ -134,13 +135,13 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives
    */
   async sendBytes(bytes: Uint8Array, offset: number = 0, size: number = bytes.length - offset): Promise<void> {
-    this.#prepareToSend("sendBytes()");
+    const link = this.#linkToSend("sendBytes()");
     if (!(bytes instanceof Uint8Array)) throw new TypeError("sendBytes() takes a Uint8Array");
     if (!(offset >= 0 && size >= 0 && offset + size <= bytes.length)) {
       throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
     }
-    this.#link.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
-    if (this.#link.full) await this.#drained();
+    link.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
+    if (link.full) await this.#drained();
   }
 
   /**
@@ -251,7 +252,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * directions.
    */
   toWritableStream(): WritableStream<Uint8Array> {
-    this.#prepareToSend("toWritableStream()");
+    this.#linkToSend("toWritableStream()");
     return writableOf(this);
   }
 
@@ -332,14 +333,16 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     if (broken !== undefined && !this.#closed) throw broken;
   }
 
-  #prepareToSend(call: string): void {
+  #linkToSend(call: string): Link {
     if (this.#closed)
       throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
     if (!this.writable)
       throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
-    const { broken } = this.#link;
+    const link = this.#link;
+    const { broken } = link;
     if (broken !== undefined) throw broken;
-    this.#link.claim();
+    link.claim();
+    return link;
   }
 
   #prepareToReceive(call: string): void {

@@ -139,8 +139,7 @@ export class RingStream implements ByteStream {
   put(bytes: Uint8Array, size: number): boolean {
     if (this.#queued > 0 || this.#isOver || this.#socketEnd !== undefined) return false;
     try {
-      if (!this.#out.hasRoom(size)) return false;
-      this.#out.write(bytes, size);
+      if (!this.#out.put(bytes, size)) return false;
     } catch {
       return false;
     }
