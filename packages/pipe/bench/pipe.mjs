@@ -17,7 +17,7 @@ const { peer } = fromModule(new URL("./peer.mjs", import.meta.url));
 const SMALL = 1_000_000;
 const TRIPS = 10_000;
 /** So many messages each way go before what is measured, until what runs often is compiled on both sides. */
-const WARM = 300_000;
+const WARM = 1_000_000;
 const WARM_TRIPS = 10_000;
 const LARGE = 8 * 1024 * 1024;
 const LARGES = 100;
