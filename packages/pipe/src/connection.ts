@@ -153,11 +153,12 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   async recv(options: WaitOptions = {}): Promise<T> {
     options.signal?.throwIfAborted();
+    const link = this.#linkToReceive("recv()");
     // What is there is given at once: a wait costs several turns of the microtask queue.
-    const frame = this.#takeReady("recv()") ?? (await this.#next("recv()", options));
+    const frame = link.inbox.take() ?? (await this.#next("recv()", options));
     if (frame.kind === BYTES) return contentOf(frame) as T;
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
-    return this.#link.decode(frame) as T;
+    return link.decode(frame) as T;
   }
 
   /**
@@ -173,10 +174,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   recvSync(options: Pick<WaitOptions, "timeout"> = {}): T {
     const call = "recvSync()";
     checkTimeout(call, options.timeout);
-    this.#prepareToReceive(call);
-    const frame = takeSync(this.#link, call, options.timeout ?? Number.POSITIVE_INFINITY);
+    const link = this.#linkToReceive(call);
+    const frame = takeSync(link, call, options.timeout ?? Number.POSITIVE_INFINITY);
     if (frame === undefined) throw this.#nothingLeft(call);
-    return (frame.kind === BYTES ? contentOf(frame) : this.#link.decode(frame)) as T;
+    return (frame.kind === BYTES ? contentOf(frame) : link.decode(frame)) as T;
   }
 
   /**
@@ -221,8 +222,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   async poll(timeout: number = 0, options: Pick<WaitOptions, "signal"> = {}): Promise<boolean> {
     checkTimeout("poll()", timeout);
-    this.#prepareToReceive("poll()");
-    const { inbox } = this.#link;
+    const { inbox } = this.#linkToReceive("poll()");
     if (inbox.isReady) return true;
     options.signal?.throwIfAborted();
     let cancel = (): void => {};
@@ -243,7 +243,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * connection too.
    */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    this.#prepareToReceive("toReadableStream()");
+    this.#linkToReceive("toReadableStream()");
     return readableOf(this);
   }
 
@@ -313,7 +313,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   /** @internal */
   "multiproc:check"(call: string): void {
-    this.#prepareToReceive(call);
+    this.#linkToReceive(call);
   }
 
   /** @internal */
@@ -345,22 +345,18 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     return link;
   }
 
-  #prepareToReceive(call: string): void {
+  #linkToReceive(call: string): Link {
     if (this.#closed)
       throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
     if (!this.readable)
       throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
-    this.#link.claim();
-  }
-
-  #takeReady(call: string): Frame | undefined {
-    this.#prepareToReceive(call);
-    return this.#link.inbox.take();
+    const link = this.#link;
+    link.claim();
+    return link;
   }
 
   async #next(call: string, options: WaitOptions, bytesOnly = false): Promise<Frame> {
-    this.#prepareToReceive(call);
-    const { inbox } = this.#link;
+    const { inbox } = this.#linkToReceive(call);
     if (inbox.size === 0 && !inbox.ended) {
       const { promise, cancel } = inbox.next();
       try {

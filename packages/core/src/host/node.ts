@@ -14,12 +14,10 @@ import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
 import type {
-  ByteSource,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
   Digest,
-  ExitStatus,
   FlowStorage,
   Host,
   InterpreterCommand,
@@ -32,6 +30,7 @@ import type {
   Thread,
 } from "./host.ts";
 import { ADOPTED, connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { NodeSubprocess } from "./node-subprocess.ts";
 import { startThread, threadStream } from "./threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
@@ -359,49 +358,4 @@ function inheritedFlags(execArgv: readonly string[]): string[] {
   return flags;
 }
 
-class NodeSubprocess implements Subprocess {
-  readonly pid: number;
-  readonly exited: Promise<ExitStatus>;
-  readonly stdout: ByteSource | null;
-  readonly stderr: ByteSource | null;
-  readonly #child: ChildProcess.ChildProcess;
-
-  constructor(child: ChildProcess.ChildProcess) {
-    this.#child = child;
-    this.pid = child.pid as number;
-    this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-    this.stdout = sourceOver(child.stdout);
-    this.stderr = sourceOver(child.stderr);
-    child.on("error", () => {}); // a signal that could not be sent
-    if (child.stdin !== null) {
-      noteOpen(child.stdin);
-      child.stdin.on("error", () => {});
-      (child.stdin as Net.Socket).unref?.();
-    }
-  }
-
-  write(text: string): Promise<void> {
-    return new Promise((resolve) => this.#child.stdin?.write(text, () => resolve()));
-  }
-
-  kill(signal: string): void {
-    this.#child.kill(signal as NodeJS.Signals);
-  }
-
-  ref(): void {
-    this.#child.ref();
-    for (const output of [this.stdout, this.stderr]) output?.ref();
-  }
-
-  unref(): void {
-    this.#child.unref();
-    for (const output of [this.stdout, this.stderr]) output?.unref();
-  }
-}
-
 function ignore(): void {}
-
-/** What a child writes: its pipes are sockets. */
-function sourceOver(stream: object | null): ByteSource | null {
-  return stream === null ? null : new NodeStream(stream as Net.Socket);
-}
