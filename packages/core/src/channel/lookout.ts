@@ -42,7 +42,7 @@ export function lookOut(looker: Looker): void {
     if (looker.sleep()) return;
   }
   lookOutLater(looker);
-  if (isWorthIt) end = performance.now() + patience();
+  if (isWorthIt) end = performance.now() + timeToLook();
 }
 
 /** Has it look in the next turn of the loop, and sleep no sooner: while its thread is blocked nobody need wake the loop for it. */
@@ -65,7 +65,7 @@ function turn(): void {
   if (found) {
     // What came too late came because this one was not looking, but waiting for its turn on a processor.
     odds.note(now < end);
-    end = odds.areGood ? now + patience() : 0;
+    end = odds.areGood ? now + timeToLook() : 0;
   } else if (now >= end) {
     odds.note(false);
     for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
@@ -74,7 +74,7 @@ function turn(): void {
   if (isLooking) host.soon(turn);
 }
 
-function patience(): number {
+function timeToLook(): number {
   for (const looker of awake) if (looker.isAmid) return PATIENCE_AMID;
   return PATIENCE;
 }

@@ -80,14 +80,7 @@ export class ByteRing {
 
   /** Copies in the first so many bytes, if there is room for all of them. @throws {ProtocolError} if the other side has written nonsense */
   put(bytes: Uint8Array, size: number): boolean {
-    if (this.#room(size) < size) return false;
-    const head = this.#words[this.#at + HEAD] as number;
-    const from = head & (this.#capacity - 1);
-    if (size > SHORT || from + size > this.#capacity) return this.write(bytes, size) === size;
-    const target = this.#bytes;
-    for (let i = 0; i < size; i++) target[from + i] = bytes[i] as number;
-    Atomics.store(this.#words, this.#at + HEAD, (head + size) | 0);
-    return true;
+    return this.#room(size) >= size && this.write(bytes, size) === size;
   }
 
   /** Copies in as much of the first `size` bytes as there is room for, and says how much that was. */
@@ -202,7 +195,9 @@ export class ByteRing {
     const head = words[this.#at + HEAD] as number;
     const from = head & (this.#capacity - 1);
     const count = Math.min(end - start, this.#room(end - start), this.#capacity - from);
-    this.#bytes.set(bytes.subarray(start, start + count), from);
+    const target = this.#bytes;
+    if (count <= SHORT) for (let i = 0; i < count; i++) target[from + i] = bytes[start + i] as number;
+    else target.set(bytes.subarray(start, start + count), from);
     if (count > 0) Atomics.store(words, this.#at + HEAD, (head + count) | 0);
     return count;
   }
