@@ -14,11 +14,11 @@
  * A caller that shows no valid token is cut off unanswered, and one that says nothing is after a time; until then it may
  * send a short message and no more.
  */
-import type { SyncChannel } from "./channel/channel.ts";
+import type { ChannelOptions, SyncChannel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { reach } from "./channel/reach.ts";
 import { createRings } from "./channel/ring-stream.ts";
-import { SocketChannel, type SocketChannelOptions } from "./channel/socket.ts";
+import { SocketChannel } from "./channel/socket.ts";
 import { offerFrame } from "./channel/upgrade.ts";
 import { ChannelClosedError } from "./errors.ts";
 import { HELLO, HELLO_LIMIT, helloFrame, helloText, readHello } from "./hello.ts";
@@ -43,7 +43,7 @@ export interface InviteOptions {
   /** Whether more than one may come. @default false */
   readonly many?: boolean;
   /** How the channels are made. */
-  readonly channel?: Pick<SocketChannelOptions, "shapes">;
+  readonly channel?: Pick<ChannelOptions, "shapes">;
 }
 
 interface Guest {
@@ -145,7 +145,7 @@ export function revoke(invitation: Invitation): void {
 export async function dial(
   invitation: Invitation,
   what: string,
-  options: Pick<SocketChannelOptions, "shapes"> = {},
+  options: Pick<ChannelOptions, "shapes"> = {},
 ): Promise<SyncChannel> {
   let stream: ByteStream;
   try {

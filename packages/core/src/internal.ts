@@ -3,17 +3,18 @@
  *
  * @module
  */
-export { type Channel, type ChannelHandlers, Frame, type SyncChannel } from "./channel/channel.ts";
+export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
 export { MAX_MESSAGE } from "./channel/frame-reader.ts";
 export {
   decodeMessage,
   type EncodedMessage,
+  encodeFor,
   encodeMessage,
-  NOTHING_TO_COMMIT,
+  type MessageKeeper,
   textMessage,
 } from "./channel/message.ts";
 export { reach } from "./channel/reach.ts";
-export { isReset, SocketChannel } from "./channel/socket.ts";
+export { SocketChannel } from "./channel/socket.ts";
 export { vouching } from "./codec/array-writer.ts";
 export { ByteWriter } from "./codec/byte-writer.ts";
 export { Decoder } from "./codec/decoder.ts";

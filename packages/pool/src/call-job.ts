@@ -1,58 +1,75 @@
 /** The calls of `apply()`. */
-import type { EncodedMessage } from "@multiproc/core/internal";
+import type { Channel, EncodedMessage, MessageKeeper } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import { type Job, type JobEnds, WorkTask, type WorkTraits } from "./jobs.ts";
 import type { Waiting } from "./ledger.ts";
-import { isBare, messageOf } from "./messages.ts";
+import { asLetter, type Letter } from "./messages.ts";
 import { CALL } from "./protocol.ts";
 import { Outcome } from "./result.ts";
 
-/** One call: one task, one result. The task is made when it is sent; a hundred thousand calls that wait take little memory. */
-export class CallJob extends Outcome<unknown> implements Job, Waiting<WorkTask> {
-  readonly #ends: JobEnds;
-  #fn: KnownFunction | undefined;
+/**
+ * One call: one task, one result. It keeps its message itself, and its task is made when it is sent: a hundred thousand calls
+ * that wait take little memory.
+ */
+export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKeeper<void>, Waiting<WorkTask> {
+  readonly #fn: KnownFunction;
+  #ends: JobEnds | undefined;
   #traits: WorkTraits | undefined;
-  /** The message or, where that is all, the memory in which it lies; then the task. */
-  #content: EncodedMessage | Uint8Array | WorkTask | undefined;
+  /** The message or, where that is all, the memory in which it lies; until there is an outcome. */
+  #content: Letter | Uint8Array | undefined;
   #start = 0;
   #end = 0;
+  /** Once it has been sent. */
+  #task: WorkTask | undefined;
 
-  constructor(ends: JobEnds) {
+  constructor(fn: KnownFunction) {
     super();
-    this.#ends = ends;
+    this.#fn = fn;
   }
 
   get call(): string {
     return "apply()";
   }
 
-  get left(): number {
-    return this.#content === undefined || this.#content instanceof WorkTask ? 0 : 1;
+  keepBytes(bytes: Uint8Array, start: number, end: number): void {
+    this.#content = bytes;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  keep(message: EncodedMessage): void {
+    this.#content = asLetter.keep(message);
   }
 
   get size(): number {
     const content = this.#content;
-    return content instanceof Uint8Array ? this.#end - this.#start : this.#message.frame.size;
+    return content instanceof Uint8Array ? this.#end - this.#start : (content as Letter).size;
+  }
+
+  sendTo(channel: Channel, kind: number): void {
+    const content = this.#content;
+    if (content instanceof Uint8Array) channel.forwardBytes(kind, content, this.#start, this.#end);
+    else content?.sendTo(channel, kind);
+  }
+
+  get left(): number {
+    return this.#content === undefined || this.#task !== undefined ? 0 : 1;
   }
 
   get expected(): number {
-    return this.#fn?.estimate.average ?? Number.NaN;
+    return this.#fn.estimate.average;
   }
 
-  begin(fn: KnownFunction, message: EncodedMessage, traits: WorkTraits): void {
-    const { frame } = message;
-    this.#fn = fn;
+  /** @param ends who does it, now that it has its message */
+  begin(ends: JobEnds, traits: WorkTraits): void {
+    this.#ends = ends;
     this.#traits = traits;
-    this.#content = isBare(message) ? frame.bytes : message;
-    this.#start = frame.start;
-    this.#end = frame.end;
-    this.#ends.office.submit(this);
+    ends.office.submit(this);
   }
 
   next(): WorkTask {
-    const task = new WorkTask(this, this.#fn as KnownFunction, CALL, this.#message, 0, 1, this.#traits as WorkTraits);
-    this.#content = task;
-    return task;
+    this.#task = new WorkTask(this, this.#fn, CALL, this, 0, 1, this.#traits as WorkTraits);
+    return this.#task;
   }
 
   clear(): void {
@@ -61,9 +78,8 @@ export class CallJob extends Outcome<unknown> implements Job, Waiting<WorkTask> 
 
   result(_: WorkTask, value: unknown): void {
     if (!this.isPending) return;
-    this.#content = undefined;
     this.resolve(value);
-    this.#ends.over();
+    this.#over();
   }
 
   results(task: WorkTask, values: readonly unknown[]): void {
@@ -71,27 +87,26 @@ export class CallJob extends Outcome<unknown> implements Job, Waiting<WorkTask> 
   }
 
   failed(_: WorkTask, error: unknown): void {
-    this.fail(error);
+    this.#fail(error);
   }
 
   divided(): void {} // a call is one item
 
   cancel(reason: unknown): void {
     if (!this.isPending) return;
-    if (this.#content instanceof WorkTask) this.#ends.office.drop(this.#content, { reason });
-    else this.#ends.office.withdraw(this);
-    this.fail(reason);
+    if (this.#task !== undefined) this.#ends?.office.drop(this.#task, { reason });
+    else this.#ends?.office.withdraw(this);
+    this.#fail(reason);
   }
 
-  fail(error: unknown): void {
+  #fail(error: unknown): void {
     if (!this.isPending) return;
-    this.#content = undefined;
     this.reject(error);
-    this.#ends.over();
+    this.#over();
   }
 
-  get #message(): EncodedMessage {
-    const content = this.#content as EncodedMessage | Uint8Array;
-    return content instanceof Uint8Array ? messageOf(content, this.#start, this.#end) : content;
+  #over(): void {
+    this.#content = this.#task = undefined;
+    this.#ends?.over();
   }
 }

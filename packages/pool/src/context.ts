@@ -1,13 +1,7 @@
 /** What surrounds a call and goes with it to its worker: stores of asynchronous context, and where the call stands in a trace. */
 import { type AnyFunction, TargetError } from "@multiproc/core";
-import {
-  decodeMessage,
-  type EncodedMessage,
-  encodeMessage,
-  type Frame,
-  loadModules,
-  singleton,
-} from "@multiproc/core/internal";
+import { decodeMessage, encodeFor, type Frame, loadModules, singleton } from "@multiproc/core/internal";
+import { asLetter, type Letter } from "./messages.ts";
 
 /**
  * What `AsyncLocalStorage` is, as far as it is used here.
@@ -101,14 +95,14 @@ export function carryContext<S extends ContextStorage<any>>(moduleUrl: string | 
  *
  * @throws {SendError} if a store cannot be sent
  */
-export function captureContext(trace: string | undefined): EncodedMessage | undefined {
+export function captureContext(trace: string | undefined): Letter | undefined {
   if (trace === undefined && storages.size === 0) return undefined;
   const stores: Array<[string, string, unknown]> = [];
   for (const { module, name, copies } of storages.values()) {
     const store = copies.map((storage) => storage.getStore()).find((found) => found !== undefined);
     if (store !== undefined) stores.push([module, name, store]);
   }
-  return trace === undefined && stores.length === 0 ? undefined : encodeMessage({ trace, stores }, "context");
+  return trace === undefined && stores.length === 0 ? undefined : encodeFor(asLetter, { trace, stores }, "context");
 }
 
 /** What was captured, in the worker. */

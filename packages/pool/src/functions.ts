@@ -2,10 +2,11 @@
 import { type AnyFunction, SendError, TargetError } from "@multiproc/core";
 import {
   decodeMessage,
-  type EncodedMessage,
+  encodeFor,
   encodeMessage,
   type Frame,
   loadModules,
+  type MessageKeeper,
   requireTarget,
   resolveTarget,
   type TargetReference,
@@ -36,25 +37,26 @@ export class KnownFunction {
    * Encodes a task: what becomes of the values later does not change it, apart from their large binary parts. Whether the list of
    * them has holes or properties of its own makes no difference to a task, and is not asked.
    *
+   * @param keeper takes what is encoded
    * @param values the arguments, or the inputs of a chunk
    * @param rename says what the user calls a value that stands at `args[…]`
    * @throws {SendError} if one of them cannot be sent
    */
-  encode(values: readonly unknown[], rename?: (path: string) => string): EncodedMessage {
+  encode<T>(keeper: MessageKeeper<T>, values: readonly unknown[], rename?: (path: string) => string): T {
     try {
-      return encodeMessage(values, UNNAMED);
+      return encodeFor(keeper, values, UNNAMED);
     } catch {
-      return encodeNamed(values, rename); // which says how the one is called that cannot be sent
+      return encodeNamed(keeper, values, rename); // which says how the one is called that cannot be sent
     }
   }
 
   /** Encodes the arguments for one input of a map. */
-  encodeInput(input: unknown, index: number, isStar: boolean): EncodedMessage {
+  encodeInput<T>(keeper: MessageKeeper<T>, input: unknown, index: number, isStar: boolean): T {
     try {
-      return encodeMessage(isStar ? input : [input], UNNAMED);
+      return encodeFor(keeper, isStar ? input : [input], UNNAMED);
     } catch {
       const place = isStar ? /^args/ : /^args\[0\]/;
-      return encodeNamed(isStar ? input : [input], (path) => path.replace(place, `inputs[${index}]`));
+      return encodeNamed(keeper, isStar ? input : [input], (path) => path.replace(place, `inputs[${index}]`));
     }
   }
 }
@@ -145,9 +147,9 @@ export class Repertoire {
   }
 }
 
-function encodeNamed(values: unknown, rename: ((path: string) => string) | undefined): EncodedMessage {
+function encodeNamed<T>(keeper: MessageKeeper<T>, values: unknown, rename?: (path: string) => string): T {
   try {
-    return encodeMessage(values, "args");
+    return encodeFor(keeper, values, "args");
   } catch (error) {
     throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
   }

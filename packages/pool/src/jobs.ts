@@ -1,7 +1,7 @@
 /** Tasks with what they do and for whom. */
-import type { EncodedMessage } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import { Task, type TaskTraits, type Waiting } from "./ledger.ts";
+import { asLetter, type Letter } from "./messages.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
 
 /** What those who watch are told about a task; see `events.ts`. */
@@ -49,7 +49,7 @@ export interface Office {
 
 /** What a user may ask for a task, and what surrounds the call. */
 export interface WorkTraits extends TaskTraits {
-  readonly context?: EncodedMessage | undefined;
+  readonly context?: Letter | undefined;
   readonly trace?: string | undefined;
 }
 
@@ -57,15 +57,15 @@ export interface WorkTraits extends TaskTraits {
 export class WorkTask extends Task {
   readonly job: Job;
   readonly fn: KnownFunction;
-  /** What the message is, see `protocol.ts`. */
+  /** What its message is, see `protocol.ts`. */
   readonly kind: number;
-  readonly message: EncodedMessage;
+  readonly letter: Letter;
   /** The index of the first item in its message. */
   readonly at: number;
   /** How many items are in its message. */
   readonly total: number;
   /** What surrounds the call. */
-  readonly context: EncodedMessage | undefined;
+  readonly context: Letter | undefined;
   /** Where the call stands in a trace. */
   readonly trace: string | undefined;
   /** Whether an item that throws is an answer like others. */
@@ -79,16 +79,16 @@ export class WorkTask extends Task {
     job: Job,
     fn: KnownFunction,
     kind: number,
-    message: EncodedMessage,
+    letter: Letter,
     at: number,
     items: number,
     traits: WorkTraits,
   ) {
-    super(fn.estimate, items, message.frame.size, traits);
+    super(fn.estimate, items, letter.size, traits);
     this.job = job;
     this.fn = fn;
     this.kind = kind;
-    this.message = message;
+    this.letter = letter;
     this.at = at;
     this.total = items;
     this.context = traits.context;
@@ -102,7 +102,7 @@ export class WorkTask extends Task {
 
   /** A new task with the same message, for the same job. */
   again(): WorkTask {
-    const task = new WorkTask(this.job, this.fn, this.kind, this.message, this.at, this.total, this);
+    const task = new WorkTask(this.job, this.fn, this.kind, this.letter, this.at, this.total, this);
     task.isSettling = this.isSettling;
     this.job.divided(task);
     return task;
@@ -125,12 +125,12 @@ export function taskFor(
   traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
-    return new WorkTask(job, fn, CALL, fn.encodeInput(inputs[0], at, isStar), at, 1, traits);
+    return new WorkTask(job, fn, CALL, fn.encodeInput(asLetter, inputs[0], at, isStar), at, 1, traits);
   }
-  const message = fn.encode(inputs, (path) =>
+  const letter = fn.encode(asLetter, inputs, (path) =>
     path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),
   );
-  return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, message, at, inputs.length, traits);
+  return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, letter, at, inputs.length, traits);
 }
 
 /** Who does the work of a job, and what is to be done when it is over. */

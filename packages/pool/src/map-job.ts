@@ -178,7 +178,7 @@ class Singles implements Waiting<WorkTask> {
     const { fn, inputs, at, isStar } = plan;
     for (let i = 0; i < inputs.length; i++) {
       const input = inputs[i];
-      this.#messages.add(fn.encodeInput(input, at + i, isStar));
+      fn.encodeInput(this.#messages, input, at + i, isStar);
     }
   }
 

@@ -119,14 +119,15 @@ export class Pool<I extends unknown[] = unknown[]> {
   ): AsyncResult<Awaited<R>> {
     const known = this.#admit("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const message = known.encode(args);
+    const job = new CallJob(known);
+    known.encode(job, args);
     const traits = this.#traits(options);
     const { signal } = options;
-    const job =
-      signal === undefined ? new CallJob(this.#jobs.ends) : this.#jobs.until(signal, (ends) => new CallJob(ends));
-    this.#jobs.count++;
-    if (signal?.aborted) job.fail(signal.reason);
-    else job.begin(known, message, traits);
+    if (signal?.aborted) job.cancel(signal.reason);
+    else {
+      this.#jobs.count++;
+      job.begin(signal === undefined ? this.#jobs.ends : this.#jobs.endsOn(signal, () => job), traits);
+    }
     return new AsyncResult(job) as AsyncResult<Awaited<R>>;
   }
 

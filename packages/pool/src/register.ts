@@ -24,15 +24,9 @@ export class Register {
     this.ends = { office, over: () => this.#over() };
   }
 
-  /** A call that a signal can give up. */
-  until<J extends Cancellable>(signal: AbortSignal, make: (ends: JobEnds) => J): J {
-    const job: J = make(this.#endsWith(signal, () => job));
-    return job;
-  }
-
   /** What ends with a job that is kept here from {@link Register.open} on. */
   endsOf(job: () => Cancellable, { signal }: TaskOptions): JobEnds {
-    const ends = signal === undefined ? this.ends : this.#endsWith(signal, job);
+    const ends = signal === undefined ? this.ends : this.endsOn(signal, job);
     return {
       office: this.#office,
       over: () => {
@@ -53,7 +47,8 @@ export class Register {
     for (const job of [...this.#jobs]) job.cancel(reason);
   }
 
-  #endsWith(signal: AbortSignal, job: () => Cancellable): JobEnds {
+  /** What ends with a job that a signal can give up. */
+  endsOn(signal: AbortSignal, job: () => Cancellable): JobEnds {
     const abort = (): void => job().cancel(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     return {

@@ -73,13 +73,9 @@ export class WorkerLink {
     // It is gone, and that is on its way to be told.
     if (channel === undefined || channel.closed) return;
     if (this.#named !== task.fn.id) this.#name(channel, task.fn);
-    if (task.context !== undefined) {
-      channel.forward(CONTEXT, task.context.frame);
-      task.context.commit(channel);
-    }
+    task.context?.sendTo(channel, CONTEXT);
     if (task.isPart) channel.send(RANGE, [task.answered, task.items]);
-    channel.forward(taskKind(task.kind, task.care, task.isSettling), task.message.frame);
-    task.message.commit(channel);
+    task.letter.sendTo(channel, taskKind(task.kind, task.care, task.isSettling));
   }
 
   /** Tells the worker that nobody wants a task any more. */

@@ -7,6 +7,9 @@
 
 import type { Carrier } from "../shareable.ts";
 
+/** No parts, or no modules. */
+export const NONE: readonly never[] = Object.freeze([]) as never;
+
 /** A message as it arrived: not decoded, so that it can be kept, passed on or decoded later. */
 export class Frame {
   /** What the layer above made of it. */
@@ -45,6 +48,16 @@ export class Frame {
   }
 }
 
+/** How a channel is made. */
+export interface ChannelOptions {
+  /** Whether messages share a dictionary of shapes, and so must be decoded in order by this channel alone. */
+  readonly shapes?: "inline" | "dictionary";
+  /** The longest message that is accepted, in bytes. */
+  readonly limit?: number;
+  /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
+  readonly peer?: string;
+}
+
 /** What a channel calls back. */
 export interface ChannelHandlers {
   /** A message arrived; what this throws closes the channel. */
@@ -76,6 +89,8 @@ export interface Channel extends Carrier {
    * @default isBorrowed false
    */
   forward(kind: number, frame: Frame, isBorrowed?: boolean): void;
+  /** The same for a message that is nothing but these bytes. */
+  forwardBytes(kind: number, bytes: Uint8Array, start: number, end: number): void;
 
   /** The value of a message; its modules must be loaded. */
   decode(frame: Frame): unknown;
@@ -113,4 +128,9 @@ export interface SyncChannel extends Channel {
   waitSync(until: number): boolean;
   /** Blocks until all that was sent has left, or the channel has closed. */
   flushSync(): void;
+}
+
+/** Whether an error is but how a system tells of an end with messages unread. */
+export function isReset(error: Error): boolean {
+  return (error as { code?: string }).code === "ECONNRESET" || error.name === "ConnectionReset";
 }

@@ -13,7 +13,7 @@
  */
 import { ProtocolError } from "../errors.ts";
 import { host } from "../host/mod.ts";
-import { Frame } from "./channel.ts";
+import { Frame, NONE } from "./channel.ts";
 
 export const HEADER_SIZE = 8;
 export const MARK = 0xa4;
@@ -22,7 +22,6 @@ export const IS_CONTROL = 2;
 /** The longest message: what one typed array and one frame length can hold everywhere. */
 export const MAX_MESSAGE: number = 2 ** 31;
 
-const NONE: readonly never[] = Object.freeze([]) as never;
 /** From here on, it pays to read into a piece directly. */
 const LARGE = 64 * 1024;
 const MAX_PARTS_TABLE = 8 * 0xffff;

@@ -4,7 +4,7 @@ import type { Commit } from "../codec/cargo.ts";
 import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
 import type { Carrier } from "../shareable.ts";
-import { Frame } from "./channel.ts";
+import { Frame, NONE } from "./channel.ts";
 
 /** A text as a message, for a receiver that has no codec. */
 export function textMessage(text: string): EncodedMessage {
@@ -18,6 +18,22 @@ export interface EncodedMessage {
   /** Hands over the live objects in it; called once, when the message is on its way. */
   commit(carrier: Carrier | undefined): void;
 }
+
+/** Who keeps a message until it is sent: most are bytes alone, of which there may be many, and an object less for each counts. */
+export interface MessageKeeper<T> {
+  /** The message is these bytes, which are never written to again. */
+  keepBytes(bytes: Uint8Array, start: number, end: number): T;
+  /** There is more to it. */
+  keep(message: EncodedMessage): T;
+}
+
+const asItIs: MessageKeeper<EncodedMessage> = {
+  keepBytes: (bytes, start, end) => ({
+    frame: new Frame(0, bytes, start, end, NONE, NONE),
+    commit: NOTHING_TO_COMMIT,
+  }),
+  keep: (message) => message,
+};
 
 /** Messages that wait share memory, so that a small one costs little; larger ones have their own. */
 const SHARED_SIZE = 16 * 1024;
@@ -34,6 +50,11 @@ export const NOTHING_TO_COMMIT: EncodedMessage["commit"] = () => {};
  * @throws {SendError} if it cannot be sent
  */
 export function encodeMessage(value: unknown, root?: string | readonly string[]): EncodedMessage {
+  return encodeFor(asItIs, value, root);
+}
+
+/** As {@link encodeMessage}; answers what the keeper does. */
+export function encodeFor<T>(keeper: MessageKeeper<T>, value: unknown, root?: string | readonly string[]): T {
   // A getter of the value may itself send something.
   const { encoder, out } = early.isBusy ? { encoder: new Encoder(), out: new ByteWriter(256) } : early;
   const wasBusy = early.isBusy;
@@ -41,11 +62,13 @@ export function encodeMessage(value: unknown, root?: string | readonly string[])
   try {
     const start = out.position;
     encoder.encode(value, out, root);
+    const { bytes, position: end } = out;
+    if (out === early.out && end > SHARED_SIZE - SHARED_MESSAGE) early.out = new ByteWriter(SHARED_SIZE);
     const { parts, modules } = encoder;
-    const frame = new Frame(0, out.bytes, start, out.position, parts, modules);
-    if (out === early.out && out.position > SHARED_SIZE - SHARED_MESSAGE) early.out = new ByteWriter(SHARED_SIZE);
     const commits = encoder.takeCommits();
-    return { frame, commit: commits.length === 0 ? NOTHING_TO_COMMIT : committing(commits) };
+    if (parts.length === 0 && modules.length === 0 && commits.length === 0) return keeper.keepBytes(bytes, start, end);
+    const frame = new Frame(0, bytes, start, end, parts, modules);
+    return keeper.keep({ frame, commit: commits.length === 0 ? NOTHING_TO_COMMIT : committing(commits) });
   } finally {
     early.isBusy = wasBusy;
   }

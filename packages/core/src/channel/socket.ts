@@ -15,7 +15,7 @@ import { hasHungUp } from "../native/unix-socket.ts";
 import { flushNow, openChannels } from "../open-channels.ts";
 import type { Carrier } from "../shareable.ts";
 import { Burst } from "./burst.ts";
-import type { ChannelHandlers, Frame, SyncChannel } from "./channel.ts";
+import { type ChannelHandlers, type ChannelOptions, type Frame, isReset, NONE, type SyncChannel } from "./channel.ts";
 import { FrameReader, HAS_MODULES, HEADER_SIZE, MARK, MAX_MESSAGE } from "./frame-reader.ts";
 import type { RingStream } from "./ring-stream.ts";
 import { type Movable, Upgrade } from "./upgrade.ts";
@@ -26,18 +26,10 @@ const FIRST_SIZE = 256;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
+/** For few bytes a loop is faster than what copies many, and than the view of them that this takes. */
+const SHORT = 64;
 /** From here on, bytes travel beside the frame instead of being copied into it. */
 const PART_AT = 64 * 1024;
-
-/** How a {@link SocketChannel} is made. */
-export interface SocketChannelOptions {
-  /** Whether messages share a dictionary of shapes, and so must be decoded in order by this channel alone. */
-  readonly shapes?: "inline" | "dictionary";
-  /** The longest message that is accepted, in bytes. */
-  readonly limit?: number;
-  /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
-  readonly peer?: string;
-}
 
 /** A channel over a stream of bytes. */
 export class SocketChannel implements SyncChannel {
@@ -71,7 +63,7 @@ export class SocketChannel implements SyncChannel {
   #flushed: Array<() => void> = [];
   readonly #ends: Array<() => void> = [];
 
-  constructor(stream: ByteStream, options: SocketChannelOptions = {}) {
+  constructor(stream: ByteStream, options: ChannelOptions = {}) {
     this.#socket = this.#stream = this.#source = stream;
     this.#encoder = new Encoder({ shapes: options.shapes ?? "inline" });
     this.#reader = new FrameReader(this.#emit, options.limit ?? MAX_MESSAGE);
@@ -163,21 +155,21 @@ export class SocketChannel implements SyncChannel {
   }
 
   sendBytes(kind: number, bytes: Uint8Array): void {
+    if (bytes.length < PART_AT) return this.forwardBytes(kind, bytes, 0, bytes.length);
     this.#assertOpen();
-    const isPart = bytes.length >= PART_AT;
-    const start = this.#open(isPart ? 0 : bytes.length);
-    if (!isPart) this.#out.bytes.set(bytes, start + HEADER_SIZE);
-    this.#close(kind, start, isPart ? [bytes] : [], []);
-    if (isPart) this.#borrow();
+    this.#close(kind, this.#append(bytes, 0, 0), [bytes], NONE);
+    this.#borrow();
   }
 
   forward(kind: number, frame: Frame, isBorrowed = false): void {
     this.#assertOpen();
-    const { bytes, start: from, end } = frame;
-    const start = this.#open(end - from);
-    this.#out.bytes.set(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end), start + HEADER_SIZE);
-    this.#close(kind, start, frame.parts, frame.modules);
+    this.#close(kind, this.#append(frame.bytes, frame.start, frame.end), frame.parts, frame.modules);
     if (isBorrowed && frame.parts.length > 0) this.#borrow();
+  }
+
+  forwardBytes(kind: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#assertOpen();
+    this.#close(kind, this.#append(bytes, start, end), NONE, NONE);
   }
 
   decode(frame: Frame): unknown {
@@ -268,12 +260,18 @@ export class SocketChannel implements SyncChannel {
     return this.#stream.pending + this.#out.position;
   }
 
-  #open(bodyLength: number): number {
+  /** Appends a frame with these bytes as its body, and no header yet; answers where it begins. */
+  #append(bytes: Uint8Array, start: number, end: number): number {
     const out = this.#out;
-    const start = out.position;
-    out.ensure(HEADER_SIZE + bodyLength);
-    out.position = start + HEADER_SIZE + bodyLength;
-    return start;
+    const at = out.position;
+    const length = end - start;
+    out.ensure(HEADER_SIZE + length);
+    const body = at + HEADER_SIZE;
+    const target = out.bytes;
+    if (length <= SHORT) for (let i = 0; i < length; i++) target[body + i] = bytes[start + i] as number;
+    else target.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), body);
+    out.position = body + length;
+    return at;
   }
 
   /** Completes the frame that began at `start`, and sees to it that it leaves. */
@@ -392,9 +390,4 @@ export class SocketChannel implements SyncChannel {
     if (this.closed || this.#ending)
       throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
   }
-}
-
-/** Whether an error is but how a system tells of an end with messages unread. */
-export function isReset(error: Error): boolean {
-  return (error as { code?: string }).code === "ECONNRESET" || error.name === "ConnectionReset";
 }

@@ -74,6 +74,10 @@ export class WireChannel implements Channel {
     this.#write(contentOf(frame), false);
   }
 
+  forwardBytes(_kind: number, bytes: Uint8Array, start: number, end: number): void {
+    this.#write(bytes.subarray(start, end), false);
+  }
+
   decode(frame: Frame): never {
     throw new ProtocolError(`A message of ${frame.size} bytes from ${this.#peer} is no value`);
   }
