@@ -2,29 +2,29 @@
 import type { Channel, EncodedMessage, MessageKeeper } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import { type Job, type JobEnds, WorkTask, type WorkTraits } from "./jobs.ts";
-import type { Waiting } from "./ledger.ts";
+import { type Brief, type Estimate, isLoose } from "./ledger.ts";
 import { asLetter, type Letter } from "./messages.ts";
 import { CALL } from "./protocol.ts";
 import { Outcome } from "./result.ts";
 
 /**
- * One call: one task, one result. It keeps its message itself, and its task is made when it is sent: a hundred thousand calls
- * that wait take little memory.
+ * One call: one task, one result. It keeps its message itself, and a task is made of it only if it has to be: a hundred
+ * thousand calls take little memory.
  */
-export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKeeper<void>, Waiting<WorkTask> {
-  readonly #fn: KnownFunction;
+export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKeeper<void>, Brief<WorkTask> {
+  readonly fn: KnownFunction;
   #ends: JobEnds | undefined;
   #traits: WorkTraits | undefined;
   /** The message or, where that is all, the memory in which it lies; until there is an outcome. */
   #content: Letter | Uint8Array | undefined;
   #start = 0;
   #end = 0;
-  /** Once it has been sent. */
-  #task: WorkTask | undefined;
+  /** Once it has been sent; null if that was without a task. */
+  #task: WorkTask | null | undefined;
 
   constructor(fn: KnownFunction) {
     super();
-    this.#fn = fn;
+    this.fn = fn;
   }
 
   get call(): string {
@@ -57,7 +57,21 @@ export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKee
   }
 
   get expected(): number {
-    return this.#fn.estimate.average;
+    return this.fn.estimate.average;
+  }
+
+  get estimate(): Estimate {
+    return this.fn.estimate;
+  }
+
+  get brief(): this | undefined {
+    const { timeout, context } = this.#traits as WorkTraits;
+    const isPlain = context === undefined && isLoose(this.fn.estimate, timeout);
+    return isPlain && this.#ends?.office.isWatched === false ? this : undefined;
+  }
+
+  depart(): void {
+    this.#task = null;
   }
 
   /** @param ends who does it, now that it has its message */
@@ -68,7 +82,7 @@ export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKee
   }
 
   next(): WorkTask {
-    this.#task = new WorkTask(this, this.#fn, CALL, this, 0, 1, this.#traits as WorkTraits);
+    this.#task = new WorkTask(this, this.fn, CALL, this, 0, 1, this.#traits as WorkTraits);
     return this.#task;
   }
 
@@ -76,14 +90,19 @@ export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKee
     this.#content = undefined;
   }
 
-  result(_: WorkTask, value: unknown): void {
+  /** What the call has resulted in. */
+  answer(value: unknown): void {
     if (!this.isPending) return;
     this.resolve(value);
     this.#over();
   }
 
-  results(task: WorkTask, values: readonly unknown[]): void {
-    this.result(task, values[0]);
+  result(_: WorkTask, value: unknown): void {
+    this.answer(value);
+  }
+
+  results(_: WorkTask, values: readonly unknown[]): void {
+    this.answer(values[0]);
   }
 
   failed(_: WorkTask, error: unknown): void {
@@ -94,8 +113,10 @@ export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKee
 
   cancel(reason: unknown): void {
     if (!this.isPending) return;
-    if (this.#task !== undefined) this.#ends?.office.drop(this.#task, { reason });
-    else this.#ends?.office.withdraw(this);
+    const office = this.#ends?.office;
+    if (this.#task === null) office?.make(this);
+    if (this.#task === undefined) office?.withdraw(this);
+    else if (this.#task !== null) office?.drop(this.#task, { reason });
     this.#fail(reason);
   }
 

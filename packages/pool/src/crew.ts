@@ -1,13 +1,15 @@
 /** The workers of a pool: carries out what the scheduler decides, and tells it what happens. */
 import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
+import { CallJob } from "./call-job.ts";
 import { WorkerLostError } from "./errors.ts";
 import { PoolEvents } from "./events.ts";
 import { type Job, type Office, WorkTask } from "./jobs.ts";
-import type { Commands, Seat, Waiting } from "./ledger.ts";
+import type { Brief, Commands, Waiting } from "./ledger.ts";
 import * as protocol from "./protocol.ts";
 import { noteOrigin } from "./result.ts";
 import { Scheduler } from "./scheduler.ts";
+import type { Seat } from "./seat.ts";
 import type { BodyEnd, BodyMaker, BodyOptions } from "./worker-body.ts";
 import { WorkerLink } from "./worker-link.ts";
 
@@ -76,7 +78,7 @@ export class Crew implements Office {
     let [workers, running] = [0, 0];
     for (const seat of this.#scheduler.seats) {
       if (seat.state === "ready") workers++;
-      for (const task of seat.tasks) if (task.state === "sent") running++;
+      running += seat.wanted;
     }
     return { workers, running };
   }
@@ -90,6 +92,15 @@ export class Crew implements Office {
     this.counts.failed += waiting.left;
     this.#scheduler.withdraw(waiting);
     this.#options.changed();
+  }
+
+  get isWatched(): boolean {
+    const { taskStart, taskEnd, taskError } = this.#events;
+    return taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers;
+  }
+
+  make(brief: Brief<WorkTask>): void {
+    for (const seat of this.#scheduler.seats) seat.make(brief);
   }
 
   drop(task: WorkTask, stop?: { readonly reason: unknown }): void {
@@ -125,6 +136,7 @@ export class Crew implements Office {
     return {
       start: (seat) => this.#start(seat),
       send: (seat, task) => this.#send(seat, task),
+      sendBrief: (seat, brief) => seat.link?.sendBrief(brief as CallJob),
       tell: (seat, task) => seat.link?.drop(task),
       recall: (seat, tasks) => seat.link?.recall(tasks),
       share: (seat, task) => seat.link?.share(task),
@@ -150,8 +162,7 @@ export class Crew implements Office {
   }
 
   #send(seat: WorkSeat, task: WorkTask): void {
-    const { taskStart, taskEnd, taskError } = this.#events;
-    if (taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers) {
+    if (this.isWatched) {
       const { name } = this.#options.body;
       const items = task.items - task.answered;
       const { trace } = task;
@@ -163,7 +174,7 @@ export class Crew implements Office {
         trace,
         from: performance.now(),
       };
-      taskStart.publish(task.event);
+      this.#events.taskStart.publish(task.event);
     }
     seat.link?.send(task);
   }
@@ -216,10 +227,12 @@ export class Crew implements Office {
   }
 
   #answered(seat: WorkSeat, answer: number, ms: number, size: number, read: () => unknown): void {
-    const [task] = seat.tasks;
+    const head = seat.head as WorkTask | CallJob | undefined;
+    const isCall = head instanceof CallJob || head?.kind === protocol.CALL;
+    if (answer === protocol.RESULTS && isCall) return this.#answeredCalls(seat, ms, read);
+    const { running: task } = seat;
     if (task === undefined) return;
     const at = task.at + task.answered;
-    if (answer === protocol.RESULTS && task.kind === protocol.CALL) return this.#answeredCalls(seat, ms, read);
     const isFailure = answer === protocol.FAILURE;
     const isLast = isFailure || answer === protocol.LAST || task.kind === protocol.CALL;
     const isWanted = task.state === "sent";
@@ -251,10 +264,14 @@ export class Crew implements Office {
     const values = value as unknown[];
     const tasks = this.#scheduler.answeredAll(seat, values.length, ms);
     for (let i = 0; i < tasks.length; i++) {
-      const task = tasks[i] as WorkTask;
-      if (task.state !== "done") continue;
-      this.#completed(task);
-      task.job.result(task, values[i], task.at);
+      const task = tasks[i] as WorkTask | CallJob;
+      if (task instanceof CallJob) {
+        this.counts.completed++;
+        task.answer(values[i]);
+      } else if (task.state === "done") {
+        this.#completed(task);
+        task.job.result(task, values[i], task.at);
+      }
     }
   }
 
@@ -276,7 +293,7 @@ export class Crew implements Office {
   }
 
   #gone(seat: WorkSeat, end: BodyEnd): void {
-    const { state, tasks } = seat;
+    const { state, count } = seat;
     const { workerEnd } = this.#events;
     if (workerEnd.hasSubscribers) {
       const { exitCode, signal } = end;
@@ -287,7 +304,7 @@ export class Crew implements Office {
       this.#reason = end.error ?? endedEarly(seat.link as WorkerLink, end);
     } else if (state === "ready") {
       this.#reason = new StartError(`The pool's workers end as soon as they have been started`, end);
-      if (tasks.length > 0) this.counts.lost++;
+      if (count > 0) this.counts.lost++;
     }
     this.#end = end;
     // Who ends by itself sends what it has before.

@@ -1,6 +1,6 @@
 /** Tasks with what they do and for whom. */
 import type { KnownFunction } from "./functions.ts";
-import { Task, type TaskTraits, type Waiting } from "./ledger.ts";
+import { type Brief, Task, type TaskTraits, type Waiting } from "./ledger.ts";
 import { asLetter, type Letter } from "./messages.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "./protocol.ts";
 
@@ -36,6 +36,10 @@ export interface Office {
   submit(waiting: Waiting<WorkTask>): void;
   /** Nobody wants what is left in something that waits; it has nothing left after that. */
   withdraw(waiting: Waiting<WorkTask>): void;
+  /** Has a task made of what was sent as it waited. */
+  make(brief: Brief<WorkTask>): void;
+  /** Whether somebody wants to know of each task. */
+  readonly isWatched: boolean;
   /**
    * Nobody wants the answer any more.
    *

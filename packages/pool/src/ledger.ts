@@ -1,6 +1,7 @@
-/** What the scheduler keeps book of: tasks, those that wait, and the seats of workers; and what it has done by others. */
+/** What the scheduler keeps book of: tasks, and those that wait; and what it has done by others. */
 
 import { type Care, HOLD_MS } from "./protocol.ts";
+import type { Seat } from "./seat.ts";
 
 /** Saying that a task begins costs about a fifth of this, in milliseconds. */
 const LOOSE_BELOW = 0.02;
@@ -48,6 +49,30 @@ export interface Waiting<T> {
   next(): T;
   /** Has nothing left from now on. */
   clear(): void;
+  /** Itself, if it is one short task that can be sent as it waits. */
+  readonly brief?: Brief<T> | undefined;
+}
+
+/**
+ * A short task that is sent, and answered, as it waited. A task is made of it only when something out of the ordinary happens
+ * to it or to its worker: most of what many short calls cost would be that object.
+ */
+export interface Brief<T> extends Waiting<T> {
+  readonly estimate: Estimate;
+  /** It has been sent, and waits no more. */
+  depart(): void;
+}
+
+/** The next task of what waits, to be sent; it is made if it has to be. */
+export function nextOf<T>(waiting: Waiting<T>): T | Brief<T> {
+  const { brief } = waiting;
+  brief?.depart();
+  return brief ?? waiting.next();
+}
+
+/** Whether its worker may be quiet about a task of one item. */
+export function isLoose(estimate: Estimate, timeout: number | undefined): boolean {
+  return estimate.typical < LOOSE_BELOW && timeout === undefined;
 }
 
 /** One call, or a chunk of items that travel together. */
@@ -82,8 +107,6 @@ export class Task {
   isHardDrop = false;
   /** Its worker has begun with its last item: there is nothing left to share. */
   isOnLast = false;
-  /** What it was expected to take when it was sent, in milliseconds. */
-  cost = 0;
   /** The how-manieth task of its worker it is. */
   ordinal = 0;
 
@@ -125,7 +148,7 @@ export class Task {
   get neededCare(): Care {
     if (this.isSuspect) return "careful";
     if (this.items > 1) return "loose";
-    return this.estimate.typical < LOOSE_BELOW && this.timeout === undefined ? "loose" : "careful";
+    return isLoose(this.estimate, this.timeout) ? "loose" : "careful";
   }
 
   /**
@@ -177,12 +200,9 @@ export class Backlog<T extends Task> {
     return undefined;
   }
 
-  /** Takes the next task away, which must be there. */
-  take(): T {
-    const front = this.#front as Waiting<T>;
-    const task = front.next();
-    if (front === task || front.left === 0) this.#cut();
-    return task;
+  /** Takes the next task away, which must be there; it becomes a task if it has to be one. */
+  take(): T | Brief<T> {
+    return this.#taken(this.#front as Waiting<T>, nextOf);
   }
 
   /** All that waits, as far as it is still to be done. */
@@ -194,8 +214,14 @@ export class Backlog<T extends Task> {
   /** Empties it, and answers what was there. */
   drain(): T[] {
     const all: T[] = [];
-    while (this.peek() !== undefined) all.push(this.take());
+    while (this.peek() !== undefined) all.push(this.#taken(this.#front as Waiting<T>, (front) => front.next()));
     return all;
+  }
+
+  #taken<N extends T | Brief<T>>(front: Waiting<T>, next: (front: Waiting<T>) => N): N {
+    const task = next(front);
+    if (front.left === 0 || (front as unknown) === task) this.#cut();
+    return task;
   }
 
   get #front(): Waiting<T> | undefined {
@@ -218,61 +244,14 @@ export class Backlog<T extends Task> {
   }
 }
 
-/** A place for a worker: what the scheduler knows of it. */
-export class Seat<T extends Task = Task, L = unknown> {
-  state: "starting" | "ready" | "stopping" | "gone" = "starting";
-  /** The tasks that were sent and not answered, the running one first. */
-  readonly tasks: T[] = [];
-  /** How many tasks it was ever sent, and how many of them it gave back. */
-  sent = 0;
-  returned = 0;
-  /** How many tasks it had when it was last given some. */
-  peak = 0;
-  /** The work and the bytes that wait there. */
-  ms = 0;
-  bytes = 0;
-  /** How many tasks were answered, and how many at the last look. */
-  answers = 0;
-  answersSeen = 0;
-  /** It is to do no more than it has. */
-  isSpent = false;
-  /** Its running task takes longer than it should: nothing is sent behind it. */
-  isStalled = false;
-  /** When the running item began, as far as answers tell. */
-  since = 0;
-  /** It was asked to share its running task, and has not answered. */
-  isSharing = false;
-  /** When it is killed unless it stops what it does. */
-  killAt: number = Number.POSITIVE_INFINITY;
-  /** The process itself; the scheduler has no use for it. */
-  link: L | undefined;
-
-  /** Takes a task from the worker, which has answered it, or given it back. */
-  remove(at: number): T {
-    const [task] = (at === 0 ? [this.tasks.shift()] : this.tasks.splice(at, 1)) as [T];
-    this.#discount(task);
-    return task;
-  }
-
-  /** Takes so many of the first tasks from the worker. */
-  removeFirst(count: number): T[] {
-    const tasks = this.tasks.splice(0, count);
-    for (const task of tasks) this.#discount(task);
-    return tasks;
-  }
-
-  #discount(task: T): void {
-    this.ms = this.tasks.length === 0 ? 0 : this.ms - task.cost;
-    this.bytes -= task.size;
-  }
-}
-
 /** What the scheduler has done by others. */
 export interface Commands<T extends Task, L> {
   /** Starts a worker; the answer is `ready()` or `lost()`. */
   start(seat: Seat<T, L>): void;
   /** Sends a task as its `care` says; the answers are `began()` and `answered()`. */
   send(seat: Seat<T, L>, task: T): void;
+  /** Sends a task as it waited, a loose one. */
+  sendBrief(seat: Seat<T, L>, brief: Brief<T>): void;
   /** Tells a worker that nobody wants a task any more; it is answered all the same. */
   tell(seat: Seat<T, L>, task: T): void;
   /** Asks a worker for tasks that it has not begun; the answers are `returned()`, or as to any task. */

@@ -24,7 +24,8 @@
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
  */
-import { Backlog, type Commands, type SchedulerOptions, type Seat, Task, type Waiting } from "./ledger.ts";
+import { Backlog, type Brief, type Commands, nextOf, type SchedulerOptions, Task, type Waiting } from "./ledger.ts";
+import type { Seat } from "./seat.ts";
 import { SHARE_MS, Staff } from "./staff.ts";
 
 /** How often a task is sent again after its worker was lost before it began. */
@@ -84,7 +85,7 @@ export class Scheduler<T extends Task, L> {
     for (let i = 0; i < left; i++) {
       const seat = this.#staff.roomiest(waiting);
       if (seat === undefined) return this.#backlog.push(waiting);
-      this.#send(seat, waiting.next());
+      this.#send(seat, nextOf(waiting));
     }
   }
 
@@ -108,7 +109,7 @@ export class Scheduler<T extends Task, L> {
 
   /** A worker begins with a task of which it was to say so. */
   began(seat: Seat<T, L>): void {
-    const [task] = seat.tasks;
+    const { running: task } = seat;
     if (task !== undefined) task.hasBegun = true;
   }
 
@@ -119,7 +120,7 @@ export class Scheduler<T extends Task, L> {
    * @param isLast whether it is done with the task
    */
   answered(seat: Seat<T, L>, items: number, ms: number, isLast: boolean): void {
-    const [task] = seat.tasks;
+    const { running: task } = seat;
     if (task === undefined) return;
     task.answered += items;
     if (items > 0) task.estimate.learn(ms);
@@ -134,15 +135,17 @@ export class Scheduler<T extends Task, L> {
    * A worker has answered so many of its tasks, each of which has one item.
    *
    * @param ms how long one of them took
-   * @returns the tasks; those that somebody waited for are `done`
+   * @returns the tasks, as they were sent; those that were made and that somebody waited for are `done`
    */
-  answeredAll(seat: Seat<T, L>, count: number, ms: number): T[] {
+  answeredAll(seat: Seat<T, L>, count: number, ms: number): (T | Brief<T>)[] {
     const tasks = seat.removeFirst(count);
     for (const task of tasks) {
-      task.answered = task.items;
-      if (task.state !== "sent") continue;
+      if (task instanceof Task) {
+        task.answered = task.items;
+        if (task.state !== "sent") continue;
+        task.state = "done";
+      }
       this.pending--;
-      task.state = "done";
     }
     tasks[0]?.estimate.learn(ms);
     this.#over(seat, tasks.length);
@@ -158,11 +161,11 @@ export class Scheduler<T extends Task, L> {
   lost(seat: Seat<T, L>, told: boolean, isFatal = false): void {
     if (!this.seats.has(seat)) return;
     this.#staff.lose(seat);
-    const [running] = seat.tasks;
+    const { running } = seat;
     // Whose task has failed may drop the others, and is to find them here.
-    if (running !== undefined && this.#isBlamed(running, seat, told)) seat.tasks.shift();
+    if (running !== undefined && this.#isBlamed(running, seat, told)) seat.remove(0);
     this.#staff.seats.delete(seat);
-    for (const task of seat.tasks.splice(0)) this.#return(task, told);
+    for (const task of seat.removeAll()) this.#return(task, told);
     if (this.#staff.isClosed) return;
     if (isFatal || this.#staff.isHopeless(this.pending > 0)) return this.#giveUp();
     this.hire();
@@ -184,7 +187,7 @@ export class Scheduler<T extends Task, L> {
       task.isHardDrop = isHard;
       if (!isHard) return;
       this.#commands.tell(seat as Seat<T, L>, task);
-      if (seat.tasks[0] === task) this.#watch(seat as Seat<T, L>);
+      if (seat.head === task) this.#watch(seat as Seat<T, L>);
     }
   }
 
@@ -199,7 +202,7 @@ export class Scheduler<T extends Task, L> {
 
   /** A worker leaves the items of its running task from one on to others; none, if that is their number. */
   shared(seat: Seat<T, L>, from: number): void {
-    const [task] = seat.tasks;
+    const { running: task } = seat;
     if (task === undefined) return;
     seat.isSharing = false;
     if (from >= task.items) task.isOnLast = true;
@@ -215,7 +218,7 @@ export class Scheduler<T extends Task, L> {
   /** A worker is to do no more than it has: another takes its place then. */
   spent(seat: Seat<T, L>): void {
     seat.isSpent = true;
-    if (seat.state === "ready" && seat.tasks.length === 0) this.#staff.retire(seat);
+    if (seat.state === "ready" && seat.count === 0) this.#staff.retire(seat);
   }
 
   /** The time of an alarm has come. */
@@ -223,7 +226,7 @@ export class Scheduler<T extends Task, L> {
     this.#alarmAt = Number.POSITIVE_INFINITY;
     const now = this.#now();
     for (const seat of [...this.seats]) {
-      const [task] = seat.tasks;
+      const { running: task } = seat;
       if (now >= seat.killAt) {
         seat.killAt = Number.POSITIVE_INFINITY;
         seat.state = "stopping";
@@ -249,7 +252,7 @@ export class Scheduler<T extends Task, L> {
     this.#staff.isClosed = true;
     const left = this.#backlog.drain();
     for (const seat of [...this.seats]) {
-      left.push(...seat.tasks.splice(0));
+      left.push(...seat.removeAll());
       seat.state = "stopping";
       seat.killAt = Number.POSITIVE_INFINITY;
       this.#commands.terminate(seat);
@@ -272,8 +275,8 @@ export class Scheduler<T extends Task, L> {
     this.#staff.did(seat, count);
     seat.isStalled = false;
     seat.killAt = Number.POSITIVE_INFINITY;
-    if (seat.tasks.length > 0) this.#watch(seat);
-    if (seat.tasks.length === 0 && this.#staff.hasItsShare(seat)) this.#staff.retire(seat);
+    this.#watch(seat);
+    if (seat.count === 0 && this.#staff.hasItsShare(seat)) this.#staff.retire(seat);
     else this.#fill(seat);
   }
 
@@ -313,12 +316,12 @@ export class Scheduler<T extends Task, L> {
    * messages.
    */
   #fill(seat: Seat<T, L>): void {
-    if (seat.state !== "ready" || seat.tasks.length * 2 > seat.peak) return;
+    if (seat.state !== "ready" || seat.count * 2 > seat.peak) return;
     const backlog = this.#backlog;
     for (let next = backlog.peek(); next !== undefined && this.#staff.hasRoom(seat, next); next = backlog.peek()) {
       this.#send(seat, backlog.take());
     }
-    if (seat.tasks.length === 0) this.#spread();
+    if (seat.count === 0) this.#spread();
   }
 
   /** Has workers share with those that have nothing to do. */
@@ -327,43 +330,42 @@ export class Scheduler<T extends Task, L> {
     let idle = 0;
     for (const seat of this.seats) {
       if (seat.isSharing) idle--;
-      else if (seat.state === "ready" && seat.tasks.length === 0) idle++;
+      else if (seat.state === "ready" && seat.count === 0) idle++;
     }
     for (; idle > 0; idle--) {
       const seat = this.#staff.richest((at) => this.#setAlarm(at));
       if (seat === undefined) return;
       seat.isSharing = true;
-      this.#commands.share(seat, seat.tasks[0] as T);
+      this.#commands.share(seat, seat.running as T);
     }
   }
 
-  #send(seat: Seat<T, L>, task: T): void {
+  #send(seat: Seat<T, L>, task: T | Brief<T>): void {
+    seat.add(task, task.expected);
+    if (seat.count === 2) {
+      seat.answersSeen = -1;
+      this.#setAlarm(this.#now() + STALL_MS);
+    }
+    if (!(task instanceof Task)) return this.#commands.sendBrief(seat, task);
     task.state = "sent";
     task.seat = seat;
     task.care = task.neededCare;
     task.from = task.answered;
     task.hasBegun = false;
-    task.cost = task.expected;
-    task.ordinal = seat.sent++;
-    seat.peak = seat.tasks.push(task);
-    seat.ms += task.cost;
-    seat.bytes += task.size;
+    task.ordinal = seat.sent - 1;
     if (task.items > 1) this.#setAlarm(this.#now() + SHARE_MS); // who is idle by then can have some of it
-    if (seat.tasks.length === 1) this.#watch(seat);
-    else if (seat.tasks.length === 2) {
-      seat.answersSeen = -1;
-      this.#setAlarm(this.#now() + STALL_MS);
-    }
+    if (seat.count === 1) this.#watch(seat);
     this.#commands.send(seat, task);
   }
 
   /** The first task of a worker is its running one from now on, or begins its next item. */
   #watch(seat: Seat<T, L>): void {
-    const [task] = seat.tasks;
-    if (task?.state === "dropped") {
+    const { head: task } = seat;
+    if (!(task instanceof Task)) return;
+    if (task.state === "dropped") {
       if (!task.isHardDrop || seat.killAt !== Number.POSITIVE_INFINITY) return;
       seat.killAt = this.#now() + this.#options.graceMs;
-    } else if (task !== undefined && (task.timeout !== undefined || task.items > 1)) {
+    } else if (task.timeout !== undefined || task.items > 1) {
       seat.since = this.#now();
       if (task.timeout === undefined) return;
     } else return;
@@ -372,8 +374,9 @@ export class Scheduler<T extends Task, L> {
 
   /** Asks for an alarm, if this worker needs an earlier one. */
   #announce(seat: Seat<T, L>): void {
-    const [task] = seat.tasks;
-    this.#setAlarm(task?.state === "sent" && task.timeout !== undefined ? seat.since + task.timeout : seat.killAt);
+    const { head: task } = seat;
+    const isTimed = task instanceof Task && task.state === "sent" && task.timeout !== undefined;
+    this.#setAlarm(isTimed ? seat.since + (task.timeout as number) : seat.killAt);
   }
 
   #setAlarm(at: number): void {
@@ -384,7 +387,7 @@ export class Scheduler<T extends Task, L> {
 
   /** Asks tasks back that wait behind one which takes long: others could do them. */
   #checkStall(seat: Seat<T, L>): void {
-    if (seat.tasks.length < 2 || seat.isStalled) return;
+    if (seat.count < 2 || seat.isStalled) return;
     if (seat.answers === seat.answersSeen && this.#staff.working > 1) {
       seat.isStalled = true;
       this.#commands.recall(seat, seat.tasks.slice(1));

@@ -1,5 +1,6 @@
 /** The workers as the scheduler sees them: when another is started, which one has room, and which one could share. */
-import { type Commands, type SchedulerOptions, Seat, type Task, type Waiting } from "./ledger.ts";
+import { type Commands, type SchedulerOptions, Task, type Waiting } from "./ledger.ts";
+import { Seat } from "./seat.ts";
 
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
 const WINDOW = 1024;
@@ -102,10 +103,10 @@ export class Staff<T extends Task, L> {
 
   hasRoom(seat: Seat<T, L>, next: Waiting<T>): boolean {
     if (seat.state !== "ready" || this.hasItsShare(seat)) return false;
-    const running = seat.tasks[0];
-    if (running === undefined) return true;
-    if (seat.isStalled || running.state !== "sent") return false;
-    if (seat.tasks.length >= WINDOW || seat.bytes + next.size > AHEAD_BYTES) return false;
+    const { head } = seat;
+    if (head === undefined) return true;
+    if (seat.isStalled || (head instanceof Task && head.state !== "sent")) return false;
+    if (seat.count >= WINDOW || seat.bytes + next.size > AHEAD_BYTES) return false;
     // Where one of them is unknown, the sum is no number, and not below anything.
     return seat.ms + next.expected <= AHEAD_MS;
   }
@@ -114,9 +115,9 @@ export class Staff<T extends Task, L> {
   roomiest(next: Waiting<T>): Seat<T, L> | undefined {
     let best: Seat<T, L> | undefined;
     for (const seat of this.seats) {
-      if (best !== undefined && seat.tasks.length >= best.tasks.length) continue;
+      if (best !== undefined && seat.count >= best.count) continue;
       if (this.hasRoom(seat, next)) best = seat;
-      if (best?.tasks.length === 0) break;
+      if (best?.count === 0) break;
     }
     return best;
   }
@@ -132,8 +133,15 @@ export class Staff<T extends Task, L> {
     let best: Seat<T, L> | undefined;
     let most = SHARE_MS;
     for (const seat of this.seats) {
-      const [task] = seat.tasks;
-      if (task?.state !== "sent" || task.isOnLast || task.items - task.answered < 2 || seat.isSharing) continue;
+      const { head: task } = seat;
+      if (
+        !(task instanceof Task) ||
+        task.state !== "sent" ||
+        task.isOnLast ||
+        task.items - task.answered < 2 ||
+        seat.isSharing
+      )
+        continue;
       const isSilent = now >= seat.since + SHARE_MS;
       if (!isSilent) wake(seat.since + SHARE_MS);
       const work = isSilent ? Number.POSITIVE_INFINITY : task.expected;

@@ -3,7 +3,9 @@ import { ProtocolError } from "@multiproc/core";
 import { areLoaded, type Channel, type Frame, host, loadModules } from "@multiproc/core/internal";
 import type { KnownFunction } from "./functions.ts";
 import type { WorkTask } from "./jobs.ts";
+import type { Letter } from "./messages.ts";
 import {
+  CALL,
   CONTEXT,
   DROP,
   FORGET,
@@ -20,6 +22,7 @@ import {
 } from "./protocol.ts";
 import type { BodyEnd, WorkerBody } from "./worker-body.ts";
 
+const LOOSE_CALL = taskKind(CALL, "loose");
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;
 /** How long the end of a process and the end of its channel may be apart with nothing arriving, in milliseconds. */
@@ -76,6 +79,14 @@ export class WorkerLink {
     task.context?.sendTo(channel, CONTEXT);
     if (task.isPart) channel.send(RANGE, [task.answered, task.items]);
     task.letter.sendTo(channel, taskKind(task.kind, task.care, task.isSettling));
+  }
+
+  /** Sends a short call that is no task of its own. */
+  sendBrief(call: Letter & { readonly fn: KnownFunction }): void {
+    const channel = this.#channel;
+    if (channel === undefined || channel.closed) return;
+    if (this.#named !== call.fn.id) this.#name(channel, call.fn);
+    call.sendTo(channel, LOOSE_CALL);
   }
 
   /** Tells the worker that nobody wants a task any more. */

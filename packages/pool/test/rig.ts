@@ -1,7 +1,8 @@
 /** A scheduler without a pool around it, for the tests: its commands are noted, and its clock stands still. */
 
-import { type Commands, Estimate, type SchedulerOptions, type Seat, Task } from "../src/ledger.ts";
+import { type Commands, Estimate, type SchedulerOptions, Task } from "../src/ledger.ts";
 import { Scheduler } from "../src/scheduler.ts";
+import type { Seat } from "../src/seat.ts";
 
 interface TaskTraits {
   items?: number;
@@ -20,6 +21,9 @@ export function rig(options: Partial<SchedulerOptions> = {}) {
   const commands: Commands<Task, unknown> = {
     start: (seat) => void log.push(`start w${seats.push(seat)}`),
     send: (seat, task) => void log.push(`send ${names.get(task)} to ${nameOf(seat)}`),
+    sendBrief: () => {
+      throw new Error("Nothing brief was submitted");
+    },
     tell: (seat, task) => void log.push(`drop ${names.get(task)} at ${nameOf(seat)}`),
     share: (seat, task) => void log.push(`share ${names.get(task)} of ${nameOf(seat)}`),
     again: (task) => {

@@ -1,8 +1,9 @@
 // Whatever the outside world does, in whatever order: what the scheduler promises holds.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Commands, Estimate, type Seat, Task } from "../src/ledger.ts";
+import { type Brief, type Commands, Estimate, isLoose, Task } from "../src/ledger.ts";
 import { Scheduler } from "../src/scheduler.ts";
+import type { Seat } from "../src/seat.ts";
 
 const SLOW = 5;
 const TINY = 0.001;
@@ -21,6 +22,8 @@ const happenings: fc.Arbitrary<Happening[]> = fc.array(
     kind: fc.constantFrom(
       "submit",
       "submit",
+      "call",
+      "call",
       "answer",
       "answer",
       "answer",
@@ -85,7 +88,7 @@ test("idle workers share what the others have, and are not left without work", (
     for (const seat of [...world.inboxes.keys()]) world.at(seat, "answer", false);
     const left = world.messages.get(chunk)!.items - world.done.get(world.messages.get(chunk)!)!.size;
     // With many items left, nobody is idle.
-    if (i > 2 && left > 16) for (const seat of world.scheduler.seats) expect(seat.tasks.length).toBeGreaterThan(0);
+    if (i > 2 && left > 16) for (const seat of world.scheduler.seats) expect(seat.count).toBeGreaterThan(0);
     if (left === 0) {
       expect(i).toBeLessThan(24); // 64 / 4, and a few rounds of asking
       return;
@@ -94,17 +97,61 @@ test("idle workers share what the others have, and are not left without work", (
   expect.unreachable();
 });
 
+/** A short call: it is sent as it is, until something happens to it. */
+class Call implements Brief<Task> {
+  readonly estimate: Estimate;
+  readonly size = 10;
+  state: "waiting" | "sent" | "cleared" = "waiting";
+  task: Task | undefined;
+  readonly #made: (task: Task) => void;
+
+  constructor(estimate: Estimate, made: (task: Task) => void) {
+    this.estimate = estimate;
+    this.#made = made;
+  }
+
+  get left(): number {
+    return this.state === "waiting" && this.task === undefined ? 1 : 0;
+  }
+
+  get expected(): number {
+    return this.estimate.average;
+  }
+
+  get brief(): this | undefined {
+    return isLoose(this.estimate, undefined) ? this : undefined;
+  }
+
+  depart(): void {
+    expect(this.left).toBe(1);
+    this.state = "sent";
+  }
+
+  next(): Task {
+    expect(this.task).toBeUndefined();
+    this.task = new Task(this.estimate, 1, this.size, {});
+    this.#made(this.task);
+    return this.task;
+  }
+
+  clear(): void {
+    this.state = "cleared";
+  }
+}
+
 /** Workers that do what they are told, and die. */
 class World implements Commands<Task, unknown> {
   readonly scheduler: Scheduler<Task, unknown>;
-  readonly settled = new Map<Task, string>();
-  readonly submitted: Task[] = [];
+  readonly settled = new Map<Task | Call, string>();
+  readonly submitted: (Task | Call)[] = [];
+  /** The calls that have become tasks. */
+  readonly calls = new Map<Task, Call>();
   /** How often a task was begun by a worker. */
-  readonly begun = new Map<Task, number>();
+  readonly begun = new Map<Task | Call, number>();
   /** Begun by the worker that has it. */
-  readonly underWay = new Set<Task>();
+  readonly underWay = new Set<Task | Call>();
   /** What each worker works at. */
-  readonly inboxes = new Map<Seat, Task[]>();
+  readonly inboxes = new Map<Seat, (Task | Call)[]>();
   readonly stopping = new Set<Seat>();
   readonly killed: Seat[] = [];
   readonly recalled: (readonly [Seat, Task])[] = [];
@@ -113,6 +160,9 @@ class World implements Commands<Task, unknown> {
   /** What was sent for each task, of how many items it was, and which of them were answered. */
   readonly messages = new Map<Task, { readonly items: number }>();
   readonly done = new Map<{ readonly items: number }, Set<number>>();
+  /** How many tasks each worker was sent; and as the how-manieth, how, and how long a one each task was sent. */
+  readonly counts = new Map<Seat, number>();
+  readonly sent = new Map<Task | Call, { ordinal: number; care: string; cost: number }>();
   now = 0;
   alarmAt = Number.POSITIVE_INFINITY;
 
@@ -145,13 +195,19 @@ class World implements Commands<Task, unknown> {
       if (!Number.isNaN(ms)) estimate.learn(ms);
       const task = new Task(estimate, items, 10, { retries: pick % 3 === 0 ? 1 : 0, ...(flag ? {} : { timeout: 20 }) });
       this.add(task);
+    } else if (kind === "call") {
+      const estimate = new Estimate();
+      estimate.learn(ms === SLOW ? SLOW : TINY);
+      const call: Call = new Call(estimate, (task) => this.made(call, task));
+      this.submitted.push(call);
+      this.scheduler.submit(call);
     } else if (kind === "share") {
       this.shareAll();
     } else if (kind === "drop") {
       const task = this.submitted[pick % this.submitted.length];
       if (task === undefined || this.settled.has(task)) return;
       this.settle(task, "dropped");
-      this.scheduler.drop(task, flag);
+      this.drop(task, flag);
     } else if (kind === "tick") {
       this.bury();
       this.giveBack();
@@ -169,13 +225,18 @@ class World implements Commands<Task, unknown> {
     } else if (kind === "lose") {
       this.inboxes.delete(seat);
       // It may have begun the first one without an answer.
-      if (inbox[0] !== undefined && flag) this.begin(seat, inbox[0]);
-      this.scheduler.lost(seat, inbox[0]?.care !== "loose");
+      const [first] = inbox;
+      if (first !== undefined && flag) this.begin(seat, first);
+      const isTold = first instanceof Call && first.task === undefined ? flag : taskOf(first)?.care !== "loose";
+      this.scheduler.lost(seat, isTold);
+    } else if (flag && inbox[0] instanceof Call) {
+      this.answerCalls(seat, inbox);
     } else if (inbox[0] !== undefined) {
-      const [task] = inbox;
+      if (inbox[0] instanceof Call && inbox[0].task === undefined) seat.make(inbox[0]);
+      const task = taskOf(inbox[0]) as Task;
       this.begin(seat, task);
       const items = flag || task.items === 1 ? task.items - task.answered : 1;
-      const done = this.done.get(this.messages.get(task)!)!;
+      const done = this.done.get(this.messages.get(task)!) ?? new Set();
       for (let i = task.answered; i < task.answered + items; i++) {
         if (task.state === "sent") expect(done.has(i)).toBe(false);
         done.add(i);
@@ -190,6 +251,30 @@ class World implements Commands<Task, unknown> {
     }
   }
 
+  /** So many answers arrive together. */
+  answerCalls(seat: Seat, inbox: (Task | Call)[]): void {
+    const end = inbox.findIndex((each) => !(each instanceof Call) || (each.task?.care ?? "loose") !== "loose");
+    const calls = inbox.splice(0, Math.max(1, end < 0 ? inbox.length : end));
+    for (const call of calls) {
+      this.begin(seat, call);
+      if ((taskOf(call)?.state ?? "sent") === "sent") this.settle(call, "answered");
+    }
+    const answered = this.scheduler.answeredAll(seat, calls.length, TINY);
+    expect(answered).toEqual(calls.map((call) => taskOf(call) ?? call));
+  }
+
+  /** A call has become a task. */
+  made(call: Call, task: Task): void {
+    this.calls.set(task, call);
+  }
+
+  drop(task: Task | Call, isHard: boolean): void {
+    if (task instanceof Task) return this.scheduler.drop(task, isHard);
+    if (task.left > 0) return this.scheduler.withdraw(task);
+    if (task.task === undefined) for (const seat of this.scheduler.seats) seat.make(task);
+    this.scheduler.drop(task.task!, isHard);
+  }
+
   add(task: Task): Task {
     const message = { items: task.items };
     this.messages.set(task, message);
@@ -202,11 +287,11 @@ class World implements Commands<Task, unknown> {
   /** Workers leave half of what they have not begun to others. */
   shareAll(): void {
     for (const [seat, task] of this.asked.splice(0)) {
-      if (this.inboxes.get(seat)?.[0] !== task) continue;
+      if (taskOf(this.inboxes.get(seat)?.[0]) !== task) continue;
       const isWaiting = this.underWay.has(task);
       const left = task.items - task.answered - (isWaiting ? 1 : 0);
       this.scheduler.shared(seat, task.items - (isWaiting ? Math.ceil(left / 2) : Math.floor(left / 2)));
-      if (seat.tasks[0]?.state === "sent") expect(task.items).toBeGreaterThan(task.answered);
+      if (seat.running?.state === "sent") expect(task.items).toBeGreaterThan(task.answered);
     }
   }
 
@@ -214,8 +299,8 @@ class World implements Commands<Task, unknown> {
   giveBack(): void {
     for (const [seat, task] of this.recalled.splice(0)) {
       const inbox = this.inboxes.get(seat);
-      const at = inbox?.indexOf(task) ?? -1;
-      if (at < 0 || this.underWay.has(task)) continue;
+      const at = inbox?.findIndex((each) => taskOf(each) === task) ?? -1;
+      if (at < 0 || this.underWay.has(this.calls.get(task) ?? task)) continue;
       inbox?.splice(at, 1);
       this.scheduler.returned(seat, task.ordinal);
     }
@@ -226,27 +311,44 @@ class World implements Commands<Task, unknown> {
     for (const seat of this.killed.splice(0)) this.scheduler.lost(seat, false);
   }
 
-  begin(seat: Seat, task: Task): void {
-    if (this.underWay.has(task)) return;
-    this.underWay.add(task);
-    this.begun.set(task, (this.begun.get(task) ?? 0) + 1);
+  begin(seat: Seat, one: Task | Call): void {
+    const key = (one instanceof Task && this.calls.get(one)) || one;
+    if (this.underWay.has(key)) return;
+    this.underWay.add(key);
+    this.begun.set(key, (this.begun.get(key) ?? 0) + 1);
+    const task = taskOf(one);
+    if (task === undefined) return;
     if (task.care === "careful" || task.items > 1) this.scheduler.began(seat);
   }
 
   check(): void {
-    for (const { tasks, state } of this.scheduler.seats) {
-      expect(tasks.length).toBeLessThanOrEqual(256);
-      for (const task of tasks) expect(["sent", "dropped"]).toContain(task.state);
-      if (tasks.length > 1) expect(tasks.reduce((sum, task) => sum + task.cost, 0)).toBeLessThanOrEqual(0.5 + 1e-9);
-      if (state === "ready" && tasks.length === 0) expect(this.scheduler.queued).toBe(0);
+    for (const { count, ms, bytes, state } of this.scheduler.seats) {
+      expect(count).toBeLessThanOrEqual(256);
+      if (count > 1) expect(ms).toBeLessThanOrEqual(0.5 + 1e-9);
+      expect(bytes).toBe(10 * count);
+      if (state === "ready" && count === 0) expect(this.scheduler.queued).toBe(0);
     }
-    for (const [seat, inbox] of this.inboxes) expect(inbox).toEqual(seat.tasks);
+    for (const [seat, inbox] of this.inboxes) {
+      expect(inbox.length).toBe(seat.count);
+      const cost = inbox.reduce((sum, one) => sum + this.sent.get(one)!.cost, 0);
+      if (seat.count > 1) expect(seat.ms).toBeCloseTo(cost, 9);
+      for (const one of inbox) if (taskOf(one)) this.checkTask(one, taskOf(one)!);
+      // To look at the tasks has them made.
+      if (inbox.every((one) => taskOf(one) !== undefined)) expect(inbox.map(taskOf)).toEqual(seat.tasks);
+    }
     expect(this.scheduler.pending).toBe(this.submitted.length - this.settled.size);
   }
 
-  settle(task: Task, how: string): void {
-    expect(this.settled.get(task)).toBeUndefined();
-    this.settled.set(task, how);
+  checkTask(one: Task | Call, { state, ordinal, care }: Task): void {
+    const { ordinal: wanted, care: told } = this.sent.get(one)!;
+    expect(["sent", "dropped"]).toContain(state);
+    expect([ordinal, care]).toEqual([wanted, told]);
+  }
+
+  settle(one: Task | Call, how: string): void {
+    const key = (one instanceof Task && this.calls.get(one)) || one;
+    expect(this.settled.get(key)).toBeUndefined();
+    this.settled.set(key, how);
   }
 
   start(seat: Seat): void {
@@ -254,10 +356,23 @@ class World implements Commands<Task, unknown> {
   }
 
   send(seat: Seat, task: Task): void {
+    const key = this.calls.get(task) ?? task;
     // A careful task that was begun is not begun again, unless that is allowed.
-    if (task.care !== "loose" && !task.isSuspect) expect(this.begun.get(task) ?? 0).toBeLessThanOrEqual(task.losses);
-    this.underWay.delete(task);
-    this.inboxes.get(seat)!.push(task);
+    if (task.care !== "loose" && !task.isSuspect) expect(this.begun.get(key) ?? 0).toBeLessThanOrEqual(task.losses);
+    this.#sent(seat, key);
+  }
+
+  sendBrief(seat: Seat, call: Brief<Task>): void {
+    expect((call as Call).task).toBeUndefined();
+    this.#sent(seat, call as Call);
+  }
+
+  #sent(seat: Seat, one: Task | Call): void {
+    this.underWay.delete(one);
+    this.inboxes.get(seat)!.push(one);
+    const count = this.counts.get(seat) ?? 0;
+    this.counts.set(seat, count + 1);
+    this.sent.set(one, { ordinal: count, care: taskOf(one)?.care ?? "loose", cost: one.expected });
   }
 
   tell(): void {}
@@ -267,8 +382,8 @@ class World implements Commands<Task, unknown> {
   }
 
   share(seat: Seat, task: Task): void {
-    expect(seat.tasks[0]).toBe(task);
-    expect([...this.scheduler.seats].some(({ state, tasks }) => state === "ready" && tasks.length === 0)).toBe(true);
+    expect(seat.head).toBe(task);
+    expect([...this.scheduler.seats].some(({ state, count }) => state === "ready" && count === 0)).toBe(true);
     this.asked.push([seat, task]);
   }
 
@@ -309,4 +424,9 @@ class World implements Commands<Task, unknown> {
   alarm(at: number): void {
     this.alarmAt = at;
   }
+}
+
+/** The task that something is, or has become. */
+function taskOf(one: Task | Call | undefined): Task | undefined {
+  return one instanceof Call ? one.task : one;
 }
