@@ -79,6 +79,26 @@ describe("then()", () => {
     expect(await after!.then(() => "then")).toBe("then");
   });
 
+  test("calls what the caller gave for failures beside a function of the engine's, once, and answers what came of it", async () => {
+    const pool = poolOf({ processes: 1 });
+    const fns = [tasks.square, tasks.fail] as Array<(x: number) => number>;
+    for (const [fn, when] of fns.flatMap((fn) => ["early", "late", "after"].map((when) => [fn, when] as const))) {
+      const result = pool.apply(fn, [3]);
+      const failures: unknown[] = [];
+      const refuse = (error: unknown) => `failure ${failures.push(error)}`;
+      let after: Promise<unknown> | undefined;
+      if (when === "after") await result.wait();
+      const value = new Promise((resolve) => {
+        after = result.then(resolve, refuse);
+      });
+      if (when === "late") await result.wait();
+      expect(await after).toBe(fn === tasks.fail ? "failure 1" : undefined);
+      if (fn === tasks.square) expect(await value).toBe(9);
+      else await expect(result).rejects.toBe(failures[0]);
+      expect(failures).toHaveLength(fn === tasks.fail ? 1 : 0);
+    }
+  });
+
   test("takes functions that were bound for what they are", async () => {
     const pool = poolOf({ processes: 1 });
     const say = (what: string, value: unknown): string => `${what} ${value}`;
