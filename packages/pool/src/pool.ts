@@ -18,7 +18,7 @@ import {
   type TaskOptions,
 } from "./options.ts";
 import { Register } from "./register.ts";
-import { AsyncResult } from "./result.ts";
+import type { AsyncResult } from "./result.ts";
 import { Stream } from "./stream.ts";
 import { type BodyMaker, ProcessBody } from "./worker-body.ts";
 
@@ -128,7 +128,7 @@ export class Pool<I extends unknown[] = unknown[]> {
       this.#jobs.count++;
       job.begin(signal === undefined ? this.#jobs.ends : this.#jobs.endsOn(signal, () => job), traits);
     }
-    return new AsyncResult(job) as AsyncResult<Awaited<R>>;
+    return job.promise as AsyncResult<Awaited<R>>;
   }
 
   /**
@@ -310,7 +310,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     this.#jobs.open(job, options);
     if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
     else this.#beginNow(job, () => begin(list));
-    return new AsyncResult(job);
+    return job.promise;
   }
 
   #stream<R>(

@@ -1,6 +1,5 @@
 import { ProcessError, type WaitOptions } from "@multiproc/core";
 import { TIMED_OUT, within, withinOrThrow } from "@multiproc/core/internal";
-import { isOfEngine, UnmadePromise } from "./awaiting.ts";
 
 /** Something under way that can be given up. */
 export interface Cancellable {
@@ -45,8 +44,8 @@ export function progressOf(done: number, total: number, since: number): Progress
 const OVER = (): true => true;
 
 /**
- * What a pool will have computed: await it like a promise, or ask it as in Python. A failure that nobody asks for is not
- * reported, as in Python.
+ * What a pool will have computed: a promise, which can also be asked as in Python. A failure that nobody asks for is not reported,
+ * as in Python.
  *
  * @typeParam R what is computed
  *
@@ -61,48 +60,13 @@ const OVER = (): true => true;
  * console.log(await result, result.successful()); // 3 true
  * ```
  */
-export class AsyncResult<R> implements PromiseLike<R> {
-  readonly #outcome: Outcome<R> & Cancellable;
+export class AsyncResult<R> extends Promise<R> {
+  readonly #outcome: Outcome<R>;
 
   /** @internal */
-  constructor(outcome: Outcome<R> & Cancellable) {
+  constructor(outcome: Outcome<R>) {
+    super(keepSettle);
     this.#outcome = outcome;
-  }
-
-  /**
-   * As a promise's; this is what `await` calls.
-   *
-   * @param onfulfilled called with the result
-   * @param onrejected called with what the task threw
-   */
-  // biome-ignore lint/suspicious/noThenProperty: it is awaited like a promise
-  then<A = R, B = never>(
-    onfulfilled?: ((value: R) => A | PromiseLike<A>) | null,
-    // biome-ignore lint/suspicious/noExplicitAny: as a promise's
-    onrejected?: ((reason: any) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    if (isOfEngine(onfulfilled) && isOfEngine(onrejected) && this.#outcome.settleWith(onfulfilled as Settle<R>))
-      return new UnmadePromise(this.#outcome);
-    return this.#outcome.promise().then(onfulfilled, onrejected);
-  }
-
-  /**
-   * As a promise's.
-   *
-   * @param onrejected called with what the task threw
-   */
-  // biome-ignore lint/suspicious/noExplicitAny: as a promise's
-  catch<B = never>(onrejected?: ((reason: any) => B | PromiseLike<B>) | null): Promise<R | B> {
-    return this.then(undefined, onrejected);
-  }
-
-  /**
-   * As a promise's.
-   *
-   * @param onfinally called when the work is over
-   */
-  finally(onfinally?: (() => void) | null): Promise<R> {
-    return this.then().finally(onfinally);
   }
 
   /**
@@ -114,7 +78,7 @@ export class AsyncResult<R> implements PromiseLike<R> {
    */
   async get(options: WaitOptions = {}): Promise<R> {
     try {
-      return await withinOrThrow(this.#outcome.promise(), "get()", options);
+      return await withinOrThrow(this, "get()", options);
     } catch (error) {
       throw continueTrace(error);
     }
@@ -165,6 +129,10 @@ export class AsyncResult<R> implements PromiseLike<R> {
   }
 }
 
+// What is made of it by `then()` is no work of a pool; and what the engine takes for a promise of its own, it awaits without making
+// two others, which would take longer than all else that a pool does for a short call.
+Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
+
 /** Where errors come from, if not from here. */
 const ORIGINS: WeakMap<Error, string> = new WeakMap();
 /** Errors whose trace has been continued. */
@@ -174,6 +142,13 @@ const OWN_FOLDERS: string[] = ["../dist/", "../src/"].map((folder) => new URL(fo
 
 /** Settles a promise with a value, or as another promise. */
 type Settle<R> = (value: R | Promise<R>) => void;
+
+/** How the promise is settled that was made last. */
+let lastSettle: Settle<unknown> | undefined;
+
+function keepSettle(settle: Settle<never>): void {
+  lastSettle = settle as Settle<unknown>;
+}
 
 /** When what begins in this turn began: to look at the clock for each of many calls would take longer than to note them. */
 let moment: { readonly at: number } | undefined;
@@ -192,83 +167,53 @@ function forgetMoment(): void {
 }
 
 /** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
-export class Outcome<R> {
-  #state: "pending" | "fulfilled" | "rejected" = "pending";
-  /** The value, or the reason. */
-  #content: unknown;
-  #promise: Promise<R> | undefined;
+export abstract class Outcome<R> implements Cancellable {
+  /** What the user has of it. */
+  readonly promise: AsyncResult<R> = new AsyncResult<R>(this);
+  #settle: Settle<R> | undefined = lastSettle;
   readonly #since: { readonly at: number } = thisMoment();
-  #settle: Settle<R> | undefined;
+  #isFulfilled = false;
+
+  abstract cancel(reason: unknown): void;
 
   get isPending(): boolean {
-    return this.#state === "pending";
+    return this.#settle !== undefined;
   }
 
   get isFulfilled(): boolean {
-    return this.#state === "fulfilled";
+    return this.#isFulfilled;
   }
 
   resolve(value: R): void {
-    if (this.#state !== "pending") return;
-    this.#state = "fulfilled";
-    this.#content = value;
-    const settle = this.#settle;
+    if (this.#settle === undefined) return;
+    this.#isFulfilled = true;
+    this.#settle(value);
     this.#settle = undefined;
-    settle?.(value);
   }
 
   reject(reason: unknown): void {
-    if (this.#state !== "pending") return;
-    this.#state = "rejected";
-    this.#content = reason;
-    const settle = this.#settle;
+    if (this.#settle === undefined) return;
+    this.#settle(failing(this.promise, reason));
     this.#settle = undefined;
-    settle?.(failing(reason));
   }
 
   /** How far it is; what consists of many parts knows better. */
   progress(): Progress {
     return progressOf(this.isPending ? 0 : 1, 1, this.#since.at);
   }
-
-  /** The promise of it; made when somebody asks, so that nobody has to handle a failure that nobody looks at. */
-  promise(): Promise<R> {
-    if (this.#promise !== undefined) return this.#promise;
-    if (this.#state === "pending") {
-      const awaiting = this.#settle;
-      this.#promise = new Promise((resolve) => {
-        this.#settle = awaiting === undefined ? resolve : both(awaiting, resolve);
-      });
-    } else if (this.#state === "fulfilled") this.#promise = Promise.resolve(this.#content as R);
-    else this.#promise = failing(this.#content);
-    return this.#promise;
-  }
-
-  /** Has a promise settled that the engine has made; false if another one has been asked for before. */
-  settleWith(settle: Settle<R>): boolean {
-    if (this.#state === "fulfilled") settle(this.#content as R);
-    else if (this.#state === "rejected") settle(failing(this.#content));
-    else if (this.#settle !== undefined) return false;
-    else this.#settle = settle;
-    return true;
-  }
-}
-
-function both<R>(first: Settle<R>, second: Settle<R>): Settle<R> {
-  return (value) => {
-    first(value);
-    second(value);
-  };
 }
 
 /**
- * A promise that fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the
- * promise: success costs nothing that way.
+ * Fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the promise that fails with
+ * this one: success costs nothing that way.
  */
-async function failing(reason: unknown): Promise<never> {
-  // One turn for `await` to call `then()`, one for this promise to be linked with the one it settles.
+async function failing(promise: Promise<unknown>, reason: unknown): Promise<never> {
+  // One turn for the two to be linked, others for who awaits something else that the promise is a part of.
   for (let i = 0; i < 3; i++) await undefined;
-  throw continueTrace(reason);
+  const error = continueTrace(reason);
+  // Nobody has to handle a failure that nobody looks at. Before, this would be one who awaits it, and not known.
+  promise.then(undefined, () => {});
+  throw error;
 }
 
 /**
