@@ -29,7 +29,7 @@
  *
  * ## Waiting and time-outs
  *
- * `apply()` and `map()` return an {@link AsyncResult}: await it, or wait with `get({ timeout })`, which leaves the work alone.
+ * `apply()` and `map()` return an {@link AsyncResult}, a promise: await it, or wait with `get({ timeout })`, which leaves the work alone.
  * The options `timeout` and `signal` of a call, and `cancel()`, stop the work itself: what waits is dropped, what runs sees
  * `currentTask().signal` aborted, and a worker that goes on for longer than `graceMs` is killed and replaced.
  *
@@ -45,7 +45,7 @@
  *
  * ## Differences from Python
  *
- * - `apply()` and `map()` return an `AsyncResult`, as `apply_async()` and `map_async()` do; await it for the value.
+ * - `apply()` and `map()` return an `AsyncResult`, as `apply_async()` and `map_async()` do; it is a promise of the value.
  * - `imap()` and `imapUnordered()` read their input only as results are taken, and stop the work when the loop is left. Inputs
  *   can be asynchronous. The first error ends the loop.
  * - `map()` fails as soon as one input does, and drops those that have not been begun.

@@ -1,5 +1,6 @@
 // Many calls at once: what waits, what travels together, and what `await` makes of it.
 import { inline, SendError } from "@multiproc/core";
+import { AsyncResult } from "@multiproc/pool";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ResultList } from "../src/result-list.ts";
@@ -65,52 +66,20 @@ describe("many calls at once", () => {
   });
 });
 
-describe("then()", () => {
-  test("as await calls it gives a promise, also to who looks at it", async () => {
+describe("results", () => {
+  test("are promises, and what is made of them are plain ones", async () => {
     const pool = poolOf({ processes: 1 });
     const result = pool.apply(tasks.square, [3]);
-    let after: Promise<unknown> | undefined;
-    const value = await new Promise((resolve, reject) => {
-      after = result.then(resolve, reject);
-    });
-    expect(value).toBe(9);
-    expect(after).toBeInstanceOf(Promise);
-    expect(await after!.finally(() => {})).toBe(undefined);
-    expect(await after!.then(() => "then")).toBe("then");
-  });
-
-  test("calls what the caller gave for failures beside a function of the engine's, once, and answers what came of it", async () => {
-    const pool = poolOf({ processes: 1 });
-    const fns = [tasks.square, tasks.fail] as Array<(x: number) => number>;
-    for (const [fn, when] of fns.flatMap((fn) => ["early", "late", "after"].map((when) => [fn, when] as const))) {
-      const result = pool.apply(fn, [3]);
-      const failures: unknown[] = [];
-      const refuse = (error: unknown) => `failure ${failures.push(error)}`;
-      let after: Promise<unknown> | undefined;
-      if (when === "after") await result.wait();
-      const value = new Promise((resolve) => {
-        after = result.then(resolve, refuse);
-      });
-      if (when === "late") await result.wait();
-      expect(await after).toBe(fn === tasks.fail ? "failure 1" : undefined);
-      if (fn === tasks.square) expect(await value).toBe(9);
-      else await expect(result).rejects.toBe(failures[0]);
-      expect(failures).toHaveLength(fn === tasks.fail ? 1 : 0);
+    expect(result).toBeInstanceOf(Promise);
+    expect(result).toBeInstanceOf(AsyncResult);
+    expect(Promise.resolve(result)).toBe(result); // the engine makes no other of it
+    for (const made of [result.then(), result.catch(() => {}), result.finally(() => {})]) {
+      expect(made).not.toBeInstanceOf(AsyncResult);
+      expect(await made).toBe(9);
     }
   });
 
-  test("takes functions that were bound for what they are", async () => {
-    const pool = poolOf({ processes: 1 });
-    const say = (what: string, value: unknown): string => `${what} ${value}`;
-    for (const fn of [tasks.square, tasks.fail] as Array<(x: number) => number>) {
-      const result = pool.apply(fn, [3]);
-      const early = await result.then(say.bind(null, "got"), say.bind(null, "failed:"));
-      expect(early).toBe(fn === tasks.square ? "got 9" : await result.catch((error: Error) => `failed: ${error}`));
-      expect(await result.then(say.bind(null, "got"), say.bind(null, "failed:"))).toBe(early);
-    }
-  });
-
-  test("can be called often, before and after, in every way", async () => {
+  test("can be awaited often, before and after, in every way", async () => {
     const pool = poolOf({ processes: 1 });
     for (const [fn, at] of [
       [tasks.square, "fulfilled"],
