@@ -14,6 +14,7 @@
 import { ProtocolError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { Frame, NONE } from "./channel.ts";
+import { memoryForPiece } from "./piece-memory.ts";
 
 export const HEADER_SIZE = 8;
 export const MARK = 0xa4;
@@ -156,7 +157,7 @@ export class FrameReader {
 
   #await(length: number, done: (piece: Uint8Array) => void): void {
     try {
-      this.#piece = length < LARGE ? new Uint8Array(length) : host.memoryToFill(length);
+      this.#piece = length < LARGE ? new Uint8Array(length) : memoryForPiece(length);
     } catch (cause) {
       throw new ProtocolError(`There is no memory for a message of ${length} bytes`, { cause });
     }
