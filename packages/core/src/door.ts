@@ -17,7 +17,7 @@
 import type { ChannelOptions, SyncChannel } from "./channel/channel.ts";
 import { MAX_MESSAGE } from "./channel/frame-reader.ts";
 import { reach } from "./channel/reach.ts";
-import { createRings } from "./channel/ring-stream.ts";
+import { RINGS_SIZE } from "./channel/ring-stream.ts";
 import { SocketChannel } from "./channel/socket.ts";
 import { offerFrame } from "./channel/upgrade.ts";
 import { ChannelClosedError } from "./errors.ts";
@@ -27,7 +27,7 @@ import type { ByteStream } from "./host/host.ts";
 import { host } from "./host/mod.ts";
 import { inherited } from "./inheritance.ts";
 import { lifetime } from "./lifetime.ts";
-import { missingMemory } from "./memory.ts";
+import { Memory, missingMemory } from "./memory.ts";
 import { connectNow, hasHungUp, sendNow } from "./native/unix-socket.ts";
 import { patience } from "./patience.ts";
 import { singleton } from "./registry.ts";
@@ -175,7 +175,7 @@ export function missingDialSync(): string | undefined {
  * @throws {ChannelClosedError} if the process that made the invitation is gone
  */
 export function dialSync(invitation: Invitation, what: string, until: number): SyncChannel | undefined {
-  const memory = createRings();
+  const memory = Memory.create(RINGS_SIZE);
   let channel: SocketChannel | undefined;
   let isJoined = false;
   try {

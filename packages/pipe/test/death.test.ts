@@ -31,12 +31,13 @@ async function hear(connection: Connection<unknown>): Promise<void> {
 }
 
 describe.each([
-  ["on a socket", 0],
-  ["in memory", 1000],
-] as const)("SIGKILL in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, count) => {
+  ["on a socket", 0, 0],
+  ["in memory", 1000, 0],
+  ["in memory with room for large ones", 1000, 20],
+] as const)("SIGKILL in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, count, larges) => {
   test("of the sender: the receiver gets EOFError", async () => {
     const [here, there] = pipe<unknown>();
-    const child = await start(tasks.sendLarge, there, SIZE, count);
+    const child = await start(tasks.sendLarge, there, SIZE, count, larges);
     await hear(here);
     child.kill();
     expect(await end(here)).toBe("ERR_EOF");
@@ -46,7 +47,7 @@ describe.each([
 
   test("of the sender, which made the pipe: the receiver gets EOFError", async () => {
     const [here, there] = pipe<Connection<unknown>>();
-    const child = await start(tasks.sendLargeThroughOwn, there, SIZE, count);
+    const child = await start(tasks.sendLargeThroughOwn, there, SIZE, count, larges);
     const own = await here.recv();
     await hear(own);
     child.kill();
@@ -57,8 +58,9 @@ describe.each([
 
   test("of the receiver: the sender gets BrokenPipeError", async () => {
     const [here, there] = pipe<unknown>();
-    const child = await start(tasks.block, there, count);
+    const child = await start(tasks.block, there, count, larges);
     await hear(here);
+    for (let i = 0; i < larges; i++) await here.send(new Uint8Array(1_000_000));
     await here.send("go");
     const sending = here.sendBytes(new Uint8Array(SIZE));
     const waiting = here.recv();

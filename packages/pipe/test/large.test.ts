@@ -23,7 +23,7 @@ function patterned(size: number): Uint8Array {
 
 function isPatterned(bytes: Uint8Array): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  for (let i = 0; i < bytes.length; i += 4096) if (view.getUint32(i) !== i) return false;
+  for (let i = 0; i + 4 <= bytes.length; i += 4096) if (view.getUint32(i) !== i) return false;
   return true;
 }
 
@@ -58,6 +58,30 @@ describe("large messages", { timeout: 120_000 }, () => {
       if (found.some((value, at) => value !== (at === 0 ? lengthOf(i) : i % 256)))
         expect([i, ...found]).toEqual([i, lengthOf(i), i % 256, i % 256, i % 256]);
     }
+    await child.join();
+  });
+
+  test("large and small ones in turns keep their order, as many as are under way", async () => {
+    const lengths = [3_000_000, 100, 700_000, 700_000, 9_000_000, 0, 1, 600_000, 20_000_000, 300];
+    const bytes = patterned(Math.max(...lengths));
+    const [here, there] = pipe();
+    const child = await start(tasks.echoBytes, there);
+    const isRight = async (length: number): Promise<boolean> => {
+      const back = await here.recvBytes();
+      return back.length === length && isPatterned(back);
+    };
+    const all = Array.from({ length: 100 }, (_, i) => lengths[(i * 7) % lengths.length] as number);
+    const sending = (async () => {
+      for (const length of all) await here.sendBytes(bytes.subarray(0, length));
+    })();
+    for (const length of all) expect([length, await isRight(length)]).toEqual([length, true]);
+    await sending;
+    // Each for itself, so that nothing is left to be read before the next is sent.
+    for (const length of all.slice(0, 30)) {
+      await here.sendBytes(bytes.subarray(0, length));
+      expect([length, await isRight(length)]).toEqual([length, true]);
+    }
+    here.close();
     await child.join();
   });
 

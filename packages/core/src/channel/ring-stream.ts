@@ -13,12 +13,13 @@
  */
 import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
 import { isGone, ownLife } from "../life.ts";
-import { Memory, type MemoryAddress } from "../memory.ts";
+import type { Memory, MemoryAddress } from "../memory.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
 import { Odds } from "../odds.ts";
 import { Burst } from "./burst.ts";
 import { lookOut, lookOutLater, rest } from "./lookout.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
+import { Wide } from "./wide.ts";
 
 const RINGS = 16;
 const BYTES = 4096;
@@ -48,17 +49,15 @@ const LOOKS = 5000;
 /** Which of the two sides of the memory this is. */
 export type RingSide = "maker" | "other";
 
-/** Memory for a stream. @throws {ProcessError} if there is none left */
-export function createRings(): Memory {
-  return Memory.create(BYTES + 2 * CAPACITY);
-}
+/** How much memory a stream takes. */
+export const RINGS_SIZE: number = BYTES + 2 * CAPACITY;
 
-/** The memory for a stream that another process has made. @throws {ProcessError} if it is none, or cannot be reached */
-export function attachRings(address: MemoryAddress): Memory {
-  const memory = Memory.attach(address);
-  if (memory.size === BYTES + 2 * CAPACITY) return memory;
-  memory.close();
-  throw new RangeError("The memory that was offered for a channel has another size");
+/** How it talks to the other side beside the memory. */
+export interface Bell {
+  /** Wakes the other side, which sleeps in its event loop. */
+  ring(): void;
+  /** Offers more memory; the other side gives it to its {@link RingStream.wide}. */
+  offerWide(address: MemoryAddress): void;
 }
 
 /** The stream; see the head of this file. The owner of the socket tells it when it was rung, and when the socket ended. */
@@ -70,7 +69,9 @@ export class RingStream implements ByteStream {
   readonly #out: ByteRing;
   /** Where the life of the other side stands. */
   readonly #otherLife: number;
-  readonly #ring: () => void;
+  readonly #bell: Bell;
+  /** Where large messages have room. */
+  readonly wide: Wide;
   /**
    * Wakes the reader of what is written here. One that shares the writer's processor takes it away, reads the one message, and
    * sleeps again: not for each message of a burst.
@@ -98,8 +99,7 @@ export class RingStream implements ByteStream {
   /** Whether the thread looks before it sleeps. */
   readonly #odds = new Odds(8);
 
-  /** @param ring rings the other side by its socket */
-  constructor(socket: ByteStream, memory: Memory, side: RingSide, ring: () => void) {
+  constructor(socket: ByteStream, memory: Memory, side: RingSide, bell: Bell) {
     const mine = side === "maker" ? 0 : 1;
     this.#socket = socket;
     this.#memory = memory;
@@ -110,7 +110,8 @@ export class RingStream implements ByteStream {
     this.#out = rings[mine] as ByteRing;
     this.#in = rings[1 - mine] as ByteRing;
     this.#otherLife = 1 - mine;
-    this.#ring = ring;
+    this.#bell = bell;
+    this.wide = new Wide(this.#out, this.#in, (address) => bell.offerWide(address));
     this.#isSocketBehind = socket.pending > 0;
     Atomics.store(this.#words, mine, ownLife().id);
     memory.wake(mine * 4, 1);
@@ -186,6 +187,7 @@ export class RingStream implements ByteStream {
     this.#drop();
     this.#out.end();
     this.#socket.destroy();
+    this.wide.close();
     this.#memory.close();
   }
 
@@ -199,7 +201,7 @@ export class RingStream implements ByteStream {
 
   /** Wakes the other side, if it sleeps. */
   wakeNow(): void {
-    if (!this.#isOver && this.#out.wakeReader()) this.#ring();
+    if (!this.#isOver && this.#out.wakeReader()) this.#bell.ring();
   }
 
   /** The other side has rung. */
@@ -369,7 +371,7 @@ export class RingStream implements ByteStream {
       left -= room === undefined ? TURN_SIZE : count;
       this.#isInside = room !== undefined && count < room.length;
       this.#nextRead = ++this.#reads > ONE_WAY && count < LITTLE ? performance.now() + REST : 0;
-      if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#ring();
+      if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#bell.ring();
       if (chunk !== undefined) handlers.data(chunk);
       else handlers.filled?.(count);
     }

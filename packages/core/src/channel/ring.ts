@@ -7,7 +7,15 @@
  *        32 reader   how the reader is to be woken when something was written: 0 not at all, RING, or FUTEX
  *        48 writer   how the writer is to be woken when there is room again; it sleeps on the tail, the reader on the head
  *        64 ended    the writer will write no more
+ *        80 turn     how often the writer has turned to the other area; from an odd turn on that is the wide one
+ *        96 at       the byte, as head and tail count them, with which the last turn begins
+ *       112 wide     whether the reader has the wide area
  * ```
+ *
+ * **Two areas.** The bytes lie in a small area, which stays in the caches of the processors, or in a wide one, in which a large
+ * message has room: there, who writes it does not wait for who reads it and has to get memory for it first. The writer turns
+ * from one to the other, not again before the reader has followed, and back only when nothing is left to be read. In both,
+ * the first byte after a turn lies at the beginning.
  *
  * Who is killed while it copies has changed nothing yet. Nobody can sleep through what it waits for: who is about to sleep says
  * so and looks once more, who changes something changes it and then looks whether somebody sleeps, and all four are
@@ -21,6 +29,12 @@ const TAIL = 16;
 const READER = 32;
 const WRITER = 48;
 const ENDED = 64;
+const TURN = 80;
+const TURN_AT = 96;
+const HAS_WIDE = 112;
+
+/** How many bytes the wide area holds. */
+export const WIDE: number = 8 * 1024 * 1024;
 
 /** How somebody who sleeps is woken. */
 export type Sleep = 0 | 1 | 2;
@@ -38,39 +52,69 @@ const SHORT = 64;
 /** One way; see the head of this file. */
 export class ByteRing {
   /** How many words it takes besides its bytes. */
-  static readonly WORDS = 80;
+  static readonly WORDS = 128;
   readonly #memory: Memory;
   readonly #words: Int32Array;
   readonly #at: number;
-  readonly #bytes: Uint8Array;
-  readonly #capacity: number;
+  readonly #small: Uint8Array;
+  #wide: Uint8Array | undefined;
+  /** The area in use, and the byte of the stream with which it begins. */
+  #bytes: Uint8Array;
+  #from = 0;
+  /** The last turn that was taken, or followed. */
+  #turn = 0;
+  /** Whether the reader may not have followed it. */
+  #isAhead = false;
   /** Where the tail was when the writer last looked: that is the reader's word, and slow to read while it moves. */
   #seenTail = 0;
 
   /**
    * @param at where its words begin, in words of four bytes
-   * @param bytesAt where its bytes begin
-   * @param capacity how many bytes it holds; a power of two
+   * @param bytesAt where its small area begins
+   * @param capacity how many bytes that holds; a power of two
    */
   constructor(memory: Memory, at: number, bytesAt: number, capacity: number) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     this.#at = at;
-    this.#bytes = new Uint8Array(memory.buffer, bytesAt, capacity);
-    this.#capacity = capacity;
+    this.#bytes = this.#small = new Uint8Array(memory.buffer, bytesAt, capacity);
   }
 
   /** How many bytes can be read at this moment. @throws {ProtocolError} if the other side has written nonsense */
   get available(): number {
     const words = this.#words;
     const available = (Atomics.load(words, this.#at + HEAD) - Atomics.load(words, this.#at + TAIL)) >>> 0;
-    if (available > this.#capacity) throw new ProtocolError("The other side has spoiled the memory of this channel");
+    if (available > this.#small.length + (this.#wide?.length ?? 0)) throw spoiled();
     return available;
   }
 
   /** Whether there is so much room that it pays to wake who waits for some. */
   get isHalfEmpty(): boolean {
-    return this.available <= this.#capacity / 2;
+    const turn = Atomics.load(this.#words, this.#at + TURN);
+    return this.available <= (isWide(turn) ? WIDE : this.#small.length) / 2;
+  }
+
+  /** Whether it has a wide area on this side. */
+  get hasWide(): boolean {
+    return this.#wide !== undefined;
+  }
+
+  /** Gives the writer its wide area; it is used once the reader has it. */
+  offerWide(area: Uint8Array): void {
+    this.#wide = area;
+  }
+
+  /** Gives the reader its wide area. */
+  takeWide(area: Uint8Array): void {
+    this.#wide = area;
+    Atomics.store(this.#words, this.#at + HAS_WIDE, 1);
+  }
+
+  /** Has what is written next go into the wide area, if that can be. */
+  widen(): void {
+    if (isWide(this.#turn) || this.#wide === undefined || Atomics.load(this.#words, this.#at + HAS_WIDE) === 0) return;
+    this.#noteFollower();
+    if (!this.#isAhead || this.#words[this.#at + HEAD] === this.#from) this.#turnTo(this.#wide);
   }
 
   /** Whether the writer has ended its way. */
@@ -80,6 +124,7 @@ export class ByteRing {
 
   /** Copies in the first so many bytes, if there is room for all of them. @throws {ProtocolError} if the other side has written nonsense */
   put(bytes: Uint8Array, size: number): boolean {
+    if (isWide(this.#turn) && this.available === 0) this.#turnTo(this.#small);
     return this.#room(size) >= size && this.write(bytes, size) === size;
   }
 
@@ -93,9 +138,9 @@ export class ByteRing {
 
   /** The next bytes in memory of their own, at most so many. */
   read(most: number): Uint8Array {
-    const count = Math.min(most, this.available);
-    const from = (this.#words[this.#at + TAIL] as number) & (this.#capacity - 1);
-    const isInOne = from + count <= this.#capacity;
+    const count = Math.min(most, this.available, this.#untilTurn());
+    const from = this.#offsetOf(TAIL);
+    const isInOne = from + count <= this.#bytes.length;
     const bytes = isInOne ? this.#bytes.slice(from, from + count) : new Uint8Array(count);
     if (isInOne) this.#readOn(count);
     else this.readInto(bytes);
@@ -106,8 +151,9 @@ export class ByteRing {
   readInto(piece: Uint8Array): number {
     const count = Math.min(piece.length, this.available);
     for (let read = 0, step = 0; read < count; read += step) {
-      const from = (this.#words[this.#at + TAIL] as number) & (this.#capacity - 1);
-      step = Math.min(count - read, STEP, this.#capacity - from);
+      step = Math.min(count - read, STEP, this.#untilTurn());
+      const from = this.#offsetOf(TAIL);
+      step = Math.min(step, this.#bytes.length - from);
       piece.set(this.#bytes.subarray(from, from + step), read);
       this.#readOn(step);
     }
@@ -181,25 +227,63 @@ export class ByteRing {
 
   /** How much room there is; only where that seems to be less than what is wanted, it is looked up. */
   #room(wanted: number): number {
+    const capacity = this.#bytes.length;
     const head = this.#words[this.#at + HEAD] as number;
-    const seen = this.#capacity - ((head - this.#seenTail) >>> 0);
+    const seen = capacity - ((head - this.#seenTail) >>> 0);
     if (seen >= wanted) return seen;
     const { available } = this;
-    this.#seenTail = (head - available) | 0;
-    return this.#capacity - available;
+    this.#noteFollower();
+    // What is still to be read in the other area takes no room in this one.
+    this.#seenTail = this.#isAhead ? this.#from : (head - available) | 0;
+    return capacity - ((head - this.#seenTail) >>> 0);
   }
 
   /** Copies in as much of the bytes between `start` and `end` as there is room for without a break, and says how much that was. */
   #writeStep(bytes: Uint8Array, start: number, end: number): number {
     const words = this.#words;
     const head = words[this.#at + HEAD] as number;
-    const from = head & (this.#capacity - 1);
-    const count = Math.min(end - start, this.#room(end - start), this.#capacity - from);
+    const from = this.#offsetOf(HEAD);
     const target = this.#bytes;
+    const count = Math.min(end - start, this.#room(end - start), target.length - from);
     if (count <= SHORT) for (let i = 0; i < count; i++) target[from + i] = bytes[start + i] as number;
     else target.set(bytes.subarray(start, start + count), from);
     if (count > 0) Atomics.store(words, this.#at + HEAD, (head + count) | 0);
     return count;
+  }
+
+  /** What is written from now on goes into that area, from its beginning. */
+  #turnTo(area: Uint8Array): void {
+    const head = this.#words[this.#at + HEAD] as number;
+    this.#bytes = area;
+    this.#from = this.#seenTail = head;
+    this.#isAhead = true;
+    this.#turn = (this.#turn + 1) | 0;
+    Atomics.store(this.#words, this.#at + TURN_AT, head);
+    Atomics.store(this.#words, this.#at + TURN, this.#turn);
+  }
+
+  /** Whether the reader has followed the last turn: it has, when it has read behind that. */
+  #noteFollower(): void {
+    if (this.#isAhead && ((Atomics.load(this.#words, this.#at + TAIL) - this.#from) | 0) > 0) this.#isAhead = false;
+  }
+
+  /** How many bytes the reader may read before the writer's next turn; at the turn, it follows. */
+  #untilTurn(): number {
+    const turn = Atomics.load(this.#words, this.#at + TURN);
+    if (turn === this.#turn) return Number.POSITIVE_INFINITY;
+    const left = (Atomics.load(this.#words, this.#at + TURN_AT) - (this.#words[this.#at + TAIL] as number)) >>> 0;
+    if (left > 0) return left;
+    const area = isWide(turn) ? this.#wide : this.#small;
+    if (area === undefined) throw spoiled();
+    this.#bytes = area;
+    this.#from = this.#words[this.#at + TAIL] as number;
+    this.#turn = turn;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Where a byte lies in the area in use, which is a power of two long. */
+  #offsetOf(word: number): number {
+    return ((this.#words[this.#at + word] as number) - this.#from) & (this.#bytes.length - 1);
   }
 
   #readOn(count: number): void {
@@ -214,4 +298,12 @@ export class ByteRing {
     if (how === FUTEX) this.#memory.wake((this.#at + word) * 4, 1);
     return how === RING;
   }
+}
+
+function isWide(turn: number): boolean {
+  return (turn & 1) !== 0;
+}
+
+function spoiled(): ProtocolError {
+  return new ProtocolError("The other side has spoiled the memory of this channel");
 }

@@ -198,6 +198,7 @@ export class SocketChannel implements SyncChannel {
     const out = this.#out;
     const size = out.position;
     if (size === 0 || this.closed) return;
+    this.#rings?.wide.expect(size);
     out.position = 0;
     if (size < COPY_BELOW && this.#stream === this.#socket) this.#stream.write(out.bytes.slice(0, size));
     // Where nothing waits all has been copied, and the buffer is free.
@@ -293,14 +294,15 @@ export class SocketChannel implements SyncChannel {
     bytes[start + 5] = modules.length === 0 ? MARK : MARK | HAS_MODULES;
     bytes[start + 6] = list.length;
     bytes[start + 7] = list.length >> 8;
-    if (list.length > 0) this.#writeParts(list);
+    if (list.length > 0) this.#writeParts(list, total);
     else if (this.#rings?.put(bytes, out.position) === true) out.position = 0;
     else if (out.position > FLUSH_AT) this.#flush();
     else this.#leaving.note();
     if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(total);
   }
 
-  #writeParts(parts: readonly Uint8Array[]): void {
+  /** @param total how many bytes the message has, with its body */
+  #writeParts(parts: readonly Uint8Array[], total: number): void {
     const out = this.#out;
     out.ensure(parts.length * 8);
     for (const part of parts) {
@@ -308,6 +310,7 @@ export class SocketChannel implements SyncChannel {
       out.view.setUint32(out.position + 4, Math.floor(part.byteLength / 2 ** 32), true);
       out.position += 8;
     }
+    this.#rings?.wide.expect(total);
     this.#flush();
     for (const part of parts) if (part.byteLength > 0) this.#stream.write(part);
   }

@@ -10,6 +10,7 @@
  *     <────────────────────────────── MOVED     the last message on the socket; what follows is in memory
  *     MOVED ───────────────────────────────>    likewise
  *     BELL <───────────────────────────────>    from then on: there is something for you in memory
+ *     WIDER {memory} <─────────────────────>    and: here is more for large messages
  * ```
  *
  * Who has dialed while its thread is blocked says so in the offer, and moves both ways at once.
@@ -17,16 +18,18 @@
 import { ProtocolError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import { host } from "../host/mod.ts";
-import { type Memory, type MemoryAddress, missingMemory } from "../memory.ts";
+import { Memory, type MemoryAddress, missingMemory } from "../memory.ts";
 import { hasHungUp, sendNow, waitToRead } from "../native/unix-socket.ts";
 import type { Frame } from "./channel.ts";
 import { IS_CONTROL, smallFrame } from "./frame-reader.ts";
-import { attachRings, createRings, RingStream } from "./ring-stream.ts";
+import { RINGS_SIZE, RingStream } from "./ring-stream.ts";
+import { attachMemory } from "./wide.ts";
 
 const BELL = 0;
 const OFFER = 1;
 const MOVED = 2;
 const DECLINED = 3;
+const WIDER = 4;
 
 const BELL_FRAME = smallFrame(BELL, IS_CONTROL);
 /** So many messages are sent and received before memory is offered ... */
@@ -85,7 +88,7 @@ export class Upgrade {
     this.isWatching = false;
     if (this.#channel.isEnding() || missingMemory() !== undefined) return;
     try {
-      this.#offered = createRings();
+      this.#offered = Memory.create(RINGS_SIZE);
     } catch {
       return; // the system has none left, and the socket serves as well
     }
@@ -111,7 +114,9 @@ export class Upgrade {
       case BELL:
         return this.rings?.wasRung();
       case OFFER:
-        return this.#accept(JSON.parse(host.utf8Read(frame.bytes, frame.start, frame.end)) as Offer);
+        return this.#accept(jsonOf<Offer>(frame));
+      case WIDER:
+        return this.rings?.wide.take(jsonOf<MemoryAddress>(frame));
       case MOVED:
         return this.#otherMoved();
       case DECLINED:
@@ -142,7 +147,7 @@ export class Upgrade {
     if (this.#channel.isEnding()) return;
     let memory: Memory;
     try {
-      memory = attachRings(address);
+      memory = attachMemory(address, RINGS_SIZE);
     } catch (error) {
       if (isMoved) throw error; // there is no other way to talk to who is blocked
       this.#socket.write(smallFrame(DECLINED, IS_CONTROL));
@@ -179,12 +184,14 @@ export class Upgrade {
     count += 1;
     this.isWatching = false;
     const socket = this.#socket;
-    const ring = (): void => {
-      // A thread that is blocked next could not write through the host; what the host still has to write must come first.
-      if (socket.file === undefined || socket.pending > 0 || !sendNow(socket.file, BELL_FRAME))
-        socket.write(BELL_FRAME);
-    };
-    this.rings = new RingStream(socket, memory, side, ring);
+    this.rings = new RingStream(socket, memory, side, {
+      ring: () => {
+        // A thread that is blocked next could not write through the host; what the host still has to write must come first.
+        if (socket.file === undefined || socket.pending > 0 || !sendNow(socket.file, BELL_FRAME))
+          socket.write(BELL_FRAME);
+      },
+      offerWide: (address) => void socket.write(jsonFrame(WIDER, address)),
+    });
     return this.rings;
   }
 
@@ -197,5 +204,13 @@ export class Upgrade {
 /** The message that offers memory. */
 export function offerFrame(memory: Memory, isMoved: boolean): Uint8Array {
   const offer: Offer = { memory: memory.address(), isMoved };
-  return smallFrame(OFFER, IS_CONTROL, new TextEncoder().encode(JSON.stringify(offer)));
+  return jsonFrame(OFFER, offer);
+}
+
+function jsonFrame(kind: number, content: unknown): Uint8Array {
+  return smallFrame(kind, IS_CONTROL, new TextEncoder().encode(JSON.stringify(content)));
+}
+
+function jsonOf<T>({ bytes, start, end }: Frame): T {
+  return JSON.parse(host.utf8Read(bytes, start, end)) as T;
 }
