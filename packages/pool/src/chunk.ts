@@ -69,6 +69,7 @@ export class Chunk {
   run(): PromiseLike<unknown> | undefined {
     const end = Math.min(this.#end, this.#next + this.#stride);
     const from = performance.now();
+    if (this.#failure !== undefined) throw this.#failure.error;
     const pending = this.isSettling ? this.#runAll(end) : this.#isStar ? this.#runStar(end) : this.#runPlain(end);
     this.#isWaiting = pending !== undefined;
     if (this.#isCareful || this.#isFresh) {
@@ -105,11 +106,17 @@ export class Chunk {
   }
 
   #runPlain(end: number): PromiseLike<unknown> | undefined {
-    const fn = this.#fn;
-    while (this.#next < end) {
-      const result = fn(this.#items[this.#next]);
-      if (isThenable(result)) return result;
-      this.#put(result);
+    // Nothing is looked up that stays the same: an item may take less than that.
+    const [fn, items, results] = [this.#fn, this.#items, this.#results];
+    let next = this.#next;
+    try {
+      for (; next < end; next++) {
+        const result = fn(items[next]);
+        if (isThenable(result)) return result;
+        results.push(result);
+      }
+    } finally {
+      this.#next = next;
     }
     return undefined;
   }

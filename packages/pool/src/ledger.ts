@@ -8,7 +8,7 @@ const LOOSE_BELOW = 0.02;
 
 /** A single measurement counts for no more than so many times what was typical: the system may just have been busy. */
 const OUTLIER = 8;
-/** The average is that of about so many measurements. */
+/** The average is that of about so many items. */
 const MEMORY = 64;
 
 /** How long a function takes for one item, in milliseconds; NaN before the first measurement. */
@@ -19,15 +19,15 @@ export class Estimate {
   average: number = Number.NaN;
   #count = 0;
 
-  /** Takes a measurement, in milliseconds. */
-  learn(ms: number): void {
+  /** Takes a measurement: what one of so many items took on average, in milliseconds. */
+  learn(ms: number, items = 1): void {
     if (this.#count === 0) {
       this.typical = this.average = ms;
     } else {
       this.typical += (Math.min(ms, this.typical * OUTLIER) - this.typical) / 4;
-      this.average += (ms - this.average) / this.#count;
+      this.average += ((ms - this.average) * items) / (this.#count + items - 1);
     }
-    if (this.#count < MEMORY) this.#count++;
+    this.#count = Math.min(MEMORY, this.#count + items);
   }
 }
 

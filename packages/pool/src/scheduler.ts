@@ -123,7 +123,7 @@ export class Scheduler<T extends Task, L> {
     const { running: task } = seat;
     if (task === undefined) return;
     task.answered += items;
-    if (items > 0) task.estimate.learn(ms);
+    if (items > 0) task.estimate.learn(ms, items);
     if (!isLast) return this.#watch(seat);
     seat.remove(0);
     if (task.state === "sent") this.pending--;
@@ -147,7 +147,7 @@ export class Scheduler<T extends Task, L> {
       }
       this.pending--;
     }
-    tasks[0]?.estimate.learn(ms);
+    tasks[0]?.estimate.learn(ms, tasks.length);
     this.#over(seat, tasks.length);
     return tasks;
   }

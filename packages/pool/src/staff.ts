@@ -5,7 +5,7 @@ import { Seat } from "./seat.ts";
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
 const WINDOW = 1024;
 /** How much work waits at a worker, in milliseconds. */
-const AHEAD_MS = 0.5;
+const AHEAD_MS = 1;
 /** How many bytes wait at a worker. */
 const AHEAD_BYTES = 1024 * 1024;
 /** What takes less than this is not worth sharing, in milliseconds. */

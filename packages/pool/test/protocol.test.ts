@@ -45,6 +45,18 @@ describe("Estimate", () => {
     for (let i = 0; i < 20; i++) estimate.learn(50);
     expect(estimate.typical).toBeGreaterThan(10);
   });
+
+  test("a chunk of many items counts for as many", () => {
+    const estimate = new Estimate();
+    estimate.learn(0.001);
+    for (let i = 0; i < 10; i++) {
+      estimate.learn(0.002); // the first item of a chunk, which is answered alone
+      estimate.learn(0.00003, 8191);
+    }
+    expect(estimate.average).toBeCloseTo(0.00003, 6);
+    estimate.learn(50);
+    expect(estimate.average).toBeGreaterThan(0.5);
+  });
 });
 
 describe("Chunk", () => {

@@ -324,7 +324,7 @@ class World implements Commands<Task, unknown> {
   check(): void {
     for (const { count, ms, bytes, state } of this.scheduler.seats) {
       expect(count).toBeLessThanOrEqual(256);
-      if (count > 1) expect(ms).toBeLessThanOrEqual(0.5 + 1e-9);
+      if (count > 1) expect(ms).toBeLessThanOrEqual(1 + 1e-9);
       expect(bytes).toBe(10 * count);
       if (state === "ready" && count === 0) expect(this.scheduler.queued).toBe(0);
     }
