@@ -8,6 +8,7 @@ import { Stream, type StreamPlan } from "../src/stream.ts";
 
 /** An office whose tasks are done when the test says so; a result is the index of its input. */
 class Desk implements Office {
+  readonly isWatched = false;
   readonly tasks: WorkTask[] = [];
   readonly dropped: WorkTask[] = [];
   overs = 0;
@@ -20,6 +21,8 @@ class Desk implements Office {
     this.dropped.push(task);
     this.tasks.splice(this.tasks.indexOf(task), 1);
   }
+
+  make(): void {}
 
   withdraw(): void {}
 
