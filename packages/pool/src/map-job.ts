@@ -11,7 +11,7 @@ import { ResultList } from "./result-list.ts";
 /** As Python does: about so many chunks for each worker. */
 const CHUNKS_PER_WORKER = 4;
 /** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
-const MAX_CHUNK = 8192;
+const MAX_CHUNK = 2048;
 /** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
 const CHUNK_MS = 20;
 /** So many inputs that travel each by itself wait together. */

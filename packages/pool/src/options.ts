@@ -123,7 +123,7 @@ export interface TaskOptions {
  */
 export interface MapOptions extends TaskOptions {
   /**
-   * How many inputs travel together. @default so many that each worker gets about four chunks, at most 8192, and, as far as it is
+   * How many inputs travel together. @default so many that each worker gets about four chunks, at most 2048, and, as far as it is
    * known how long one takes, no more than 20 milliseconds of work; a worker that runs out of work takes over half of another's
    */
   readonly chunkSize?: number | undefined;
