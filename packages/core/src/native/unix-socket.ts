@@ -67,7 +67,10 @@ export function socketAddress(path: string): [Uint8Array, number] {
 export function socketFailure(native: Native, file: number | undefined, what: string): Error {
   const error = native.errno();
   if (file !== undefined) native.libc.close(file);
-  return Object.assign(new Error(`Cannot ${what} (errno ${error})`), error === EAGAIN ? { code: "EAGAIN" } : {});
+  return Object.assign(new Error(`Cannot ${what} (errno ${error})`), {
+    errno: error,
+    ...(error === EAGAIN ? { code: "EAGAIN" } : {}),
+  });
 }
 
 /** Sends a few bytes if the system takes them at once; says whether it did. */

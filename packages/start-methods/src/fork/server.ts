@@ -20,7 +20,7 @@ import {
 } from "@multiproc/core/internal";
 import { failureOf } from "../failure.ts";
 import { Caller } from "./caller.ts";
-import { O_CLOEXEC, O_RDWR, SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT } from "./linux.ts";
+import { ECONNREFUSED, ENOENT, O_CLOEXEC, O_RDWR, SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT } from "./linux.ts";
 import { type ForkRequest, type Greeting, type Output, type ServerConfig, toLine } from "./protocol.ts";
 import { rehearseSessions } from "./rehearsal.ts";
 import { Serving } from "./serving.ts";
@@ -152,7 +152,14 @@ async function runChild(request: ForkRequest, libc: Native, tools: Forking): Pro
 function openOutput(libc: Native, output: Output): number | undefined {
   if (output === "inherit") return undefined;
   if (output === "ignore") return libc.libc.open("/dev/null", O_RDWR | O_CLOEXEC);
-  return connectTo(libc, output.socket);
+  try {
+    return connectTo(libc, output.socket);
+  } catch (error) {
+    // Nobody listens there any more: who asked for this child has ended meanwhile.
+    const { errno } = error as { errno?: number };
+    if (errno === ECONNREFUSED || errno === ENOENT) libc.libc._exit(0);
+    throw error;
+  }
 }
 
 /**
