@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ByteRing, WIDE } from "../src/channel/ring.ts";
-import { Memory } from "../src/memory.ts";
+import { Wide } from "../src/channel/wide.ts";
+import { Memory, missingMemory } from "../src/memory.ts";
 
 const SMALL = 1024;
 const BYTES_AT = 4096;
@@ -110,4 +111,19 @@ test("a turn to memory that the reader does not have is refused", () => {
   writer.widen();
   writer.write(new Uint8Array(8));
   expect(() => reader.read(8)).toThrow("spoiled");
+});
+
+test.skipIf(missingMemory() !== undefined)("memory that is offered twice, or after the end, is not opened", () => {
+  const { writer, reader } = new Both();
+  const wide = new Wide(writer, reader, () => {});
+  const [first, second, late] = [0, 1, 2].map(() => Memory.create(WIDE)) as [Memory, Memory, Memory];
+  wide.take(first.address());
+  wide.take(second.address());
+  // Who had opened it too would have to close it as well.
+  second.close();
+  expect([second.closed, reader.hasWide]).toEqual([true, true]);
+  wide.close();
+  wide.take(late.address());
+  for (const memory of [first, late]) memory.close();
+  expect([first.closed, late.closed]).toEqual([true, true]);
 });

@@ -185,16 +185,17 @@ export abstract class Outcome<R> implements Cancellable {
   }
 
   resolve(value: R): void {
-    if (this.#settle === undefined) return;
+    const settle = this.#settle;
+    if (settle === undefined) return;
     this.#isFulfilled = true;
-    this.#settle(value);
-    this.#settle = undefined;
+    this.#settle = undefined; // first: the engine asks the value for a `then`, and a getter may do anything
+    settle(value);
   }
 
   reject(reason: unknown): void {
-    if (this.#settle === undefined) return;
-    this.#settle(failing(this.promise, reason));
+    const settle = this.#settle;
     this.#settle = undefined;
+    settle?.(failing(this.promise, reason));
   }
 
   /** How far it is; what consists of many parts knows better. */

@@ -9,7 +9,7 @@ import { Frame, NONE } from "./channel.ts";
 /** A text as a message, for a receiver that has no codec. */
 export function textMessage(text: string): EncodedMessage {
   const bytes = new TextEncoder().encode(text);
-  return { frame: new Frame(0, bytes, 0, bytes.length, [], []), commit: NOTHING_TO_COMMIT };
+  return asItIs.keepBytes(bytes, 0, bytes.length);
 }
 
 /** A message that was encoded before it had a channel. */
@@ -40,7 +40,7 @@ const SHARED_SIZE = 16 * 1024;
 const SHARED_MESSAGE = 2 * 1024;
 const early = { encoder: new Encoder(), out: new ByteWriter(SHARED_SIZE), isBusy: false };
 /** All messages without live objects have this in common. */
-export const NOTHING_TO_COMMIT: EncodedMessage["commit"] = () => {};
+const NOTHING_TO_COMMIT: EncodedMessage["commit"] = () => {};
 
 /**
  * Encodes a value now, to be sent later: what happens to the value in between does not change the message, apart from its

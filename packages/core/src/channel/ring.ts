@@ -21,6 +21,7 @@
  * so and looks once more, who changes something changes it and then looks whether somebody sleeps, and all four are
  * sequentially consistent.
  */
+import { copyBytes } from "../copy-bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Memory } from "../memory.ts";
 
@@ -46,8 +47,6 @@ export const FUTEX = 2;
 
 /** So much is copied until the other side is told: so both copy at the same time, instead of in turns. */
 const STEP = 32 * 1024;
-/** For few bytes a loop is faster than what copies many. */
-const SHORT = 64;
 
 /** One way; see the head of this file. */
 export class ByteRing {
@@ -245,8 +244,7 @@ export class ByteRing {
     const from = this.#offsetOf(HEAD);
     const target = this.#bytes;
     const count = Math.min(end - start, this.#room(end - start), target.length - from);
-    if (count <= SHORT) for (let i = 0; i < count; i++) target[from + i] = bytes[start + i] as number;
-    else target.set(bytes.subarray(start, start + count), from);
+    copyBytes(bytes, start, start + count, target, from);
     if (count > 0) Atomics.store(words, this.#at + HEAD, (head + count) | 0);
     return count;
   }

@@ -9,6 +9,7 @@
 import { ByteWriter } from "../codec/byte-writer.ts";
 import { Decoder } from "../codec/decoder.ts";
 import { Encoder } from "../codec/encoder.ts";
+import { copyBytes } from "../copy-bytes.ts";
 import { ChannelClosedError, ProtocolError, SendError } from "../errors.ts";
 import type { ByteStream, StreamHandlers } from "../host/host.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
@@ -26,8 +27,6 @@ const FIRST_SIZE = 256;
 /** Below this, a copy is cheaper than a new buffer. */
 const COPY_BELOW = 4 * 1024;
 const FULL_AT = 1024 * 1024;
-/** For few bytes a loop is faster than what copies many, and than the view of them that this takes. */
-const SHORT = 64;
 /** From here on, bytes travel beside the frame instead of being copied into it. */
 const PART_AT = 64 * 1024;
 
@@ -268,9 +267,7 @@ export class SocketChannel implements SyncChannel {
     const length = end - start;
     out.ensure(HEADER_SIZE + length);
     const body = at + HEADER_SIZE;
-    const target = out.bytes;
-    if (length <= SHORT) for (let i = 0; i < length; i++) target[body + i] = bytes[start + i] as number;
-    else target.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), body);
+    copyBytes(bytes, start, end, out.bytes, body);
     out.position = body + length;
     return at;
   }

@@ -16,7 +16,8 @@ export class Wide {
   readonly #in: ByteRing;
   readonly #offer: (address: MemoryAddress) => void;
   #before = 0;
-  #memories: Memory[] = [];
+  readonly #memories: Memory[] = [];
+  #isClosed = false;
 
   /**
    * @param out the ring that is written
@@ -31,13 +32,15 @@ export class Wide {
 
   /** So much is written next, all of one message. */
   expect(size: number): void {
-    if (size < LARGE) return;
+    if (size < LARGE || this.#isClosed) return;
     if (!this.#out.hasWide && ++this.#before > BEFORE && count < MOST) this.#make();
     this.#out.widen();
   }
 
   /** Takes what the other side offers; without it, large messages go as all others do. */
   take(address: MemoryAddress): void {
+    // What is in use is not replaced, and nothing is opened that nobody would close.
+    if (this.#isClosed || this.#in.hasWide) return;
     try {
       const memory = attachMemory(address, WIDE);
       this.#memories.push(memory);
@@ -47,8 +50,10 @@ export class Wide {
 
   /** Nothing is written or read any more. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     if (this.#out.hasWide) count -= 1;
-    for (const memory of this.#memories.splice(0)) memory.close();
+    for (const memory of this.#memories) memory.close();
   }
 
   #make(): void {
