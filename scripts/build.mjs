@@ -3,9 +3,12 @@
  *
  * Every child process loads the packages anew, and each module costs it about half a millisecond: so the modules of a
  * package are joined into few files. Its entries keep files of their own, named like their sources.
+ *
+ * A file that is built already stays as it is, and another is put in its place whole: processes may be starting from it,
+ * those of tests that run beside a script which builds first.
  */
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { run } from "./run.mjs";
 
@@ -37,7 +40,7 @@ export async function build() {
       logLevel: "warning",
       sourcesContent: false,
     };
-    await esbuild.build({ ...options, entryPoints: [entry], outfile, sourcemap: true });
+    put(await esbuild.build({ ...options, entryPoints: [entry], outfile, sourcemap: true, write: false }));
   }
 }
 
@@ -60,6 +63,7 @@ async function bundle(esbuild, folder) {
     sourcemap: true,
     sourcesContent: false, // the sources are packed too
     metafile: true,
+    write: false,
     logLevel: "warning",
   };
   const entryPoints = ENTRIES.map((entry) => `${folder}/src/${entry}`).filter((file) => existsSync(file));
@@ -70,6 +74,7 @@ async function bundle(esbuild, folder) {
     splitting: true,
     plugins: folder === CORE ? [standingOn(child)] : [],
   });
+  put(rest);
   // What an earlier build called otherwise would be packed with the rest.
   const written = new Set(Object.keys({ ...child?.outputs, ...rest.metafile.outputs }));
   for (const name of readdirSync(`${folder}/dist`)) {
@@ -85,13 +90,25 @@ async function bundle(esbuild, folder) {
  */
 async function bundleChild(esbuild, entry, options) {
   if (!existsSync(entry)) return undefined;
-  const { metafile } = await esbuild.build({ ...options, entryPoints: [entry], write: false });
+  const { metafile } = await esbuild.build({ ...options, entryPoints: [entry] });
   const modules = Object.keys(metafile.inputs);
   const exported = entry.startsWith(CORE) ? modules : [entry];
   const contents = exported.map((module) => `export * from "./${module}";`).join("\n");
   const stdin = { contents, resolveDir: "." };
   const built = await esbuild.build({ ...options, stdin, outdir: undefined, outfile: `${options.outdir}/child.js` });
+  put(built);
   return { modules: new Set(modules), outputs: built.metafile.outputs };
+}
+
+/** Writes what was built, unless it lies there already. */
+function put({ outputFiles }) {
+  for (const { path, contents } of outputFiles) {
+    if (existsSync(path) && readFileSync(path).equals(contents)) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    const draft = `${path}.${process.pid}`;
+    writeFileSync(draft, contents);
+    renameSync(draft, path);
+  }
 }
 
 /** Has what is built import the modules of core's child from there; by names, since a namespace would have all that the child exports. */
