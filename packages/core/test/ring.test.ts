@@ -34,7 +34,7 @@ class Both {
 
 const steps = fc.array(
   fc.record({
-    what: fc.constantFrom("put", "put", "write", "widen", "read", "read", "readInto", "offer", "take"),
+    what: fc.constantFrom("put", "put", "draft", "write", "widen", "read", "read", "readInto", "offer", "take"),
     size: fc.integer({ min: 1, max: LARGEST }),
   }),
   { maxLength: 200 },
@@ -51,6 +51,9 @@ test("bytes keep their order through both areas, and none is lost", () => {
         if (what === "put") {
           const bytes = both.next(size % 64);
           if (writer.put(bytes, bytes.length)) both.written += bytes.length;
+        } else if (what === "draft") {
+          const bytes = both.next(size % 256);
+          if (draft(writer, size % 192, bytes)) both.written += bytes.length;
         } else if (what === "write") both.written += writer.write(both.next(size));
         else if (what === "widen") writer.widen();
         else if (what === "offer") writer.offerWide(area);
@@ -69,6 +72,20 @@ test("bytes keep their order through both areas, and none is lost", () => {
     { numRuns: 2000 },
   );
 });
+
+/** Writes in place, where there is room for so many bytes, which may turn out to be more; whether that was published. */
+function draft(writer: ByteRing, wanted: number, bytes: Uint8Array): boolean {
+  const place = writer.draft(wanted);
+  if (place === undefined) return false;
+  const room = place.limit - place.position;
+  expect(room).toBeGreaterThanOrEqual(wanted);
+  place.ensure(bytes.length);
+  place.bytes.set(bytes, place.position);
+  place.position += bytes.length;
+  const isPublished = writer.publish();
+  expect(isPublished).toBe(bytes.length <= room);
+  return isPublished;
+}
 
 test("a large message has room while the reader has not begun, once the reader has the memory; small ones go back", () => {
   const { writer, reader } = new Both();

@@ -30,9 +30,22 @@ const MAX_PARTS_TABLE = 8 * 0xffff;
 /** A whole message without parts as it stands on the wire, for who has no channel to send it. @param flags see the head of this file */
 export function smallFrame(kind: number, flags: number, body: Uint8Array = new Uint8Array(0)): Uint8Array {
   const frame = new Uint8Array(HEADER_SIZE + body.length);
-  frame.set([body.length, body.length >> 8, body.length >> 16, body.length >> 24, kind, MARK | flags]);
+  writeHeader(new DataView(frame.buffer), 0, body.length, kind, MARK | flags, 0);
   frame.set(body, HEADER_SIZE);
   return frame;
+}
+
+/** Writes what a frame begins with; see the head of this file. */
+export function writeHeader(
+  view: DataView,
+  at: number,
+  length: number,
+  kind: number,
+  mark: number,
+  parts: number,
+): void {
+  view.setUint32(at, length, true);
+  view.setUint32(at + 4, kind | (mark << 8) | (parts << 16), true);
 }
 
 /** Cuts a stream of chunks into frames and hands each to `emit`, in order. */

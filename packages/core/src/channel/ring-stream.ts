@@ -11,6 +11,7 @@
  *   4096      their bytes
  * ```
  */
+import type { ByteWriter } from "../codec/byte-writer.ts";
 import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
 import { isGone, ownLife } from "../life.ts";
 import type { Memory, MemoryAddress } from "../memory.ts";
@@ -18,6 +19,7 @@ import { hasHungUp } from "../native/unix-socket.ts";
 import { Odds } from "../odds.ts";
 import { Burst } from "./burst.ts";
 import { lookOut, lookOutLater, rest } from "./lookout.ts";
+import { Pace } from "./pace.ts";
 import { ByteRing, FUTEX, RING } from "./ring.ts";
 import { Wide } from "./wide.ts";
 
@@ -29,15 +31,6 @@ const READ_SIZE = 64 * 1024;
 /** A large piece that is being filled may take so much in one turn. */
 const TURN_SIZE = 1024 * 1024;
 
-/**
- * Who reads a stream of messages as fast as they are written would fetch each from the writer's processor, and keep that waiting for its
- * memory meanwhile. So where one has read so often without a word in between, and found so little the last time, it rests for
- * a moment, in milliseconds, in which more comes together.
- */
-const ONE_WAY = 8;
-const LITTLE = 4 * 1024;
-const REST = 0.02;
-
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
 const FIRST_SLEEP = 2;
 const LONGEST_SLEEP = 20;
@@ -45,9 +38,6 @@ const LONGEST_SLEEP = 20;
 const WAKES_AT_ONCE = 8;
 /** So often who blocks looks before it sleeps. */
 const LOOKS = 5000;
-
-/** Which of the two sides of the memory this is. */
-export type RingSide = "maker" | "other";
 
 /** How much memory a stream takes. */
 export const RINGS_SIZE: number = BYTES + 2 * CAPACITY;
@@ -79,9 +69,7 @@ export class RingStream implements ByteStream {
   readonly #waking = new Burst(() => this.wakeNow(), WAKES_AT_ONCE);
   /** Whether a large piece has been filled in part. */
   #isInside = false;
-  /** How often this side has read since it last wrote, and when it may read again. */
-  #reads = 0;
-  #nextRead = 0;
+  readonly #pace = new Pace();
   #handlers: StreamHandlers | undefined;
   readonly #queue: Uint8Array[] = [];
   #queued = 0;
@@ -99,7 +87,7 @@ export class RingStream implements ByteStream {
   /** Whether the thread looks before it sleeps. */
   readonly #odds = new Odds(8);
 
-  constructor(socket: ByteStream, memory: Memory, side: RingSide, bell: Bell) {
+  constructor(socket: ByteStream, memory: Memory, side: "maker" | "other", bell: Bell) {
     const mine = side === "maker" ? 0 : 1;
     this.#socket = socket;
     this.#memory = memory;
@@ -136,11 +124,26 @@ export class RingStream implements ByteStream {
     lookOut(this);
   }
 
+  /** See {@link ByteRing.draft}; nothing if something else comes first. */
+  draft(wanted: number): ByteWriter | undefined {
+    try {
+      return this.#mayPut ? this.#out.draft(wanted) : undefined;
+    } catch {
+      return undefined; // what is wrong is told by `write()`
+    }
+  }
+
+  /** Sends what stands in the draft; false if that had no room, or nobody is there. */
+  publish(): boolean {
+    if (this.#isOver || !this.#out.publish()) return false;
+    this.#wakeSoon();
+    return true;
+  }
+
   /** Writes the first so many bytes, if there is room for all of them and nothing waits; what fails is told by {@link write}. */
   put(bytes: Uint8Array, size: number): boolean {
-    if (this.#queued > 0 || this.#isOver || this.#socketEnd !== undefined) return false;
     try {
-      if (!this.#out.put(bytes, size)) return false;
+      if (!this.#mayPut || !this.#out.put(bytes, size)) return false;
     } catch {
       return false;
     }
@@ -149,7 +152,10 @@ export class RingStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#socketEnd !== undefined) this.#hearOut();
+    if (this.#socketEnd !== undefined) {
+      this.#isDeaf = true; // reads to the end, whether anybody waits for that: so the other side's end is found
+      this.resume();
+    }
     if (this.#isOver || this.#socketEnd !== undefined) return 0;
     let written = 0;
     // The reader may have made room since; the event loop, which would see it, need not turn between two messages.
@@ -231,8 +237,7 @@ export class RingStream implements ByteStream {
   }
 
   look(): boolean {
-    const isResting = this.#nextRead > 0 && performance.now() < this.#nextRead;
-    return isResting ? this.#attempt(() => this.#push()) : this.#lookNow();
+    return this.#pace.isResting ? this.#attempt(() => this.#push()) : this.#lookNow();
   }
 
   #lookNow(): boolean {
@@ -296,6 +301,10 @@ export class RingStream implements ByteStream {
     this.wakeNow();
   }
 
+  get #mayPut(): boolean {
+    return this.#queued === 0 && !this.#isOver && this.#socketEnd === undefined;
+  }
+
   get #mayRead(): boolean {
     return this.#isReading && !this.#isPaused && !this.#isOver;
   }
@@ -315,7 +324,7 @@ export class RingStream implements ByteStream {
 
   /** Something was written: wakes the other side, if it sleeps, as soon as the burst allows. */
   #wakeSoon(): void {
-    this.#reads = this.#nextRead = 0;
+    this.#pace.noteWrite();
     if (this.#out.isReaderAsleep) this.#waking.note();
   }
 
@@ -328,12 +337,6 @@ export class RingStream implements ByteStream {
       this.#end(error as Error);
       return true;
     }
-  }
-
-  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
-  #hearOut(): void {
-    this.#isDeaf = true;
-    this.resume();
   }
 
   /** Writes what is queued, as far as there is room. */
@@ -370,7 +373,7 @@ export class RingStream implements ByteStream {
       const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
       left -= room === undefined ? TURN_SIZE : count;
       this.#isInside = room !== undefined && count < room.length;
-      this.#nextRead = ++this.#reads > ONE_WAY && count < LITTLE ? performance.now() + REST : 0;
+      this.#pace.noteRead(count);
       if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#bell.ring();
       if (chunk !== undefined) handlers.data(chunk);
       else handlers.filled?.(count);

@@ -21,6 +21,7 @@
  * so and looks once more, who changes something changes it and then looks whether somebody sleeps, and all four are
  * sequentially consistent.
  */
+import { ByteWriter } from "../codec/byte-writer.ts";
 import { copyBytes } from "../copy-bytes.ts";
 import { ProtocolError } from "../errors.ts";
 import type { Memory } from "../memory.ts";
@@ -56,6 +57,8 @@ export class ByteRing {
   readonly #words: Int32Array;
   readonly #at: number;
   readonly #small: Uint8Array;
+  readonly #view: DataView;
+  readonly #draft = new ByteWriter(0);
   #wide: Uint8Array | undefined;
   /** The area in use, and the byte of the stream with which it begins. */
   #bytes: Uint8Array;
@@ -77,6 +80,7 @@ export class ByteRing {
     this.#words = new Int32Array(memory.buffer);
     this.#at = at;
     this.#bytes = this.#small = new Uint8Array(memory.buffer, bytesAt, capacity);
+    this.#view = new DataView(memory.buffer, bytesAt, capacity);
   }
 
   /** How many bytes can be read at this moment. @throws {ProtocolError} if the other side has written nonsense */
@@ -119,6 +123,30 @@ export class ByteRing {
   /** Whether the writer has ended its way. */
   get isEnded(): boolean {
     return Atomics.load(this.#words, this.#at + ENDED) !== 0;
+  }
+
+  /**
+   * Where what comes next can be written in place, to be {@link ByteRing.publish}ed at once; nothing where there is no room for so
+   * many bytes without a break.
+   *
+   * @throws {ProtocolError} if the other side has written nonsense
+   */
+  draft(wanted: number): ByteWriter | undefined {
+    if (isWide(this.#turn)) return undefined;
+    const from = this.#offsetOf(HEAD);
+    const room = Math.min(this.#room(wanted), this.#small.length - from);
+    if (room < wanted) return undefined;
+    this.#draft.borrow(this.#small, this.#view, from, from + room);
+    return this.#draft;
+  }
+
+  /** Has the reader see what stands in the draft; false if that had no room and stands elsewhere. */
+  publish(): boolean {
+    const { bytes, position } = this.#draft;
+    if (bytes !== this.#small) return false;
+    const words = this.#words;
+    Atomics.store(words, this.#at + HEAD, ((words[this.#at + HEAD] as number) + position - this.#offsetOf(HEAD)) | 0);
+    return true;
   }
 
   /** Copies in the first so many bytes, if there is room for all of them. @throws {ProtocolError} if the other side has written nonsense */

@@ -28,6 +28,11 @@ export class Encoder {
     this.#scribe = new Scribe(options.shapes !== "dictionary");
   }
 
+  /** Whether a value is being read: a getter of it may have called. */
+  get isBusy(): boolean {
+    return this.#scribe.isBusy;
+  }
+
   /**
    * Appends a message with `value` to what `writer` holds.
    *

@@ -8,6 +8,7 @@ import { ProtocolError } from "../errors.ts";
 import type { TargetReference } from "../target.ts";
 import type { Reader } from "./reader.ts";
 import { FUNCTION_FORM, MAX_FORM_KEYS, PLAIN_FORM } from "./tags.ts";
+import { wordsOf } from "./words.ts";
 
 /** A power of two; each form is kept in one of two places. */
 const CACHE_SIZE = 2048;
@@ -35,11 +36,16 @@ export class Form {
   uses = 0;
   /** What builds objects of this form alone, see `object-builder.ts`. */
   builder: ((reader: Reader, form: Form) => object) | null = null;
-  readonly #definition: Uint8Array;
+  readonly #words: Int32Array;
+  readonly #lastWord: number;
+  readonly #length: number;
 
+  /** @param definition its bytes, from the check number on */
   constructor(kind: number, texts: readonly string[], definition: Uint8Array) {
     this.kind = kind;
-    this.#definition = definition;
+    this.#words = wordsOf(definition);
+    this.#lastWord = wordsOf(definition.subarray(-4))[0] as number;
+    this.#length = definition.length;
     const keys = unique(kind === PLAIN_FORM ? texts : texts.slice(2));
     this.keys = keys;
     this.size = keys.length;
@@ -56,15 +62,13 @@ export class Form {
     this.isDelicate = keys.some((key) => key in Object.prototype);
   }
 
-  /** Whether these bytes define this form. */
-  isDefinedBy(bytes: Uint8Array, start: number, end: number): boolean {
-    const definition = this.#definition;
-    const length = definition.length;
-    if (length !== end - start) return false;
-    for (let i = 0; i < length; i++) {
-      if (definition[i] !== bytes[start + i]) return false;
-    }
-    return true;
+  /** Whether these bytes define this form; they are looked at by words, the last of which may have some of the one before. */
+  isDefinedBy(view: DataView, start: number, end: number): boolean {
+    if (end - start !== this.#length) return false;
+    const words = this.#words;
+    const last = end - 4;
+    for (let i = 0, at = start; at < last; i++, at += 4) if (view.getInt32(at, true) !== words[i]) return false;
+    return view.getInt32(last, true) === this.#lastWord;
   }
 }
 
@@ -77,12 +81,12 @@ function unique(keys: readonly string[]): readonly string[] {
 }
 
 /** The form that these bytes define, if it was read before. */
-export function cachedForm(check: number, bytes: Uint8Array, start: number, end: number): Form | undefined {
+export function cachedForm(check: number, view: DataView, start: number, end: number): Form | undefined {
   const place = check & (CACHE_SIZE - 1);
   const first = cache[place];
-  if (first?.isDefinedBy(bytes, start, end)) return first;
+  if (first?.isDefinedBy(view, start, end)) return first;
   const second = cache[place ^ 1];
-  return second?.isDefinedBy(bytes, start, end) ? second : undefined;
+  return second?.isDefinedBy(view, start, end) ? second : undefined;
 }
 
 /** A form made of what its definition says; kept for the next time. */

@@ -246,13 +246,13 @@ export class Reader {
 
   /** Reads a form's definition and gives it the next number. */
   define(): Form {
+    const start = this.position;
     const check = this.uint16();
     const length = this.uint16();
     this.need(length);
     if (length > MAX_FORM_BYTES || this.#formCount === MAX_FORMS) throw new ProtocolError("A message defines too much");
-    const start = this.position;
-    const end = start + length;
-    const form = cachedForm(check, this.bytes, start, end) ?? this.#newForm(check, start, end);
+    const end = this.position + length;
+    const form = cachedForm(check, this.view(), start, end) ?? this.#newForm(check, start, end);
     this.position = end;
     this.#forms[this.#formCount++] = form;
     return form;

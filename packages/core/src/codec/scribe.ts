@@ -10,7 +10,7 @@ import { writeBigInt } from "./builtin-writer.ts";
 import { ByteWriter } from "./byte-writer.ts";
 import { Cargo, type CargoMark } from "./cargo.ts";
 import { writeClassed } from "./class-writer.ts";
-import { Dictionary, writeDefinition } from "./dictionary.ts";
+import { type Definition, Dictionary, writeDefinition } from "./dictionary.ts";
 import { writeFunction } from "./function-writer.ts";
 import { propertyStep, Refusal, refusedAt, tooDeep } from "./refusal.ts";
 import { Seen } from "./seen.ts";
@@ -347,7 +347,7 @@ export class Scribe {
     } else {
       this.#copy(form.definition);
     }
-    if (form.definition.length === 0) return false;
+    if (form.definition.size === 0) return false;
     this.dictionary.add(form);
     return true;
   }
@@ -360,20 +360,18 @@ export class Scribe {
     if (this.limit > KEPT_MEMORY) this.#adopt(NO_MEMORY);
   }
 
-  #copy(source: Uint8Array): void {
-    const { length } = source;
-    this.grow(length);
-    const { bytes, position } = this;
-    // A loop is faster than a call for a few bytes.
-    if (length > 48) bytes.set(source, position);
-    else for (let i = 0; i < length; i++) bytes[position + i] = source[i] as number;
-    this.position = position + length;
+  #copy({ words, size }: Definition): void {
+    const { length } = words;
+    this.grow(length * 4);
+    const { view, position } = this;
+    for (let i = 0; i < length; i++) view.setInt32(position + i * 4, words[i] as number, true);
+    this.position = position + size;
   }
 
   #adopt(writer: ByteWriter): void {
     this.bytes = writer.bytes;
     this.view = writer.view;
-    this.limit = writer.bytes.length;
+    this.limit = writer.limit;
   }
 }
 

@@ -5,6 +5,7 @@
  * child that was taken last, and a walk is one comparison of pointers for each key.
  */
 import type { RegisteredClass } from "../registry.ts";
+import type { Definition } from "./dictionary.ts";
 import { CLASS_FORM, FUNCTION_FORM, MAX_FORM_KEYS, PLAIN_FORM } from "./tags.ts";
 
 /** How large the trie gets before it is cut back to what is in the dictionary. */
@@ -22,7 +23,7 @@ export class Shape {
   children: Map<string, Shape> | null = null;
   id = 0;
   epoch = -1;
-  definition: Uint8Array | null = null;
+  definition: Definition | null = null;
   /** A definition is worth sending only if the keys come again; objects used as maps have ever new ones. */
   cameBefore = false;
 
@@ -56,7 +57,7 @@ export class FunctionForm {
   readonly kind: number = FUNCTION_FORM;
   id = 0;
   epoch = -1;
-  definition: Uint8Array | null = null;
+  definition: Definition | null = null;
 
   constructor(reference: { readonly module: string; readonly name: string }) {
     this.reference = reference;

@@ -1,0 +1,7 @@
+/** Bytes as little-endian words, with zeros behind the last one. */
+export function wordsOf(bytes: Uint8Array): Int32Array {
+  const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  padded.set(bytes);
+  const view = new DataView(padded.buffer);
+  return Int32Array.from({ length: padded.length / 4 }, (_, index) => view.getInt32(index * 4, true));
+}
