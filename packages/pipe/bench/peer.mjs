@@ -2,8 +2,10 @@
 export async function peer(connection, { warm, warmTrips, small, trips, larges }) {
   await connection.send("up");
   await take(connection, warm);
+  await takeInLoop(connection, warm);
   await echo(connection, warmTrips);
   await take(connection, small);
+  await takeInLoop(connection, small);
   await echo(connection, trips);
   for (const count of [larges, larges]) {
     for (let i = 0; i < count; i++) await connection.recvBytes();
@@ -13,6 +15,12 @@ export async function peer(connection, { warm, warmTrips, small, trips, larges }
 
 async function take(connection, count) {
   for (let i = 0; i < count; i++) await connection.recv();
+  await connection.send("done");
+}
+
+async function takeInLoop(connection, count) {
+  let left = count;
+  for await (const _ of connection) if (--left === 0) break;
   await connection.send("done");
 }
 

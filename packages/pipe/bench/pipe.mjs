@@ -32,12 +32,18 @@ async function ours() {
   // Both sides compile what they do often: one that lives for a while does it once.
   for (let id = 0; id < WARM; id++) await connection.send({ id, x: 1 });
   await connection.recv();
+  await connection.sendMany(values(WARM));
+  await connection.recv();
   for (let i = 0; i < WARM_TRIPS; i++) {
     await connection.send(i);
     await connection.recv();
   }
   result.small = await rate(SMALL, async () => {
     for (let id = 0; id < SMALL; id++) await connection.send({ id, x: 1 });
+    await connection.recv();
+  });
+  result.many = await rate(SMALL, async () => {
+    await connection.sendMany(values(SMALL));
     await connection.recv();
   });
   result.trips = await rate(TRIPS, async () => {
@@ -56,6 +62,10 @@ async function ours() {
   connection.close();
   await child.join();
   return result;
+}
+
+function* values(count) {
+  for (let id = 0; id < count; id++) yield { id, x: 1 };
 }
 
 /** What Node itself offers: messages as JSON over the channel of a forked child. */
@@ -99,10 +109,16 @@ async function rate(count, run) {
   return (count * 1000) / (performance.now() - start);
 }
 
+/** Theirs have one way to send, in which nothing is awaited while there is room. */
+const oneWay = (run) => async () => {
+  const result = await run();
+  return { ...result, many: result.small };
+};
+
 const competitors = {
   multiproc: ours,
-  "Python Pipe": python,
-  ...(globalThis.Deno ? {} : { "child_process IPC": ipc }),
+  "Python Pipe": oneWay(python),
+  ...(globalThis.Deno ? {} : { "child_process IPC": oneWay(ipc) }),
 };
 const results = new Map(Object.keys(competitors).map((name) => [name, []]));
 for (let round = 0; round < rounds; round++) {
@@ -115,7 +131,12 @@ const median = (name, field) =>
     .map((result) => result[field])
     .sort((a, b) => a - b)[rounds >> 1];
 console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds`);
-const units = { small: "small messages one way, k/s", trips: "round trips, k/s", bulk: "8 MiB messages, GB/s" };
+const units = {
+  many: "small messages one way, by sendMany(), k/s",
+  small: "small messages one way, each send() awaited, k/s",
+  trips: "round trips, k/s",
+  bulk: "8 MiB messages, GB/s",
+};
 for (const [field, unit] of Object.entries(units)) {
   console.log(unit);
   for (const name of results.keys()) {
@@ -128,6 +149,7 @@ for (const [field, unit] of Object.entries(units)) {
 // The last line, for `npm run bench`.
 if (process.argv.includes("--json")) {
   const names = {
+    many: ["small messages one way, sendMany()", "messages/s"],
     small: ["small messages one way", "messages/s"],
     trips: ["round trips", "trips/s"],
     bulk: ["8 MiB messages", "GB/s"],

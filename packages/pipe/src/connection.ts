@@ -1,7 +1,6 @@
 import {
   areLoaded,
   checkTimeout,
-  type Frame,
   type Heritage,
   type Invitation,
   inheritable,
@@ -11,17 +10,18 @@ import {
   type Ticket,
   type WaitOptions,
   within,
-  withinOrThrow,
 } from "@multiproc/core/internal";
 import { putSync, takeSync } from "./blocking.ts";
-import { BufferTooShortError, bytesOnly, ConnectionError, EOFError } from "./errors.ts";
+import { BufferTooShortError, bytesOnly, ConnectionError } from "./errors.ts";
 import type { Link } from "./link.ts";
-import { BYTES } from "./protocol.ts";
+import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft } from "./receive.ts";
 import { RemoteLink } from "./remote.ts";
+import { sendEach } from "./send-many.ts";
 import { readableOf, writableOf } from "./streams.ts";
 import { nextTurn } from "./wait.ts";
 
 const SENT: Promise<void> = Promise.resolve();
+const NO_OPTIONS: WaitOptions = {};
 /** Set by the class, whose private parts it uses. */
 let HERITAGE: Heritage<Connection<never>>;
 
@@ -97,15 +97,22 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone; see {@link Listener}
    */
   send(value: unknown): Promise<void> {
-    let link: Link;
     try {
-      if (!this.#carriesValues && !this.#closed) throw bytesOnly();
-      link = this.#linkToSend("send()");
-      link.send(value);
+      return this.#sendNow("send()", value) ?? SENT;
     } catch (error) {
       return Promise.reject(error);
     }
-    return link.full ? this.#drained() : SENT;
+  }
+
+  /**
+   * Sends many values, each as a message of its own, in order. It does what a loop that awaits `send()` for each does, in less
+   * time: nothing is awaited while there is room. Waits while the other side is slow, and takes no more values meanwhile.
+   *
+   * @throws {TypeError} if there is nothing to iterate over
+   * @throws what `send()` and the iterable do; the messages before have been sent
+   */
+  async sendMany(values: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
+    await sendEach(values, (value) => this.#sendNow("sendMany()", value));
   }
 
   /**
@@ -117,8 +124,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone
    */
   sendSync(value: unknown): void {
-    if (!this.#carriesValues && !this.#closed) throw bytesOnly();
-    const link = this.#linkToSend("sendSync()");
+    const link = this.#linkToSend("sendSync()", true);
     putSync(link, "sendSync()", value);
     const { broken } = link;
     if (broken !== undefined) throw broken;
@@ -151,14 +157,15 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {TimeoutError} when the time ran out
    * @throws {ConnectionError} if this end is closed, or only sends
    */
-  async recv(options: WaitOptions = {}): Promise<T> {
-    options.signal?.throwIfAborted();
-    const link = this.#linkToReceive("recv()");
-    // What is there is given at once: a wait costs several turns of the microtask queue.
-    const frame = link.inbox.take() ?? (await this.#next("recv()", options));
-    if (frame.kind === BYTES) return contentOf(frame) as T;
-    if (!areLoaded(frame.modules)) await loadModules(frame.modules);
-    return link.decode(frame) as T;
+  recv(options: WaitOptions = NO_OPTIONS): Promise<T> {
+    try {
+      options.signal?.throwIfAborted();
+      // What is there is given at once: a wait costs several turns of the microtask queue.
+      const value = this.#takeNow("recv()");
+      return value === NOTHING ? this.#recvLater(options) : Promise.resolve(value);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -176,8 +183,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     checkTimeout(call, options.timeout);
     const link = this.#linkToReceive(call);
     const frame = takeSync(link, call, options.timeout ?? Number.POSITIVE_INFINITY);
-    if (frame === undefined) throw this.#nothingLeft(call);
-    return (frame.kind === BYTES ? contentOf(frame) : link.decode(frame)) as T;
+    if (frame === undefined) throw nothingLeft(link, call);
+    return contentOf(link, frame) as T;
   }
 
   /**
@@ -190,7 +197,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   async recvBytes(maxLength: number = Number.POSITIVE_INFINITY, options: WaitOptions = {}): Promise<Uint8Array> {
     if (!(maxLength >= 0)) throw new RangeError(`recvBytes() takes a maximum of 0 or more bytes, not ${maxLength}`);
-    const bytes = contentOf(await this.#next("recvBytes()", options, true));
+    const bytes = await this.#nextBytes("recvBytes()", options);
     if (bytes.length > maxLength) throw new BufferTooShortError("recvBytes()", bytes, maxLength);
     return bytes;
   }
@@ -208,7 +215,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     if (!(offset >= 0 && offset <= buffer.length)) {
       throw new RangeError(`recvBytesInto() got offset ${offset} for a buffer of ${buffer.length} bytes`);
     }
-    const bytes = contentOf(await this.#next("recvBytesInto()", options, true));
+    const bytes = await this.#nextBytes("recvBytesInto()", options);
     if (bytes.length > buffer.length - offset)
       throw new BufferTooShortError("recvBytesInto()", bytes, buffer.length - offset);
     buffer.set(bytes, offset);
@@ -265,15 +272,11 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /** Receives messages until the other end is gone. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    while (true) {
-      try {
-        yield await this.recv();
-      } catch (error) {
-        if (error instanceof EOFError && error.cause === undefined) return;
-        throw error;
-      }
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<T, void, undefined> {
+    return new Messages(
+      () => this.#takeNow("for await"),
+      () => this.#recvLater(NO_OPTIONS),
+    );
   }
 
   /** Closes this end. */
@@ -326,6 +329,13 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     return this.#link.inbox.watch(run);
   }
 
+  /** Sends a value; the answer is what to wait for, where the other side is slow. */
+  #sendNow(call: string, value: unknown): Promise<void> | undefined {
+    const link = this.#linkToSend(call, true);
+    link.send(value);
+    return link.full ? this.#drained() : undefined;
+  }
+
   /** Waits for room; whoever was to make it may be gone meanwhile. */
   async #drained(): Promise<void> {
     await this.#link.drained();
@@ -333,9 +343,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     if (broken !== undefined && !this.#closed) throw broken;
   }
 
-  #linkToSend(call: string): Link {
+  #linkToSend(call: string, isForValues = false): Link {
     if (this.#closed)
       throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (isForValues && !this.#carriesValues) throw bytesOnly();
     if (!this.writable)
       throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
     const link = this.#link;
@@ -355,45 +366,26 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     return link;
   }
 
-  async #next(call: string, options: WaitOptions, bytesOnly = false): Promise<Frame> {
-    const { inbox } = this.#linkToReceive(call);
-    if (inbox.size === 0 && !inbox.ended) {
-      const { promise, cancel } = inbox.next();
-      try {
-        const frame = await withinOrThrow(promise, call, options);
-        if (frame !== undefined) return this.#checked(call, frame, bytesOnly, true);
-      } finally {
-        cancel();
-      }
-    }
-    const frame = inbox.peek();
-    if (frame !== undefined) {
-      this.#checked(call, frame, bytesOnly, false);
-      inbox.take();
-      return frame;
-    }
-    if (this.#closed)
-      throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
-    throw this.#nothingLeft(call);
+  /** The next message, if it is there and needs no module that is not loaded. */
+  #takeNow(call: string): T | typeof NOTHING {
+    const link = this.#linkToReceive(call);
+    const frame = link.inbox.peek();
+    if (frame === undefined || !areLoaded(frame.modules)) return NOTHING;
+    link.inbox.take();
+    return contentOf(link, frame) as T;
   }
 
-  #nothingLeft(call: string): EOFError {
-    const { cause } = this.#link.inbox;
-    const options = cause === undefined ? {} : { cause };
-    return new EOFError(`${call} found no message, and nobody holds the other end any more`, options);
+  async #recvLater(options: WaitOptions): Promise<T> {
+    const link = this.#linkToReceive("recv()");
+    const frame = await nextFrame(this, link, "recv()", options);
+    if (!areLoaded(frame.modules)) await loadModules(frame.modules);
+    return contentOf(link, frame) as T;
   }
 
-  #checked(call: string, frame: Frame, bytesOnly: boolean, isTaken: boolean): Frame {
-    if (!bytesOnly || frame.kind === BYTES) return frame;
-    if (isTaken) this.#link.inbox.unshift([frame]);
-    throw new ConnectionError(`${call} found a value that was sent by send(): receive it with recv()`, "ERR_NOT_BYTES");
+  async #nextBytes(call: string, options: WaitOptions): Promise<Uint8Array> {
+    return bytesOf(await nextFrame(this, this.#linkToReceive(call), call, options, true));
   }
 }
 
 /** The module that a receiver loads to get connections. */
 const MODULE: string = partOf(import.meta.url, "@multiproc/pipe");
-
-/** The bytes of a message that was sent as such; its memory is the receiver's own. */
-function contentOf(frame: Frame): Uint8Array {
-  return frame.parts[0] ?? frame.bytes.slice(frame.start, frame.end);
-}

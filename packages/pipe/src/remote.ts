@@ -67,9 +67,11 @@ export class RemoteLink implements Link {
 
   send(value: unknown): void {
     if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value");
+    const place = this.#early.length;
     const { frame, commit } = encodeMessage(value, "value");
     this.#borrowsEarly ||= frame.parts.length > 0;
-    this.#early.push((channel) => channel.forward(VALUE, frame, true));
+    // What a getter of the value has asked for comes behind it.
+    this.#early.splice(place, 0, (channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
   }
 

@@ -1,0 +1,119 @@
+/** Receiving: what a connection does with the messages of its inbox. */
+import { type Frame, type WaitOptions, withinOrThrow } from "@multiproc/core/internal";
+import { ConnectionError, EOFError } from "./errors.ts";
+import type { Link } from "./link.ts";
+import { BYTES } from "./protocol.ts";
+
+/** There is no message that could be given at once. */
+export const NOTHING: unique symbol = Symbol("nothing");
+
+/** What a message says; its modules must be loaded. */
+export function contentOf(link: Link, frame: Frame): unknown {
+  return frame.kind === BYTES ? bytesOf(frame) : link.decode(frame);
+}
+
+/** The bytes of a message that was sent as such; its memory is the receiver's own. */
+export function bytesOf(frame: Frame): Uint8Array {
+  return frame.parts[0] ?? frame.bytes.slice(frame.start, frame.end);
+}
+
+/**
+ * The next message; waits while there is none.
+ *
+ * @param connection whose it is, which may be closed meanwhile
+ * @param bytesOnly whether a message that was sent by `send()` is refused; it stays
+ */
+export async function nextFrame(
+  connection: { readonly closed: boolean },
+  link: Link,
+  call: string,
+  options: WaitOptions,
+  bytesOnly = false,
+): Promise<Frame> {
+  const { inbox } = link;
+  if (inbox.size === 0 && !inbox.ended) {
+    const { promise, cancel } = inbox.next();
+    try {
+      const frame = await withinOrThrow(promise, call, options);
+      if (frame !== undefined) {
+        if (isRefused(frame, bytesOnly)) inbox.unshift([frame]);
+        return checked(call, frame, bytesOnly);
+      }
+    } finally {
+      cancel();
+    }
+  }
+  const frame = inbox.peek();
+  if (frame !== undefined) {
+    checked(call, frame, bytesOnly);
+    inbox.take();
+    return frame;
+  }
+  if (connection.closed)
+    throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
+  throw nothingLeft(link, call);
+}
+
+/** The end: nobody is left who could send. */
+export function nothingLeft(link: Link, call: string): EOFError {
+  const { cause } = link.inbox;
+  const options = cause === undefined ? {} : { cause };
+  return new EOFError(`${call} found no message, and nobody holds the other end any more`, options);
+}
+
+function isRefused(frame: Frame, bytesOnly: boolean): boolean {
+  return bytesOnly && frame.kind !== BYTES;
+}
+
+function checked(call: string, frame: Frame, bytesOnly: boolean): Frame {
+  if (!isRefused(frame, bytesOnly)) return frame;
+  throw new ConnectionError(`${call} found a value that was sent by send(): receive it with recv()`, "ERR_NOT_BYTES");
+}
+
+const DONE: IteratorResult<never, void> = { done: true, value: undefined };
+
+/** What `for await` goes through: all messages until the other end is gone. A generator would take twice the time for each. */
+export class Messages<T> implements AsyncIterableIterator<T, void, undefined> {
+  readonly #take: () => T | typeof NOTHING;
+  readonly #wait: () => Promise<T>;
+  #isDone = false;
+
+  /**
+   * @param take gives what is there
+   * @param wait gives what comes
+   */
+  constructor(take: () => T | typeof NOTHING, wait: () => Promise<T>) {
+    this.#take = take;
+    this.#wait = wait;
+  }
+
+  next(): Promise<IteratorResult<T, void>> {
+    if (this.#isDone) return Promise.resolve(DONE);
+    try {
+      const value = this.#take();
+      return value === NOTHING ? this.#waited() : Promise.resolve({ done: false, value });
+    } catch (error) {
+      this.#isDone = true;
+      return Promise.reject(error);
+    }
+  }
+
+  return(): Promise<IteratorResult<T, void>> {
+    this.#isDone = true;
+    return Promise.resolve(DONE);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async #waited(): Promise<IteratorResult<T, void>> {
+    try {
+      return { done: false, value: await this.#wait() };
+    } catch (error) {
+      this.#isDone = true;
+      if (error instanceof EOFError && error.cause === undefined) return DONE;
+      throw error;
+    }
+  }
+}
