@@ -2,10 +2,10 @@
 export async function peer(connection, { warm, warmTrips, small, trips, larges }) {
   await connection.send("up");
   await take(connection, warm);
-  await takeInLoop(connection, warm);
+  await takeMany(connection, warm);
   await echo(connection, warmTrips);
   await take(connection, small);
-  await takeInLoop(connection, small);
+  await takeMany(connection, small);
   await echo(connection, trips);
   for (const count of [larges, larges]) {
     for (let i = 0; i < count; i++) await connection.recvBytes();
@@ -18,9 +18,8 @@ async function take(connection, count) {
   await connection.send("done");
 }
 
-async function takeInLoop(connection, count) {
-  let left = count;
-  for await (const _ of connection) if (--left === 0) break;
+async function takeMany(connection, count) {
+  for (let left = count; left > 0; ) left -= (await connection.recvMany()).length;
   await connection.send("done");
 }
 

@@ -132,7 +132,7 @@ const median = (name, field) =>
     .sort((a, b) => a - b)[rounds >> 1];
 console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds`);
 const units = {
-  many: "small messages one way, by sendMany(), k/s",
+  many: "small messages one way, by sendMany() and recvMany(), k/s",
   small: "small messages one way, each send() awaited, k/s",
   trips: "round trips, k/s",
   bulk: "8 MiB messages, GB/s",
@@ -149,7 +149,7 @@ for (const [field, unit] of Object.entries(units)) {
 // The last line, for `npm run bench`.
 if (process.argv.includes("--json")) {
   const names = {
-    many: ["small messages one way, sendMany()", "messages/s"],
+    many: ["small messages one way, sendMany() and recvMany()", "messages/s"],
     small: ["small messages one way", "messages/s"],
     trips: ["round trips", "trips/s"],
     bulk: ["8 MiB messages", "GB/s"],

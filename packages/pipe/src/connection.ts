@@ -6,19 +6,16 @@ import {
   inheritable,
   loadModules,
   partOf,
-  TIMED_OUT,
   type Ticket,
   type WaitOptions,
-  within,
 } from "@multiproc/core/internal";
 import { putSync, takeSync } from "./blocking.ts";
 import { BufferTooShortError, bytesOnly, ConnectionError } from "./errors.ts";
 import type { Link } from "./link.ts";
-import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft } from "./receive.ts";
+import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft, pollInbox, takeMore } from "./receive.ts";
 import { RemoteLink } from "./remote.ts";
 import { sendEach } from "./send-many.ts";
 import { readableOf, writableOf } from "./streams.ts";
-import { nextTurn } from "./wait.ts";
 
 const SENT: Promise<void> = Promise.resolve();
 const NO_OPTIONS: WaitOptions = {};
@@ -162,10 +159,26 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
       options.signal?.throwIfAborted();
       // What is there is given at once: a wait costs several turns of the microtask queue.
       const value = this.#takeNow("recv()");
-      return value === NOTHING ? this.#recvLater(options) : Promise.resolve(value);
+      return value === NOTHING ? this.#recvLater("recv()", options) : Promise.resolve(value);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Receives the messages that are there, in order, and waits for one if there is none: many small ones take less time than
+   * as many calls of `recv()`. One that needs a module, as those with instances of classes do, is always the first.
+   *
+   * @param most how many at most; all of them when missing
+   * @throws {RangeError} if that is less than 1
+   * @throws as {@link Connection.recv}
+   */
+  async recvMany(most: number = Number.POSITIVE_INFINITY, options: WaitOptions = NO_OPTIONS): Promise<T[]> {
+    if (!(most >= 1)) throw new RangeError(`recvMany() takes 1 or more messages, not ${most}`);
+    options.signal?.throwIfAborted();
+    const value = this.#takeNow("recvMany()");
+    const first = value === NOTHING ? await this.#recvLater("recvMany()", options) : value;
+    return takeMore(this.#link, [first], most);
   }
 
   /**
@@ -230,18 +243,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   async poll(timeout: number = 0, options: Pick<WaitOptions, "signal"> = {}): Promise<boolean> {
     checkTimeout("poll()", timeout);
     const { inbox } = this.#linkToReceive("poll()");
-    if (inbox.isReady) return true;
-    options.signal?.throwIfAborted();
-    let cancel = (): void => {};
-    const arrival = new Promise<true>((resolve) => {
-      cancel = inbox.watch(() => resolve(true));
-    });
-    try {
-      if (timeout === 0) return await Promise.race([arrival, nextTurn().then(() => inbox.isReady)]);
-      return (await within(arrival, "poll()", { ...options, timeout })) !== TIMED_OUT;
-    } finally {
-      cancel();
-    }
+    return inbox.isReady || (await pollInbox(inbox, { ...options, timeout }));
   }
 
   /**
@@ -275,7 +277,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   [Symbol.asyncIterator](): AsyncIterableIterator<T, void, undefined> {
     return new Messages(
       () => this.#takeNow("for await"),
-      () => this.#recvLater(NO_OPTIONS),
+      () => this.#recvLater("for await", NO_OPTIONS),
     );
   }
 
@@ -331,9 +333,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   /** Sends a value; the answer is what to wait for, where the other side is slow. */
   #sendNow(call: string, value: unknown): Promise<void> | undefined {
-    const link = this.#linkToSend(call, true);
-    link.send(value);
-    return link.full ? this.#drained() : undefined;
+    return this.#linkToSend(call, true).send(value) ? undefined : this.#drained();
   }
 
   /** Waits for room; whoever was to make it may be gone meanwhile. */
@@ -375,9 +375,9 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     return contentOf(link, frame) as T;
   }
 
-  async #recvLater(options: WaitOptions): Promise<T> {
-    const link = this.#linkToReceive("recv()");
-    const frame = await nextFrame(this, link, "recv()", options);
+  async #recvLater(call: string, options: WaitOptions): Promise<T> {
+    const link = this.#linkToReceive(call);
+    const frame = await nextFrame(this, link, call, options);
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return contentOf(link, frame) as T;
   }

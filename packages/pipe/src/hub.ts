@@ -104,17 +104,17 @@ export class Side implements Link {
     return this.full ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
   }
 
-  send(value: unknown): void {
+  send(value: unknown): boolean {
     const target = this.#other.#pushTo;
     if (target !== undefined && this.#other.inbox.size === 0) {
-      target.channel.send(VALUE, value, "value", target.channel);
-      return;
+      return target.channel.send(VALUE, value, "value", target.channel);
     }
     const { frame, commit } = encodeMessage(value, "value");
     // Small parts were copied when the value was encoded; large ones are the caller's memory, and wait here.
     const parts = frame.parts.map((part) => part.slice());
     this.#other.deliver(new Frame(VALUE, frame.bytes, frame.start, frame.end, parts, frame.modules));
     commit(undefined);
+    return !this.full;
   }
 
   sendBytes(bytes: Uint8Array): void {

@@ -16,7 +16,8 @@ export interface Link {
   /** Whether so much is on its way that a sender should wait. */
   readonly full: boolean;
   drained(): Promise<void>;
-  send(value: unknown): void;
+  /** Sends a value; whether there is room for more. */
+  send(value: unknown): boolean;
   sendBytes(bytes: Uint8Array): void;
   decode(frame: Frame): unknown;
   /** The connection is used: it holds its side, also after it was handed on. */

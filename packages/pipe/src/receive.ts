@@ -1,8 +1,10 @@
 /** Receiving: what a connection does with the messages of its inbox. */
-import { type Frame, type WaitOptions, withinOrThrow } from "@multiproc/core/internal";
+import { type Frame, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "@multiproc/core/internal";
 import { ConnectionError, EOFError } from "./errors.ts";
+import type { Inbox } from "./inbox.ts";
 import type { Link } from "./link.ts";
 import { BYTES } from "./protocol.ts";
+import { nextTurn } from "./wait.ts";
 
 /** There is no message that could be given at once. */
 export const NOTHING: unique symbol = Symbol("nothing");
@@ -10,6 +12,19 @@ export const NOTHING: unique symbol = Symbol("nothing");
 /** What a message says; its modules must be loaded. */
 export function contentOf(link: Link, frame: Frame): unknown {
   return frame.kind === BYTES ? bytesOf(frame) : link.decode(frame);
+}
+
+/**
+ * Adds what else is there to messages that were received. Only such as need no module: what they say can be told without fail, and
+ * nothing that was taken before is lost.
+ */
+export function takeMore<T>(link: Link, messages: T[], most: number): T[] {
+  const { inbox } = link;
+  for (let frame = inbox.peek(); frame?.modules.length === 0 && messages.length < most; frame = inbox.peek()) {
+    inbox.take();
+    messages.push(contentOf(link, frame) as T);
+  }
+  return messages;
 }
 
 /** The bytes of a message that was sent as such; its memory is the receiver's own. */
@@ -52,6 +67,21 @@ export async function nextFrame(
   if (connection.closed)
     throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
   throw nothingLeft(link, call);
+}
+
+/** Whether something arrives in an inbox, or its end does, before the time is over. */
+export async function pollInbox(inbox: Inbox, options: WaitOptions): Promise<boolean> {
+  options.signal?.throwIfAborted();
+  let cancel = (): void => {};
+  const arrival = new Promise<true>((resolve) => {
+    cancel = inbox.watch(() => resolve(true));
+  });
+  try {
+    if (options.timeout === 0) return await Promise.race([arrival, nextTurn().then(() => inbox.isReady)]);
+    return (await within(arrival, "poll()", options)) !== TIMED_OUT;
+  } finally {
+    cancel();
+  }
 }
 
 /** The end: nobody is left who could send. */

@@ -65,7 +65,7 @@ export class RemoteLink implements Link {
     await this.#channel?.drained();
   }
 
-  send(value: unknown): void {
+  send(value: unknown): boolean {
     if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value");
     const place = this.#early.length;
     const { frame, commit } = encodeMessage(value, "value");
@@ -73,6 +73,7 @@ export class RemoteLink implements Link {
     // What a getter of the value has asked for comes behind it.
     this.#early.splice(place, 0, (channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
+    return !this.full;
   }
 
   sendBytes(bytes: Uint8Array): void {

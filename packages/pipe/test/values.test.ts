@@ -8,6 +8,9 @@ import { afterEach, describe, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
+/** A function of a module that is not there. */
+const missing = fromModule<{ missing: () => void }>(fixture(import.meta.url, "missing.js")).missing;
+
 afterEach(endChildren);
 
 /** A connection to a child that sends back what it gets. */
@@ -91,6 +94,44 @@ describe("sendMany()", () => {
     await expect(pipe()[0].sendMany(values as never)).rejects.toThrow(
       /^sendMany\(\) takes the values .* iterable, not /,
     );
+  });
+});
+
+describe("recvMany()", () => {
+  test("gives what is there, in order, and waits where there is nothing", async () => {
+    const [a, b] = pipe<unknown>();
+    const waiting = b.recvMany();
+    await a.send(1);
+    expect(await waiting).toEqual([1]);
+    const bytes = Uint8Array.from([3]);
+    await a.send("two");
+    await a.sendBytes(bytes);
+    await a.sendMany([4, { five: 5 }]);
+    expect(await b.recvMany(3)).toEqual(["two", bytes, 4]);
+    expect(await b.recvMany()).toEqual([{ five: 5 }]);
+    await expect(b.recvMany(1, { timeout: 5 })).rejects.toThrow(/recvMany\(\).*5 ms/);
+    await expect(b.recvMany(1, { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+    await expect(b.recvMany(0)).rejects.toThrow(RangeError);
+    a.close();
+    await expect(b.recvMany()).rejects.toThrow(EOFError);
+  });
+
+  test("a message that may fail comes first: nothing that came before is lost with it", async () => {
+    const [a, b] = pipe<unknown>();
+    const [end] = pipe();
+    await a.sendMany([1, 2, end, 3, missing, 4, 5]);
+    expect(await b.recvMany()).toEqual([1, 2]);
+    expect(await b.recvMany()).toEqual([expect.any(Object), 3]);
+    await expect(b.recvMany()).rejects.toThrow(/missing/);
+    expect(await b.recvMany()).toEqual([4, 5]);
+  });
+
+  test("all of many messages from another process, each once", async () => {
+    const [here, there] = pipe<number | "done">();
+    await start(tasks.count, there, 0, 20_000);
+    const received: unknown[] = [];
+    while (received.at(-1) !== "done") received.push(...(await here.recvMany()));
+    expect(received).toEqual([...Array.from({ length: 20_000 }, (_, i) => i), "done"]);
   });
 });
 

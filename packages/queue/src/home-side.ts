@@ -170,7 +170,7 @@ export class HomeSide {
         return this.#ready(channel);
       case kinds.SHUT_DOWN:
         this.#shutDown();
-        return channel.send(kinds.HEARD, null);
+        return void channel.send(kinds.HEARD, null);
       case kinds.OVER:
         this.#isOver = true;
         return this.#intake.end(new QueueShutDownError("get()"));

@@ -83,18 +83,19 @@ export class Outgoing {
   }
 
   /** As `Channel.send()`. */
-  send(kind: number, value: unknown, root: string | undefined, carrier: Carrier | undefined): void {
+  send(kind: number, value: unknown, root: string | undefined, carrier: Carrier | undefined): boolean {
     const encoder = this.#encoder;
     const out = this.#place(SMALL + 2 * this.#lastSize);
     const start = out.position;
     out.ensure(HEADER_SIZE);
     out.position = start + HEADER_SIZE;
     let isEncoded = false;
+    let isThere = false;
     try {
       encoder.encode(value, out, root);
       isEncoded = true;
       this.#lastSize = out.position - start;
-      this.#close(out, start, kind, encoder.parts, encoder.modules, root);
+      isThere = this.#close(out, start, kind, encoder.parts, encoder.modules, root);
     } catch (error) {
       out.position = start;
       if (isEncoded) encoder.discard(); // the receiver will not learn what this message defined
@@ -104,6 +105,7 @@ export class Outgoing {
     }
     if (encoder.parts.length > 0) this.#borrow();
     encoder.commit(carrier);
+    return isThere || !this.full;
   }
 
   /** As `Channel.sendBytes()`. */
@@ -180,7 +182,7 @@ export class Outgoing {
     this.#close(out, at, kind, parts, modules);
   }
 
-  /** Completes the frame that was written from `start` on, and sees to it that it leaves. */
+  /** Completes the frame that was written from `start` on, and sees to it that it leaves; whether it is in the ring already. */
   #close(
     out: ByteWriter,
     start: number,
@@ -188,7 +190,7 @@ export class Outgoing {
     parts: readonly Uint8Array[],
     modules: readonly string[],
     root = "value",
-  ): void {
+  ): boolean {
     const length = out.position - start - HEADER_SIZE;
     const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
     const total = list.length === 0 ? length : list.reduce((sum, part) => sum + part.byteLength, length);
@@ -197,8 +199,10 @@ export class Outgoing {
     if (list.length > 0xffff)
       throw new SendError(root, `it has ${list.length} large binary parts, and a message holds at most 65535`);
     writeHeader(out.view, start, length, kind, modules.length === 0 ? MARK : MARK | HAS_MODULES, list.length);
-    if (list.length > 0 || out === this.#out || this.#rings?.publish() !== true) this.#queue(out, start, list, total);
+    const isThere = list.length === 0 && out !== this.#out && this.#rings?.publish() === true;
+    if (!isThere) this.#queue(out, start, list, total);
     if (this.upgrade?.isWatching === true) this.upgrade.noteTraffic(total);
+    return isThere;
   }
 
   /** Queues a frame that is not yet where it goes. */

@@ -107,9 +107,9 @@ export class SocketChannel implements SyncChannel {
     this.#upgrade?.rings?.flushSync();
   }
 
-  send(kind: number, value: unknown, root?: string, carrier?: Carrier): void {
+  send(kind: number, value: unknown, root?: string, carrier?: Carrier): boolean {
     this.#assertOpen();
-    this.#outgoing.send(kind, value, root, carrier);
+    return this.#outgoing.send(kind, value, root, carrier);
   }
 
   sendBytes(kind: number, bytes: Uint8Array): void {

@@ -62,7 +62,7 @@ export class WireChannel implements Channel {
     });
   }
 
-  send(_kind: number, _value: unknown, root = "value"): void {
+  send(_kind: number, _value: unknown, root = "value"): never {
     throw new SendError(root, "the other side takes bytes alone");
   }
 
