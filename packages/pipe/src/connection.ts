@@ -109,7 +109,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws what `send()` and the iterable do; the messages before have been sent
    */
   async sendMany(values: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
-    await sendEach(values, (value) => this.#sendNow("sendMany()", value));
+    const send = (value: unknown): Promise<void> | undefined => this.#sendNow("sendMany()", value, true);
+    await sendEach(values, { send, flush: () => this.#ownLink?.flush() });
   }
 
   /**
@@ -332,8 +333,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /** Sends a value; the answer is what to wait for, where the other side is slow. */
-  #sendNow(call: string, value: unknown): Promise<void> | undefined {
-    return this.#linkToSend(call, true).send(value) ? undefined : this.#drained();
+  #sendNow(call: string, value: unknown, gathers = false): Promise<void> | undefined {
+    return this.#linkToSend(call, true).send(value, gathers) ? undefined : this.#drained();
   }
 
   /** Waits for room; whoever was to make it may be gone meanwhile. */

@@ -104,10 +104,10 @@ export class Side implements Link {
     return this.full ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
   }
 
-  send(value: unknown): boolean {
+  send(value: unknown, gathers = false): boolean {
     const target = this.#other.#pushTo;
     if (target !== undefined && this.#other.inbox.size === 0) {
-      return target.channel.send(VALUE, value, "value", target.channel);
+      return target.channel.send(VALUE, value, "value", target.channel, gathers);
     }
     const { frame, commit } = encodeMessage(value, "value");
     // Small parts were copied when the value was encoded; large ones are the caller's memory, and wait here.
@@ -115,6 +115,10 @@ export class Side implements Link {
     this.#other.deliver(new Frame(VALUE, frame.bytes, frame.start, frame.end, parts, frame.modules));
     commit(undefined);
     return !this.full;
+  }
+
+  flush(): void {
+    this.#other.#pushTo?.channel.flush();
   }
 
   sendBytes(bytes: Uint8Array): void {

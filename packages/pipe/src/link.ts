@@ -16,8 +16,13 @@ export interface Link {
   /** Whether so much is on its way that a sender should wait. */
   readonly full: boolean;
   drained(): Promise<void>;
-  /** Sends a value; whether there is room for more. */
-  send(value: unknown): boolean;
+  /**
+   * Sends a value; whether there is room for more.
+   *
+   * @param gathers whether more follows, behind which {@link Link.flush} is called: it may wait for that
+   */
+  send(value: unknown, gathers?: boolean): boolean;
+  flush(): void;
   sendBytes(bytes: Uint8Array): void;
   decode(frame: Frame): unknown;
   /** The connection is used: it holds its side, also after it was handed on. */

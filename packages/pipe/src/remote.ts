@@ -65,8 +65,8 @@ export class RemoteLink implements Link {
     await this.#channel?.drained();
   }
 
-  send(value: unknown): boolean {
-    if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value");
+  send(value: unknown, gathers = false): boolean {
+    if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value", undefined, gathers);
     const place = this.#early.length;
     const { frame, commit } = encodeMessage(value, "value");
     this.#borrowsEarly ||= frame.parts.length > 0;
@@ -74,6 +74,10 @@ export class RemoteLink implements Link {
     this.#early.splice(place, 0, (channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
     return !this.full;
+  }
+
+  flush(): void {
+    this.#channel?.flush();
   }
 
   sendBytes(bytes: Uint8Array): void {

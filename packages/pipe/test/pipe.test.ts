@@ -198,15 +198,19 @@ describe("pipe() between processes", () => {
     expect(await here.recv()).toEqual(new Uint8Array(0));
   });
 
-  test.for([0, 1000])(
-    "messages arrive while their sender computes on without a pause, after %i others",
-    async (before) => {
+  test.for([
+    [0, "sendAndCompute"],
+    [1000, "sendAndCompute"],
+    [1000, "sendManyAndCompute"],
+  ] as const)(
+    "messages arrive while their sender computes on without a pause, after %i others: %s",
+    async ([before, name]) => {
       const folder = mkdtempSync(path.join(tmpdir(), "pipe-test-"));
       // Deno writes to sockets in turns of its event loop: the first leaves, and those behind it must wait for one.
       const count = host === "deno" ? 1 : 200;
       try {
         const [here, there] = pipe<unknown>();
-        const child = await start(tasks.sendAndCompute, there, folder, before, count);
+        const child = await start(tasks[name], there, folder, before, count);
         for (let i = 0; i < before; i++) expect(await here.recv()).toBe(i);
         await here.send("go on");
         for (let i = 0; i < count; i++) {

@@ -76,11 +76,12 @@ export interface Channel extends Carrier {
    *
    * @param root how the value is called in an error, such as `"args"`
    * @param carrier what ends when the message's one receiver is gone, if that is known
+   * @param gathers whether more follows, behind which {@link Channel.flush} is called: it may wait for that
    * @returns whether there is room for more, see {@link Channel.full}
    * @throws {SendError} if it cannot be sent; nothing of it was queued
    * @throws {ChannelClosedError} if the channel is closed
    */
-  send(kind: number, value: unknown, root?: string, carrier?: Carrier): boolean;
+  send(kind: number, value: unknown, root?: string, carrier?: Carrier, gathers?: boolean): boolean;
   /** Queues bytes as they are. */
   sendBytes(kind: number, bytes: Uint8Array): void;
   /**

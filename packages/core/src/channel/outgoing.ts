@@ -30,6 +30,8 @@ const PART_AT = 64 * 1024;
 const SMALL = 2 * 1024;
 /** What is longer is not encoded in the ring, but copied: the other side can begin to read while this one still writes. */
 const LONG = 32 * 1024;
+/** So much is gathered where more follows: what is written in one go is in the other side's way once. */
+const GATHER = 8 * 1024;
 
 /** The way out of one channel; see the head of this file. */
 export class Outgoing {
@@ -46,6 +48,8 @@ export class Outgoing {
   #borrows = false;
   /** How large the last encoded message was. */
   #lastSize = 0;
+  /** Whether more follows the message that is being sent. */
+  #gathers = false;
   /** What a getter of the value that is being read has asked for. */
   #later: Array<() => void> | undefined;
   #isClosed = false;
@@ -83,9 +87,15 @@ export class Outgoing {
   }
 
   /** As `Channel.send()`. */
-  send(kind: number, value: unknown, root: string | undefined, carrier: Carrier | undefined): boolean {
+  send(
+    kind: number,
+    value: unknown,
+    root: string | undefined,
+    carrier: Carrier | undefined,
+    gathers: boolean,
+  ): boolean {
     const encoder = this.#encoder;
-    const out = this.#place(SMALL + 2 * this.#lastSize);
+    const out = gathers ? this.#out : this.#place(SMALL + 2 * this.#lastSize);
     const start = out.position;
     out.ensure(HEADER_SIZE);
     out.position = start + HEADER_SIZE;
@@ -94,6 +104,7 @@ export class Outgoing {
     try {
       encoder.encode(value, out, root);
       isEncoded = true;
+      this.#gathers = gathers;
       this.#lastSize = out.position - start;
       isThere = this.#close(out, start, kind, encoder.parts, encoder.modules, root);
     } catch (error) {
@@ -179,6 +190,7 @@ export class Outgoing {
     out.ensure(size);
     copyBytes(bytes, start, end, out.bytes, at + HEADER_SIZE);
     out.position = at + size;
+    this.#gathers = false;
     this.#close(out, at, kind, parts, modules);
   }
 
@@ -216,6 +228,7 @@ export class Outgoing {
       out.position += size;
     }
     if (parts.length > 0) this.#writeParts(parts, total);
+    else if (this.#gathers && out.position < GATHER) return;
     else if (this.#rings?.put(out.bytes, out.position) === true) out.position = 0;
     else if (out.position > FLUSH_AT) this.#flush();
     else this.#leaving.note();

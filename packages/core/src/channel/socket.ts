@@ -107,9 +107,9 @@ export class SocketChannel implements SyncChannel {
     this.#upgrade?.rings?.flushSync();
   }
 
-  send(kind: number, value: unknown, root?: string, carrier?: Carrier): boolean {
+  send(kind: number, value: unknown, root?: string, carrier?: Carrier, gathers = false): boolean {
     this.#assertOpen();
-    return this.#outgoing.send(kind, value, root, carrier);
+    return this.#outgoing.send(kind, value, root, carrier, gathers);
   }
 
   sendBytes(kind: number, bytes: Uint8Array): void {
