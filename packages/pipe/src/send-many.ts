@@ -1,5 +1,5 @@
 /** Sending values one after the other. */
-import { nextTurn } from "./wait.ts";
+import { host } from "@multiproc/core/internal";
 
 /** So many are sent until the event loop has its turn: other things of the process go on, however fast the other side is. */
 const AT_ONCE = 1000;
@@ -40,7 +40,7 @@ async function sendSync(values: Iterable<unknown>, sender: Sender): Promise<void
       const hasTurn = count % AT_ONCE === 0;
       if (room !== undefined || hasTurn || clock.isTime()) sender.flush();
       if (room !== undefined) await room;
-      else if (hasTurn) await nextTurn();
+      else if (hasTurn) await new Promise<void>((resolve) => host.soon(resolve));
     }
   } finally {
     sender.flush();
