@@ -149,7 +149,7 @@ for (const [field, unit] of Object.entries(units)) {
 // The last line, for `npm run bench`.
 if (process.argv.includes("--json")) {
   const names = {
-    many: ["small messages one way, sendMany() and recvMany()", "messages/s"],
+    many: ["small messages one way, sendMany to recvMany", "messages/s"],
     small: ["small messages one way", "messages/s"],
     trips: ["round trips", "trips/s"],
     bulk: ["8 MiB messages", "GB/s"],
