@@ -196,6 +196,22 @@ describe.each([
     expect(await here.recv()).toBe("next");
   });
 
+  test("may ask for another value, which is refused, wherever in a buffer that is", async () => {
+    const here = await used();
+    const inner: Promise<unknown>[] = [];
+    for (let size = 0; size < 600; size++) {
+      const value = {
+        get key() {
+          inner.push(here.send(1).catch((error: Error) => error.name));
+          return "x".repeat(size);
+        },
+      };
+      void here.send(value); // not awaited: what is sent gathers
+    }
+    for (let size = 0; size < 600; size++) expect(await here.recv()).toEqual({ key: "x".repeat(size) });
+    expect(new Set(await Promise.all(inner))).toEqual(new Set(["SendError"]));
+  });
+
   test("may send bytes and then throw", async () => {
     const here = await used();
     const value = {
