@@ -13,6 +13,7 @@ export {
   type MessageKeeper,
   textMessage,
 } from "./channel/message.ts";
+export { Moments } from "./channel/moments.ts";
 export { reach } from "./channel/reach.ts";
 export { SocketChannel } from "./channel/socket.ts";
 export { vouching } from "./codec/array-writer.ts";

@@ -16,7 +16,6 @@ class Both {
   readonly memory: Memory = Memory.local(BYTES_AT + SMALL);
   readonly writer = new ByteRing(this.memory, 0, BYTES_AT, SMALL);
   readonly reader = new ByteRing(this.memory, 0, BYTES_AT, SMALL);
-  readonly waiting: number[] = [];
   written = 0;
   read = 0;
 

@@ -51,8 +51,9 @@ export async function nextFrame(
     try {
       const frame = await withinOrThrow(promise, call, options);
       if (frame !== undefined) {
-        if (isRefused(frame, bytesOnly)) inbox.unshift([frame]);
-        return checked(call, frame, bytesOnly);
+        if (!isRefused(frame, bytesOnly)) return frame;
+        inbox.unshift([frame]);
+        throw notBytes(call);
       }
     } finally {
       cancel();
@@ -60,7 +61,7 @@ export async function nextFrame(
   }
   const frame = inbox.peek();
   if (frame !== undefined) {
-    checked(call, frame, bytesOnly);
+    if (isRefused(frame, bytesOnly)) throw notBytes(call);
     inbox.take();
     return frame;
   }
@@ -91,13 +92,17 @@ export function nothingLeft(link: Link, call: string): EOFError {
   return new EOFError(`${call} found no message, and nobody holds the other end any more`, options);
 }
 
+/** Whether that is how the receiving calls tell that no more will come, and nothing went wrong. */
+export function isEnd(error: unknown): boolean {
+  return error instanceof EOFError && error.cause === undefined;
+}
+
 function isRefused(frame: Frame, bytesOnly: boolean): boolean {
   return bytesOnly && frame.kind !== BYTES;
 }
 
-function checked(call: string, frame: Frame, bytesOnly: boolean): Frame {
-  if (!isRefused(frame, bytesOnly)) return frame;
-  throw new ConnectionError(`${call} found a value that was sent by send(): receive it with recv()`, "ERR_NOT_BYTES");
+function notBytes(call: string): ConnectionError {
+  return new ConnectionError(`${call} found a value that was sent by send(): receive it with recv()`, "ERR_NOT_BYTES");
 }
 
 const DONE: IteratorResult<never, void> = { done: true, value: undefined };
@@ -142,7 +147,7 @@ export class Messages<T> implements AsyncIterableIterator<T, void, undefined> {
       return { done: false, value: await this.#wait() };
     } catch (error) {
       this.#isDone = true;
-      if (error instanceof EOFError && error.cause === undefined) return DONE;
+      if (isEnd(error)) return DONE;
       throw error;
     }
   }

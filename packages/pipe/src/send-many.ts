@@ -1,13 +1,10 @@
 /** Sending values one after the other. */
-import { host } from "@multiproc/core/internal";
+import { host, Moments } from "@multiproc/core/internal";
 
 /** So many are sent until the event loop has its turn: other things of the process go on, however fast the other side is. */
 const AT_ONCE = 1000;
 
-/** What comes so long after the last, in milliseconds, comes alone, and leaves at once. */
-const ALONE = 0.02;
-/** Others leave once in so many milliseconds. */
-const MOMENT = 0.1;
+/** So many that come quickly are sent without a look at the clock. */
 const LONGEST_STRIDE = 64;
 
 /** What sends. */
@@ -31,14 +28,14 @@ export async function sendEach(values: Iterable<unknown> | AsyncIterable<unknown
 }
 
 async function sendSync(values: Iterable<unknown>, sender: Sender): Promise<void> {
-  const clock = new Clock();
+  const moments = new Moments(LONGEST_STRIDE);
   let count = 0;
   try {
     for (const value of values) {
       const room = sender.send(value);
       count += 1;
       const hasTurn = count % AT_ONCE === 0;
-      if (room !== undefined || hasTurn || clock.isTime()) sender.flush();
+      if (room !== undefined || hasTurn || moments.isDue()) sender.flush();
       if (room !== undefined) await room;
       else if (hasTurn) await new Promise<void>((resolve) => host.soon(resolve));
     }
@@ -52,28 +49,5 @@ async function sendAsync(values: AsyncIterable<unknown>, sender: Sender): Promis
     const room = sender.send(value);
     sender.flush();
     await room;
-  }
-}
-
-/** Tells when what was sent has waited enough for others. It looks seldom while they come quickly: a look takes as long as a small message. */
-class Clock {
-  #looked = performance.now();
-  /** The first one does not wait. */
-  #told = 0;
-  /** So many come from one look to the next. */
-  #stride = 1;
-  #left = 1;
-
-  /** Another one was sent. */
-  isTime(): boolean {
-    this.#left -= 1;
-    if (this.#left > 0) return false;
-    const now = performance.now();
-    const isQuick = now - this.#looked < ALONE;
-    this.#looked = now;
-    this.#stride = this.#left = isQuick ? Math.min(2 * this.#stride, LONGEST_STRIDE) : 1;
-    if (isQuick && now - this.#told < MOMENT) return false;
-    this.#told = now;
-    return true;
   }
 }

@@ -1,6 +1,6 @@
 /** A connection's bytes as web streams. */
 import type { Connection } from "./connection.ts";
-import { EOFError } from "./errors.ts";
+import { isEnd } from "./receive.ts";
 
 type Bytes = Pick<Connection, "recvBytes" | "sendBytes" | "close">;
 
@@ -15,7 +15,7 @@ export function readableOf(connection: Bytes): ReadableStream<Uint8Array<ArrayBu
           while (bytes.length === 0) bytes = await connection.recvBytes();
           controller.enqueue(bytes as Uint8Array<ArrayBuffer>);
         } catch (error) {
-          if (!(error instanceof EOFError) || error.cause !== undefined) throw error;
+          if (!isEnd(error)) throw error;
           connection.close();
           controller.close();
           controller.byobRequest?.respond(0); // who reads into a buffer of its own is told so

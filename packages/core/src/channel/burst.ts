@@ -7,11 +7,8 @@
  * the sender computes between two messages, for each that comes alone, and of those that come together once in a moment.
  */
 import { host } from "../host/mod.ts";
+import { Moments } from "./moments.ts";
 
-/** In milliseconds. */
-const MOMENT = 0.1;
-/** A message that comes so long after the last, in milliseconds, comes alone: what is done for it takes a fraction of that time. */
-const ALONE = 0.02;
 /** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
 const SETTLED: Promise<void> = Promise.resolve();
 
@@ -23,10 +20,8 @@ export class Burst {
   #isPlanned = false;
   /** How often it was done at once in this burst. */
   #acts = 0;
-  /** When it was last done because a moment had passed. */
-  #acted = 0;
-  /** When the last message came of those after the first ones. */
-  #noted = 0;
+  /** Of the messages after the first ones. */
+  readonly #moments = new Moments(1);
 
   /**
    * @param act what is done; that may turn out to be nothing
@@ -44,7 +39,7 @@ export class Burst {
     if (this.#acts < this.#atOnce) {
       this.#isPlanned = true;
       SETTLED.then(this.#actNow);
-    } else this.#look();
+    } else if (this.#moments.isDue()) this.#act();
   }
 
   #begin(): void {
@@ -58,15 +53,6 @@ export class Burst {
     this.#acts += 1;
     this.#act();
   };
-
-  #look(): void {
-    const now = performance.now();
-    const isAlone = now - this.#noted >= ALONE;
-    this.#noted = now;
-    if (!isAlone && now - this.#acted < MOMENT) return;
-    this.#acted = now;
-    this.#act();
-  }
 
   readonly #end = (): void => {
     this.#isOn = false;

@@ -50,8 +50,8 @@ export class Outgoing {
   #lastSize = 0;
   /** Whether more follows the message that is being sent. */
   #gathers = false;
-  /** What a getter of the value that is being read has asked for. */
-  #later: Array<() => void> | undefined;
+  /** What a getter of the value that is being read has asked for: it is done behind that value's message. */
+  readonly #later: Array<() => void> = [];
   #isClosed = false;
   /** Is told how large each message is, while it wants to know. */
   upgrade: Upgrade | undefined;
@@ -68,6 +68,11 @@ export class Outgoing {
   /** How messages are encoded from now on. */
   set shapes(shapes: "inline" | "dictionary") {
     this.#encoder = new Encoder({ shapes });
+  }
+
+  /** Where it goes. */
+  get stream(): ByteStream {
+    return this.#stream;
   }
 
   /** How much waits until the system has it. */
@@ -112,7 +117,7 @@ export class Outgoing {
       if (isEncoded) encoder.discard(); // the receiver will not learn what this message defined
       throw error;
     } finally {
-      if (this.#later !== undefined) this.#catchUp();
+      if (this.#later.length > 0) for (const run of this.#later.splice(0)) run();
     }
     if (encoder.parts.length > 0) this.#borrow();
     encoder.commit(carrier);
@@ -154,7 +159,7 @@ export class Outgoing {
 
   /** Ends the stream behind all that was sent. */
   finish(): void {
-    if (this.#encoder.isBusy) return this.#afterwards(() => this.finish());
+    if (this.#encoder.isBusy) return void this.#later.push(() => this.finish());
     this.flush();
     this.#stream.finish();
   }
@@ -182,7 +187,7 @@ export class Outgoing {
     if (this.#encoder.isBusy) {
       const copy = bytes.slice(start, end);
       const copies = parts.map((part) => part.slice());
-      return this.#afterwards(() => this.#forward(kind, copy, 0, copy.length, copies, modules));
+      return void this.#later.push(() => this.#forward(kind, copy, 0, copy.length, copies, modules));
     }
     const size = HEADER_SIZE + end - start;
     const out = this.#place(size);
@@ -267,17 +272,5 @@ export class Outgoing {
   /** Has the sender wait while parts that were just sent are still in its memory alone. */
   #borrow(): void {
     this.#borrows ||= this.#stream.pending > 0;
-  }
-
-  /** Does it behind the message whose value is being read, of which a getter has asked for it. */
-  #afterwards(run: () => void): void {
-    this.#later ??= [];
-    this.#later.push(run);
-  }
-
-  #catchUp(): void {
-    const runs = this.#later ?? [];
-    this.#later = undefined;
-    for (const run of runs) run();
   }
 }

@@ -20,8 +20,7 @@ export class SocketChannel implements SyncChannel {
   /** What the other side is, for errors. */
   peer: string;
   readonly #socket: ByteStream;
-  /** Where it writes; and where it reads. */
-  #stream: ByteStream;
+  /** Where it reads. */
   #source: ByteStream;
   #upgrade: Upgrade | undefined;
   readonly #outgoing: Outgoing;
@@ -38,7 +37,7 @@ export class SocketChannel implements SyncChannel {
   readonly #ends: Array<() => void> = [];
 
   constructor(stream: ByteStream, options: ChannelOptions = {}) {
-    this.#socket = this.#stream = this.#source = stream;
+    this.#socket = this.#source = stream;
     this.#outgoing = new Outgoing(stream, options.shapes);
     this.#reader = new FrameReader(this.#emit, options.limit ?? MAX_MESSAGE);
     this.peer = options.peer ?? "the other process";
@@ -64,7 +63,7 @@ export class SocketChannel implements SyncChannel {
     this.#socket.start({
       ...this.#feeding(this.#reader),
       end: (error) => (this.#source === this.#socket ? this.#ended(error) : this.#upgrade?.rings?.socketEnded(error)),
-      drain: () => (this.#stream === this.#socket ? this.#drain() : this.#upgrade?.rings?.socketDrained()),
+      drain: () => (this.#outgoing.stream === this.#socket ? this.#drain() : this.#upgrade?.rings?.socketDrained()),
     });
   }
 
@@ -77,7 +76,7 @@ export class SocketChannel implements SyncChannel {
   }
 
   get isInMemory(): boolean {
-    return this.#stream !== this.#socket && this.#source !== this.#socket;
+    return this.#outgoing.stream !== this.#socket && this.#source !== this.#socket;
   }
 
   get canBlock(): boolean {
@@ -147,7 +146,7 @@ export class SocketChannel implements SyncChannel {
   }
 
   flush(): void {
-    if (!this.closed) this.#outgoing.flush();
+    this.#outgoing.flush();
   }
 
   pause(): void {
@@ -173,11 +172,11 @@ export class SocketChannel implements SyncChannel {
   }
 
   ref(): void {
-    this.#stream.ref();
+    this.#outgoing.stream.ref();
   }
 
   unref(): void {
-    this.#stream.unref();
+    this.#outgoing.stream.unref();
   }
 
   onEnd(run: () => void): void {
@@ -200,10 +199,7 @@ export class SocketChannel implements SyncChannel {
   }
 
   #moveWriting(rings: RingStream): void {
-    if (!this.#ending) {
-      this.#stream = rings;
-      this.#outgoing.moveTo(rings);
-    }
+    if (!this.#ending) this.#outgoing.moveTo(rings);
     const reader = new FrameReader(this.#emit, this.#reader.limit);
     this.#memoryReader = reader;
     rings.start({ ...this.#feeding(reader), end: (error) => this.#ended(error), drain: () => this.#drain() });
