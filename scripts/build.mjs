@@ -8,7 +8,7 @@
  * those of tests that run beside a script which builds first.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import process from "node:process";
 import { run } from "./run.mjs";
 
@@ -17,12 +17,13 @@ const ENTRIES = [
   "mod.ts",
   "internal.ts",
   "child.ts",
-  "child-whole.ts",
-  "revive.ts",
+  "process-entry.ts",
+  "process-entry-bundled.ts",
+  "subclass-instance.ts",
   "worker.ts",
   "thread.ts",
-  "server.ts",
-  "spare.ts",
+  "fork-server-entry.ts",
+  "spare-entry.ts",
 ];
 
 export async function build() {
@@ -44,11 +45,14 @@ export async function build() {
   }
 }
 
+/** The entries that every child process loads: core's, and that of `Process`. Each is built as one file. */
+const CHILD_ENTRIES = ["child.ts", "process-entry.ts"];
+
 /** Where children begin; every other package stands on it. */
 const CORE = "packages/core";
 
 /** Parts that are loaded late and yet at once, by `require()`; what they are called, and where their source is. */
-const LATE = { "packages/core/dist/forking.cjs": "packages/core/src/native/fork/mod.ts" };
+const LATE = { "packages/core/dist/forking.cjs": "packages/core/src/fork/mod.ts" };
 
 async function bundle(esbuild, folder) {
   const { private: isPrivate } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
@@ -67,7 +71,8 @@ async function bundle(esbuild, folder) {
     logLevel: "warning",
   };
   const entryPoints = ENTRIES.map((entry) => `${folder}/src/${entry}`).filter((file) => existsSync(file));
-  const child = await bundleChild(esbuild, `${folder}/src/child.ts`, options);
+  const childEntry = CHILD_ENTRIES.map((entry) => `${folder}/src/${entry}`).find((file) => existsSync(file));
+  const child = childEntry && (await bundleChild(esbuild, childEntry, options));
   const rest = await esbuild.build({
     ...options,
     entryPoints: entryPoints.filter((entry) => !child?.modules.has(entry)),
@@ -89,13 +94,17 @@ async function bundle(esbuild, folder) {
  * must not be there twice: its child exports all that its modules have, and its other entries import that.
  */
 async function bundleChild(esbuild, entry, options) {
-  if (!existsSync(entry)) return undefined;
   const { metafile } = await esbuild.build({ ...options, entryPoints: [entry] });
   const modules = Object.keys(metafile.inputs);
   const exported = entry.startsWith(CORE) ? modules : [entry];
   const contents = exported.map((module) => `export * from "./${module}";`).join("\n");
   const stdin = { contents, resolveDir: "." };
-  const built = await esbuild.build({ ...options, stdin, outdir: undefined, outfile: `${options.outdir}/child.js` });
+  const built = await esbuild.build({
+    ...options,
+    stdin,
+    outdir: undefined,
+    outfile: `${options.outdir}/${basename(entry, ".ts")}.js`,
+  });
   put(built);
   return { modules: new Set(modules), outputs: built.metafile.outputs };
 }

@@ -6,21 +6,21 @@
  */
 import type { Frame } from "./channel/channel.ts";
 import { FrameReader } from "./channel/frame-reader.ts";
-import { helloFrame } from "./hello.ts";
+import { flushChannels } from "./channel/open-channels.ts";
+import { helloFrame } from "./connect/handshake.ts";
+import { unpackInbox } from "./connect/start-payload.ts";
 import { host } from "./host/mod.ts";
-import { unpackInbox } from "./inbox.ts";
-import { inherited } from "./inheritance.ts";
-import { leaving } from "./leaving.ts";
-import { flushChannels } from "./open-channels.ts";
-import { role } from "./role.ts";
-import { loadModules } from "./target.ts";
+import { inherited } from "./runtime/child-config.ts";
+import { leaving } from "./runtime/pending-work.ts";
+import { role } from "./runtime/process-role.ts";
+import { loadModules } from "./targets/target.ts";
 
 export { ProcessError } from "./errors.ts";
-export { afterFork } from "./heritage.ts";
 export { host } from "./host/mod.ts";
-export { inherited } from "./inheritance.ts";
 export { registry, singleton } from "./registry.ts";
-export { isHere, loadModules, resolveTarget, targetOf } from "./target.ts";
+export { afterFork } from "./runtime/at-fork.ts";
+export { inherited } from "./runtime/child-config.ts";
+export { isHere, loadModules, resolveTarget, targetOf } from "./targets/target.ts";
 
 /**
  * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that

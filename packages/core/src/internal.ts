@@ -3,8 +3,10 @@
  *
  * @module
  */
+
+export { ByteWriter } from "./bytes/byte-writer.ts";
 export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
-export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { reach } from "./channel/connect-with-retry.ts";
 export {
   decodeMessage,
   type EncodedMessage,
@@ -12,14 +14,14 @@ export {
   encodeMessage,
   type MessageKeeper,
   textMessage,
-} from "./channel/message.ts";
-export { Moments } from "./channel/moments.ts";
-export { reach } from "./channel/reach.ts";
-export { SocketChannel } from "./channel/socket.ts";
-export { vouching } from "./codec/array-writer.ts";
-export { ByteWriter } from "./codec/byte-writer.ts";
-export { Decoder } from "./codec/decoder.ts";
-export { Encoder } from "./codec/encoder.ts";
+} from "./channel/encoded-message.ts";
+export { Moments } from "./channel/flush-limiter.ts";
+export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { flushNow, openChannels } from "./channel/open-channels.ts";
+export { SocketChannel } from "./channel/stream-channel.ts";
+export { Decoder } from "./codec/decode/decoder.ts";
+export { vouching } from "./codec/encode/array-writer.ts";
+export { Encoder } from "./codec/encode/encoder.ts";
 export {
   dial,
   dialSync,
@@ -30,9 +32,8 @@ export {
   missingDialSync,
   placeForChild,
   revoke,
-} from "./door.ts";
-export { type Bell, listen, ownBell, ring } from "./doorbell.ts";
-export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./heritage.ts";
+} from "./connect/acceptor.ts";
+export { packInbox } from "./connect/start-payload.ts";
 export type {
   ByteSource,
   ByteStream,
@@ -48,13 +49,6 @@ export type {
   ThreadEnd,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
-export { packInbox } from "./inbox.ts";
-export { inherited } from "./inheritance.ts";
-export { leaving } from "./leaving.ts";
-export { isGone, type Life, numberOf, ownLife, startOf } from "./life.ts";
-export { lifetime } from "./lifetime.ts";
-export { Memory, type MemoryAddress, missingMemory } from "./memory.ts";
-export { NamedMemory } from "./name-table.ts";
 export {
   type Fork,
   type Forker,
@@ -71,14 +65,30 @@ export {
   type Surroundings,
 } from "./native/mod.ts";
 export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
-export { Odds } from "./odds.ts";
-export { flushNow, openChannels } from "./open-channels.ts";
-export { connectOutput, stdioOf } from "./output.ts";
-export { patience } from "./patience.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
-export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./robust-lock.ts";
-export { childModules, type KnownServer, role } from "./role.ts";
-export { type Carrier, registerReviver, type Shareable, shareable, shareablesIn, type Ticket } from "./shareable.ts";
+export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./runtime/at-fork.ts";
+export { inherited } from "./runtime/child-config.ts";
+export { connectOutput, stdioOf } from "./runtime/child-output.ts";
+export { leaving } from "./runtime/pending-work.ts";
+export { lifetime } from "./runtime/process-cleanup.ts";
+export { childModules, type KnownServer, role } from "./runtime/process-role.ts";
+export { patience } from "./runtime/responsive-timeout.ts";
+export { checkTimeout, Stay, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./runtime/wait-options.ts";
+export { Odds } from "./shm/adaptive-spin.ts";
+export { type Bell, listen, ownBell, ring } from "./shm/doorbell.ts";
+export { NamedMemory } from "./shm/named-segment.ts";
+export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./shm/robust-mutex.ts";
+export { Memory, type MemoryAddress, missingMemory } from "./shm/shared-memory-segment.ts";
+export { isGone, type Life, numberOf, ownLife, startOf } from "./shm/thread-id.ts";
+export { type Check, type ListOptions, WaitList } from "./shm/wait-queue.ts";
+export {
+  type Carrier,
+  registerReviver,
+  type Shareable,
+  shareable,
+  shareablesIn,
+  type Ticket,
+} from "./targets/shareable.ts";
 export {
   areLoaded,
   isHere,
@@ -88,6 +98,4 @@ export {
   resolveTarget,
   type TargetReference,
   targetOf,
-} from "./target.ts";
-export { type Check, type ListOptions, WaitList } from "./wait-list.ts";
-export { checkTimeout, Stay, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./waiting.ts";
+} from "./targets/target.ts";

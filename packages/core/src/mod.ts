@@ -7,7 +7,7 @@
  *
  * @module
  */
-export { cpuCount } from "./cpu-count.ts";
+
 export {
   CapabilityError,
   ChannelClosedError,
@@ -19,6 +19,7 @@ export {
   TimeoutError,
 } from "./errors.ts";
 export type { Permissions, Stdio } from "./host/host.ts";
-export type { ChildOutput, OutputReader } from "./output.ts";
-export { type AnyFunction, fromModule, inline, registerClass, type Target, task } from "./target.ts";
-export type { WaitOptions } from "./waiting.ts";
+export type { ChildOutput, OutputReader } from "./runtime/child-output.ts";
+export type { WaitOptions } from "./runtime/wait-options.ts";
+export { cpuCount } from "./system/cpu-count.ts";
+export { type AnyFunction, fromModule, inline, registerClass, type Target, task } from "./targets/target.ts";

@@ -1,7 +1,7 @@
 /** The bytes themselves, which must be the same on every host and in every version of one protocol. */
 import { expect, test } from "vitest";
-import { Encoder } from "../src/codec/encoder.ts";
-import { task } from "../src/target.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
+import { task } from "../src/targets/target.ts";
 import { hex, send } from "./fixtures/codec.ts";
 
 const cyclic: { self?: unknown } = {};

@@ -1,12 +1,12 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { ByteWriter } from "../src/codec/byte-writer.ts";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { ByteWriter } from "../src/bytes/byte-writer.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { ProtocolError, TargetError } from "../src/errors.ts";
 import { registry } from "../src/registry.ts";
-import { registerReviver, type Ticket } from "../src/shareable.ts";
-import { fromModule, inline, registerClass, task } from "../src/target.ts";
+import { registerReviver, type Ticket } from "../src/targets/shareable.ts";
+import { fromModule, inline, registerClass, task } from "../src/targets/target.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 
 const onNode = !("Deno" in globalThis);

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { ByteWriter } from "../src/codec/byte-writer.ts";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { ByteWriter } from "../src/bytes/byte-writer.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { ProtocolError } from "../src/errors.ts";
 import { registry } from "../src/registry.ts";
-import { registerClass, task } from "../src/target.ts";
+import { registerClass, task } from "../src/targets/target.ts";
 import { difference, hex, type Message, receive, send } from "./fixtures/codec.ts";
 
 const HERE = "file:///test/codec-dictionary.js";

@@ -1,10 +1,10 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { ProcessError, SendError, StartError, TargetError, TimeoutError } from "../src/errors.ts";
 import { registry } from "../src/registry.ts";
-import { inline, registerClass } from "../src/target.ts";
+import { inline, registerClass } from "../src/targets/target.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 
 const HERE = "file:///test/codec-errors.js";

@@ -1,11 +1,11 @@
 /** Bytes that no encoder wrote. */
 import { describe, expect, test } from "vitest";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { ProtocolError, TargetError } from "../src/errors.ts";
 import { registry } from "../src/registry.ts";
-import { registerReviver } from "../src/shareable.ts";
-import { task } from "../src/target.ts";
+import { registerReviver } from "../src/targets/shareable.ts";
+import { task } from "../src/targets/target.ts";
 import { type Message, send } from "./fixtures/codec.ts";
 import { Random } from "./fixtures/random.ts";
 

@@ -1,8 +1,8 @@
 /** What holds for any value, against structured clone. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 import { Random } from "./fixtures/random.ts";
 

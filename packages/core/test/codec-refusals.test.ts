@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { ByteWriter } from "../src/codec/byte-writer.ts";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { ByteWriter } from "../src/bytes/byte-writer.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { SendError } from "../src/errors.ts";
-import { inline } from "../src/target.ts";
+import { inline } from "../src/targets/target.ts";
 import { hex, send } from "./fixtures/codec.ts";
 
 const onNode = !("Deno" in globalThis);

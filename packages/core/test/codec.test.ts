@@ -1,7 +1,7 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { Decoder } from "../src/codec/decoder.ts";
-import { Encoder } from "../src/codec/encoder.ts";
+import { Decoder } from "../src/codec/decode/decoder.ts";
+import { Encoder } from "../src/codec/encode/encoder.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 
 /** Compares with structured clone, for what that is able to clone. */

@@ -1,6 +1,6 @@
 import { cpuCount } from "@multiproc/core";
 import { describe, expect, test } from "vitest";
-import { cpuLimit } from "../src/cpu-count.ts";
+import { cpuLimit } from "../src/system/cpu-count.ts";
 
 const limitOf = (files: Record<string, string>, variables: Record<string, string> = {}) =>
   cpuLimit({ file: (path) => files[path], variable: (name) => variables[name] });

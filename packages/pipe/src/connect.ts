@@ -7,13 +7,13 @@ import {
   withinOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
+import { makeSideOf } from "./ends/local-end.ts";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
-import { makeSideOf } from "./hub.ts";
 import { type Address, addressText, checkAddress } from "./wire/address.ts";
 import { answerChallenge, deliverChallenge, isChallenge } from "./wire/auth.ts";
-import { WireChannel } from "./wire/channel.ts";
-import { Greeting } from "./wire/greeting.ts";
-import { checkKey } from "./wire/key.ts";
+import { checkKey } from "./wire/auth-key.ts";
+import { Greeting } from "./wire/handshake-stream.ts";
+import { WireChannel } from "./wire/wire-channel.ts";
 
 /**
  * How {@link connect} goes about it.

@@ -9,13 +9,13 @@ import {
   type Ticket,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import { putSync, takeSync } from "./blocking.ts";
+import { putSync, takeSync } from "./ends/blocking.ts";
+import type { Link } from "./ends/pipe-end.ts";
+import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft, pollInbox, takeMore } from "./ends/receive.ts";
+import { RemoteLink } from "./ends/remote-end.ts";
+import { sendEach } from "./ends/send-many.ts";
 import { BufferTooShortError, bytesOnly, ConnectionError } from "./errors.ts";
-import type { Link } from "./link.ts";
-import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft, pollInbox, takeMore } from "./receive.ts";
-import { RemoteLink } from "./remote.ts";
-import { sendEach } from "./send-many.ts";
-import { readableOf, writableOf } from "./streams.ts";
+import { readableOf, writableOf } from "./web-streams.ts";
 
 const SENT: Promise<void> = Promise.resolve();
 const NO_OPTIONS: WaitOptions = {};

@@ -15,13 +15,13 @@ import {
   withinOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
+import { makeSideOf } from "./ends/local-end.ts";
 import { ConnectionError } from "./errors.ts";
-import { makeSideOf } from "./hub.ts";
 import { type Address, addressText, checkAddress } from "./wire/address.ts";
 import { answerChallenge, deliverChallenge } from "./wire/auth.ts";
-import { WireChannel } from "./wire/channel.ts";
-import { Greeting } from "./wire/greeting.ts";
-import { checkKey } from "./wire/key.ts";
+import { checkKey } from "./wire/auth-key.ts";
+import { Greeting } from "./wire/handshake-stream.ts";
+import { WireChannel } from "./wire/wire-channel.ts";
 
 /** So many strangers may be greeted at a time; the one that has been silent longest makes room for the next. */
 const MOST_GREETINGS = 1000;

@@ -1,7 +1,7 @@
 import { registerReviver } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
-import { makeSides } from "./hub.ts";
-import { RemoteLink } from "./remote.ts";
+import { makeSides } from "./ends/local-end.ts";
+import { RemoteLink } from "./ends/remote-end.ts";
 
 registerReviver("pipe.Connection", (data) => {
   const [address, token, ticket, ...ways] = data as [string, string, string, boolean, boolean, boolean];

@@ -4,8 +4,8 @@ import type { Frame } from "@multiproc/core/internal";
 import { describe, expect, test } from "vitest";
 import { AuthenticationError } from "../src/errors.ts";
 import { answerChallenge, deliverChallenge } from "../src/wire/auth.ts";
-import { Greeting } from "../src/wire/greeting.ts";
-import { WireReader } from "../src/wire/reader.ts";
+import { Greeting } from "../src/wire/handshake-stream.ts";
+import { WireReader } from "../src/wire/wire-reader.ts";
 
 /** How many frames; a million are given where there is time. */
 const COUNT = Number(process.env.MULTIPROC_TEST_FRAMES ?? 30_000);

@@ -54,13 +54,13 @@
  *
  * @module
  */
-export { type ContextStorage, carryContext } from "./context.ts";
+export { type ContextStorage, carryContext } from "./async-context.ts";
 export { type CurrentTask, currentTask } from "./current-task.ts";
+export type { OutputLine, PoolOutput } from "./dispatch/worker-output.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
-export type { Inputs } from "./inputs.ts";
+export type { Inputs } from "./jobs/inputs.ts";
+export { AsyncResult, type Progress } from "./jobs/result.ts";
 export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
-export type { OutputLine, PoolOutput } from "./output.ts";
 export { Pool } from "./pool.ts";
 export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
-export { AsyncResult, type Progress } from "./result.ts";
 export { ThreadPool, type ThreadPoolOptions } from "./thread-pool.ts";

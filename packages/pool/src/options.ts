@@ -2,9 +2,9 @@
 import type { AnyFunction, Permissions } from "@multiproc/core";
 import { checkTimeout, requireTarget } from "@multiproc/core/internal";
 import type { ProcessOptions } from "@multiproc/process";
-import type { PoolOutput } from "./output.ts";
+import type { PoolOutput } from "./dispatch/worker-output.ts";
+import type { Progress } from "./jobs/result.ts";
 import type { progressBar } from "./progress-bar.ts";
-import type { Progress } from "./result.ts";
 
 /**
  * How a `Pool` is made.

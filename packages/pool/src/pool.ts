@@ -1,13 +1,17 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
 import { encodeMessage, host, withinOrThrow } from "@multiproc/core/internal";
-import { CallJob } from "./call-job.ts";
-import { captureContext } from "./context.ts";
-import { Crew } from "./crew.ts";
+import { captureContext } from "./async-context.ts";
+import { type BodyMaker, ProcessBody } from "./dispatch/worker-backend.ts";
+import { Crew } from "./dispatch/worker-manager.ts";
 import { PoolClosedError } from "./errors.ts";
-import { FunctionTable, type KnownFunction } from "./functions.ts";
-import { checkInputs, checkLists, type Inputs, readAll } from "./inputs.ts";
-import type { WorkTraits } from "./jobs.ts";
-import { chunkSizeFor, MapJob } from "./map-job.ts";
+import { FunctionTable, type KnownFunction } from "./functions/function-table.ts";
+import { Register } from "./jobs/active-jobs.ts";
+import { CallJob } from "./jobs/call-job.ts";
+import { Stream } from "./jobs/imap-job.ts";
+import { checkInputs, checkLists, type Inputs, readAll } from "./jobs/inputs.ts";
+import type { WorkTraits } from "./jobs/job.ts";
+import { chunkSizeFor, MapJob } from "./jobs/map-job.ts";
+import type { AsyncResult } from "./jobs/result.ts";
 import {
   checkOptions,
   checkPool,
@@ -17,10 +21,6 @@ import {
   type PoolStats,
   type TaskOptions,
 } from "./options.ts";
-import { Register } from "./register.ts";
-import type { AsyncResult } from "./result.ts";
-import { Stream } from "./stream.ts";
-import { type BodyMaker, ProcessBody } from "./worker-body.ts";
 
 const FOREVER = 2 ** 31 - 1;
 const NONE: readonly unknown[] = Object.freeze([]);

@@ -1,6 +1,6 @@
+import { type BodyMaker, ThreadBody } from "./dispatch/worker-backend.ts";
 import type { PoolOptions } from "./options.ts";
 import { Pool } from "./pool.ts";
-import { type BodyMaker, ThreadBody } from "./worker-body.ts";
 
 /** How a `ThreadPool` is made. */
 export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<

@@ -11,12 +11,12 @@ import {
   inherited,
   loadModules,
 } from "@multiproc/core/internal";
-import { Answers } from "./answers.ts";
-import { Chunk, isThenable } from "./chunk.ts";
-import { restoreContext } from "./context.ts";
+import { restoreContext } from "./async-context.ts";
 import { RunningTask, running } from "./current-task.ts";
-import { type Piece, Repertoire } from "./functions.ts";
+import { type Piece, Repertoire } from "./functions/function-table.ts";
 import * as protocol from "./protocol.ts";
+import { Chunk, isThenable } from "./worker/chunk-runner.ts";
+import { Answers } from "./worker/result-writer.ts";
 
 /** When messages that were taken are cut off the inbox, if it never is empty. */
 const CUT_AT = 256;

@@ -3,9 +3,9 @@ import { inline, SendError } from "@multiproc/core";
 import { AsyncResult } from "@multiproc/pool";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ResultList } from "../src/result-list.ts";
+import { ResultList } from "../src/jobs/result-list.ts";
 import * as tasks from "./fixtures/tasks.js";
-import { poolOf } from "./yard.ts";
+import { poolOf } from "./pools.ts";
 
 const echo = inline((value: unknown) => value);
 

@@ -6,7 +6,7 @@ import { Pool, PoolClosedError, type Progress } from "@multiproc/pool";
 import { Queue } from "@multiproc/queue";
 import { fixture, linesOf, runProgram, until } from "@multiproc/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { file, folder, poolOf } from "./yard.ts";
+import { file, folder, poolOf } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));

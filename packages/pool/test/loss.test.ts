@@ -7,7 +7,7 @@ import { WorkerLostError } from "@multiproc/pool";
 import { activeChildren } from "@multiproc/process";
 import { fixture, isAlive } from "@multiproc/testing";
 import { describe, expect, test } from "vitest";
-import { file, poolOf } from "./yard.ts";
+import { file, poolOf } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));

@@ -5,7 +5,7 @@ import { fromModule } from "@multiproc/core";
 import { type OutputLine, Pool, type PoolOutput } from "@multiproc/pool";
 import { fixture, host, runProgram } from "@multiproc/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { poolOf } from "./yard.ts";
+import { poolOf } from "./pools.ts";
 
 const writers = fromModule<typeof import("./fixtures/output-tasks.js")>(fixture(import.meta.url, "output-tasks.js"));
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));

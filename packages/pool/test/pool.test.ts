@@ -6,7 +6,7 @@ import { Pool, PoolClosedError, WorkerLostError } from "@multiproc/pool";
 import { getStartMethod } from "@multiproc/start-methods";
 import { fixture, isAlive, linesOf, runProgram, until } from "@multiproc/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { file, folder, poolOf } from "./yard.ts";
+import { file, folder, poolOf } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Chunk } from "../src/chunk.ts";
-import { Estimate } from "../src/ledger.ts";
 import * as protocol from "../src/protocol.ts";
+import { Estimate } from "../src/scheduler/task.ts";
+import { Chunk } from "../src/worker/chunk-runner.ts";
 
 describe("protocol", () => {
   test("an answer's kind tells the time within a factor of two", () => {

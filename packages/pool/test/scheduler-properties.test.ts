@@ -1,9 +1,9 @@
 // Whatever the outside world does, in whatever order: what the scheduler promises holds.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Brief, type Commands, Estimate, isLoose, Task } from "../src/ledger.ts";
-import { Scheduler } from "../src/scheduler.ts";
-import type { Seat } from "../src/seat.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+import { type Brief, type Commands, Estimate, isLoose, Task } from "../src/scheduler/task.ts";
+import type { Seat } from "../src/scheduler/worker-slot.ts";
 
 const SLOW = 5;
 const TINY = 0.001;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { rig } from "./rig.ts";
+import { rig } from "./scheduler-harness.ts";
 
 const SLOW = 5;
 const TINY = 0.001;

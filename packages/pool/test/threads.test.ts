@@ -5,7 +5,7 @@ import { PoolClosedError, ThreadPool, type ThreadPoolOptions, WorkerLostError } 
 import { Queue } from "@multiproc/queue";
 import { fixture, runProgram, until } from "@multiproc/testing";
 import { expect, onTestFinished, test } from "vitest";
-import { ended, file } from "./yard.ts";
+import { ended, file } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));

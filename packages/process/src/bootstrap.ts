@@ -9,11 +9,11 @@ import {
   rehearse as rehearseChild,
   resolveTarget,
 } from "@multiproc/core/child";
-import { family } from "./family.ts";
-import type { Preparation } from "./preparation.ts";
+import type { Preparation } from "./preparation-data.ts";
+import { family } from "./process-tree.ts";
 
 /** The path is put together, because Deno loads ahead whatever it can foresee to be imported, and few children need this. */
-const REVIVE = `./revive${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
+const REVIVE = `./subclass-instance${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
 /** Whether this process tells of errors that nobody caught; in a fork server it does so for its children. */
 let tellsOfErrors = false;
@@ -85,7 +85,7 @@ async function prepare(preparation: Preparation, parent: ParentLink): Promise<()
     const args = (values.args ?? []) as unknown[];
     if (subclass === null) return () => (fn as ((...args: unknown[]) => unknown) | undefined)?.(...args);
     await loadModules([subclass.module]);
-    const { revive } = (await import(REVIVE)) as typeof import("./revive.ts");
+    const { revive } = (await import(REVIVE)) as typeof import("./subclass-instance.ts");
     const process = revive(subclass, { target: fn as never, args }, values.fields);
     return () => process.run();
   } finally {

@@ -7,7 +7,7 @@
  * @module
  */
 export { cpuCount } from "@multiproc/core";
-export { activeChildren, type ParentProcess, parentProcess } from "./family.ts";
 export type { ProcessOptions } from "./options.ts";
 export { currentProcess, Process } from "./process.ts";
+export { activeChildren, type ParentProcess, parentProcess } from "./process-tree.ts";
 export type { Sentinel } from "./sentinel.ts";

@@ -13,11 +13,11 @@ import {
   within,
 } from "@multiproc/core/internal";
 import { type Child, getStartMethod, requireStartMethod, start } from "@multiproc/start-methods";
-import { HandOver, ownTarget } from "./copy.ts";
-import { entry, PARTS } from "./entry.ts";
-import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./family.ts";
+import { entry, PARTS } from "./entry-url.ts";
+import { HandOver, ownTarget } from "./fork-transfer.ts";
 import { checkOptions, type ProcessOptions } from "./options.ts";
-import type { Preparation } from "./preparation.ts";
+import type { Preparation } from "./preparation-data.ts";
+import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./process-tree.ts";
 import { Sentinel } from "./sentinel.ts";
 
 /**

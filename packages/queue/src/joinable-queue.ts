@@ -1,6 +1,6 @@
 import { TimeoutError } from "@multiproc/core";
 import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
-import { HomeLink } from "./home.ts";
+import { HomeLink } from "./local-backend.ts";
 import { Queue } from "./queue.ts";
 
 /**

@@ -10,14 +10,14 @@
 import { registerReviver } from "@multiproc/core/internal";
 import { JoinableQueue } from "./joinable-queue.ts";
 import { Queue, type QueueKind } from "./queue.ts";
-import { RemoteLink } from "./remote.ts";
-import type { RingPlace } from "./ring-sync.ts";
+import { RemoteLink } from "./remote-backend.ts";
+import type { RingPlace } from "./ring/blocking.ts";
 import { SimpleQueue } from "./simple-queue.ts";
 
+export type { BlockOptions } from "./backend.ts";
 export { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError, TasksLostError } from "./errors.ts";
 export type { JoinableQueueOptions } from "./joinable-queue.ts";
-export type { BlockOptions } from "./link.ts";
-export type { BlockSyncOptions } from "./ring-sync.ts";
+export type { BlockSyncOptions } from "./ring/blocking.ts";
 export { JoinableQueue, Queue, SimpleQueue };
 
 registerReviver("queue.Queue", (data) => {

@@ -11,12 +11,12 @@ import {
   type Ticket,
   type WaitOptions,
 } from "@multiproc/core/internal";
+import type { BlockOptions, Link } from "./backend.ts";
+import type { Question } from "./broker/protocol.ts";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
-import { HomeLink } from "./home.ts";
-import type { BlockOptions, Link } from "./link.ts";
-import type { Question } from "./protocol.ts";
-import { RemoteLink } from "./remote.ts";
-import type { BlockSyncOptions } from "./ring-sync.ts";
+import { HomeLink } from "./local-backend.ts";
+import { RemoteLink } from "./remote-backend.ts";
+import type { BlockSyncOptions } from "./ring/blocking.ts";
 
 /** The module that a receiver loads to get queues. */
 export const MODULE: string = partOf(import.meta.url, "@multiproc/queue");
@@ -46,7 +46,7 @@ let HERITAGE: Heritage<Queue<never>>;
  * // file: main.ts
  * import { Process } from "@multiproc/process";
  * import { Queue } from "@multiproc/queue";
- * import { produce } from "./tasks.ts";
+ * import { produce } from "./broker/unfinished-tasks.ts";
  *
  * const queue = new Queue<number>();
  * const child = new Process({ target: produce, args: [queue] });

@@ -5,7 +5,7 @@ import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue } from "@multiproc/queue";
 import { childrenOf, fixture, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { atHome } from "./forms.ts";
+import { atHome } from "./backends.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));

@@ -13,11 +13,12 @@
  *
  * @module
  */
-export type { LockOptions } from "./cells.ts";
-export type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element.ts";
+
+export type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 export { SharedMemoryError } from "./errors.ts";
 export type { ItemType, ShareableItem } from "./item-table.ts";
 export { ShareableList, type ShareableListOptions } from "./shareable-list.ts";
 export { SharedArray } from "./shared-array.ts";
 export { SharedMemory, type SharedMemoryOptions } from "./shared-memory.ts";
 export { SharedValue } from "./shared-value.ts";
+export type { LockOptions } from "./typed-cells.ts";

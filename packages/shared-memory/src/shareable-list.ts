@@ -1,7 +1,7 @@
 import { registerReviver, type Ticket } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
-import { MODULE } from "./module.ts";
+import { MODULE } from "./module-id.ts";
 import { SharedMemory } from "./shared-memory.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { registerReviver, type Ticket } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
-import { Cells, type CellsTicket, type LockOptions } from "./cells.ts";
-import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element.ts";
-import { MODULE } from "./module.ts";
+import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
+import { MODULE } from "./module-id.ts";
+import { Cells, type CellsTicket, type LockOptions } from "./typed-cells.ts";
 
 /**
  * Numbers of one type that processes share.

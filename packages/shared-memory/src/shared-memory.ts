@@ -10,7 +10,7 @@ import {
   type Ticket,
 } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
-import { MODULE } from "./module.ts";
+import { MODULE } from "./module-id.ts";
 
 /**
  * How memory is made, or found.

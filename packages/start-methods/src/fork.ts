@@ -1,114 +1,207 @@
-/** The system call, for those who know it. */
+/**
+ * The start method `fork`: a copy of this process.
+ *
+ * ```text
+ * parent                                            child
+ *   waits until nothing is under way in it
+ *   live objects make their invitations
+ *   a turn of the loop of its own
+ *   fork() ──────────────────────────────────────>   leaves to its parent what is its parent's
+ *   goes on                                          begins anew what this library holds of the system
+ *                                                    runs the entry, as a child of any start method
+ * ```
+ *
+ * The turn of the loop is one in which no function of the program is under way: so the child does not run on in the middle
+ * of what its parent was doing. It never settles the promises that its parent waits for.
+ */
+import { type ChildOutput, StartError } from "@multiproc/core";
 import {
   becomeHeir,
-  checkTimeout,
+  connectTo,
+  type Forking,
   type ForkRefusal,
   forking,
   host,
-  type Kid,
+  type Native,
   type Opened,
   prepareHeirs,
-  TIMED_OUT,
-  type WaitOptions,
-  within,
+  role,
 } from "@multiproc/core/internal";
-import { openForFork, StartMethodError } from "./context.ts";
+import { OutputStreams } from "./child-output-socket.ts";
+import { deferred } from "./deferred.ts";
+import { O_CLOEXEC, O_RDWR } from "./fork-server/linux.ts";
+import { argsWithWork, type Child, type StartOptions } from "./launcher.ts";
+import { openForFork, StartMethodError } from "./start-method.ts";
 
-/** Children that `fork()` made here and nobody has asked after yet. */
-const kids = new Map<number, Kid>();
-let isTested = false;
+/** V8's worker threads in a child. */
+const THREADS = 2;
+/** In how many turns of the loop a copy is tried; each ends after some seconds. */
+const ROUNDS = 2;
 
-/**
- * Copies this process, as the system call does: it returns in both, on the same line.
- *
- * For those who know what that means; a `Process` with start method `"fork"` does without what follows. The child has all
- * that its parent had: both go on with the same timers, and both answer on the same sockets and servers; what the parent
- * waits for, the child waits for too; `exit` listeners run in each. So the child had better leave soon, by `process.exit()`
- * or `exec()`. It has its own pid and fresh randomness, and connections and queues work in it. It is nobody's `Process`: it
- * may outlive its parent, and {@link waitpid} tells how it ended.
- *
- * @returns 0 in the child, the child's pid in the parent
- * @throws {StartMethodError} where this process cannot be forked, or not now: workers or operations are under way
- *
- * @example
- * ```ts
- * import { fork, getAllStartMethods, waitpid } from "@multiproc/start-methods";
- *
- * if (getAllStartMethods().includes("fork")) {
- *   const pid = fork();
- *   if (pid === 0) process.exit(7);
- *   console.log(await waitpid(pid)); // 7
- * }
- * ```
- */
-export function fork(): number {
-  const opened = openForFork();
-  if ("reason" in opened) throw refused(opened);
+type Entry = (...args: string[]) => Promise<void>;
+
+let entries: Promise<Map<string, Entry>> = Promise.resolve(new Map());
+let selfTest: Promise<ForkRefusal | undefined> | undefined;
+
+/** Copies this process; the copy runs the entry. */
+export async function launchForked(options: StartOptions, args: readonly string[]): Promise<Child> {
+  const { name, execArgv, cwd, signal } = options;
+  const opened = requireFork(name);
   const tools = forking();
-  const underWay = tools.underWay() ?? quickTest(opened);
-  if (underWay !== undefined) throw refused(underWay);
-  prepareHeirs();
-  const own = host.openFiles();
-  const made = opened.forker.fork();
-  if (made.role === "refused") throw refused(made.refusal);
-  if (made.role === "parent") {
-    kids.set(made.pid, tools.lookAfter(opened.native, made.pid));
-    return made.pid;
+  if (execArgv !== undefined)
+    throw new StartMethodError(`Cannot fork ${name} with execArgv: a copy of this process has its flags; use "spawn"`);
+  if (cwd !== undefined && !tools.isFolder(cwd))
+    throw new StartError(`Cannot start ${name}: there is no folder "${cwd}" to start in`);
+  const entry = await loadEntry(options.entry);
+  // While one is under way, the loop is busy with it.
+  selfTest ??= passSelfTest(tools, opened);
+  refuse(name, await selfTest, () => (selfTest = undefined));
+  signal?.throwIfAborted();
+  const withWork = argsWithWork(options, args);
+  const outputs = new OutputStreams(options);
+  const stdout = openOutput(opened.native, options.stdout, outputs.stdout?.socket);
+  const stderr = openOutput(opened.native, options.stderr, outputs.stderr?.socket);
+  try {
+    const pid = await copy(tools, opened, name, () => {
+      begin(tools, opened.native, options, stdout, stderr);
+      void entry(...(withWork ?? args));
+    });
+    return { ...childOf(tools, opened.native, pid, outputs), hasWork: withWork !== undefined };
+  } catch (error) {
+    outputs.close();
+    throw error;
+  } finally {
+    for (const file of [stdout, stderr]) if (file !== undefined) opened.native.libc.close(file);
   }
-  tools.endWithoutCleanUp(opened.native);
-  tools.disown(opened.native, own);
-  kids.clear();
+}
+
+/** Forks as soon as this process can be copied; the result is the child's pid, in the parent alone. */
+async function copy(tools: Forking, opened: Opened, name: string, child: () => void): Promise<number> {
+  for (let round = 1; ; ) {
+    refuse(name, await tools.quiesce(opened.forker));
+    const fork = await inOwnTurn(() => {
+      if (tools.underWay() !== undefined) return "again";
+      prepareHeirs();
+      const made = opened.forker.fork({ threads: THREADS, diesWithParent: true });
+      if (made.role !== "child") return made;
+      child();
+      return undefined;
+    });
+    if (fork === "again") continue;
+    // In another turn what stood in the way may be gone.
+    if (fork.role === "refused" && fork.refusal.reason === "unstable" && round++ < ROUNDS) continue;
+    if (fork.role === "refused") refuse(name, fork.refusal);
+    if (fork.role === "parent") return fork.pid;
+  }
+}
+
+/** Runs it with no function of the program on the stack, and nothing after it; what is undefined is never told. */
+function inOwnTurn<T>(run: () => T | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    host.immediate(() => {
+      try {
+        const result = run();
+        if (result !== undefined) resolve(result);
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}
+
+/** In the child. */
+function begin(
+  tools: Forking,
+  native: Native,
+  { env, cwd }: StartOptions,
+  stdout: number | undefined,
+  stderr: number | undefined,
+): void {
+  tools.noteOutput();
+  if (stdout !== undefined) tools.redirectOutput(native, "stdout", stdout);
+  if (stderr !== undefined) tools.redirectOutput(native, "stderr", stderr);
+  tools.estrange(native);
+  tools.endWithoutCleanUp(native);
   becomeHeir();
-  return 0;
+  tools.changeSurroundings({ env, cwd });
+}
+
+function childOf(tools: Forking, native: Native, pid: number, outputs: OutputStreams): Child {
+  const kid = tools.lookAfter(native, pid);
+  let hasEnded = false;
+  void kid.exited.then(() => {
+    hasEnded = true;
+  });
+  kid.ref();
+  return {
+    pid,
+    exited: kid.exited,
+    ...outputs.connect(),
+    kill(signal) {
+      if (!hasEnded) native.libc.kill(pid, host.signalNumber(signal));
+    },
+    ref: () => {
+      kid.ref();
+      outputs.ref();
+    },
+    unref: () => {
+      kid.unref();
+      outputs.unref();
+    },
+  };
+}
+
+/** The file to which the child writes, if it is not its parent's own. */
+function openOutput(native: Native, to: ChildOutput | undefined, socket: string | undefined): number | undefined {
+  if (socket !== undefined) return connectTo(native, socket);
+  return to === "ignore" ? native.libc.open("/dev/null", O_RDWR | O_CLOEXEC) : undefined;
+}
+
+/** What a child runs, loaded here so that it is there after the fork. */
+async function loadEntry({ href }: URL): Promise<Entry> {
+  const loading = entries.then(async (loaded) => {
+    if (loaded.has(href)) return loaded;
+    const { isStandingBy } = role;
+    role.isStandingBy = true;
+    try {
+      const { run } = (await import(href)) as { run: Entry };
+      return loaded.set(href, run);
+    } finally {
+      role.isStandingBy = isStandingBy;
+    }
+  });
+  entries = loading.catch(() => new Map());
+  return (await loading).get(href) as Entry;
+}
+
+async function passSelfTest(tools: Forking, { native, forker }: Opened): Promise<ForkRefusal | undefined> {
+  const refused = await tools.quiesce(forker);
+  if (refused !== undefined) return refused;
+  const judged = deferred<ForkRefusal | undefined>();
+  host.immediate(() => {
+    const tested = tools.selfTest(native, forker, THREADS, () => {
+      tools.estrange(native);
+      tools.endWithoutCleanUp(native);
+    });
+    tested.then(judged.resolve, judged.reject);
+  });
+  return judged.promise;
 }
 
 /**
- * Waits for the end of a child that {@link fork} made here, as the system call does. It can be asked once.
+ * What forks this process.
  *
- * @param pid what `fork()` returned
- * @param options how long to wait, and what ends the wait
- * @returns its exit code, or the negative number of the signal that ended it; null when the time ran out
- * @throws {RangeError} if `fork()` returned no such pid here, or its end has been told before
- *
- * @example The end of a child that a signal ends
- * ```ts
- * import { fork, getAllStartMethods, waitpid } from "@multiproc/start-methods";
- *
- * if (getAllStartMethods().includes("fork")) {
- *   const pid = fork();
- *   if (pid === 0) process.kill(process.pid, "SIGKILL");
- *   console.log(await waitpid(pid)); // -9
- * }
- * ```
+ * @throws {StartMethodError} if it cannot be forked
  */
-export async function waitpid(pid: number, options: WaitOptions = {}): Promise<number | null> {
-  checkTimeout("waitpid()", options.timeout);
-  const kid = kids.get(pid);
-  if (kid === undefined) {
-    throw new RangeError(
-      `waitpid() takes the pid of a child that fork() made in this process and nobody has waited for, not ${String(pid)}`,
-    );
-  }
-  kid.ref();
-  try {
-    const status = await within(kid.exited, "waitpid()", options);
-    if (status === TIMED_OUT) return null;
-    kids.delete(pid);
-    return status.signal === null ? status.code : -host.signalNumber(status.signal);
-  } finally {
-    kid.unref();
-  }
+function requireFork(name: string): Opened {
+  const opened = openForFork();
+  if ("reason" in opened) refuse(name, opened);
+  return opened as Opened;
 }
 
-/** Once in a process; a fork between two lines of a program leaves no time for more. */
-function quickTest({ native, forker }: Opened): ForkRefusal | undefined {
-  if (isTested) return undefined;
-  const refusal = forking().quickTest(native, forker);
-  isTested = refusal === undefined;
-  return refusal;
-}
-
-function refused({ reason, message }: ForkRefusal): StartMethodError {
-  const advice = reason === "requests" ? ": await them before, or start a Process, which waits for them itself" : "";
-  return new StartMethodError(`fork() cannot copy this process: ${message}${advice}`);
+function refuse(name: string, refusal: ForkRefusal | undefined, before: () => void = () => {}): void {
+  if (refusal === undefined) return;
+  before();
+  if (refusal.reason === "system") throw new StartError(`Cannot start ${name}: ${refusal.message}`);
+  throw new StartMethodError(`Cannot fork ${name}: ${refusal.message}; "spawn" and "forkserver" start it anyway`);
 }

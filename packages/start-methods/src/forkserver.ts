@@ -15,11 +15,11 @@ import {
   within,
   withinOrThrow,
 } from "@multiproc/core/internal";
-import { StartMethodError } from "./context.ts";
 import { getExecutable } from "./executable.ts";
-import type { Child, StartOptions } from "./method.ts";
-import { Spares } from "./spares.ts";
+import type { Child, StartOptions } from "./launcher.ts";
+import { Spares } from "./spares/spare-pool.ts";
 import { filePath, launchSpawned } from "./spawn.ts";
+import { StartMethodError } from "./start-method.ts";
 
 /**
  * What the children of start method `forkserver` come from; see {@link forkserverKind}.
@@ -193,7 +193,7 @@ function begin(): Opening {
 async function open(signal: AbortSignal): Promise<Source> {
   const preload = modulesToLoad();
   if (host.name !== "node") return new Spares(preload, "forking takes Node on Linux, on x64 or arm64").filled(signal);
-  const { ForkSource, ForkRefusedError } = await import("./fork/mod.ts");
+  const { ForkSource, ForkRefusedError } = await import("./fork-server/mod.ts");
   try {
     const { server } = role;
     const inherited = server !== undefined && state.preload === undefined ? await ForkSource.join(server) : undefined;

@@ -28,17 +28,24 @@
  *
  * @module
  */
-export { getAllStartMethods, getStartMethod, requireStartMethod, StartMethodError, setStartMethod } from "./context.ts";
-export { type ExecOptions, exec } from "./exec.ts";
+
 export { setExecutable } from "./executable.ts";
-export { fork, waitpid } from "./fork.ts";
 export { closeForkserver, type ForkserverKind, forkserverKind, setForkserverPreload } from "./forkserver.ts";
-export type { Child, StartMethod, StartOptions } from "./method.ts";
+export type { Child, StartMethod, StartOptions } from "./launcher.ts";
+export { type ExecOptions, exec } from "./os-exec.ts";
+export { fork, waitpid } from "./os-fork.ts";
 export { start } from "./start.ts";
+export {
+  getAllStartMethods,
+  getStartMethod,
+  requireStartMethod,
+  StartMethodError,
+  setStartMethod,
+} from "./start-method.ts";
 
 /**
  * Fork servers; loaded when they are asked for.
  *
  * @internal
  */
-export const forkServing = (): Promise<typeof import("./fork/mod.ts")> => import("./fork/mod.ts");
+export const forkServing = (): Promise<typeof import("./fork-server/mod.ts")> => import("./fork-server/mod.ts");

@@ -2,7 +2,7 @@
 import { StartError } from "@multiproc/core";
 import { connectOutput, host, stdioOf } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
-import type { Child, StartOptions } from "./method.ts";
+import type { Child, StartOptions } from "./launcher.ts";
 
 /** Starts a fresh interpreter that runs the entry. */
 export async function launchSpawned(options: StartOptions, args: readonly string[]): Promise<Child> {

@@ -23,18 +23,18 @@ import {
   placeForChild,
   revoke,
 } from "@multiproc/core/internal";
-import { requireStartMethod, StartMethodError } from "./context.ts";
 import { deferred } from "./deferred.ts";
-import { endedEarly } from "./failure.ts";
 import { launchByServer } from "./forkserver.ts";
-import type { Child, Launcher, StartMethod, StartOptions } from "./method.ts";
+import type { Child, Launcher, StartMethod, StartOptions } from "./launcher.ts";
 import { launchSpawned } from "./spawn.ts";
+import { endedEarly } from "./start-failure.ts";
+import { requireStartMethod, StartMethodError } from "./start-method.ts";
 
 /** What brings children to life. What only one method needs is loaded with its first child. */
 const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
   spawn: launchSpawned,
   forkserver: launchByServer,
-  fork: async (options, args) => (await import("./forked.ts")).launchForked(options, args),
+  fork: async (options, args) => (await import("./fork.ts")).launchForked(options, args),
 };
 
 /**

@@ -11,9 +11,9 @@ import {
   PASSED,
   RAN_OUT,
   RESET,
-} from "./barrier-link.ts";
+} from "./backends/barrier-backend.ts";
 import { BrokenBarrierError } from "./errors.ts";
-import { MODULE } from "./module.ts";
+import { MODULE } from "./module-id.ts";
 import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 /**

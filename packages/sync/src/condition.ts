@@ -1,9 +1,9 @@
 import { checkTimeout, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
-import { CONDITION, type ConditionLink } from "./condition-link.ts";
-import type { Guard } from "./guard.ts";
-import type { AcquireOptions, AcquireSyncOptions } from "./holding.ts";
+import { CONDITION, type ConditionLink } from "./backends/condition-backend.ts";
 import { holdingOf, type Lock, RLock } from "./lock.ts";
-import { MODULE } from "./module.ts";
+import { MODULE } from "./module-id.ts";
+import type { Guard } from "./ownership/lock-guard.ts";
+import type { AcquireOptions, AcquireSyncOptions } from "./ownership/lock-ownership.ts";
 import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 /**

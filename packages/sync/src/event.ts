@@ -8,8 +8,7 @@ import {
   WaitList,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import type { Guest, Servant } from "./home.ts";
-import { MODULE } from "./module.ts";
+import { MODULE } from "./module-id.ts";
 import {
   type Kind,
   linkOf,
@@ -20,7 +19,8 @@ import {
   requireMemory,
   revive,
 } from "./primitive.ts";
-import type { RemoteLink } from "./remote.ts";
+import type { RemoteLink } from "./remote/primitive-client.ts";
+import type { Guest, Servant } from "./remote/primitive-server.ts";
 
 /** An event that knows processes. */
 interface EventLink {

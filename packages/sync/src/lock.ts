@@ -1,8 +1,14 @@
 import { registerReviver, type Ticket } from "@multiproc/core/internal";
-import type { Guard } from "./guard.ts";
-import { type AcquireOptions, type AcquireSyncOptions, FlowHolding, type Holding, PlainHolding } from "./holding.ts";
-import { type LockLink, lockKind } from "./lock-link.ts";
-import { MODULE } from "./module.ts";
+import { type LockLink, lockKind } from "./backends/lock-backend.ts";
+import { MODULE } from "./module-id.ts";
+import type { Guard } from "./ownership/lock-guard.ts";
+import {
+  type AcquireOptions,
+  type AcquireSyncOptions,
+  FlowHolding,
+  type Holding,
+  PlainHolding,
+} from "./ownership/lock-ownership.ts";
 import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
 
 const LOCK: Kind<LockLink> = lockKind("Lock");

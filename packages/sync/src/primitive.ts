@@ -16,8 +16,8 @@ import {
   missingMemory,
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "./errors.ts";
-import { Home, type Servant } from "./home.ts";
-import { RemoteLink } from "./remote.ts";
+import { RemoteLink } from "./remote/primitive-client.ts";
+import { Home, type Servant } from "./remote/primitive-server.ts";
 
 /** A value that is there at once where the primitive lives in shared memory, and takes a promise where another serves it. */
 export type MaybePromise<T> = T | Promise<T>;

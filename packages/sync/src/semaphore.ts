@@ -1,8 +1,8 @@
 import { checkTimeout, ownLife, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
-import { Guard } from "./guard.ts";
-import { MODULE } from "./module.ts";
+import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./backends/semaphore-backend.ts";
+import { MODULE } from "./module-id.ts";
+import { Guard } from "./ownership/lock-guard.ts";
 import { linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
-import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./semaphore-link.ts";
 
 /**
  * A number of units for any number of processes: each `acquire()` takes one, and waits while there is none.

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
-import { until } from "./waiting.ts";
+import { until } from "./until.ts";
 
 interface Entry {
   pid: number;

@@ -15,4 +15,4 @@ export {
   runProgram,
   WITHOUT_NATIVE,
 } from "./program.ts";
-export { fixture, linesOf, type UntilOptions, until } from "./waiting.ts";
+export { fixture, linesOf, type UntilOptions, until } from "./until.ts";

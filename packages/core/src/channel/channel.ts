@@ -5,7 +5,7 @@
  * that travel beside the body uncopied, and the modules that must be loaded before the body can be decoded.
  */
 
-import type { Carrier } from "../shareable.ts";
+import type { Carrier } from "../targets/shareable.ts";
 
 /** No parts, or no modules. */
 export const NONE: readonly never[] = Object.freeze([]) as never;

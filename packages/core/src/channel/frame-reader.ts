@@ -14,7 +14,7 @@
 import { ProtocolError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { Frame, NONE } from "./channel.ts";
-import { memoryForPiece } from "./piece-memory.ts";
+import { memoryForPiece } from "./receive-buffer.ts";
 
 export const HEADER_SIZE = 8;
 export const MARK = 0xa4;

@@ -11,17 +11,17 @@
  *   4096      their bytes
  * ```
  */
-import type { ByteWriter } from "../codec/byte-writer.ts";
+import type { ByteWriter } from "../bytes/byte-writer.ts";
 import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
-import { isGone, ownLife } from "../life.ts";
-import type { Memory, MemoryAddress } from "../memory.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
-import { Odds } from "../odds.ts";
-import { Burst } from "./burst.ts";
-import { lookOut, lookOutLater, rest } from "./lookout.ts";
-import { Pace } from "./pace.ts";
-import { ByteRing, FUTEX, RING } from "./ring.ts";
-import { Wide } from "./wide.ts";
+import { Odds } from "../shm/adaptive-spin.ts";
+import type { Memory, MemoryAddress } from "../shm/shared-memory-segment.ts";
+import { isGone, ownLife } from "../shm/thread-id.ts";
+import { Burst } from "./coalescer.ts";
+import { Wide } from "./large-message-area.ts";
+import { Pace } from "./read-coalescer.ts";
+import { lookOut, lookOutLater, rest } from "./spin-poller.ts";
+import { ByteRing, FUTEX, RING } from "./spsc-ring.ts";
 
 const RINGS = 16;
 const BYTES = 4096;

@@ -24,7 +24,7 @@ import type {
   Thread,
 } from "./host.ts";
 import { ADOPTED, NodeStream } from "./node-stream.ts";
-import { startThread, threadStream } from "./threads.ts";
+import { startThread, threadStream } from "./worker-threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
 const SIGNALS =

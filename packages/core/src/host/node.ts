@@ -31,7 +31,7 @@ import type {
 } from "./host.ts";
 import { ADOPTED, connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
 import { NodeSubprocess } from "./node-subprocess.ts";
-import { startThread, threadStream } from "./threads.ts";
+import { startThread, threadStream } from "./worker-threads.ts";
 
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 

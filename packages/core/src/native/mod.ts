@@ -1,5 +1,5 @@
 /** The way to libc. Nothing is loaded until somebody asks; where there is none, the reason can be told to the user. */
-import type * as Parts from "./fork/mod.ts";
+import type * as Parts from "../fork/mod.ts";
 import { missingNative, native } from "./open.ts";
 
 export type {
@@ -12,7 +12,7 @@ export type {
   Kid,
   Opened,
   Surroundings,
-} from "./fork/mod.ts";
+} from "../fork/mod.ts";
 export type { Call, Kind, Libc, MissingNative, Native, Signature } from "./native.ts";
 export { detach } from "./native.ts";
 export { missingNative, native } from "./open.ts";

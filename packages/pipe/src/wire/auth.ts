@@ -18,7 +18,7 @@
 import { ProtocolError } from "@multiproc/core";
 import { type Digest, host, PROTOCOL } from "@multiproc/core/internal";
 import { AuthenticationError } from "../errors.ts";
-import type { Greeting } from "./greeting.ts";
+import type { Greeting } from "./handshake-stream.ts";
 
 const CHALLENGE = bytesOf("#CHALLENGE#");
 const WELCOME = bytesOf("#WELCOME#");

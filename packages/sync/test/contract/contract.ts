@@ -17,7 +17,7 @@ import {
 } from "@multiproc/sync";
 import { until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { endAll, puppet, start, tasks } from "./puppet.ts";
+import { endAll, puppet, start, tasks } from "./remote-controlled-child.ts";
 
 /** A wait that is long enough for whoever is to get nothing. */
 const NEVER = { timeout: 30 };

@@ -7,7 +7,7 @@ import { forkserverKind, getStartMethod } from "@multiproc/start-methods";
 import { Lock } from "@multiproc/sync";
 import { linesOf, until } from "@multiproc/testing";
 import { expect, onTestFinished, test } from "vitest";
-import { start, tasks } from "./puppet.ts";
+import { start, tasks } from "./remote-controlled-child.ts";
 
 /** Where a process starts in some milliseconds; MULTIPROC_TEST_KILLS asks for so many everywhere. */
 const MANY = 100;

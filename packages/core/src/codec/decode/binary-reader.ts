@@ -1,0 +1,64 @@
+/** Binary contents: small ones are copied out of the message, large ones are the parts that came with it. */
+import { ProtocolError } from "../../errors.ts";
+import { host } from "../../host/mod.ts";
+import { BINARY_KINDS } from "../format/tags.ts";
+import type { Reader } from "./value-reader.ts";
+
+/** Node's own class, which makes no new memory. */
+interface BufferClass {
+  from(buffer: ArrayBuffer, offset: number, length: number): Uint8Array;
+}
+type View = new (buffer: ArrayBuffer, offset: number, length: number) => ArrayBufferView;
+type ResizableBuffer = new (length: number, options: { maxByteLength: number }) => ArrayBuffer;
+
+type Classes = Readonly<Record<string, (View & { BYTES_PER_ELEMENT?: number }) | undefined>>;
+
+const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
+const BUFFER = BINARY_KINDS.indexOf("Buffer");
+const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
+
+/** Reads contents that are in the message itself. */
+export function readBinary(reader: Reader): object {
+  const kind = reader.byte();
+  const length = reader.length(1);
+  const copy = new Uint8Array(length);
+  const { bytes, position } = reader;
+  copy.set(new Uint8Array(bytes.buffer, bytes.byteOffset + position, length));
+  reader.position = position + length;
+  return withKind(reader, kind, copy);
+}
+
+/** Takes contents that came beside the message. */
+export function readPart(reader: Reader): object {
+  const kind = reader.byte();
+  return withKind(reader, kind, reader.part());
+}
+
+function withKind(reader: Reader, kind: number, bytes: Uint8Array): object {
+  const name = BINARY_KINDS[kind];
+  if (name === undefined) throw new ProtocolError(`A message holds binary contents of an unknown kind (${kind})`);
+  if (kind === RESIZABLE) return resizable(bytes, reader.float64());
+  // What was read into a larger buffer would keep all of it alive.
+  const { buffer } = bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+  if (kind === ARRAY_BUFFER) return buffer;
+  return kind === BUFFER ? nodeBuffer(buffer as ArrayBuffer) : viewOf(name, buffer as ArrayBuffer);
+}
+
+function viewOf(name: string, buffer: ArrayBuffer): object {
+  const found = (globalThis as unknown as Classes)[name];
+  if (found === undefined) throw new ProtocolError(`This host has no ${name}`);
+  const size = found.BYTES_PER_ELEMENT ?? 1;
+  if (buffer.byteLength % size !== 0) throw new ProtocolError(`A ${name} cannot be ${buffer.byteLength} bytes long`);
+  return new found(buffer, 0, buffer.byteLength / size);
+}
+
+function nodeBuffer(buffer: ArrayBuffer): Uint8Array {
+  if (host.name !== "node") return new Uint8Array(buffer);
+  return (globalThis as unknown as { Buffer: BufferClass }).Buffer.from(buffer, 0, buffer.byteLength);
+}
+
+function resizable(bytes: Uint8Array, maxByteLength: number): ArrayBuffer {
+  const buffer = new (ArrayBuffer as unknown as ResizableBuffer)(bytes.byteLength, { maxByteLength });
+  new Uint8Array(buffer).set(bytes);
+  return buffer;
+}

@@ -1,0 +1,43 @@
+/** Big integers, and builtin classes with contents that are no properties. */
+import { ProtocolError } from "../../errors.ts";
+import { BIGINT64 } from "../format/tags.ts";
+import type { Reader } from "./value-reader.ts";
+
+/** Reads a big integer. */
+export function readBigInt(reader: Reader, tag: number): bigint {
+  if (tag === BIGINT64) {
+    const position = reader.position;
+    reader.position = position + 8;
+    return reader.view().getBigInt64(position, true);
+  }
+  const sign = reader.byte();
+  const digits = reader.text();
+  if (sign > 1 || !/^[0-9a-f]+$/.test(digits)) throw new ProtocolError("A big integer is malformed");
+  const value = BigInt(`0x${digits}`);
+  return sign === 1 ? -value : value;
+}
+
+/** Reads a Map. */
+export function readMap(reader: Reader): Map<unknown, unknown> {
+  const map = reader.track(new Map<unknown, unknown>());
+  const size = reader.length(2);
+  for (let i = 0; i < size; i++) map.set(reader.read(), reader.read());
+  return map;
+}
+
+/** Reads a Set. */
+export function readSet(reader: Reader): Set<unknown> {
+  const set = reader.track(new Set<unknown>());
+  const size = reader.length(1);
+  for (let i = 0; i < size; i++) set.add(reader.read());
+  return set;
+}
+
+/** Reads a primitive in its object. */
+export function readBoxed(reader: Reader): object {
+  const value = reader.read();
+  if (value === null || !["number", "string", "boolean", "bigint"].includes(typeof value)) {
+    throw new ProtocolError("A message holds an object of a primitive that is none");
+  }
+  return reader.track(Object(value) as object);
+}

@@ -1,0 +1,48 @@
+/** Errors, which never make the receiver load a module. */
+import { ProtocolError } from "../../errors.ts";
+import { errorPrototype } from "../format/error-classes.ts";
+import type { Reader } from "./value-reader.ts";
+
+/** Reads an error; of the nearest class that is known here, else an `Error` that has the other's name. */
+export function readError(reader: Reader): unknown {
+  const classes: string[] = [];
+  const count = reader.length(1);
+  for (let i = 0; i < count; i++) classes.push(reader.text());
+  const [name, message, stack] = [optionalText(reader), optionalText(reader), optionalText(reader)];
+  const error = reader.track(make(errorPrototype(classes), name, message));
+  if (name !== undefined && !hasName(error, name)) hidden(error, "name", name);
+  hidden(error, "stack", stack ?? `${name}: ${message}`);
+  const properties = reader.length(3);
+  for (let i = 0; i < properties; i++) {
+    const key = reader.text();
+    const enumerable = reader.byte() === 1;
+    Object.defineProperty(error, key, { value: reader.read(), writable: true, enumerable, configurable: true });
+  }
+  return error;
+}
+
+function make(prototype: object, name: string | undefined, message: string | undefined): Error {
+  if (prototype === DOMException.prototype) return new DOMException(message, name);
+  const error = new Error(message);
+  if (prototype !== Error.prototype) Object.setPrototypeOf(error, prototype);
+  return error;
+}
+
+function hasName(error: Error, name: string): boolean {
+  try {
+    return error.name === name;
+  } catch {
+    // A getter of a registered class, whose constructor has not run.
+    return false;
+  }
+}
+
+function hidden(error: object, key: string, value: string): void {
+  Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
+}
+
+function optionalText(reader: Reader): string | undefined {
+  const value = reader.read();
+  if (value === undefined || typeof value === "string") return value;
+  throw new ProtocolError("An error is malformed");
+}

@@ -1,0 +1,84 @@
+/** Binary contents: small ones are copied into the message, large ones travel beside it without being copied. */
+import { host } from "../../host/mod.ts";
+import { BINARY, BINARY_KINDS, PART, PART_SIZE } from "../format/tags.ts";
+import { Refusal } from "./encode-failure.ts";
+import type { Scribe } from "./value-writer.ts";
+
+const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
+const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
+const DATA_VIEW = BINARY_KINDS.indexOf("DataView");
+const BUFFER = BINARY_KINDS.indexOf("Buffer");
+
+const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
+  ?.get as (this: unknown) => string | undefined;
+const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get as (
+  this: unknown,
+) => number;
+
+/** Node's own class, which crosses as itself between Node processes. */
+const NodeBuffer =
+  host.name === "node" ? (globalThis as unknown as { Buffer: { prototype: object } }).Buffer.prototype : undefined;
+
+/** Appends a typed array or a DataView: what it shows of its buffer, no more. */
+export function writeView(scribe: Scribe, object: object): boolean {
+  if (!ArrayBuffer.isView(object)) return false;
+  const name = typedArrayName.call(object);
+  const kind = name === undefined ? DATA_VIEW : isNodeBuffer(object) ? BUFFER : BINARY_KINDS.indexOf(name);
+  if (kind === -1) throw new Refusal(`a ${name}, which this version does not know`);
+  writeContents(scribe, kind, object.buffer, object.byteOffset, object.byteLength);
+  return true;
+}
+
+/** Appends an ArrayBuffer, with how far it can grow. */
+export function writeArrayBuffer(scribe: Scribe, object: object): boolean {
+  let length: number;
+  try {
+    length = bufferLength.call(object);
+  } catch {
+    return false;
+  }
+  const buffer = object as ArrayBuffer & { resizable?: boolean; maxByteLength?: number };
+  const kind = buffer.resizable === true ? RESIZABLE : ARRAY_BUFFER;
+  writeContents(scribe, kind, buffer, 0, length);
+  if (kind === RESIZABLE) scribe.float64(buffer.maxByteLength as number);
+  return true;
+}
+
+function writeContents(scribe: Scribe, kind: number, buffer: ArrayBufferLike, offset: number, length: number): void {
+  const bytes = bytesOf(buffer, offset, length);
+  scribe.grow(2);
+  if (length >= PART_SIZE) {
+    scribe.tag(PART);
+    scribe.tag(kind);
+    scribe.count(scribe.cargo.addPart(bytes));
+    return;
+  }
+  scribe.tag(BINARY);
+  scribe.tag(kind);
+  scribe.count(length);
+  scribe.grow(length);
+  scribe.bytes.set(bytes, scribe.position);
+  scribe.position += length;
+}
+
+function bytesOf(buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
+  if (!isArrayBuffer(buffer)) throw new Refusal("a view of a SharedArrayBuffer: use SharedMemory");
+  try {
+    return new Uint8Array(buffer, offset, length);
+  } catch (cause) {
+    throw new Refusal("a detached ArrayBuffer", { cause });
+  }
+}
+
+function isArrayBuffer(buffer: ArrayBufferLike): boolean {
+  try {
+    bufferLength.call(buffer);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isNodeBuffer(object: object): boolean {
+  return NodeBuffer !== undefined && Object.prototype.isPrototypeOf.call(NodeBuffer, object);
+}

@@ -1,0 +1,146 @@
+/** Finds out what an object is that is neither a plain one nor a plain array, and has it written. */
+import { type RegisteredClass, registry } from "../../registry.ts";
+import { type Shareable, shareable } from "../../targets/shareable.ts";
+import { DERIVED } from "../format/tags.ts";
+import { writeArray } from "./array-writer.ts";
+import { writeArrayBuffer, writeView } from "./binary-writer.ts";
+import { writeBoxed, writeDate, writeMap, writeRegExp, writeSet, writeUrl } from "./builtin-writer.ts";
+import { Refusal } from "./encode-failure.ts";
+import { writeError } from "./error-writer.ts";
+import { writeLive } from "./function-writer.ts";
+import { writeText } from "./text-writer.ts";
+import { refusalFor } from "./unsendable-classes.ts";
+import type { Scribe } from "./value-writer.ts";
+
+/** Writes an object of a builtin class; `false` if it only looks as if it were of that class. */
+type BuiltinWriter = (scribe: Scribe, object: object) => boolean;
+/** Writes an object with that prototype. */
+type Writer = (scribe: Scribe, object: object, prototype: object) => void;
+
+/** Builtin classes by the name that `Object.prototype.toString` gives their instances, also those of other realms. */
+const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }> = new Map([
+  ["Array", { prototype: Array.prototype, write: writeAnyArray }],
+  ["Map", { prototype: Map.prototype, write: writeMap }],
+  ["Set", { prototype: Set.prototype, write: writeSet }],
+  ["Date", { prototype: Date.prototype, write: writeDate }],
+  ["RegExp", { prototype: RegExp.prototype, write: writeRegExp }],
+  ["Number", { prototype: Number.prototype, write: writeBoxed }],
+  ["String", { prototype: String.prototype, write: writeBoxed }],
+  ["Boolean", { prototype: Boolean.prototype, write: writeBoxed }],
+  ["BigInt", { prototype: BigInt.prototype, write: writeBoxed }],
+  ["URL", { prototype: URL.prototype, write: writeUrl }],
+  ["Error", { prototype: Error.prototype, write: writeError }],
+  ["ArrayBuffer", { prototype: ArrayBuffer.prototype, write: writeArrayBuffer }],
+  ["DataView", { prototype: DataView.prototype, write: writeView }],
+  ["TypedArray", { prototype: Object.getPrototypeOf(Uint8Array.prototype), write: writeView }],
+]);
+
+/** What was found out about prototypes. */
+const writers = new WeakMap<object, Writer>();
+
+/** Appends an object that is neither plain nor a plain array. */
+export function writeClassed(scribe: Scribe, object: object, prototype: object | null): void {
+  if (prototype === null) {
+    if (tagOf(object) === "Module") throw new Refusal("a module");
+    scribe.keyed(object, null);
+    return;
+  }
+  let write = writers.get(prototype);
+  if (write === undefined) writers.set(prototype, (write = classify(object, prototype)));
+  write(scribe, object, prototype);
+}
+
+function classify(object: object, prototype: object): Writer {
+  const tag = tagOf(object);
+  const builtin = builtinAbove(prototype) ?? foreignBuiltin(object, tag);
+  if (builtin === undefined) {
+    const refusal = refusalFor(object, tag);
+    return (scribe, each, proto) => writeInstance(scribe, each, proto, refusal);
+  }
+  const { write } = builtin;
+  if (prototype === builtin.prototype || write === writeError || isTypedArrayPrototype(prototype)) {
+    return (scribe, each) => write(scribe, each) || scribe.keyed(each, null);
+  }
+  return (scribe, each, proto) => writeDerived(scribe, each, proto, write);
+}
+
+/** The builtin class that a prototype is of, or inherits from. */
+function builtinAbove(prototype: object): { prototype: object; write: BuiltinWriter } | undefined {
+  for (let each: object | null = prototype; each !== null; each = Object.getPrototypeOf(each)) {
+    for (const builtin of BUILTINS.values()) if (builtin.prototype === each) return builtin;
+  }
+  return undefined;
+}
+
+/** The builtin class of another realm. Each writer finds out whether it really is, but for errors nobody can. */
+function foreignBuiltin(object: object, tag: string): { prototype: object; write: BuiltinWriter } | undefined {
+  if (tag === "Error" && Symbol.toStringTag in object) return undefined;
+  return BUILTINS.get(ArrayBuffer.isView(object) ? "TypedArray" : tag);
+}
+
+function isTypedArrayPrototype(prototype: object): boolean {
+  return Object.hasOwn(prototype, "BYTES_PER_ELEMENT");
+}
+
+/** Appends an object of a class that inherits from a builtin one: as itself if the class is registered. */
+function writeDerived(scribe: Scribe, object: object, prototype: object, write: BuiltinWriter): void {
+  if (isLive(object)) {
+    writeLive(scribe, object);
+    return;
+  }
+  const entry = registry.classesByPrototype.get(prototype);
+  if (entry !== undefined) {
+    const mark = scribe.mark();
+    writeOwner(scribe, entry);
+    if (write(scribe, object)) {
+      scribe.properties(object, ownNames(object));
+      return;
+    }
+    scribe.rollback(mark);
+  } else if (write(scribe, object)) {
+    return;
+  }
+  writeInstance(scribe, object, prototype, null);
+}
+
+function writeInstance(scribe: Scribe, object: object, prototype: object, refusal: string | null): void {
+  if (isLive(object)) {
+    writeLive(scribe, object);
+    return;
+  }
+  const entry = registry.classesByPrototype.get(prototype);
+  if (entry === undefined && refusal !== null) throw new Refusal(refusal);
+  scribe.keyed(object, entry ?? null);
+}
+
+function writeOwner(scribe: Scribe, entry: RegisteredClass): void {
+  scribe.cargo.need(entry.module);
+  scribe.grow(1);
+  scribe.tag(DERIVED);
+  writeText(scribe, entry.module);
+  writeText(scribe, entry.name);
+}
+
+/** The own enumerable properties that are not part of the contents. */
+function ownNames(object: object): string[] {
+  if (Array.isArray(object)) return [];
+  return Object.keys(object).filter((key) => !(isIndexed(object) && /^\d+$/.test(key)));
+}
+
+function isIndexed(object: object): boolean {
+  return ArrayBuffer.isView(object) || object instanceof String;
+}
+
+function isLive(object: object): object is Shareable {
+  return typeof (object as Partial<Shareable>)[shareable] === "function";
+}
+
+function writeAnyArray(scribe: Scribe, object: object): boolean {
+  if (!Array.isArray(object)) return false;
+  writeArray(scribe, object);
+  return true;
+}
+
+function tagOf(object: object): string {
+  return Object.prototype.toString.call(object).slice(8, -1);
+}

@@ -1,0 +1,44 @@
+/** The classes that an error can have at both ends: builtin ones, this library's, and registered ones. */
+import { type ErrorClass, registry } from "../../registry.ts";
+
+const builtins = [
+  Error,
+  TypeError,
+  RangeError,
+  SyntaxError,
+  ReferenceError,
+  URIError,
+  EvalError,
+  AggregateError,
+  DOMException,
+];
+const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
+
+/** The names of an error's class and of the classes above it, as far as others may know them; nearest first. */
+export function errorClassNames(error: object): string[] {
+  const found: string[] = [];
+  for (let each: object | null = Object.getPrototypeOf(error); each !== null; each = Object.getPrototypeOf(each)) {
+    const name = nameOf(each);
+    if (name !== undefined) found.push(name);
+  }
+  return found;
+}
+
+/** The prototype of the first of these classes that is known here, or that of `Error`. Loads nothing. */
+export function errorPrototype(candidates: readonly string[]): object {
+  for (const name of candidates) {
+    const known = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;
+    const prototype = known?.prototype as object | undefined;
+    if (prototype === Error.prototype || prototype instanceof Error) return prototype;
+  }
+  return Error.prototype;
+}
+
+function nameOf(prototype: object): string | undefined {
+  const library = registry.errorNames.get(prototype);
+  if (library !== undefined) return library;
+  const registered = registry.classesByPrototype.get(prototype);
+  if (registered !== undefined) return `${registered.module}#${registered.name}`;
+  const { name } = prototype.constructor;
+  return builtinsByName.get(name)?.prototype === prototype ? name : undefined;
+}

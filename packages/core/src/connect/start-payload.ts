@@ -1,0 +1,32 @@
+/**
+ * The first messages of a child as a text, where what brings it to life can take one along: it finds them there, and need not
+ * connect with its parent for them.
+ */
+import { Frame } from "../channel/channel.ts";
+import type { EncodedMessage } from "../channel/encoded-message.ts";
+import { host } from "../host/mod.ts";
+
+/** From here on, a connection is the quicker way. */
+const LONGEST = 32 * 1024;
+
+/** The messages as a text, a letter for each byte; undefined if they are too long for that, or have large binary parts. */
+export function packInbox(messages: readonly EncodedMessage[]): string | undefined {
+  let length = 0;
+  for (const { frame } of messages) length += frame.parts.length > 0 ? LONGEST : frame.size;
+  if (length >= LONGEST) return undefined;
+  return JSON.stringify(
+    messages.map(({ frame: { bytes, start, end, modules } }) => [
+      String.fromCharCode(...bytes.subarray(start, end)),
+      modules,
+    ]),
+  );
+}
+
+/** The messages again. */
+export function unpackInbox(text: string): Frame[] {
+  return (JSON.parse(text) as Array<[string, string[]]>).map(([body, modules]) => {
+    const bytes = new Uint8Array(body.length);
+    host.latin1Write(body, bytes);
+    return new Frame(0, bytes, 0, bytes.length, [], modules);
+  });
+}

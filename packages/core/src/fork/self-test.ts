@@ -1,0 +1,77 @@
+/**
+ * One child that does what children do, before any is given out: this decides whether a process can be forked, not its version.
+ */
+import { SIGKILL } from "../native/linux.ts";
+import type { Native } from "../native/native.ts";
+import { collectGarbage } from "./collect-garbage.ts";
+import { type ForkRefusal, refusal } from "./fork-refusal.ts";
+import type { Fork, Forker } from "./forker.ts";
+import { reap, reapNow } from "./waitpid.ts";
+
+const PATIENCE = 3000;
+/** What the probe ends with: no number that a child ends with by accident. */
+const PASSED = 47;
+const ROWS = 40;
+
+/**
+ * Forks a probe, and waits for it without the event loop. In the probe it never settles.
+ *
+ * @param begin what the probe does first
+ * @returns what was wrong; undefined if nothing was
+ */
+export function selfTest(
+  native: Native,
+  forker: Forker,
+  threads: number,
+  begin: () => void = () => {},
+): Promise<ForkRefusal | undefined> {
+  const fork = forker.fork({ threads, diesWithParent: true });
+  if (fork.role === "child") {
+    begin();
+    return probe();
+  }
+  return Promise.resolve(judge(native, fork));
+}
+
+/** A lesser test, of a probe that does not turn its loop: for a fork in the middle of a program. */
+export function quickTest(native: Native, forker: Forker): ForkRefusal | undefined {
+  const fork = forker.fork({ diesWithParent: true });
+  if (fork.role === "child") {
+    const kept = allocate();
+    collectGarbage();
+    native.libc._exit(kept.length === ROWS ? PASSED : 1);
+  }
+  return judge(native, fork);
+}
+
+function judge(native: Native, fork: Fork): ForkRefusal | undefined {
+  if (fork.role !== "parent") return fork.role === "refused" ? fork.refusal : undefined;
+  const nap = new Int32Array(new SharedArrayBuffer(4));
+  for (let waited = 0; waited < PATIENCE; waited++) {
+    const status = reap(native, fork.pid);
+    if (status?.code === PASSED) return undefined;
+    if (status !== undefined) {
+      const how = status.signal ?? `exit code ${status.code}`;
+      return refusal("self-test", `a probe child ended with ${how} in place of passing the self-test`);
+    }
+    Atomics.wait(nap, 0, 0, 1);
+  }
+  native.libc.kill(fork.pid, SIGKILL);
+  reapNow(native, fork.pid);
+  return refusal("self-test", `a probe child did not pass the self-test within ${PATIENCE} ms`);
+}
+
+/** Needs V8's worker threads, its heap, the loop, libuv's pool, and an end. */
+async function probe(): Promise<never> {
+  const kept = allocate();
+  collectGarbage();
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  const read = await process.getBuiltinModule("node:fs/promises").readFile("/proc/self/stat", "latin1");
+  const isWell = kept.length === ROWS && read.startsWith(`${process.pid} `);
+  return process.exit(isWell ? PASSED : 1);
+}
+
+/** As much as makes V8 collect garbage by itself. */
+function allocate(): unknown[][] {
+  return Array.from({ length: ROWS }, () => Array.from({ length: 10_000 }, (_, j) => ({ j })));
+}

@@ -1,0 +1,65 @@
+/**
+ * How a live object (connection, queue, lock …) takes part in messages.
+ *
+ * Its class has a method named {@link shareable} that makes a ticket: plain data from which the receiver builds its own object
+ * that speaks with the same thing. The ticket names the module that must be loaded there. A hand-over can change the object
+ * here (an end that moves); such a change is made in `commit`, which runs only when the whole message could be encoded.
+ */
+import { registry } from "../registry.ts";
+
+/**
+ * The name of the method by which an object hands itself over; see {@link Ticket}. It is a string, and classes spell it out,
+ * because declarations must be made without looking into other files.
+ */
+export const shareable = "multiproc:ticket";
+
+/** What a live object sends of itself. */
+export interface Ticket {
+  /** Which reviver rebuilds it, such as `"pipe.Connection"`. */
+  readonly kind: string;
+  /** The URL of the module that registers that reviver. */
+  readonly module: string;
+  /** What the reviver gets; any value that can be sent. */
+  readonly data: unknown;
+  /** Runs once the message holding the ticket is on its way, with what carries it, if that is known. */
+  readonly commit?: (carrier: Carrier | undefined) => void;
+}
+
+/** What carries a message to its one receiver: when it ends, the tickets in it that were not used are void. */
+export interface Carrier {
+  /** Calls `run` when the carrier has ended. */
+  onEnd(run: () => void): void;
+}
+
+/** An object that can be part of a message as itself. */
+export interface Shareable {
+  "multiproc:ticket"(): Ticket;
+  /**
+   * In a forked child, where the object itself is: makes it what its ticket's data would be made into. An object without
+   * this must work in a forked child as it is.
+   */
+  "multiproc:adopt"?(data: unknown): void;
+}
+
+/** The live objects in a value that a forked child inherits: in arrays, plain objects, maps and sets, however deep. */
+export function shareablesIn(value: unknown): Shareable[] {
+  const found = new Set<Shareable>();
+  const seen = new Set<object>();
+  const open: unknown[] = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== "object" || next === null || seen.has(next)) continue;
+    seen.add(next);
+    if (shareable in next) found.add(next as Shareable);
+    else if (Array.isArray(next) || next instanceof Set) for (const item of next) open.push(item);
+    else if (next instanceof Map) for (const entry of next) open.push(...entry);
+    else if (Object.getPrototypeOf(next) === Object.prototype || Object.getPrototypeOf(next) === null)
+      for (const item of Object.values(next)) open.push(item);
+  }
+  return [...found];
+}
+
+/** Says how objects of `kind` are rebuilt from their ticket; called when the module of the kind is loaded. */
+export function registerReviver(kind: string, revive: (data: unknown) => object): void {
+  registry.revivers.set(kind, revive);
+}

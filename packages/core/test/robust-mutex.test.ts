@@ -1,0 +1,196 @@
+import { readFileSync } from "node:fs";
+import { fixture, noChildLeft, type Program, runProgram, until } from "@multiproc/testing";
+import { afterEach, describe, expect, test } from "vitest";
+import { ACQUIRED, INHERITED, REFUSED, RobustLock } from "../src/shm/robust-mutex.ts";
+import { Memory, missingMemory } from "../src/shm/shared-memory-segment.ts";
+import { isGone, ownLife } from "../src/shm/thread-id.ts";
+import { WaitList } from "../src/shm/wait-queue.ts";
+
+const programs: Program[] = [];
+const SIZE = 8192;
+
+function start(name: string, memory: Memory, ...args: string[]): Program {
+  const program = runProgram(fixture(import.meta.url, name), [JSON.stringify(memory.address()), ...args]);
+  programs.push(program);
+  return program;
+}
+
+afterEach(async () => {
+  for (const program of programs.splice(0)) await program[Symbol.asyncDispose]();
+  await noChildLeft();
+});
+
+describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) => {
+  const isMissing = kind === "shared" && missingMemory() !== undefined;
+  const make = (): RobustLock => {
+    const memory = kind === "shared" ? Memory.create(SIZE) : Memory.local(SIZE);
+    return new RobustLock(memory, 0, 64);
+  };
+
+  test.skipIf(isMissing)("is had by one at a time", async () => {
+    const lock = make();
+    expect(lock.tryAcquire()).toBe(ACQUIRED);
+    expect(lock.isOurs).toBe(true);
+    expect(lock.tryAcquire()).toBe(REFUSED);
+    expect(await lock.acquire("acquire()", { timeout: 0 })).toBe(REFUSED);
+    expect(await lock.acquire("acquire()", { timeout: 10 })).toBe(REFUSED);
+    lock.release();
+    expect(lock.isHeld).toBe(false);
+    expect(await lock.acquire("acquire()", {})).toBe(ACQUIRED);
+    lock.release();
+  });
+
+  test.skipIf(isMissing)("those who wait in one process get it in their order", async () => {
+    const lock = make();
+    lock.tryAcquire();
+    const order: number[] = [];
+    const all = [1, 2, 3, 4, 5].map(async (i) => {
+      await lock.acquire("acquire()", {});
+      order.push(i);
+      await Promise.resolve();
+      lock.release();
+    });
+    lock.release();
+    await Promise.all(all);
+    expect(order).toEqual([1, 2, 3, 4, 5]);
+    expect(lock.tryAcquire()).toBe(ACQUIRED);
+  });
+
+  test.skipIf(isMissing)("an aborted wait gives up its place and nothing else", async () => {
+    const lock = make();
+    lock.tryAcquire();
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const first = lock.acquire("acquire()", { signal: controller.signal });
+    const second = lock.acquire("acquire()", {});
+    await new Promise((resolve) => setTimeout(resolve, 10)); // so that it asks for priority
+    controller.abort(reason);
+    await expect(first).rejects.toBe(reason);
+    lock.release();
+    expect(await second).toBe(ACQUIRED);
+    lock.release();
+    await expect(lock.acquire("acquire()", { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(lock.acquire("acquire()", { timeout: -1 })).rejects.toThrow(RangeError);
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("RobustLock between processes", () => {
+  test("a sum of increments is exact, sync and async mixed", async () => {
+    const memory = Memory.create(SIZE);
+    const rounds = 250_000; // a million in all
+    const kinds = ["sync", "async", "mixed", "mixed"];
+    const all = kinds.map((kind) => start("counts-under-lock.js", memory, String(rounds), kind));
+    for (const { exited } of all) expect(await exited).toEqual({ code: 0, signal: null });
+    expect(new Float64Array(memory.buffer, SIZE - 8)[0]).toBe(kinds.length * rounds);
+  });
+
+  test.each(["sync", "async"])("is inherited from an owner that was killed, by one who waits: %s", async (kind) => {
+    const memory = Memory.create(SIZE);
+    const lock = new RobustLock(memory, 0, 64);
+    const owner = start("takes-lock.js", memory, kind, "yes");
+    await until(() => owner.stdout.includes("taken 1"));
+    expect(lock.tryAcquire()).toBe(REFUSED);
+    const waiter = start("takes-lock.js", memory, kind, "no");
+    await until(() => waiter.stdout.includes("ready"));
+    owner.kill("SIGKILL");
+    await waiter.exited;
+    expect(waiter.stdout).toContain(`taken ${INHERITED}`);
+    expect(lock.tryAcquire()).toBe(ACQUIRED);
+  });
+
+  test.each(["sync", "async"])("to wait for it costs next to no time of a processor: %s", async (kind) => {
+    const memory = Memory.create(SIZE);
+    const lock = new RobustLock(memory, 0, 64);
+    lock.tryAcquire();
+    const waiter = start("takes-lock.js", memory, kind, "no");
+    await until(() => waiter.stdout.includes("ready"));
+    const looked = (): { at: number; used: number } => ({ at: performance.now(), used: timeUsed(waiter.pid) });
+    let first = looked();
+    // What it does at its start is over when it has used nothing for a while.
+    await until(() => {
+      const now = looked();
+      if (now.used - first.used > 10) first = now;
+      return now.at - first.at > 500;
+    });
+    first = looked();
+    await until(() => looked().at - first.at > 1000);
+    const last = looked();
+    expect((last.used - first.used) / (last.at - first.at)).toBeLessThan(0.05);
+    lock.release();
+    expect(await waiter.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test("tryAcquire() finds that the owner has died", async () => {
+    const memory = Memory.create(SIZE);
+    const lock = new RobustLock(memory, 0, 64);
+    const owner = start("takes-lock.js", memory, "async", "yes");
+    await until(() => owner.stdout.includes("taken 1"));
+    owner.kill("SIGKILL");
+    await until(() => lock.tryAcquire() === INHERITED);
+  });
+
+  test("is not inherited from a thread that lives, nor kept from us by one with the same number", () => {
+    const memory = Memory.create(SIZE);
+    const words = new Int32Array(memory.buffer);
+    const lock = new RobustLock(memory, 0, 0);
+    // The first process of the system, as it is, and as one that started at another time.
+    words[0] = 1 | (1 << 22);
+    const isRight = !isGone(words[0]);
+    words[0] = 1 | ((isRight ? 2 : 1) << 22);
+    expect(isGone(words[0])).toBe(true);
+    expect(lock.tryAcquire()).toBe(INHERITED);
+    expect(lock.isOurs).toBe(true);
+    expect(isGone(ownLife().id)).toBe(false);
+  });
+
+  test("one who waits comes next, however fast the others are", async () => {
+    const memory = Memory.create(SIZE);
+    const lock = new RobustLock(memory, 0, 64);
+    const busy = start("counts-under-lock.js", memory, "1e9", "sync");
+    await until(() => busy.stdout.includes("ready"));
+    for (let i = 0; i < 20; i++) {
+      expect(await lock.acquire("acquire()", { timeout: 5000 })).toBe(ACQUIRED);
+      lock.release();
+    }
+  });
+});
+
+describe.skipIf(missingMemory() !== undefined)("WaitList", () => {
+  test.each(["sync", "async"])("wake() wakes those who wait in other processes: %s", async (kind) => {
+    const memory = Memory.create(4096);
+    const list = new WaitList(memory, 16, 8);
+    const words = new Int32Array(memory.buffer);
+    const waiters = [1, 2, 3].map(() => start("waits-for-word.js", memory, kind));
+    await until(() => waiters.every(({ stdout }) => stdout.includes("ready")));
+    Atomics.store(words, 0, 2);
+    list.wake(2);
+    await until(() => waiters.filter(({ stdout }) => stdout.includes("taken")).length === 2);
+    expect(Atomics.load(words, 0)).toBe(0);
+    waiters.find(({ stdout }) => !stdout.includes("taken"))?.kill("SIGKILL");
+    // What was killed keeps no slot from others.
+    for (let i = 0; i < 20; i++) {
+      const wait = list.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
+      Atomics.store(words, 0, 1);
+      list.wake(1);
+      expect(await wait).toBe(true);
+      Atomics.store(words, 0, 0);
+    }
+  });
+
+  test("those who find no slot are not lost", async () => {
+    const memory = Memory.create(4096);
+    const lists = new WaitList(memory, 16, 0);
+    const words = new Int32Array(memory.buffer);
+    const wait = lists.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
+    Atomics.store(words, 0, 1);
+    lists.wake(1);
+    expect(await wait).toBe(true);
+  });
+});
+
+/** How long processors have worked for a process, in milliseconds; the system counts by tens. */
+function timeUsed(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}

@@ -1,0 +1,164 @@
+/** Messages that have arrived and wait to be received, and those who wait for one. */
+import type { Frame } from "@multiproc/core/internal";
+import { INBOX_LIMIT } from "../protocol.ts";
+
+/** Someone who waits; `frame` is missing when the inbox has ended. */
+type Waiter = (frame: Frame | undefined) => void;
+
+/** What an inbox tells its owner. */
+export interface InboxHandlers {
+  /** Someone began to wait while there was nothing. */
+  demand(): void;
+  /** The first began to wait, or the last has stopped. */
+  waiting(isWaiting: boolean): void;
+  /** There is room again after the inbox was full. */
+  room(): void;
+}
+
+/** A queue of messages in order. */
+export class Inbox {
+  /** Whether no more will come; what is there can still be taken. */
+  ended = false;
+  /** What ended it, if that was an error. */
+  cause: Error | undefined;
+  readonly #handlers: InboxHandlers;
+  #frames: Frame[] = [];
+  #head = 0;
+  #bytes = 0;
+  #wasFull = false;
+  readonly #waiters = new Set<Waiter>();
+  readonly #watchers = new Set<() => void>();
+
+  constructor(handlers: InboxHandlers) {
+    this.#handlers = handlers;
+  }
+
+  get size(): number {
+    return this.#frames.length - this.#head;
+  }
+
+  /** Whether a message or the end can be taken at once. */
+  get isReady(): boolean {
+    return this.size > 0 || this.ended;
+  }
+
+  /** Whether senders should wait. */
+  get full(): boolean {
+    return this.#bytes > INBOX_LIMIT;
+  }
+
+  /** How many wait for a message. */
+  get demand(): number {
+    return this.#waiters.size;
+  }
+
+  push(frame: Frame): void {
+    if (this.#waiters.size > 0 && this.size === 0) {
+      const [waiter] = this.#waiters as Set<Waiter> & [Waiter];
+      return this.#settle(waiter, frame);
+    }
+    this.#frames.push(frame);
+    this.#bytes += frame.size;
+    this.#wasFull ||= this.full;
+    this.#notify();
+  }
+
+  /** Puts messages back before all others. */
+  unshift(frames: readonly Frame[]): void {
+    this.#frames = [...frames, ...this.#frames.slice(this.#head)];
+    this.#head = 0;
+    for (const frame of frames) this.#bytes += frame.size;
+    this.#wasFull ||= this.full;
+    for (const waiter of this.#waiters) {
+      const frame = this.take();
+      if (frame === undefined) break;
+      this.#settle(waiter, frame);
+    }
+    if (this.size > 0) this.#notify();
+  }
+
+  /** The next message, without taking it. */
+  peek(): Frame | undefined {
+    return this.#frames[this.#head];
+  }
+
+  take(): Frame | undefined {
+    const frame = this.#frames[this.#head];
+    if (frame === undefined) return undefined;
+    this.#frames[this.#head++] = undefined as never;
+    this.#bytes -= frame.size;
+    if (this.#head === this.#frames.length) this.#frames.length = this.#head = 0;
+    else if (this.#head > 1024 && this.#head * 2 > this.#frames.length) {
+      this.#frames = this.#frames.slice(this.#head);
+      this.#head = 0;
+    }
+    if (this.#wasFull && this.#bytes < INBOX_LIMIT / 2) {
+      this.#wasFull = false;
+      this.#handlers.room();
+    }
+    return frame;
+  }
+
+  takeAll(): Frame[] {
+    const frames = this.#frames.slice(this.#head);
+    while (this.take() !== undefined) {} // counts them out
+    return frames;
+  }
+
+  /** Waits for the next message; {@link Waiting.cancel} gives the place up. */
+  next(): { promise: Promise<Frame | undefined>; cancel: () => void } {
+    let waiter: Waiter = () => {};
+    const promise = new Promise<Frame | undefined>((resolve) => {
+      waiter = resolve;
+    });
+    this.#waiters.add(waiter);
+    if (this.#waiters.size === 1) this.#handlers.waiting(true);
+    this.#handlers.demand();
+    return { promise, cancel: () => this.#remove(waiter) };
+  }
+
+  /** Calls back once, as soon as a message is there or the end is. */
+  watch(run: () => void): () => void {
+    this.#watchers.add(run);
+    this.#handlers.waiting(true);
+    this.#handlers.demand();
+    return () => {
+      if (this.#watchers.delete(run)) this.#idle();
+    };
+  }
+
+  end(cause?: Error): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.cause = cause;
+    for (const waiter of [...this.#waiters]) this.#settle(waiter, undefined);
+    this.#notify();
+  }
+
+  /** Takes the end back: there is somebody again who could send. */
+  reopen(): void {
+    this.ended = false;
+    this.cause = undefined;
+  }
+
+  #settle(waiter: Waiter, frame: Frame | undefined): void {
+    this.#remove(waiter);
+    waiter(frame);
+  }
+
+  #remove(waiter: Waiter): void {
+    if (this.#waiters.delete(waiter)) this.#idle();
+  }
+
+  #idle(): void {
+    if (this.#waiters.size === 0 && this.#watchers.size === 0) this.#handlers.waiting(false);
+  }
+
+  #notify(): void {
+    if (this.#watchers.size === 0) return;
+    const watchers = [...this.#watchers];
+    this.#watchers.clear();
+    this.#idle();
+    for (const run of watchers) run();
+  }
+}

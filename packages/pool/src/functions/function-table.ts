@@ -1,0 +1,161 @@
+/** The functions that workers call: how the pool names them, and how a worker finds them. */
+import { type AnyFunction, SendError, TargetError } from "@multiproc/core";
+import {
+  decodeMessage,
+  encodeFor,
+  encodeMessage,
+  type Frame,
+  loadModules,
+  type MessageKeeper,
+  requireTarget,
+  resolveTarget,
+  type TargetReference,
+} from "@multiproc/core/internal";
+import { FORGET, NAME, NO_FUNCTION } from "../protocol.ts";
+import { Estimate } from "../scheduler/task.ts";
+
+const UNNAMED: readonly string[] = Object.freeze([]);
+
+/** A function as tasks name it: a number, instead of its name or its text. */
+export class KnownFunction {
+  readonly id: number;
+  readonly reference: TargetReference;
+  /** How long it takes. */
+  readonly estimate: Estimate = new Estimate();
+
+  constructor(id: number, reference: TargetReference) {
+    this.id = id;
+    this.reference = reference;
+  }
+
+  /** What it is called, for people. */
+  get name(): string {
+    return this.reference.name || "an inline function";
+  }
+
+  /**
+   * Encodes a task: what becomes of the values later does not change it, apart from their large binary parts. Whether the list of
+   * them has holes or properties of its own makes no difference to a task, and is not asked.
+   *
+   * @param keeper takes what is encoded
+   * @param values the arguments, or the inputs of a chunk
+   * @param rename says what the user calls a value that stands at `args[…]`
+   * @throws {SendError} if one of them cannot be sent
+   */
+  encode<T>(keeper: MessageKeeper<T>, values: readonly unknown[], rename?: (path: string) => string): T {
+    try {
+      return encodeFor(keeper, values, UNNAMED);
+    } catch {
+      return encodeNamed(keeper, values, rename); // which says how the one is called that cannot be sent
+    }
+  }
+
+  /** Encodes the arguments for one input of a map. */
+  encodeInput<T>(keeper: MessageKeeper<T>, input: unknown, index: number, isStar: boolean): T {
+    try {
+      return encodeFor(keeper, isStar ? input : [input], UNNAMED);
+    } catch {
+      const place = isStar ? /^args/ : /^args\[0\]/;
+      return encodeNamed(keeper, isStar ? input : [input], (path) => path.replace(place, `inputs[${index}]`));
+    }
+  }
+}
+
+/** Gives functions their numbers. */
+export class FunctionTable {
+  #count = 0;
+  readonly #byFunction: WeakMap<AnyFunction, KnownFunction> = new WeakMap();
+  /** By module and name: `fromModule()` makes new functions for the same export at every call. */
+  readonly #byName: Map<string, KnownFunction> = new Map();
+
+  /**
+   * The known function for what a user gave.
+   *
+   * @param call the call as the user wrote it
+   * @throws {TypeError} if it is no function
+   * @throws {TargetError} if a worker could not find it
+   * @throws {SendError} if a value that it captures cannot be sent
+   */
+  of(fn: AnyFunction, call: string): KnownFunction {
+    const found = this.#byFunction.get(fn);
+    if (found !== undefined) return found;
+    const reference = requireTarget(fn, call);
+    const key = "module" in reference ? `${reference.module}#${reference.name}` : undefined;
+    // Each worker is sent its own copy later; this one only finds out whether that can be done.
+    if (key === undefined) encodeMessage(reference, "fn");
+    const known =
+      (key === undefined ? undefined : this.#byName.get(key)) ?? new KnownFunction(++this.#count, reference);
+    this.#byFunction.set(fn, known);
+    if (key !== undefined) this.#byName.set(key, known);
+    return known;
+  }
+}
+
+/** A function in a worker. */
+export interface Piece {
+  readonly name: string;
+  readonly fn: AnyFunction;
+}
+
+/**
+ * Keeps what the pool names. A function is looked for when the first task that needs it has begun: loading its module may end
+ * the process, and then it is known what the worker was at.
+ */
+export class Repertoire {
+  readonly #frames: Map<number, Frame> = new Map();
+  readonly #pieces: Map<number, Piece> = new Map();
+  #named = 0;
+
+  /** The function of the tasks that come next. */
+  get named(): number {
+    return this.#named;
+  }
+
+  /** Takes a message about a function. */
+  take(frame: Frame): void {
+    if (frame.kind === NAME) this.#named = decodeMessage(frame) as number;
+    else if (frame.kind === FORGET) this.#forget(decodeMessage(frame) as number);
+    else this.#frames.set(this.#named, frame);
+  }
+
+  /** The function, if it was looked for before. */
+  get(id: number): Piece | undefined {
+    return this.#pieces.get(id);
+  }
+
+  /**
+   * Looks for a function.
+   *
+   * @throws {TargetError} if it cannot be found, with what its module threw as the cause
+   */
+  async find(id: number): Promise<Piece> {
+    const frame = this.#frames.get(id);
+    if (frame === undefined) throw new TargetError("The function of this task was not sent with it");
+    await loadModules(frame.modules);
+    const content = decodeMessage(frame);
+    if (frame.kind === NO_FUNCTION) throw content;
+    const reference = content as TargetReference;
+    if ("module" in reference) await loadModules([reference.module]);
+    const piece = { name: reference.name, fn: resolveTarget(reference) };
+    this.#pieces.set(id, piece);
+    return piece;
+  }
+
+  #forget(id: number): void {
+    this.#frames.delete(id);
+    this.#pieces.delete(id);
+  }
+}
+
+function encodeNamed<T>(keeper: MessageKeeper<T>, values: unknown, rename?: (path: string) => string): T {
+  try {
+    return encodeFor(keeper, values, "args");
+  } catch (error) {
+    throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
+  }
+}
+
+function renamed(error: SendError, path: string): SendError {
+  const what = error.message.slice(`Cannot send value at ${error.path}: `.length);
+  return new SendError(path, what, "cause" in error ? { cause: error.cause } : {});
+}

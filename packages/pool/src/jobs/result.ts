@@ -1,0 +1,253 @@
+import { ProcessError, type WaitOptions } from "@multiproc/core";
+import { TIMED_OUT, within, withinOrThrow } from "@multiproc/core/internal";
+
+/** Something under way that can be given up. */
+export interface Cancellable {
+  cancel(reason: unknown): void;
+}
+
+/**
+ * How far a call is.
+ *
+ * @example How far a map has come
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type Progress } from "@multiproc/pool";
+ *
+ * let last: Progress | undefined;
+ * const pool = new Pool({ processes: 1 });
+ * await pool.map(inline((x: number) => x), [1, 2, 3], { onProgress: (progress) => void (last = progress) });
+ * console.log(last?.done, last?.total); // 3 3
+ * await pool.terminate();
+ * ```
+ */
+export interface Progress {
+  /** How many inputs are done. */
+  readonly done: number;
+  /** How many there are: 1 for `apply()`, and 0 as long as a map reads its inputs. */
+  readonly total: number;
+  /** How long it has been under way, in milliseconds. */
+  readonly elapsed: number;
+  /** How many inputs are done in a second, on average. */
+  readonly rate: number;
+  /** How long the rest will take at that rate, in milliseconds. */
+  readonly timeLeft: number;
+}
+
+/** What can be said of a call by what of it is done. */
+export function progressOf(done: number, total: number, since: number): Progress {
+  const elapsed = performance.now() - since;
+  const rate = done / elapsed;
+  return { done, total, elapsed, rate: rate * 1000, timeLeft: done === total ? 0 : (total - done) / rate };
+}
+
+const OVER = (): true => true;
+
+/**
+ * What a pool will have computed: a promise, which can also be asked as in Python. A failure that nobody asks for is not reported,
+ * as in Python.
+ *
+ * @typeParam R what is computed
+ *
+ * @example Await a result, or ask how it is
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool } from "@multiproc/pool";
+ *
+ * await using pool = new Pool({ processes: 1 });
+ * const result = pool.apply(inline((a: number, b: number) => a + b), [1, 2]);
+ * console.log(result.ready()); // false
+ * console.log(await result, result.successful()); // 3 true
+ * ```
+ */
+export class AsyncResult<R> extends Promise<R> {
+  readonly #outcome: Outcome<R>;
+
+  /** @internal */
+  constructor(outcome: Outcome<R>) {
+    super(keepSettle);
+    this.#outcome = outcome;
+  }
+
+  /**
+   * Waits for the result.
+   *
+   * @param options how long to wait, and what ends the wait
+   * @throws {TimeoutError} when the time runs out; the work goes on
+   * @throws what the task threw
+   */
+  async get(options: WaitOptions = {}): Promise<R> {
+    try {
+      return await withinOrThrow(this, "get()", options);
+    } catch (error) {
+      throw continueTrace(error);
+    }
+  }
+
+  /**
+   * Waits until the work is over, whether it succeeded or failed.
+   *
+   * @param options how long to wait, and what ends the wait
+   * @returns whether it is; false when the time ran out
+   */
+  async wait(options: WaitOptions = {}): Promise<boolean> {
+    const over = this.then(OVER, OVER);
+    return (await within(over, "wait()", options)) !== TIMED_OUT;
+  }
+
+  /** Whether the work is over. */
+  ready(): boolean {
+    return !this.#outcome.isPending;
+  }
+
+  /**
+   * Whether the work succeeded.
+   *
+   * @throws {ProcessError} if it is not over
+   */
+  successful(): boolean {
+    if (this.#outcome.isPending) {
+      throw new ProcessError("successful() was called before the result was ready", { code: "ERR_NOT_READY" });
+    }
+    return this.#outcome.isFulfilled;
+  }
+
+  /** How far the work is. */
+  progress(): Progress {
+    return this.#outcome.progress();
+  }
+
+  /**
+   * Gives the work up: what waits is dropped; what runs sees `currentTask().signal` aborted, and if it goes on for longer than
+   * the pool's `graceMs`, its worker is killed and replaced.
+   *
+   * @param reason what the result is rejected with
+   * @default reason an AbortError
+   */
+  cancel(reason: unknown = new DOMException("The task was cancelled", "AbortError")): void {
+    this.#outcome.cancel(reason);
+  }
+}
+
+// What is made of it by `then()` is no work of a pool; and what the engine takes for a promise of its own, it awaits without making
+// two others, which would take longer than all else that a pool does for a short call.
+Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
+
+/** Where errors come from, if not from here. */
+const ORIGINS: WeakMap<Error, string> = new WeakMap();
+/** Errors whose trace has been continued. */
+const CONTINUED: WeakSet<Error> = new WeakSet();
+/** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
+const OWN_FOLDERS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/", "../"] : ["../dist/", "../src/"]).map(
+  (folder) => new URL(folder, import.meta.url).href,
+);
+
+/** Settles a promise with a value, or as another promise. */
+type Settle<R> = (value: R | Promise<R>) => void;
+
+/** How the promise is settled that was made last. */
+let lastSettle: Settle<unknown> | undefined;
+
+function keepSettle(settle: Settle<never>): void {
+  lastSettle = settle as Settle<unknown>;
+}
+
+/** When what begins in this turn began: to look at the clock for each of many calls would take longer than to note them. */
+let moment: { readonly at: number } | undefined;
+const NEW_TURN: Promise<void> = Promise.resolve();
+
+function thisMoment(): { readonly at: number } {
+  if (moment === undefined) {
+    moment = { at: performance.now() };
+    NEW_TURN.then(forgetMoment);
+  }
+  return moment;
+}
+
+function forgetMoment(): void {
+  moment = undefined;
+}
+
+/** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
+export abstract class Outcome<R> implements Cancellable {
+  /** What the user has of it. */
+  readonly promise: AsyncResult<R> = new AsyncResult<R>(this);
+  #settle: Settle<R> | undefined = lastSettle;
+  readonly #since: { readonly at: number } = thisMoment();
+  #isFulfilled = false;
+
+  abstract cancel(reason: unknown): void;
+
+  get isPending(): boolean {
+    return this.#settle !== undefined;
+  }
+
+  get isFulfilled(): boolean {
+    return this.#isFulfilled;
+  }
+
+  resolve(value: R): void {
+    const settle = this.#settle;
+    if (settle === undefined) return;
+    this.#isFulfilled = true;
+    this.#settle = undefined; // first: the engine asks the value for a `then`, and a getter may do anything
+    settle(value);
+  }
+
+  reject(reason: unknown): void {
+    const settle = this.#settle;
+    this.#settle = undefined;
+    settle?.(failing(this.promise, reason));
+  }
+
+  /** How far it is; what consists of many parts knows better. */
+  progress(): Progress {
+    return progressOf(this.isPending ? 0 : 1, 1, this.#since.at);
+  }
+}
+
+/**
+ * Fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the promise that fails with
+ * this one: success costs nothing that way.
+ */
+async function failing(promise: Promise<unknown>, reason: unknown): Promise<never> {
+  // One turn for the two to be linked, others for who awaits something else that the promise is a part of.
+  for (let i = 0; i < 3; i++) await undefined;
+  const error = continueTrace(reason);
+  // Nobody has to handle a failure that nobody looks at. Before, this would be one who awaits it, and not known.
+  promise.then(undefined, () => {});
+  throw error;
+}
+
+/**
+ * Continues the trace of an error from another process, or from an event, by that of who waits for it. To be called in an
+ * async function: the engine knows who awaits that, so nothing has to be noted while all goes well.
+ */
+export function continueTrace(error: unknown): unknown {
+  if (!(error instanceof Error) || CONTINUED.has(error)) return error;
+  const here: { stack?: string } = {};
+  (Error as { captureStackTrace?: (holder: object, above: unknown) => void }).captureStackTrace?.(here, continueTrace);
+  const frames = (here.stack ?? "").split("\n").filter((line) => isCallersFrame(line));
+  if (frames.length === 0) return error;
+  CONTINUED.add(error);
+  const there = (error.stack ?? "").split("\n").filter((line) => !isOwnFrame(line));
+  const origin = ORIGINS.get(error);
+  const link = origin === undefined ? "called from" : `${origin}, called from`;
+  const stack = `${there.join("\n")}\n    -- ${link} --\n${frames.join("\n")}`;
+  Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true, enumerable: false });
+  return error;
+}
+
+/** Says where an error comes from, in words: "in worker 4711". */
+export function noteOrigin(error: unknown, origin: string): void {
+  if (error instanceof Error) ORIGINS.set(error, origin);
+}
+
+/** Neither the heading, nor this package, nor the host's own machinery. */
+function isCallersFrame(line: string): boolean {
+  return line.startsWith("    at ") && !isOwnFrame(line) && !/(\(|at )(node|ext):/.test(line);
+}
+
+function isOwnFrame(line: string): boolean {
+  return line.startsWith("    at ") && OWN_FOLDERS.some((folder) => line.includes(folder));
+}

@@ -1,0 +1,222 @@
+// Runs under every start method.
+import { inline } from "@multiproc/core";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FunctionTable } from "../src/functions/function-table.ts";
+import { Stream, type StreamPlan } from "../src/jobs/imap-job.ts";
+import type { Office, WorkTask } from "../src/jobs/job.ts";
+
+/** An office whose tasks are done when the test says so; a result is the index of its input. */
+class Desk implements Office {
+  readonly isWatched = false;
+  readonly tasks: WorkTask[] = [];
+  readonly dropped: WorkTask[] = [];
+  overs = 0;
+
+  submit(task: WorkTask): void {
+    this.tasks.push(task);
+  }
+
+  drop(task: WorkTask): void {
+    this.dropped.push(task);
+    this.tasks.splice(this.tasks.indexOf(task), 1);
+  }
+
+  make(): void {}
+
+  withdraw(): void {}
+
+  dropAll(): void {}
+
+  /** Answers some items of a task. */
+  answer(pick: number, all: boolean): void {
+    const task = this.tasks[pick % this.tasks.length];
+    if (task === undefined) return;
+    const left = task.items - task.answered;
+    const count = all ? left : 1;
+    const values = Array.from({ length: count }, (_, i) => task.at + task.answered + i);
+    if (count === left) this.tasks.splice(this.tasks.indexOf(task), 1);
+    const at = task.at + task.answered;
+    if (count === 1) task.job.result(task, values[0], at);
+    else task.job.results(task, values, at);
+    task.answered += count;
+  }
+
+  fail(pick: number, error: unknown): WorkTask | undefined {
+    const task = this.tasks[pick % this.tasks.length];
+    if (task === undefined) return undefined;
+    this.tasks.splice(this.tasks.indexOf(task), 1);
+    task.job.failed(task, error, task.at + task.answered);
+    return task;
+  }
+}
+
+interface Source {
+  read: number;
+  closed: number;
+}
+
+function* counting(source: Source, total: number): Generator<number> {
+  try {
+    while (source.read < total) yield source.read++;
+  } finally {
+    source.closed++;
+  }
+}
+
+async function* countingLater(source: Source, total: number): AsyncGenerator<number> {
+  yield* counting(source, total);
+}
+
+const fn = new FunctionTable().of(
+  inline((x: number) => x),
+  "imap()",
+);
+
+function streamOf(desk: Desk, inputs: StreamPlan["inputs"], plan: Partial<StreamPlan> = {}): Stream<number> {
+  const stream = new Stream<number>(
+    {
+      ...{ call: "imap()", fn, inputs, isOrdered: true, workers: 2, chunkSize: 1, bufferSize: 4, traits: {} },
+      ...plan,
+    },
+    { office: desk, over: () => void desk.overs++ },
+  );
+  stream.begin();
+  return stream;
+}
+
+/** Lets everything that is due happen. */
+const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
+
+describe("Stream", () => {
+  test("results come in order or as they are there, inputs are read as results are taken, and all is closed", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          total: fc.nat(40),
+          chunkSize: fc.constantFrom(undefined, 1, 2, 5),
+          bufferSize: fc.constantFrom(undefined, 1, 3, 10),
+          isOrdered: fc.boolean(),
+          isAsync: fc.boolean(),
+          steps: fc.array(fc.record({ take: fc.boolean(), pick: fc.nat(20), all: fc.boolean() }), { maxLength: 200 }),
+        }),
+        async ({ total, chunkSize, bufferSize, isOrdered, isAsync, steps }) => {
+          const source = { read: 0, closed: 0 };
+          const desk = new Desk();
+          const inputs = isAsync ? countingLater(source, total) : counting(source, total);
+          const stream = streamOf(desk, inputs, { chunkSize, bufferSize, isOrdered });
+          const taken: Promise<IteratorResult<number, void>>[] = [];
+          const limit = Math.max(chunkSize ?? 1, bufferSize ?? (chunkSize ?? 1) * 8);
+          for (const { take, pick, all } of steps) {
+            if (take) taken.push(stream.next());
+            else desk.answer(pick, all);
+            if (isAsync) await settle();
+            expect(source.read).toBeLessThanOrEqual(taken.length + limit);
+          }
+          while (taken.length <= total) taken.push(stream.next());
+          for (let i = 0; i < 500 && desk.overs === 0; i++) {
+            await settle();
+            desk.answer(i, true);
+          }
+          const results = await Promise.all(taken);
+          const values = results.slice(0, total).map(({ value }) => value as number);
+          if (!isOrdered) values.sort((a, b) => a - b);
+          expect(values).toEqual(Array.from({ length: total }, (_, i) => i));
+          for (const { done } of results.slice(total)) expect(done).toBe(true);
+          expect([source.closed, desk.overs]).toEqual([1, 1]);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("an error comes in its place, drops what comes after it, and ends the iteration", async () => {
+    const source = { read: 0, closed: 0 };
+    const desk = new Desk();
+    const stream = streamOf(desk, counting(source, 100));
+    desk.fail(2, new Error("third"));
+    expect(source.closed).toBe(1);
+    expect(desk.dropped.map(({ at }) => at)).toEqual([3]);
+    desk.answer(1, true);
+    desk.answer(0, true);
+    expect(await stream.next()).toEqual({ done: false, value: 0 });
+    expect(await stream.next()).toEqual({ done: false, value: 1 });
+    await expect(stream.next()).rejects.toThrow("third");
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+    expect(desk.overs).toBe(1);
+  });
+
+  test("return() drops tasks, closes the input, and ends those who wait", async () => {
+    const source = { read: 0, closed: 0 };
+    const desk = new Desk();
+    const stream = streamOf(desk, counting(source, 100));
+    const waiting = stream.next();
+    expect(await stream.return()).toEqual({ done: true, value: undefined });
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    expect([desk.dropped.length, source.closed, desk.overs]).toEqual([4, 1, 1]);
+    await stream.return();
+    expect([source.closed, desk.overs]).toEqual([1, 1]);
+  });
+
+  test("return() does not wait for an input that never comes", async () => {
+    const desk = new Desk();
+    const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
+    const stream = streamOf(desk, never);
+    expect(await stream.return()).toEqual({ done: true, value: undefined });
+    expect(desk.overs).toBe(1);
+  });
+
+  test("an input that cannot be closed says so to who leaves", async () => {
+    const desk = new Desk();
+    const iterator = {
+      next: () => ({ done: false, value: 1 }),
+      return: () => {
+        throw new Error("cannot close");
+      },
+    };
+    const stream = streamOf(desk, { [Symbol.iterator]: () => iterator } as Iterable<number>);
+    await expect(stream.return()).rejects.toThrow("cannot close");
+    expect(desk.overs).toBe(1);
+  });
+
+  test("cancel() rejects who waits, or who comes next, and then is at its end", async () => {
+    const desk = new Desk();
+    const waiting = streamOf(desk, counting({ read: 0, closed: 0 }, 100));
+    const next = waiting.next();
+    waiting.cancel(new Error("enough"));
+    await expect(next).rejects.toThrow("enough");
+    expect(await waiting.next()).toEqual({ done: true, value: undefined });
+    const quiet = streamOf(desk, counting({ read: 0, closed: 0 }, 100));
+    desk.answer(0, true);
+    quiet.cancel(new Error("enough"));
+    await expect(quiet.next()).rejects.toThrow("enough");
+    expect(await quiet.next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("a value that cannot be sent comes as an error in its place", async () => {
+    const desk = new Desk();
+    const stream = streamOf(desk, [1, () => {}, 3], { chunkSize: 1 });
+    desk.answer(0, true);
+    expect((await stream.next()).value).toBe(0);
+    await expect(stream.next()).rejects.toMatchObject({ path: "inputs[1]" });
+    expect(desk.overs).toBe(1);
+  });
+
+  test("tiny tasks travel together, those that come one by one do not", async () => {
+    const tiny = new FunctionTable().of(
+      inline((x: number) => x),
+      "imap()",
+    );
+    tiny.estimate.learn(0.001);
+    const desk = new Desk();
+    const source = { read: 0, closed: 0 };
+    const plan = { fn: tiny, chunkSize: undefined, bufferSize: undefined };
+    await streamOf(desk, counting(source, 10_000), plan).return();
+    expect(desk.dropped[0]?.items).toBe(200);
+    expect(source.read).toBe(1600);
+    const one = streamOf(desk, countingLater({ read: 0, closed: 0 }, 100), plan);
+    await settle();
+    expect(desk.tasks[0]?.items).toBe(1);
+    await one.return();
+  });
+});

@@ -1,0 +1,124 @@
+/** Elements of one type in memory that processes share: what shared values and arrays are built on. */
+import { CapabilityError } from "@multiproc/core";
+import { Memory, type MemoryAddress, missingMemory } from "@multiproc/core/internal";
+import { RLock } from "@multiproc/sync";
+import { type ArrayOf, checkElement, type ElementOf, type ElementType, sizeOf, viewOn } from "./element-type.ts";
+import { SharedMemoryError } from "./errors.ts";
+
+/**
+ * Whether there is a lock beside the elements.
+ *
+ * @example Two values with one lock, and one with none
+ * ```ts
+ * import { SharedValue } from "@multiproc/shared-memory";
+ * import { RLock } from "@multiproc/sync";
+ *
+ * const lock = new RLock();
+ * const [x, y] = [new SharedValue("int32", 1, { lock }), new SharedValue("int32", 2, { lock })];
+ * const raw = new SharedValue("int32", 3, { lock: false });
+ * console.log(x.lock === y.lock, raw.value); // true 3
+ * ```
+ */
+export interface LockOptions {
+  /**
+   * A lock that travels with the elements: true for a new one, false for none, or one that there is.
+   *
+   * @default true
+   */
+  readonly lock?: boolean | RLock | undefined;
+}
+
+/** What is sent of cells. */
+export interface CellsTicket {
+  readonly type: ElementType;
+  readonly length: number;
+  readonly address: MemoryAddress;
+  readonly lock: RLock | undefined;
+}
+
+/** The operations of `Atomics` that are used, which take arrays over any memory. */
+interface AtomicOperations<T extends ElementType> {
+  load(array: ArrayOf<T>, index: number): ElementOf<T>;
+  store(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  add(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  sub(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  and(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  or(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  xor(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  exchange(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
+  compareExchange(array: ArrayOf<T>, index: number, expected: ElementOf<T>, value: ElementOf<T>): ElementOf<T>;
+}
+
+/** Elements in shared memory. */
+export class Cells<T extends ElementType> {
+  readonly type: T;
+  readonly length: number;
+  readonly #what: string;
+  readonly #memory: Memory;
+  readonly #lock: RLock | undefined;
+  readonly #array: ArrayOf<T>;
+  #isClosed = false;
+
+  private constructor(what: string, type: T, length: number, memory: Memory, lock: RLock | undefined) {
+    this.type = type;
+    this.length = length;
+    this.#what = what;
+    this.#memory = memory;
+    this.#lock = lock;
+    this.#array = viewOn(type, memory.buffer, length);
+  }
+
+  /** New elements, all 0. */
+  static create<T extends ElementType>(what: string, type: T, length: number, options: LockOptions): Cells<T> {
+    const missing = missingMemory();
+    if (missing !== undefined) throw new CapabilityError(`${what} needs memory that processes share: ${missing}`);
+    const { lock = true } = options;
+    const memory = Memory.create(Math.max(1, length * sizeOf(type)));
+    return new Cells(what, type, length, memory, lock === true ? new RLock() : lock === false ? undefined : lock);
+  }
+
+  /** Elements that another process sent. */
+  static revive(what: string, { type, length, address, lock }: CellsTicket): Cells<ElementType> {
+    return new Cells(what, type, length, Memory.attach(address), lock);
+  }
+
+  /** The elements, which are the memory itself. */
+  get array(): ArrayOf<T> {
+    if (this.#isClosed) {
+      throw new SharedMemoryError(`${this.#what} was used after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+    }
+    return this.#array;
+  }
+
+  get lock(): RLock {
+    if (this.#lock !== undefined) return this.#lock;
+    throw new TypeError(`This ${this.#what} was made without a lock: leave out lock: false`);
+  }
+
+  get(index: number): ElementOf<T> {
+    return (this.type.startsWith("f") ? this.array[index] : this.atomics("get()").load(this.array, index)) as never;
+  }
+
+  set(call: string, index: number, value: ElementOf<T>): void {
+    checkElement(call, this.type, value);
+    if (this.type.startsWith("f")) this.array[index] = value;
+    else this.atomics(call).store(this.array, index, value);
+  }
+
+  /** The atomic operations, if the type has them. */
+  atomics(call: string): AtomicOperations<T> {
+    if (!this.type.startsWith("f")) return Atomics as unknown as AtomicOperations<T>;
+    throw new TypeError(`${call} is not there for ${this.type}: hold the lock, and set the value`);
+  }
+
+  ticket(): CellsTicket {
+    this.array; // refused after close()
+    return { type: this.type, length: this.length, address: this.#memory.address(), lock: this.#lock };
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#memory.close();
+  }
+}

@@ -1,0 +1,175 @@
+/** The owner's side of a fork server: its start, and its end. */
+import { StartError } from "@multiproc/core";
+import { type ExitStatus, host, lifetime, placeForChild, type Subprocess } from "@multiproc/core/internal";
+import type { Child } from "../launcher.ts";
+import { preloadError } from "../start-failure.ts";
+import { ForkRefusedError } from "./fork-refused-error.ts";
+import type { Greeting, ServerConfig } from "./protocol.ts";
+import { type ForkOrder, ServerConnection } from "./server-connection.ts";
+
+/** How a fork server is started. */
+export interface ForkServerOptions {
+  /** The URLs of modules to load first, in this order. @default [] */
+  readonly preload?: readonly string[];
+  /** Those of them that have a function `rehearse()`: it does what children will do first, so that they inherit it compiled. */
+  readonly rehearsals?: readonly string[] | undefined;
+  /** How many worker threads V8 gets in each child. @default 1 */
+  readonly threads?: number;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly cwd?: string | undefined;
+  readonly execArgv?: readonly string[] | undefined;
+  readonly executable?: string | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** In the build, all files of the package lie in one folder. */
+const ENTRY = new URL(
+  import.meta.url.endsWith(".ts") ? "../fork-server-entry.ts" : "./fork-server-entry.js",
+  import.meta.url,
+);
+
+/** A process that forks children on request, with modules loaded. It ends with the process that started it, and its children with it. */
+export class ForkServer {
+  /**
+   * What its environment has besides. The kernel's thread for io_uring never looks at rest, and a ring cannot be copied. Each
+   * thread that the server has is looked at twice at a fork, and children make their own.
+   */
+  static readonly variables: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
+
+  readonly pid: number;
+  /** Where other processes can ask for children, see {@link ServerConnection}. */
+  readonly address: string;
+  /** Settles when the server has ended. */
+  readonly ended: Promise<ExitStatus>;
+  readonly #subprocess: Subprocess;
+  readonly #connection: ServerConnection;
+
+  private constructor(subprocess: Subprocess, address: string, connection: ServerConnection) {
+    this.pid = subprocess.pid;
+    this.address = address;
+    this.ended = subprocess.exited;
+    this.#subprocess = subprocess;
+    this.#connection = connection;
+  }
+
+  /**
+   * Starts a server; settles when its modules are loaded and a probe child has passed the self-test.
+   *
+   * @throws {ForkRefusedError} if this host cannot fork; warm spares are to be had anywhere
+   * @throws {StartError} if a module throws, with its error as the cause, or the server ends
+   * @internal
+   */
+  static async start(options: ForkServerOptions = {}): Promise<ForkServer> {
+    if (host.name !== "node")
+      throw new ForkRefusedError({ reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" });
+    options.signal?.throwIfAborted();
+    const address = placeForChild();
+    const meeting = meet();
+    try {
+      const subprocess = await launch(options, { owner: meeting.socket, address, ...pick(options) });
+      void subprocess.exited.then(() => {
+        lifetime.forget(subprocess.pid);
+        host.remove(address);
+      });
+      const abort = (): void => subprocess.kill("SIGKILL");
+      options.signal?.addEventListener("abort", abort, { once: true });
+      await lifetime.watch(subprocess.pid);
+      const [connection, greeting] = await Promise.race([meeting.greeted, died(subprocess, options.signal)]);
+      options.signal?.removeEventListener("abort", abort);
+      judge(greeting, connection);
+      subprocess.unref();
+      return new ForkServer(subprocess, address, connection);
+    } finally {
+      meeting.close();
+    }
+  }
+
+  /** Whether it can be asked for children. */
+  get isRunning(): boolean {
+    return this.#connection.isOpen;
+  }
+
+  /**
+   * Has the server fork a child; see {@link ServerConnection.start}.
+   *
+   * @internal
+   */
+  start(order: ForkOrder): Promise<Child> {
+    return this.#connection.start(order);
+  }
+
+  /** Ends the server, and the children that it has forked. */
+  async close(): Promise<void> {
+    this.#connection.close();
+    this.#subprocess.ref();
+    await this.ended;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function pick({
+  preload = [],
+  rehearsals = [],
+  threads = 1,
+}: ForkServerOptions): Pick<ServerConfig, "preload" | "rehearsals" | "threads"> {
+  return { preload, rehearsals, threads };
+}
+
+async function launch(options: ForkServerOptions, config: ServerConfig): Promise<Subprocess> {
+  const { env, cwd, execArgv, executable } = options;
+  const args = [JSON.stringify(config)];
+  const command = host.interpreter({
+    entry: ENTRY,
+    args,
+    execArgv,
+    executable,
+    reach: { read: [], write: [], sockets: [] },
+  });
+  try {
+    return await host.spawn(command.file, { args: command.args, env: { ...env, ...ForkServer.variables }, cwd });
+  } catch (cause) {
+    throw new StartError(`Cannot start the fork server: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** A place where the server comes to, once, and greets. */
+function meet(): { socket: string; greeted: Promise<[ServerConnection, Greeting]>; close(): void } {
+  const socket = placeForChild();
+  let arrived: (met: [ServerConnection, Greeting]) => void;
+  const greeted = new Promise<[ServerConnection, Greeting]>((resolve) => (arrived = resolve));
+  const server = host.listen(
+    socket,
+    (stream) => {
+      const connection: ServerConnection = new ServerConnection(stream, (greeting) =>
+        arrived([connection, greeting as Greeting]),
+      );
+    },
+    () => {}, // the server finds nobody there, and ends
+  );
+  const close = (): void => {
+    server.close();
+    host.remove(socket);
+  };
+  return { socket, greeted, close };
+}
+
+async function died(subprocess: Subprocess, signal: AbortSignal | undefined): Promise<never> {
+  const { code, signal: killer } = await subprocess.exited;
+  signal?.throwIfAborted();
+  const how = killer === null ? `exit code ${code}` : `signal ${killer}`;
+  throw new StartError(`The fork server (pid ${subprocess.pid}) ended with ${how} while it loaded its modules`, {
+    exitCode: code,
+    signal: killer,
+  });
+}
+
+function judge(greeting: Greeting, connection: ServerConnection): void {
+  if ("ready" in greeting) return;
+  connection.close(); // the server ends then
+  if ("refused" in greeting) throw new ForkRefusedError(greeting.refused);
+  throw preloadError("The fork server", greeting.failed);
+}

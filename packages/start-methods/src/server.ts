@@ -1,4 +1,0 @@
-/** The entry of a fork server; it is started, never imported. */
-import { serveForks } from "./fork/server.ts";
-
-void serveForks();
