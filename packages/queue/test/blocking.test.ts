@@ -7,7 +7,7 @@ import { JoinableQueue, Queue, QueueEmptyError, QueueFullError, QueueShutDownErr
 import { childrenOf, fixture } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
-const tasks = fromModule<typeof import("./fixtures/blocking-tasks.js")>(fixture(import.meta.url, "sync-tasks.js"));
+const tasks = fromModule<typeof import("./fixtures/blocking-tasks.js")>(fixture(import.meta.url, "blocking-tasks.js"));
 const { strange } = fromModule<typeof import("./fixtures/strange.js")>(fixture(import.meta.url, "strange.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 

@@ -197,7 +197,7 @@ describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
     const waiting = answers.get();
     for (let i = 0; i < 10; i++) await questions.put(i);
     expect(await questions.form()).toBe("memory");
-    await using program = runProgram(fixture(import.meta.url, "guest-program.js"), tickets, {
+    await using program = runProgram(fixture(import.meta.url, "client-program.js"), tickets, {
       host: "deno",
       execArgv: ["--allow-read", "--allow-write", "--allow-env", "--allow-net"],
     });

@@ -55,7 +55,7 @@ test("a process on the other host shares a queue", { timeout: 60_000 }, async ()
   const questions = new Queue<{ n: bigint; at: Date } | null>();
   const answers = new Queue<unknown>();
   const tickets = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
-  await using program = runProgram(fixture(import.meta.url, "guest-program.js"), tickets, {
+  await using program = runProgram(fixture(import.meta.url, "client-program.js"), tickets, {
     host: host === "node" ? "deno" : "node",
   });
   const at = new Date(0);
