@@ -5,6 +5,7 @@
  */
 
 export { ByteWriter } from "./bytes/byte-writer.ts";
+export { randomToken } from "./bytes/random-token.ts";
 export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
 export { reach } from "./channel/connect-with-retry.ts";
 export {
@@ -34,6 +35,7 @@ export {
   revoke,
 } from "./connect/acceptor.ts";
 export { packInbox } from "./connect/start-payload.ts";
+export { Fifo } from "./fifo.ts";
 export type {
   ByteSource,
   ByteStream,
@@ -49,6 +51,7 @@ export type {
   ThreadEnd,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
+export * from "./native/linux.ts";
 export {
   type Fork,
   type Forker,

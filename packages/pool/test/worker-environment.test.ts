@@ -10,7 +10,9 @@ import { requests } from "./fixtures/worker-environment.js";
 import { file, poolOf } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const own = fromModule<typeof import("./fixtures/worker-environment.js")>(fixture(import.meta.url, "worker-environment.js"));
+const own = fromModule<typeof import("./fixtures/worker-environment.js")>(
+  fixture(import.meta.url, "worker-environment.js"),
+);
 const lines = (from: string): string[] => fs.readFileSync(from, "utf8").trim().split("\n");
 
 describe("workers", () => {

@@ -6,6 +6,7 @@ import {
   type MemoryAddress,
   missingMemory,
   NamedMemory,
+  randomToken,
   registerReviver,
   type Ticket,
 } from "@multiproc/core/internal";
@@ -188,8 +189,7 @@ function checkName(name: string): void {
 
 /** As in Python. */
 function anyName(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  return `psm_${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return `psm_${randomToken(8)}`;
 }
 
 function closed(what: string): SharedMemoryError {

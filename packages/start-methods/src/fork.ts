@@ -23,13 +23,14 @@ import {
   forking,
   host,
   type Native,
+  O_CLOEXEC,
+  O_RDWR,
   type Opened,
   prepareHeirs,
   role,
 } from "@multiproc/core/internal";
 import { OutputStreams } from "./child-output-socket.ts";
 import { deferred } from "./deferred.ts";
-import { O_CLOEXEC, O_RDWR } from "./fork-server/linux.ts";
 import { argsWithWork, type Child, type StartOptions } from "./launcher.ts";
 import { openForFork, StartMethodError } from "./start-method.ts";
 

@@ -14,6 +14,7 @@
  * A caller that shows no valid token is cut off unanswered, and one that says nothing is after a time; until then it may
  * send a short message and no more.
  */
+import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
 import { reach } from "../channel/connect-with-retry.ts";
 import { MAX_MESSAGE } from "../channel/frame-reader.ts";
@@ -65,7 +66,7 @@ class Door {
   }
 
   invite(accept: Guest["accept"], options: InviteOptions): Invitation {
-    const invitation = { address: this.address, token: randomToken() };
+    const invitation = { address: this.address, token: randomToken(16) };
     if (!this.#isOpen) {
       host.listen(
         invitation.address,
@@ -118,7 +119,7 @@ afterFork(() => door.moveOut());
 
 /** A place for a child's door; the parent removes what is left of it when the child has ended. */
 export function placeForChild(): string {
-  return `${lifetime.folder()}/${randomToken().slice(0, 12)}`;
+  return `${lifetime.folder()}/${randomToken(16).slice(0, 12)}`;
 }
 
 /** Where this process's own door is. */
@@ -202,10 +203,4 @@ function unreachable(what: string, cause: unknown): ChannelClosedError {
     `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
     { cause },
   );
-}
-
-function randomToken(): string {
-  let token = "";
-  for (const byte of crypto.getRandomValues(new Uint8Array(16))) token += byte.toString(16).padStart(2, "0");
-  return token;
 }

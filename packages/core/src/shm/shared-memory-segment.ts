@@ -17,6 +17,7 @@
  * An address is good while one of the processes that it names has the memory open; those are the one that made the address,
  * and the one that made the memory. Memory that is not closed is released when its buffer is garbage.
  */
+import { randomToken } from "../bytes/random-token.ts";
 import { CapabilityError, ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import {
@@ -269,7 +270,7 @@ function open(native: Native, size: number): number {
   const { libc } = native;
   if (size > LITTLE && size > freeMemory(native))
     throw failure(`reserved: the system has not ${size} bytes of memory left`);
-  let file = libc.memfd_create(`multiproc-${token()}`, MFD_CLOEXEC);
+  let file = libc.memfd_create(`multiproc-${randomToken(12)}`, MFD_CLOEXEC);
   if (file < 0) file = openUnlinked(native);
   let error: number;
   do error = libc.posix_fallocate(file, 0, size);
@@ -283,7 +284,7 @@ function open(native: Native, size: number): number {
 function openUnlinked({ libc, errno }: Native): number {
   const refusals: string[] = [];
   for (const folder of new Set([host.tempDir(), "/tmp", "/var/tmp", "/dev/shm"])) {
-    const path = new TextEncoder().encode(`${folder}/multiproc-${token()}-XXXXXX\0`);
+    const path = new TextEncoder().encode(`${folder}/multiproc-${randomToken(12)}-XXXXXX\0`);
     const file = libc.mkostemp(path, O_CLOEXEC);
     if (file >= 0) {
       libc.unlink(path);
@@ -319,10 +320,4 @@ function checkSize(size: number): void {
 
 function failure(what: string): ProcessError {
   return new ProcessError(`Shared memory could not be ${what}`, { code: "ERR_MEMORY" });
-}
-
-function token(): string {
-  let token = "";
-  for (const byte of crypto.getRandomValues(new Uint8Array(12))) token += byte.toString(16).padStart(2, "0");
-  return token;
 }

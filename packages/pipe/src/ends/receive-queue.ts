@@ -1,5 +1,5 @@
 /** Messages that have arrived and wait to be received, and those who wait for one. */
-import type { Frame } from "@multiproc/core/internal";
+import { Fifo, type Frame } from "@multiproc/core/internal";
 import { INBOX_LIMIT } from "../protocol.ts";
 
 /** Someone who waits; `frame` is missing when the inbox has ended. */
@@ -22,8 +22,7 @@ export class Inbox {
   /** What ended it, if that was an error. */
   cause: Error | undefined;
   readonly #handlers: InboxHandlers;
-  #frames: Frame[] = [];
-  #head = 0;
+  readonly #frames = new Fifo<Frame>();
   #bytes = 0;
   #wasFull = false;
   readonly #waiters = new Set<Waiter>();
@@ -34,7 +33,7 @@ export class Inbox {
   }
 
   get size(): number {
-    return this.#frames.length - this.#head;
+    return this.#frames.size;
   }
 
   /** Whether a message or the end can be taken at once. */
@@ -65,8 +64,7 @@ export class Inbox {
 
   /** Puts messages back before all others. */
   unshift(frames: readonly Frame[]): void {
-    this.#frames = [...frames, ...this.#frames.slice(this.#head)];
-    this.#head = 0;
+    this.#frames.unshift(frames);
     for (const frame of frames) this.#bytes += frame.size;
     this.#wasFull ||= this.full;
     for (const waiter of this.#waiters) {
@@ -79,19 +77,13 @@ export class Inbox {
 
   /** The next message, without taking it. */
   peek(): Frame | undefined {
-    return this.#frames[this.#head];
+    return this.#frames.first;
   }
 
   take(): Frame | undefined {
-    const frame = this.#frames[this.#head];
+    const frame = this.#frames.shift();
     if (frame === undefined) return undefined;
-    this.#frames[this.#head++] = undefined as never;
     this.#bytes -= frame.size;
-    if (this.#head === this.#frames.length) this.#frames.length = this.#head = 0;
-    else if (this.#head > 1024 && this.#head * 2 > this.#frames.length) {
-      this.#frames = this.#frames.slice(this.#head);
-      this.#head = 0;
-    }
     if (this.#wasFull && this.#bytes < INBOX_LIMIT / 2) {
       this.#wasFull = false;
       this.#handlers.room();
@@ -100,7 +92,7 @@ export class Inbox {
   }
 
   takeAll(): Frame[] {
-    const frames = this.#frames.slice(this.#head);
+    const frames = this.#frames.toArray();
     while (this.take() !== undefined) {} // counts them out
     return frames;
   }

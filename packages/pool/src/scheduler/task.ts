@@ -1,5 +1,6 @@
 /** What the scheduler keeps book of: tasks, and those that wait; and what it has done by others. */
 
+import { Fifo } from "@multiproc/core/internal";
 import { type Care, HOLD_MS } from "../protocol.ts";
 import type { Seat } from "./worker-slot.ts";
 
@@ -164,21 +165,16 @@ export class Task {
   }
 }
 
-/** When the part of the list in front of the head is cut off. */
-const CUT_AT = 4096;
-
 /** First in, first out; tasks that come back from a lost worker go before all that were never sent. */
 export class Backlog<T extends Task> {
   readonly #returned: T[] = [];
-  /** What stands before the head has been taken. */
-  readonly #waiting: (Waiting<T> | undefined)[] = [];
-  #head = 0;
+  readonly #waiting = new Fifo<Waiting<T>>();
 
   /** How many tasks wait; it counts them. */
   get size(): number {
     let size = 0;
     for (const task of this.#returned) size += task.left;
-    for (let i = this.#head; i < this.#waiting.length; i++) size += this.#waiting[i]?.left ?? 0;
+    for (const { left } of this.#waiting.toArray()) size += left;
     return size;
   }
 
@@ -207,7 +203,7 @@ export class Backlog<T extends Task> {
 
   /** All that waits, as far as it is still to be done. */
   get all(): Waiting<T>[] {
-    const all = [...this.#returned, ...this.#waiting.slice(this.#head)] as Waiting<T>[];
+    const all = [...this.#returned, ...this.#waiting.toArray()] as Waiting<T>[];
     return all.filter(({ left }) => left > 0);
   }
 
@@ -225,22 +221,13 @@ export class Backlog<T extends Task> {
   }
 
   get #front(): Waiting<T> | undefined {
-    return this.#returned.length > 0 ? this.#returned[0] : this.#waiting[this.#head];
+    return this.#returned.length > 0 ? this.#returned[0] : this.#waiting.first;
   }
 
   /** Takes the front away. */
   #cut(): void {
-    if (this.#returned.length > 0) {
-      this.#returned.shift();
-      return;
-    }
-    const waiting = this.#waiting;
-    waiting[this.#head++] = undefined;
-    if (this.#head === waiting.length) this.#head = waiting.length = 0;
-    else if (this.#head >= CUT_AT && this.#head * 2 >= waiting.length) {
-      waiting.splice(0, this.#head);
-      this.#head = 0;
-    }
+    if (this.#returned.length > 0) this.#returned.shift();
+    else this.#waiting.shift();
   }
 }
 

@@ -1,6 +1,7 @@
 /** The items of a queue, at home, and those who wait: pure state, without processes, channels or clocks. */
+
 import type { Frame } from "@multiproc/core/internal";
-import { Fifo } from "./fifo.ts";
+import { Fifo } from "@multiproc/core/internal";
 import type { Tasks } from "./unfinished-tasks.ts";
 
 /** What was put, with its place in the order of all that was. */

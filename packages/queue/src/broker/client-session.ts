@@ -1,8 +1,9 @@
 /** Another process that holds a queue, as the queue's home sees it; see `protocol.ts`. */
+
 import type { Channel, Frame } from "@multiproc/core/internal";
+import { Fifo } from "@multiproc/core/internal";
 import type { Getter, Item, Putter } from "./broker.ts";
 import type { Household } from "./broker-server.ts";
-import { Fifo } from "./fifo.ts";
 import type { Question, Report } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import type { Joiner } from "./unfinished-tasks.ts";

@@ -4,8 +4,7 @@
  * How many may come ahead follows from how fast the last ones were taken: about as many as it takes in a millisecond. So one
  * that computes for long with each item gets none that another could take meanwhile, and a fast one seldom waits for the home.
  */
-import { type Frame, host } from "@multiproc/core/internal";
-import { Fifo } from "./fifo.ts";
+import { Fifo, type Frame, host } from "@multiproc/core/internal";
 import type { Report } from "./protocol.ts";
 
 /** What the items that come ahead may take, in milliseconds. */

@@ -1,5 +1,5 @@
 import type { Native } from "@multiproc/core/internal";
-import { MSG_DONTWAIT, MSG_NOSIGNAL } from "./linux.ts";
+import { MSG_DONTWAIT, MSG_NOSIGNAL } from "@multiproc/core/internal";
 import { type Greeting, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
 
 const CHUNK = 65_536;

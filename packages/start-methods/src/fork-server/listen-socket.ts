@@ -2,8 +2,7 @@
  * Unix sockets without the event loop. The fork server has no socket that libuv knows of: a child that inherited one would
  * have to close it, and libuv removes the path of a listening socket when it closes that.
  */
-import { type Native, openSocket, socketAddress, socketFailure } from "@multiproc/core/internal";
-import { SOCK_CLOEXEC } from "./linux.ts";
+import { type Native, openSocket, SOCK_CLOEXEC, socketAddress, socketFailure } from "@multiproc/core/internal";
 
 const BACKLOG = 512;
 

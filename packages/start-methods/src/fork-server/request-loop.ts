@@ -7,9 +7,10 @@
  *
  * While nobody asks for anything, one child is forked in advance, see {@link Standby}.
  */
+
 import type { Fork, Forker, Forking, ForkRefusal, Native } from "@multiproc/core/internal";
+import { O_CLOEXEC, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "@multiproc/core/internal";
 import { Caller } from "./client-connection.ts";
-import { O_CLOEXEC, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "./linux.ts";
 import { acceptFrom } from "./listen-socket.ts";
 import { Standby } from "./preforked-child.ts";
 import type { ForkRequest, Request } from "./protocol.ts";

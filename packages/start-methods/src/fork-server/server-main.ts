@@ -6,6 +6,8 @@
  */
 import {
   connectTo,
+  ECONNREFUSED,
+  ENOENT,
   type Forking,
   forking,
   host,
@@ -14,13 +16,18 @@ import {
   missingNative,
   type Native,
   native,
+  O_CLOEXEC,
+  O_RDWR,
   registry,
   resolveTarget,
   role,
+  SIG_BLOCK,
+  SIG_IGN,
+  SIG_SETMASK,
+  SIGINT,
 } from "@multiproc/core/internal";
 import { failureOf } from "../start-failure.ts";
 import { Caller } from "./client-connection.ts";
-import { ECONNREFUSED, ENOENT, O_CLOEXEC, O_RDWR, SIG_BLOCK, SIG_IGN, SIG_SETMASK, SIGINT } from "./linux.ts";
 import { listenAt } from "./listen-socket.ts";
 import { awaitRequest } from "./preforked-child.ts";
 import { type ForkRequest, type Greeting, type Output, type ServerConfig, toLine } from "./protocol.ts";

@@ -1,0 +1,76 @@
+/**
+ * A first-in-first-out list in an array with a head index.
+ *
+ * `Array.prototype.shift()` moves all that is left, which costs milliseconds with 100,000 items. Here the head moves
+ * instead, and the taken part is cut off once it is the larger one, so that each item is moved once on average.
+ */
+
+/** Taken items before the list is cut, at the least. */
+const MIN_CUT_ITEMS = 1024;
+
+export class Fifo<T> {
+  /** The items before the head have been taken: their slots are cleared, so that they can be collected. */
+  #items: T[] = [];
+  #head = 0;
+
+  get size(): number {
+    return this.#items.length - this.#head;
+  }
+
+  get first(): T | undefined {
+    return this.#items[this.#head];
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  shift(): T | undefined {
+    const items = this.#items;
+    if (this.#head === items.length) return undefined;
+    const item = items[this.#head];
+    items[this.#head++] = undefined as never;
+    if (this.#head === items.length) this.#head = items.length = 0;
+    else if (this.#head > MIN_CUT_ITEMS && this.#head * 2 > items.length) {
+      this.#items = items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+
+  /** Puts `items` before all others. */
+  unshift(items: readonly T[]): void {
+    this.#items = [...items, ...this.#items.slice(this.#head)];
+    this.#head = 0;
+  }
+
+  /** Returns the items in order; the list keeps them. */
+  toArray(): T[] {
+    return this.#items.slice(this.#head);
+  }
+
+  /** Returns the items in order and removes them. */
+  clear(): T[] {
+    const items = this.toArray();
+    this.#items = [];
+    this.#head = 0;
+    return items;
+  }
+
+  /** Puts items back where they belong. Both `items` and the list are in the order of `compare`. */
+  merge(items: readonly T[], compare: (a: T, b: T) => number): void {
+    const { first } = this;
+    const last = items.at(-1);
+    this.unshift(items);
+    // Returned items usually come before all others.
+    if (first !== undefined && last !== undefined && compare(last, first) > 0) this.#items.sort(compare);
+  }
+
+  /** Removes the last occurrence of `item`. Returns whether the list held it. */
+  remove(item: T): boolean {
+    const at = this.#items.lastIndexOf(item);
+    if (at < this.#head) return false;
+    this.#items.splice(at, 1);
+    return true;
+  }
+}
