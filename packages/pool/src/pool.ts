@@ -6,7 +6,7 @@ import { Crew } from "./dispatch/worker-manager.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions/function-table.ts";
 import { Register } from "./jobs/active-jobs.ts";
-import { CallJob } from "./jobs/call-job.ts";
+import { CallJob } from "./jobs/apply-job.ts";
 import { Stream } from "./jobs/imap-job.ts";
 import { checkInputs, checkLists, type Inputs, readAll } from "./jobs/inputs.ts";
 import type { WorkTraits } from "./jobs/job.ts";

@@ -3,7 +3,7 @@ import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 import { PoolEvents } from "../diagnostics.ts";
 import { WorkerLostError } from "../errors.ts";
-import { CallJob } from "../jobs/call-job.ts";
+import { CallJob } from "../jobs/apply-job.ts";
 import { type Job, type Office, WorkTask } from "../jobs/job.ts";
 import { noteOrigin } from "../jobs/result.ts";
 import * as protocol from "../protocol.ts";
