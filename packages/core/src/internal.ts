@@ -70,6 +70,7 @@ export {
 export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
 export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./runtime/at-fork.ts";
+export { checkOptions } from "./runtime/check-options.ts";
 export { inherited } from "./runtime/child-config.ts";
 export { connectOutput, stdioOf } from "./runtime/child-output.ts";
 export { leaving } from "./runtime/pending-work.ts";
