@@ -2,8 +2,8 @@
 import process from "node:process";
 import { dial } from "@multiproc/core/internal";
 
-const [address, token, count] = process.argv.slice(2);
-const channel = await dial({ address, token }, "the benchmark");
+const [socketPath, token, count] = process.argv.slice(2);
+const channel = await dial({ socketPath, token }, "the benchmark");
 let left = Number(count);
 channel.ref();
 channel.start({

@@ -7,18 +7,18 @@
 import { execFileSync, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { invite } from "@multiproc/core/internal";
+import { exposeEndpoint } from "@multiproc/core/internal";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const COUNT = 1_000_000;
 const interpreter = globalThis.Deno ? [Deno.execPath(), "run", "-A"] : [process.execPath];
 
-async function ours() {
+async function multiprocChannel() {
   let arrived;
   const arrival = new Promise((resolve) => (arrived = resolve));
   const answers = [];
-  const invitation = invite(
+  const address = exposeEndpoint(
     (channel) => {
       channel.start({ message: (frame) => answers.shift()?.(channel.decode(frame)), closed: () => {} });
       arrived(channel);
@@ -26,11 +26,9 @@ async function ours() {
     { channel: { shapes: "dictionary" } },
   );
   const [file, ...before] = interpreter;
-  const child = spawn(
-    file,
-    [...before, here("./channel-peer.mjs"), invitation.address, invitation.token, String(COUNT)],
-    { stdio: "inherit" },
-  );
+  const child = spawn(file, [...before, here("./channel-peer.mjs"), address.socketPath, address.token, String(COUNT)], {
+    stdio: "inherit",
+  });
   const channel = await arrival;
   const done = new Promise((resolve) => answers.push(resolve));
   const start = performance.now();
@@ -65,7 +63,7 @@ async function ipc() {
 const python = () => Number(execFileSync("python3", [here("./pipe.py"), String(COUNT / 10)]));
 
 const competitors = {
-  "channel over sockets": ours,
+  "channel over sockets": multiprocChannel,
   "Python Pipe": python,
   ...(globalThis.Deno ? {} : { "child_process IPC": ipc }),
 };

@@ -16,10 +16,10 @@ import { Packr } from "msgpackr";
 
 const flags = process.argv.slice(2);
 const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 15);
-const isTold = flags.includes("--json");
+const printsJson = flags.includes("--json");
 // For `npm run bench`, a few that stand for the others.
-const telling = isTold ? ["{id,x}", "nested", "100 rows", "1000 doubles"] : [];
-const chosen = [...flags.filter((flag) => !flag.startsWith("--")), ...telling];
+const jsonCases = printsJson ? ["{id,x}", "nested", "100 rows", "1000 doubles"] : [];
+const chosen = [...flags.filter((flag) => !flag.startsWith("--")), ...jsonCases];
 const rows = [];
 
 const words = Array.from({ length: 100 }, (_, i) => `name-${i}`);
@@ -63,8 +63,8 @@ const cases = {
 };
 
 const competitors = {
-  dictionary: ours({ shapes: "dictionary" }),
-  inline: ours({}),
+  dictionary: multiprocCodec({ shapes: "dictionary" }),
+  inline: multiprocCodec({}),
   "msgpackr pack": msgpackr({ useRecords: false }),
   "msgpackr records": msgpackr({}),
   "msgpackr sequential": msgpackr({ sequential: true }),
@@ -75,14 +75,14 @@ const competitors = {
 
 printHead();
 for (const [name, make] of Object.entries(cases)) {
-  const isChosen = isTold ? chosen.includes(name) : chosen.some((part) => name.includes(part));
+  const isChosen = printsJson ? chosen.includes(name) : chosen.some((part) => name.includes(part));
   if (chosen.length === 0 || isChosen) print(name, compete(make, name));
 }
 printFunctions();
-if (isTold) console.log(JSON.stringify(rows));
+if (printsJson) console.log(JSON.stringify(rows));
 
 /** Messages lie one behind the other in one writer, as on a channel; where each ends is noted. */
-function ours(options, root) {
+function multiprocCodec(options, root) {
   const encoder = new Encoder(options);
   const decoder = new Decoder();
   const writer = new ByteWriter(65536);
@@ -111,9 +111,9 @@ function msgpackr(options) {
 
 /** Medians of encoding, decoding and both for each competitor, and the spread of both. */
 function compete(make, title) {
-  const weight = JSON.stringify(make(0))?.length ?? 10;
-  const values = Array.from({ length: weight > 1000 ? 8 : 64 }, (_, i) => make(i));
-  const times = Math.ceil(1_000_000 / ((weight + 40) * values.length));
+  const jsonLength = JSON.stringify(make(0))?.length ?? 10;
+  const values = Array.from({ length: jsonLength > 1000 ? 8 : 64 }, (_, i) => make(i));
+  const times = Math.ceil(1_000_000 / ((jsonLength + 40) * values.length));
   const results = new Map(Object.keys(competitors).map((name) => [name, []]));
   for (let round = -3; round < rounds; round++) {
     // Each round has another order, so that nobody always pays for what the same neighbour left behind.
@@ -196,8 +196,8 @@ function printFunctions() {
   if (chosen.length > 0 && !chosen.includes("function")) return;
   const tasks = Array.from({ length: 64 }, (_, i) => [i, work, i]);
   const results = new Map([
-    ["dictionary", ours({ shapes: "dictionary" })],
-    ["as a tuple", ours({ shapes: "dictionary" }, ["id", "fn", "x"])],
+    ["dictionary", multiprocCodec({ shapes: "dictionary" })],
+    ["as a tuple", multiprocCodec({ shapes: "dictionary" }, ["id", "fn", "x"])],
   ]);
   for (const [name, competitor] of results) {
     const list = Array.from({ length: rounds + 3 }, () => measure(competitor, tasks, 300));

@@ -8,39 +8,39 @@ import type { Frame } from "./channel/channel.ts";
 import { FrameReader } from "./channel/frame-reader.ts";
 import { flushChannels } from "./channel/open-channels.ts";
 import { helloFrame } from "./connect/handshake.ts";
-import { unpackInbox } from "./connect/start-payload.ts";
+import { unpackStartPayload } from "./connect/start-payload.ts";
 import { host } from "./host/mod.ts";
-import { inherited } from "./runtime/child-config.ts";
-import { leaving } from "./runtime/pending-work.ts";
-import { role } from "./runtime/process-role.ts";
+import { childConfig } from "./runtime/child-config.ts";
+import { pendingWork } from "./runtime/pending-work.ts";
+import { processRole } from "./runtime/process-role.ts";
 import { loadModules } from "./targets/target.ts";
 
 export { ProcessError } from "./errors.ts";
 export { host } from "./host/mod.ts";
 export { registry, singleton } from "./registry.ts";
-export { afterFork } from "./runtime/at-fork.ts";
-export { inherited } from "./runtime/child-config.ts";
-export { isHere, loadModules, resolveTarget, targetOf } from "./targets/target.ts";
+export { afterForkInChild } from "./runtime/at-fork.ts";
+export { childConfig } from "./runtime/child-config.ts";
+export { isLocal, loadModules, resolveTarget, targetOf } from "./targets/target.ts";
 
 /**
  * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that
  * may read little must be able to read this, see {@link codecModule}.
  */
-const CODEC = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
+const CODEC_PATH = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
-const LONGEST_TIMER = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The module that a child loads when it needs the codec. */
-export const codecModule: string = new URL(CODEC, import.meta.url).href;
+export const codecModule: string = new URL(CODEC_PATH, import.meta.url).href;
 
 /** What an entry is given: the way to its parent. */
-export interface ParentLink {
+export interface ParentConnection {
   /** The next message that the parent sent, which is a text. */
   receiveText(): Promise<string>;
   /** The next value that the parent sent; the modules it names are loaded first. */
   receive(): Promise<unknown>;
   /** Ends this process, when all that it sent and wrote has left. */
-  leave(code: number): Promise<never>;
+  exit(code: number): Promise<never>;
 }
 
 /**
@@ -49,24 +49,25 @@ export interface ParentLink {
  * @returns the same with arguments of its own, for a child that was forked after this module had been loaded: where to find
  * the parent, or in place of that an inbox; then what makes the child ends it when its parent has ended
  */
-export function enter(main: (parent: ParentLink) => Promise<void>): (...args: string[]) => Promise<void> {
-  if (!role.isStandingBy) void run(main, ...host.takeArgs());
+export function enter(main: (parent: ParentConnection) => Promise<void>): (...args: string[]) => Promise<void> {
+  if (!processRole.isStandby) void run(main, ...host.takeArgs());
   return (...args) => run(main, ...args);
 }
 
 async function run(
-  main: (parent: ParentLink) => Promise<void>,
-  address = "",
+  main: (parent: ParentConnection) => Promise<void>,
+  parentSocketPath = "",
   token = "",
-  place = "",
-  inbox?: string,
+  socketPath = "",
+  startPayload?: string,
   exit = (code: number): never => host.exit(code),
 ): Promise<void> {
-  host.keepOutputOnExit();
-  inherited.place = place;
-  if (inbox !== undefined) stayAlive();
-  const next = inbox === undefined ? await connect(address, token) : open(inbox);
-  await main(linkTo(next, exit));
+  host.flushOutputOnExit();
+  childConfig.socketPath = socketPath;
+  if (startPayload !== undefined) holdKeepAlive();
+  const nextFrame =
+    startPayload === undefined ? await connectToParent(parentSocketPath, token) : openStartPayload(startPayload);
+  await main(toParentConnection(nextFrame, exit));
 }
 
 /**
@@ -74,31 +75,31 @@ async function run(
  *
  * @param messages what the child would find in its inbox
  */
-export async function rehearse(
-  main: (parent: ParentLink) => Promise<void>,
+export async function warmUp(
+  main: (parent: ParentConnection) => Promise<void>,
   messages: readonly string[],
 ): Promise<void> {
-  const { place } = inherited;
-  const inbox = JSON.stringify(messages.map((message) => [message, []]));
-  await run(main, "", "", "", inbox, () => undefined as never);
-  die();
-  inherited.place = place;
+  const { socketPath } = childConfig;
+  const startPayload = JSON.stringify(messages.map((message) => [message, []]));
+  await run(main, "", "", "", startPayload, () => undefined as never);
+  releaseKeepAlive();
+  childConfig.socketPath = socketPath;
 }
 
-function linkTo(next: () => Promise<Frame>, exit: (code: number) => never): ParentLink {
+function toParentConnection(nextFrame: () => Promise<Frame>, exit: (code: number) => never): ParentConnection {
   return {
     async receiveText() {
-      const { bytes, start, end } = await next();
+      const { bytes, start, end } = await nextFrame();
       return host.utf8Read(bytes, start, end);
     },
     async receive() {
-      const frame = await next();
-      const codec = import(CODEC) as Promise<typeof import("./internal.ts")>;
+      const frame = await nextFrame();
+      const codec = import(CODEC_PATH) as Promise<typeof import("./internal.ts")>;
       const [{ decodeMessage }] = await Promise.all([codec, loadModules(frame.modules)]);
       return decodeMessage(frame);
     },
-    async leave(code) {
-      await leaving.finished();
+    async exit(code) {
+      await pendingWork.settled();
       await flushChannels();
       return exit(code);
     },
@@ -106,38 +107,38 @@ function linkTo(next: () => Promise<Frame>, exit: (code: number) => never): Pare
 }
 
 /** What came with the child gives its messages. */
-function open(inbox: string): () => Promise<Frame> {
-  const frames = unpackInbox(inbox);
+function openStartPayload(startPayload: string): () => Promise<Frame> {
+  const frames = unpackStartPayload(startPayload);
   return async () => frames.shift() as Frame;
 }
 
 /** As a connection to its parent would, keeps this child alive until it leaves. */
-function stayAlive(): void {
-  die = host.timer(stayAlive, LONGEST_TIMER, true);
+function holdKeepAlive(): void {
+  releaseKeepAlive = host.timer(holdKeepAlive, MAX_TIMER_MS, true);
 }
 
 /** Has the loop of this child end when nothing else is to be done. */
-let die = (): void => {};
+let releaseKeepAlive = (): void => {};
 
 /** Dials the parent; the result gives its messages one by one. */
-async function connect(address: string, token: string): Promise<() => Promise<Frame>> {
+async function connectToParent(parentSocketPath: string, token: string): Promise<() => Promise<Frame>> {
   const frames: Frame[] = [];
-  let arrived = (): void => {};
+  let notifyArrival = (): void => {};
   const reader = new FrameReader((frame) => {
     frames.push(frame);
-    arrived();
+    notifyArrival();
   });
   // The parent is gone, and nobody is left to work for.
-  const orphaned = (): never => host.exit(1);
+  const exitAsOrphan = (): never => host.exit(1);
   try {
-    const stream = await host.connect(address);
+    const stream = await host.connect(parentSocketPath);
     stream.write(helloFrame(token));
-    stream.start({ data: (chunk) => reader.feed(chunk), end: orphaned, drain() {} });
+    stream.start({ data: (chunk) => reader.feed(chunk), end: exitAsOrphan, drain() {} });
   } catch {
-    orphaned();
+    exitAsOrphan();
   }
   return async () => {
-    while (frames.length === 0) await new Promise<void>((resolve) => (arrived = resolve));
+    while (frames.length === 0) await new Promise<void>((resolve) => (notifyArrival = resolve));
     return frames.shift() as Frame;
   };
 }

@@ -7,97 +7,111 @@
 export { ByteWriter } from "./bytes/byte-writer.ts";
 export { randomToken } from "./bytes/random-token.ts";
 export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
-export { reach } from "./channel/connect-with-retry.ts";
+export { connectWithRetry } from "./channel/connect-with-retry.ts";
 export {
   decodeMessage,
   type EncodedMessage,
-  encodeFor,
+  type EncodedSink,
+  encodeInto,
   encodeMessage,
-  type MessageKeeper,
   textMessage,
 } from "./channel/encoded-message.ts";
-export { Moments } from "./channel/flush-limiter.ts";
-export { MAX_MESSAGE } from "./channel/frame-reader.ts";
+export { FlushLimiter } from "./channel/flush-limiter.ts";
+export { MAX_MESSAGE_BYTES } from "./channel/frame-reader.ts";
 export { flushNow, openChannels } from "./channel/open-channels.ts";
-export { SocketChannel } from "./channel/stream-channel.ts";
+export { StreamChannel } from "./channel/stream-channel.ts";
 export { Decoder } from "./codec/decode/decoder.ts";
-export { vouching } from "./codec/encode/array-writer.ts";
+export { assumeDense } from "./codec/encode/array-writer.ts";
 export { Encoder } from "./codec/encode/encoder.ts";
 export {
+  closeEndpoint,
   dial,
   dialSync,
-  doorAddress,
-  type Invitation,
-  type InviteOptions,
-  invite,
-  missingDialSync,
-  placeForChild,
-  revoke,
+  type EndpointAddress,
+  type EndpointOptions,
+  exposeEndpoint,
+  ownSocketPath,
+  reserveSocketPath,
+  whyNoDialSync,
 } from "./connect/acceptor.ts";
-export { packInbox } from "./connect/start-payload.ts";
+export { packStartPayload } from "./connect/start-payload.ts";
 export { Fifo } from "./fifo.ts";
 export type {
+  AsyncStorage,
   ByteSource,
   ByteStream,
   DiagnosticsChannel,
   Digest,
   ExitStatus,
-  FlowStorage,
   Host,
   Stdio,
   StreamServer,
   Subprocess,
   Thread,
-  ThreadEnd,
+  ThreadExit,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export * from "./native/linux.ts";
 export {
-  type Fork,
+  type ChildEnvironment,
   type Forker,
   type Forking,
   type ForkReason,
   type ForkRefusal,
+  type ForkResult,
+  type ForkSupport,
   forking,
-  type Kid,
-  type MissingNative,
-  missingNative,
   type Native,
+  type NativeUnavailable,
   native,
-  type Opened,
-  type Surroundings,
+  type WatchedChild,
+  whyNoNative,
 } from "./native/mod.ts";
 export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
-export { afterFork, becomeHeir, type Heritage, inheritable, isForked, prepareHeirs } from "./runtime/at-fork.ts";
-export { checkOptions } from "./runtime/check-options.ts";
-export { inherited } from "./runtime/child-config.ts";
-export { connectOutput, stdioOf } from "./runtime/child-output.ts";
-export { leaving } from "./runtime/pending-work.ts";
-export { lifetime } from "./runtime/process-cleanup.ts";
-export { childModules, type KnownServer, role } from "./runtime/process-role.ts";
-export { patience } from "./runtime/responsive-timeout.ts";
-export { checkTimeout, Stay, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "./runtime/wait-options.ts";
-export { Odds } from "./shm/adaptive-spin.ts";
-export { type Bell, listen, ownBell, ring } from "./shm/doorbell.ts";
-export { NamedMemory } from "./shm/named-segment.ts";
-export { ACQUIRED, type Acquired, INHERITED, REFUSED, RobustLock } from "./shm/robust-mutex.ts";
-export { Memory, type MemoryAddress, missingMemory } from "./shm/shared-memory-segment.ts";
-export { isGone, type Life, numberOf, ownLife, startOf } from "./shm/thread-id.ts";
-export { type Check, type ListOptions, WaitList } from "./shm/wait-queue.ts";
 export {
-  type Carrier,
+  type AtForkHooks,
+  afterForkInChild,
+  isForkedChild,
+  registerAtFork,
+  runChildHooks,
+  runPrepareHooks,
+} from "./runtime/at-fork.ts";
+export { checkOptions } from "./runtime/check-options.ts";
+export { childConfig } from "./runtime/child-config.ts";
+export { routeOutput, toStdio } from "./runtime/child-output.ts";
+export { pendingWork } from "./runtime/pending-work.ts";
+export { cleanup } from "./runtime/process-cleanup.ts";
+export { childModules, type ForkServerAddress, processRole } from "./runtime/process-role.ts";
+export { responsiveTimeout } from "./runtime/responsive-timeout.ts";
+export {
+  checkTimeout,
+  KeepAlive,
+  TIMED_OUT,
+  type WaitOptions,
+  withTimeout,
+  withTimeoutOrThrow,
+} from "./runtime/wait-options.ts";
+export { AdaptiveSpin } from "./shm/adaptive-spin.ts";
+export { type Doorbell, onRing, ownDoorbell, ringDoorbell } from "./shm/doorbell.ts";
+export { NamedSegment } from "./shm/named-segment.ts";
+export { ACQUIRED, type AcquireResult, OWNER_DIED, RobustMutex, WOULD_BLOCK } from "./shm/robust-mutex.ts";
+export { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "./shm/shared-memory-segment.ts";
+export { currentThreadId, hasExited, startTimeOf, type ThreadId, tidOf } from "./shm/thread-id.ts";
+export { type Condition, WaitQueue, type WaitQueueOptions } from "./shm/wait-queue.ts";
+export {
+  type DeliveryScope,
   registerReviver,
   type Shareable,
+  type SharedHandle,
   shareable,
   shareablesIn,
-  type Ticket,
 } from "./targets/shareable.ts";
 export {
   areLoaded,
-  isHere,
+  isLocal,
   loadModules,
-  partOf,
+  registerLibraryModule,
   requireTarget,
   resolveTarget,
   type TargetReference,

@@ -37,13 +37,13 @@ interface Registry {
   readonly singletons: Map<string, unknown>;
 }
 
-const KEY: unique symbol = Symbol.for("multiproc.registry") as never;
+const REGISTRY_KEY: unique symbol = Symbol.for("multiproc.registry") as never;
 
-function open(): Registry {
-  const shared = globalThis as { [KEY]?: Registry };
-  const found = shared[KEY];
+function openRegistry(): Registry {
+  const shared = globalThis as { [REGISTRY_KEY]?: Registry };
+  const found = shared[REGISTRY_KEY];
   if (found === undefined) {
-    return (shared[KEY] = {
+    return (shared[REGISTRY_KEY] = {
       protocol: PROTOCOL,
       classes: new Map(),
       classesByPrototype: new WeakMap(),
@@ -63,7 +63,7 @@ function open(): Registry {
 }
 
 /** The registry of this process. */
-export const registry: Registry = open();
+export const registry: Registry = openRegistry();
 
 /** The thing of which this process has one; made at the first call, whichever copy of core asks. */
 export function singleton<T>(name: string, make: () => T): T {

@@ -1,10 +1,18 @@
 import { readdirSync } from "node:fs";
 import net from "node:net";
 import { ChannelClosedError, ProtocolError } from "@multiproc/core";
-import { dial, type Frame, invite, Memory, missingMemory, revoke, type SyncChannel } from "@multiproc/core/internal";
+import {
+  closeEndpoint,
+  dial,
+  exposeEndpoint,
+  type Frame,
+  SharedSegment,
+  type SyncChannel,
+  whyNoSharedMemory,
+} from "@multiproc/core/internal";
 import { noChildLeft, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { MARK } from "../src/channel/frame-reader.ts";
+import { FRAME_MAGIC } from "../src/channel/frame-reader.ts";
 
 afterEach(noChildLeft);
 
@@ -18,11 +26,11 @@ async function pair(inMemory = false): Promise<{
   const frames: Frame[] = [];
   const ends: Array<Error | undefined> = [];
   let far: SyncChannel | undefined;
-  const invitation = invite((channel) => {
+  const address = exposeEndpoint((channel) => {
     far = channel;
     channel.start({ message: (frame) => frames.push(frame), closed: (reason) => ends.push(reason) });
   });
-  const near = await dial(invitation, "the test");
+  const near = await dial(address, "the test");
   near.start({ message: () => {}, closed: () => {} });
   await until(() => far);
   if (inMemory) {
@@ -34,22 +42,22 @@ async function pair(inMemory = false): Promise<{
 }
 
 /** What a stranger who writes `bytes` to a door gets back, until it is cut off. */
-function strange(address: string, bytes: Uint8Array): Promise<number> {
+function sendRawBytes(socketPath: string, bytes: Uint8Array): Promise<number> {
   return new Promise((resolve) => {
     let got = 0;
-    const socket = net.connect(address, () => socket.write(bytes));
+    const socket = net.connect(socketPath, () => socket.write(bytes));
     socket.on("data", (chunk) => (got += chunk.length));
     socket.on("error", () => {});
     socket.on("close", () => resolve(got));
   });
 }
 
-const WAYS = [
+const TRANSPORTS = [
   ["on its socket", false] as const,
-  ...(missingMemory() === undefined ? [["in memory", true] as const] : []),
+  ...(whyNoSharedMemory() === undefined ? [["in memory", true] as const] : []),
 ];
 
-describe.each(WAYS)("a channel %s", (_, inMemory) => {
+describe.each(TRANSPORTS)("a channel %s", (_, inMemory) => {
   test("carries values, bytes and large parts in order", async () => {
     const { near, far, frames } = await pair(inMemory);
     const large = new Uint8Array(1_000_000).fill(7);
@@ -119,13 +127,18 @@ describe("a channel", () => {
     let hello: Uint8Array | undefined;
     // A go-between that lets the greeting through, and then speaks for itself.
     const ends: Array<Error | undefined> = [];
-    const invitation = invite((channel) => channel.start({ message: () => {}, closed: (reason) => ends.push(reason) }));
+    const address = exposeEndpoint((channel) =>
+      channel.start({ message: () => {}, closed: (reason) => ends.push(reason) }),
+    );
     const server = net.createServer((socket) => socket.once("data", (chunk) => (hello = chunk)));
-    await new Promise<void>((resolve) => server.listen(`${invitation.address}.between`, resolve));
-    const near = await dial({ ...invitation, address: `${invitation.address}.between` }, "the test");
+    await new Promise<void>((resolve) => server.listen(`${address.socketPath}.between`, resolve));
+    const near = await dial({ ...address, socketPath: `${address.socketPath}.between` }, "the test");
     near.start({ message: () => {}, closed: () => {} });
     const greeting = (await until(() => hello)) as Uint8Array;
-    await strange(invitation.address, Uint8Array.from([...greeting, ...new TextEncoder().encode("no message at all")]));
+    await sendRawBytes(
+      address.socketPath,
+      Uint8Array.from([...greeting, ...new TextEncoder().encode("no message at all")]),
+    );
     await until(() => ends.length === 1);
     expect(ends[0]).toBeInstanceOf(ProtocolError);
     near.destroy();
@@ -133,7 +146,7 @@ describe("a channel", () => {
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into memory", () => {
   test("keeps the order, and all that was sent meanwhile by both sides", async () => {
     const { near, far, frames } = await pair();
     const back: Frame[] = [];
@@ -169,16 +182,16 @@ describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory
   });
 
   test("leaves no file behind", async () => {
-    const files = (): number => readdirSync("/proc/self/fd").length;
+    const openFdCount = (): number => readdirSync("/proc/self/fd").length;
     await (await pair(true)).near.destroy();
     await until(() => true);
-    const before = files();
+    const before = openFdCount();
     for (let i = 0; i < 100; i++) (await pair(true)).near.destroy();
-    await until(() => files() <= before);
+    await until(() => openFdCount() <= before);
   });
 
   test("stays on its socket where no more memory is to be had, or the other side has none", async () => {
-    const create = vi.spyOn(Memory, "create").mockImplementation(() => {
+    const create = vi.spyOn(SharedSegment, "create").mockImplementation(() => {
       throw new Error("none left");
     });
     const { near, frames } = await pair();
@@ -188,7 +201,7 @@ describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory
     create.mockRestore();
     near.destroy();
 
-    const attach = vi.spyOn(Memory, "attach").mockImplementation(() => {
+    const attach = vi.spyOn(SharedSegment, "attach").mockImplementation(() => {
       throw new Error("not here");
     });
     const other = await pair();
@@ -200,9 +213,9 @@ describe.skipIf(missingMemory() !== undefined)("a channel that moves into memory
   });
 
   test("spoiled memory closes it with a reason that says so", async () => {
-    const create = vi.spyOn(Memory, "create");
+    const create = vi.spyOn(SharedSegment, "create");
     const { near, ends } = await pair(true);
-    const memory = create.mock.results.at(-1)?.value as Memory;
+    const memory = create.mock.results.at(-1)?.value as SharedSegment;
     create.mockRestore();
     new Int32Array(memory.buffer).fill(0x1234_5678, 16, 20); // the head of the way to the other side
     near.sendBytes(1, new Uint8Array(1));
@@ -219,48 +232,48 @@ describe("the door", () => {
       count += 1;
       channel.start({ message: () => {}, closed: () => {} });
     };
-    const once = invite(accept);
-    const many = invite(accept, { many: true });
+    const once = exposeEndpoint(accept);
+    const many = exposeEndpoint(accept, { multiple: true });
     const dialled: SyncChannel[] = [];
-    const knock = async (invitation: typeof once): Promise<SyncChannel> => {
-      const channel = await dial(invitation, "the test");
+    const dialTracked = async (address: typeof once): Promise<SyncChannel> => {
+      const channel = await dial(address, "the test");
       channel.start({ message: () => {}, closed: () => {} });
       dialled.push(channel);
       return channel;
     };
-    await knock(once);
+    await dialTracked(once);
     await until(() => count === 1);
-    const second = await knock(once);
+    const second = await dialTracked(once);
     await until(() => second.closed, { message: "the second guest to be cut off" });
-    await Promise.all([knock(many), knock(many)]);
+    await Promise.all([dialTracked(many), dialTracked(many)]);
     await until(() => count === 3);
-    revoke(many);
-    const late = await knock(many);
+    closeEndpoint(many);
+    const late = await dialTracked(many);
     await until(() => late.closed, { message: "the late guest to be cut off" });
     expect(count).toBe(3);
     for (const channel of dialled) channel.destroy();
   });
 
   test("strangers are cut off and learn nothing", async () => {
-    const invitation = invite(() => {
+    const address = exposeEndpoint(() => {
       throw new Error("nobody is to come in");
     });
     const frame = (body: number[], kind = 0): Uint8Array =>
-      Uint8Array.from([body.length, 0, 0, 0, kind, MARK, 0, 0, ...body]);
+      Uint8Array.from([body.length, 0, 0, 0, kind, FRAME_MAGIC, 0, 0, ...body]);
     const noises = [
       new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"),
       frame([0]),
       frame([255, 255, 255]),
       frame([1], 7),
-      Uint8Array.from([0, 0, 0, 64, 0, MARK, 0, 0]),
+      Uint8Array.from([0, 0, 0, 64, 0, FRAME_MAGIC, 0, 0]),
       new Uint8Array(100_000).fill(0xa4),
     ];
-    for (const noise of noises) expect(await strange(invitation.address, noise)).toBe(0);
-    revoke(invitation);
+    for (const noise of noises) expect(await sendRawBytes(address.socketPath, noise)).toBe(0);
+    closeEndpoint(address);
   });
 
   test("a door that is gone says so", async () => {
-    await expect(dial({ address: "/tmp/there-is-no-such-door", token: "x" }, "the queue's home")).rejects.toThrow(
+    await expect(dial({ socketPath: "/tmp/there-is-no-such-door", token: "x" }, "the queue's home")).rejects.toThrow(
       "the queue's home cannot be reached",
     );
   });

@@ -5,7 +5,7 @@ import { Decoder } from "../src/codec/decode/decoder.ts";
 import { Encoder } from "../src/codec/encode/encoder.ts";
 import { ProtocolError, TargetError } from "../src/errors.ts";
 import { registry } from "../src/registry.ts";
-import { registerReviver, type Ticket } from "../src/targets/shareable.ts";
+import { registerReviver, type SharedHandle } from "../src/targets/shareable.ts";
 import { fromModule, inline, registerClass, task } from "../src/targets/target.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 
@@ -191,8 +191,8 @@ describe("binary contents", () => {
 
   test("a part that does not fill its memory, or is a Buffer, is taken for what it is", () => {
     const message = send(new Uint8Array(70_000).fill(3));
-    const wide = new Uint8Array(70_100).fill(3).subarray(50, 70_050);
-    for (const part of onNode ? [wide, Buffer.alloc(70_000, 3)] : [wide]) {
+    const padded = new Uint8Array(70_100).fill(3).subarray(50, 70_050);
+    for (const part of onNode ? [padded, Buffer.alloc(70_000, 3)] : [padded]) {
       const arrived = new Decoder().decode(message.bytes, message.start, message.end, [part]) as Uint8Array;
       expect(arrived.constructor).toBe(Uint8Array);
       expect([arrived.byteLength, arrived.buffer.byteLength, arrived[69_999]]).toStrictEqual([70_000, 70_000, 3]);
@@ -322,7 +322,7 @@ describe("functions", () => {
       return {};
     });
     class Late {
-      "multiproc:ticket"(): Ticket {
+      "multiproc:ticket"(): SharedHandle {
         return { kind: "test.late", module: HERE, data: 1 };
       }
     }
@@ -357,7 +357,7 @@ describe("live objects", () => {
       this.log = log;
       this.data = data;
     }
-    "multiproc:ticket"(): Ticket {
+    "multiproc:ticket"(): SharedHandle {
       this.log.push("ticket");
       return { kind: "test.Handle", module: HERE, data: this.data, commit: (carrier) => this.log.push(carrier) };
     }
@@ -383,9 +383,9 @@ describe("live objects", () => {
     expect(difference(arrived.list[1]?.data, [1, { a: 2 }])).toBe(undefined);
     expect(encoder.modules).toStrictEqual([HERE]);
     expect(log).toStrictEqual(["ticket", "ticket"]);
-    const carrier = { onEnd: () => {} };
-    encoder.commit(carrier);
-    expect(log).toStrictEqual(["ticket", "ticket", carrier, carrier]);
+    const scope = { onEnd: () => {} };
+    encoder.commit(scope);
+    expect(log).toStrictEqual(["ticket", "ticket", scope, scope]);
     encoder.commit();
     expect(log.length).toBe(4);
   });
@@ -431,7 +431,7 @@ describe("live objects", () => {
     const decoder = new Decoder();
     registerReviver("test.nested", () => receive(stored, decoder) as object);
     class Nested {
-      "multiproc:ticket"(): Ticket {
+      "multiproc:ticket"(): SharedHandle {
         return { kind: "test.nested", module: HERE, data: 1 };
       }
     }

@@ -89,9 +89,9 @@ describe("malformed messages are refused in words", () => {
   test.each(messages)("%s", (_, text, words) => {
     const bytes = bytesOf(text);
     // In a memory of its own, and in one where other bytes follow.
-    const wide = new Uint8Array(bytes.length + 100).fill(0x80);
-    wide.set(bytes);
-    for (const memory of [bytes, wide]) {
+    const padded = new Uint8Array(bytes.length + 100).fill(0x80);
+    padded.set(bytes);
+    for (const memory of [bytes, padded]) {
       let thrown: unknown;
       try {
         new Decoder().decode(memory, 0, bytes.length, []);

@@ -10,7 +10,7 @@ const onNode = !("Deno" in globalThis);
 const HOW = "export it as task(import.meta.url, …), or wrap a small one as inline(…)";
 
 /** What the refusal of a value says. */
-function refusal(value: unknown, root?: string | readonly string[]): SendError {
+function sendErrorOf(value: unknown, root?: string | readonly string[]): SendError {
   try {
     new Encoder().encode(value, new ByteWriter(), root);
   } catch (error) {
@@ -30,7 +30,7 @@ describe("a value that cannot be sent", () => {
   class Held {
     [Symbol.dispose](): void {}
   }
-  const refused: [unknown, string][] = [
+  const unsendable: [unknown, string][] = [
     [
       (
         () => () =>
@@ -70,21 +70,21 @@ describe("a value that cannot be sent", () => {
     [new Resource(), "a Resource, which holds a resource of this process"],
     [new Held(), "a Held, which holds a resource of this process"],
   ];
-  test.each(refused.map(([value, words]) => ({ words, value })))("$words: refused in words", ({ value, words }) => {
-    expect(refusal(value).message).toBe(`Cannot send value at value: ${words}`);
-    expect(refusal([1, value], "args").message).toBe(`Cannot send value at args[1]: ${words}`);
-    expect(refusal(value).code).toBe("ERR_SEND");
+  test.each(unsendable.map(([value, words]) => ({ words, value })))("$words: refused in words", ({ value, words }) => {
+    expect(sendErrorOf(value).message).toBe(`Cannot send value at value: ${words}`);
+    expect(sendErrorOf([1, value], "args").message).toBe(`Cannot send value at args[1]: ${words}`);
+    expect(sendErrorOf(value).code).toBe("ERR_SEND");
   });
 
   test("a module is refused", async () => {
-    expect(refusal(await import("./fixtures/codec.ts")).message).toBe("Cannot send value at value: a module");
+    expect(sendErrorOf(await import("./fixtures/codec.ts")).message).toBe("Cannot send value at value: a module");
   });
 
   test("a detached buffer is refused", () => {
     const view = new Uint8Array(8);
     structuredClone(view.buffer, { transfer: [view.buffer] });
-    expect(refusal(view).message).toBe("Cannot send value at value: a detached ArrayBuffer");
-    expect(refusal({ b: view.buffer }).message).toBe("Cannot send value at value.b: a detached ArrayBuffer");
+    expect(sendErrorOf(view).message).toBe("Cannot send value at value: a detached ArrayBuffer");
+    expect(sendErrorOf({ b: view.buffer }).message).toBe("Cannot send value at value.b: a detached ArrayBuffer");
   });
 
   const bad = Symbol("bad");
@@ -110,7 +110,7 @@ describe("a value that cannot be sent", () => {
     ],
   ];
   test.each(nested.map(([value, path]) => ({ path, value })))("$path is the path to it", ({ value, path }) => {
-    const error = refusal(value);
+    const error = sendErrorOf(value);
     expect(error.path).toBe(path);
     expect(error.message).toBe(`Cannot send value at ${path}: a symbol (Symbol(bad))`);
     // Once more, when the encoder knows the shapes.
@@ -120,8 +120,8 @@ describe("a value that cannot be sent", () => {
 
   test("the elements of a tuple are called by their names", () => {
     const names = ["id", "fn", "args"];
-    expect(refusal([1, 2, [{ handler: bad }]], names).path).toBe("args[0].handler");
-    expect(refusal([bad, 2, 3], names).path).toBe("id");
+    expect(sendErrorOf([1, 2, [{ handler: bad }]], names).path).toBe("args[0].handler");
+    expect(sendErrorOf([bad, 2, 3], names).path).toBe("id");
     expect(hex(send([1, 2, [3]], new Encoder(), names))).toBe(hex(send([1, 2, [3]])));
   });
 
@@ -148,13 +148,13 @@ describe("a value that cannot be sent", () => {
       [proxy, "value.a"],
       [[new Live()], "value[0]"],
     ] as const) {
-      const error = refusal(value);
+      const error = sendErrorOf(value);
       expect(error.message).toBe(`Cannot send value at ${path}: a value that cannot be read (RangeError: boom)`);
       expect(error.cause).toBe(thrown);
     }
     const { proxy: revoked, revoke } = Proxy.revocable({}, {});
     revoke();
-    expect(refusal([revoked]).path).toBe("value[0]");
+    expect(sendErrorOf([revoked]).path).toBe("value[0]");
   });
 
   test("a value that is nested too deeply is refused, one that is nested deeply is not", () => {
@@ -172,7 +172,7 @@ describe("a value that cannot be sent", () => {
     for (const wrap of wraps) {
       expect(() => send(nest(wrap, 500))).not.toThrow();
       for (const depth of [501, 100_000])
-        expect(refusal(nest(wrap, depth), "args").message).toBe(
+        expect(sendErrorOf(nest(wrap, depth), "args").message).toBe(
           "Cannot send value at args: it is nested more than 500 levels deep",
         );
     }
@@ -184,7 +184,7 @@ describe("a value that cannot be sent", () => {
         return Object.create(null, Object.getOwnPropertyDescriptors(endless));
       },
     };
-    expect(refusal(endless).message).toBe("Cannot send value at value: it is nested more than 500 levels deep");
+    expect(sendErrorOf(endless).message).toBe("Cannot send value at value: it is nested more than 500 levels deep");
   });
 
   test("an object that changes while it is read is refused", () => {
@@ -212,8 +212,8 @@ describe("a value that cannot be sent", () => {
         },
       },
     ]);
-    expect(refusal(map).message).toBe("Cannot send value at value: a Map that changed while it was read");
-    expect(refusal(set).message).toBe("Cannot send value at value: a Set that changed while it was read");
+    expect(sendErrorOf(map).message).toBe("Cannot send value at value: a Map that changed while it was read");
+    expect(sendErrorOf(set).message).toBe("Cannot send value at value: a Set that changed while it was read");
     const encoder = new Encoder();
     const make = (): Record<string, unknown> => {
       const object: Record<string, unknown> = { a: 1, b: 2 };
@@ -310,7 +310,7 @@ describe("a value that cannot be sent", () => {
 
   test.runIf(onNode)("Node's streams and sockets are refused", async () => {
     const { Readable } = await import("node:stream");
-    expect(refusal(new Readable()).message).toBe(
+    expect(sendErrorOf(new Readable()).message).toBe(
       "Cannot send value at value: a Readable, which holds a resource of this process",
     );
   });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Frame } from "../src/channel/channel.ts";
-import { FrameReader, HAS_MODULES, MARK } from "../src/channel/frame-reader.ts";
+import { FRAME_MAGIC, FrameReader, HAS_MODULES } from "../src/channel/frame-reader.ts";
 import { ProtocolError } from "../src/errors.ts";
 
 interface Message {
@@ -17,7 +17,7 @@ function frameOf({ kind, body, parts, modules }: Message): Uint8Array {
   const header = new DataView(new ArrayBuffer(8));
   header.setUint32(0, body.length, true);
   header.setUint8(4, kind);
-  header.setUint8(5, modules.length === 0 ? MARK : MARK | HAS_MODULES);
+  header.setUint8(5, modules.length === 0 ? FRAME_MAGIC : FRAME_MAGIC | HAS_MODULES);
   header.setUint16(6, list.length, true);
   const table = new DataView(new ArrayBuffer(8 * list.length));
   for (const [i, part] of list.entries()) table.setBigUint64(i * 8, BigInt(part.length), true);
@@ -73,7 +73,7 @@ describe("FrameReader", () => {
             at += size;
           }
           expect(seen).toEqual(messages);
-          expect(reader.isInside).toBe(false);
+          expect(reader.isMidFrame).toBe(false);
         },
       ),
       { numRuns: 500 },
@@ -85,7 +85,7 @@ describe("FrameReader", () => {
     for (let end = 1; end < stream.length; end++) {
       const reader = new FrameReader(() => {});
       reader.feed(stream.slice(0, end));
-      expect(reader.isInside).toBe(true);
+      expect(reader.isMidFrame).toBe(true);
     }
   });
 
@@ -94,12 +94,14 @@ describe("FrameReader", () => {
     const feed = (stream: Uint8Array, limit?: number) =>
       new FrameReader((frame) => emitted.push(frame), limit).feed(stream);
     expect(() => feed(new TextEncoder().encode("GET / HTTP/1.1\r\n"))).toThrow(ProtocolError);
-    expect(() => feed(Uint8Array.from([255, 255, 255, 255, 1, MARK, 0, 0]))).toThrow("at most 2147483648 are accepted");
-    expect(() => feed(Uint8Array.from([101, 0, 0, 0, 1, MARK, 0, 0]), 100)).toThrow("A message of 101 bytes");
-    expect(() => feed(Uint8Array.from([0, 0, 0, 0, 1, MARK, 255, 255]), 100)).toThrow("too many parts");
+    expect(() => feed(Uint8Array.from([255, 255, 255, 255, 1, FRAME_MAGIC, 0, 0]))).toThrow(
+      "at most 2147483648 are accepted",
+    );
+    expect(() => feed(Uint8Array.from([101, 0, 0, 0, 1, FRAME_MAGIC, 0, 0]), 100)).toThrow("A message of 101 bytes");
+    expect(() => feed(Uint8Array.from([0, 0, 0, 0, 1, FRAME_MAGIC, 255, 255]), 100)).toThrow("too many parts");
     // A part that alone would be too long.
     const table = new Uint8Array(8).fill(255);
-    expect(() => feed(concat([Uint8Array.from([0, 0, 0, 0, 1, MARK, 1, 0]), table]))).toThrow(ProtocolError);
+    expect(() => feed(concat([Uint8Array.from([0, 0, 0, 0, 1, FRAME_MAGIC, 1, 0]), table]))).toThrow(ProtocolError);
     // A list of modules that is none.
     const odd = frameOf({ kind: 1, body: new Uint8Array(0), parts: [], modules: ["x"] });
     odd[odd.length - 1] = 65;

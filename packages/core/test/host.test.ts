@@ -16,7 +16,7 @@ test("a subprocess that has ended can be held, let go and killed, also before an
   for (let i = 0; i < 200; i++) {
     const made = await host.spawn("/bin/true", { args: [] });
     const problems: unknown[] = [];
-    for (let look = 0; look < 20; look++) {
+    for (let attempt = 0; attempt < 20; attempt++) {
       const run = (): void => {
         try {
           touch(made);
@@ -25,7 +25,7 @@ test("a subprocess that has ended can be held, let go and killed, also before an
         }
         for (const end = performance.now() + 0.5; performance.now() < end; ); // time passes
       };
-      host.timer(run, look % 3, false);
+      host.timer(run, attempt % 3, false);
     }
     expect(await made.exited).toEqual({ code: 0, signal: null });
     touch(made);

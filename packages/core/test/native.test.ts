@@ -2,7 +2,7 @@ import process from "node:process";
 import { host } from "@multiproc/testing";
 import { describe, expect, test } from "vitest";
 import { EAGAIN, O_CLOEXEC } from "../src/native/linux.ts";
-import { missingNative, native } from "../src/native/mod.ts";
+import { native, whyNoNative } from "../src/native/mod.ts";
 
 const found = native();
 const libc = found?.libc as NonNullable<typeof found>["libc"];
@@ -10,7 +10,7 @@ const EBADF = 9;
 
 describe.skipIf(found === undefined)("native()", () => {
   test("gives the functions of the C library", () => {
-    expect(missingNative()).toBe(undefined);
+    expect(whyNoNative()).toBe(undefined);
     expect(libc.getpid()).toBe(process.pid);
   });
 
@@ -46,5 +46,5 @@ describe.skipIf(found === undefined)("native()", () => {
 });
 
 test.skipIf(host === "deno")("koffi is installed where the tests run on Node", () => {
-  expect(missingNative()).toBe(undefined);
+  expect(whyNoNative()).toBe(undefined);
 });

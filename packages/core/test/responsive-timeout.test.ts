@@ -1,21 +1,21 @@
-import { patience } from "@multiproc/core/internal";
+import { responsiveTimeout } from "@multiproc/core/internal";
 import { until } from "@multiproc/testing";
 import { expect, test } from "vitest";
 
 test("patience ends when its span is over, unless it is called off", async () => {
-  const began = performance.now();
+  const startedAt = performance.now();
   const ends: string[] = [];
-  patience(() => ends.push("first"), 80);
-  const cancel = patience(() => ends.push("never"), 40);
+  responsiveTimeout(() => ends.push("first"), 80);
+  const cancel = responsiveTimeout(() => ends.push("never"), 40);
   cancel();
   await until(() => ends.length > 0);
   expect(ends).toEqual(["first"]);
-  expect(performance.now() - began).toBeGreaterThanOrEqual(79);
+  expect(performance.now() - startedAt).toBeGreaterThanOrEqual(79);
 });
 
 test("patience does not count the time in which this thread heard nothing", async () => {
   let isOver = false;
-  patience(() => (isOver = true), 400);
+  responsiveTimeout(() => (isOver = true), 400);
   await new Promise((resolve) => setTimeout(resolve, 10));
   const end = performance.now() + 600;
   while (performance.now() < end);

@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
 import { fixture, noChildLeft, type Program, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { ACQUIRED, INHERITED, REFUSED, RobustLock } from "../src/shm/robust-mutex.ts";
-import { Memory, missingMemory } from "../src/shm/shared-memory-segment.ts";
-import { isGone, ownLife } from "../src/shm/thread-id.ts";
-import { WaitList } from "../src/shm/wait-queue.ts";
+import { ACQUIRED, OWNER_DIED, RobustMutex, WOULD_BLOCK } from "../src/shm/robust-mutex.ts";
+import { SharedSegment, whyNoSharedMemory } from "../src/shm/shared-memory-segment.ts";
+import { currentThreadId, hasExited } from "../src/shm/thread-id.ts";
+import { WaitQueue } from "../src/shm/wait-queue.ts";
 
 const programs: Program[] = [];
-const SIZE = 8192;
+const SEGMENT_BYTES = 8192;
 
-function start(name: string, memory: Memory, ...args: string[]): Program {
+function start(name: string, memory: SharedSegment, ...args: string[]): Program {
   const program = runProgram(fixture(import.meta.url, name), [JSON.stringify(memory.address()), ...args]);
   programs.push(program);
   return program;
@@ -21,19 +21,19 @@ afterEach(async () => {
 });
 
 describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) => {
-  const isMissing = kind === "shared" && missingMemory() !== undefined;
-  const make = (): RobustLock => {
-    const memory = kind === "shared" ? Memory.create(SIZE) : Memory.local(SIZE);
-    return new RobustLock(memory, 0, 64);
+  const isMissing = kind === "shared" && whyNoSharedMemory() !== undefined;
+  const make = (): RobustMutex => {
+    const memory = kind === "shared" ? SharedSegment.create(SEGMENT_BYTES) : SharedSegment.processLocal(SEGMENT_BYTES);
+    return new RobustMutex(memory, 0, 64);
   };
 
   test.skipIf(isMissing)("is had by one at a time", async () => {
     const lock = make();
     expect(lock.tryAcquire()).toBe(ACQUIRED);
     expect(lock.isOurs).toBe(true);
-    expect(lock.tryAcquire()).toBe(REFUSED);
-    expect(await lock.acquire("acquire()", { timeout: 0 })).toBe(REFUSED);
-    expect(await lock.acquire("acquire()", { timeout: 10 })).toBe(REFUSED);
+    expect(lock.tryAcquire()).toBe(WOULD_BLOCK);
+    expect(await lock.acquire("acquire()", { timeout: 0 })).toBe(WOULD_BLOCK);
+    expect(await lock.acquire("acquire()", { timeout: 10 })).toBe(WOULD_BLOCK);
     lock.release();
     expect(lock.isHeld).toBe(false);
     expect(await lock.acquire("acquire()", {})).toBe(ACQUIRED);
@@ -74,78 +74,78 @@ describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) =>
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("RobustLock between processes", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes", () => {
   test("a sum of increments is exact, sync and async mixed", async () => {
-    const memory = Memory.create(SIZE);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
     const rounds = 250_000; // a million in all
     const kinds = ["sync", "async", "mixed", "mixed"];
     const all = kinds.map((kind) => start("counts-under-lock.js", memory, String(rounds), kind));
     for (const { exited } of all) expect(await exited).toEqual({ code: 0, signal: null });
-    expect(new Float64Array(memory.buffer, SIZE - 8)[0]).toBe(kinds.length * rounds);
+    expect(new Float64Array(memory.buffer, SEGMENT_BYTES - 8)[0]).toBe(kinds.length * rounds);
   });
 
   test.each(["sync", "async"])("is inherited from an owner that was killed, by one who waits: %s", async (kind) => {
-    const memory = Memory.create(SIZE);
-    const lock = new RobustLock(memory, 0, 64);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
+    const lock = new RobustMutex(memory, 0, 64);
     const owner = start("takes-lock.js", memory, kind, "yes");
     await until(() => owner.stdout.includes("taken 1"));
-    expect(lock.tryAcquire()).toBe(REFUSED);
+    expect(lock.tryAcquire()).toBe(WOULD_BLOCK);
     const waiter = start("takes-lock.js", memory, kind, "no");
     await until(() => waiter.stdout.includes("ready"));
     owner.kill("SIGKILL");
     await waiter.exited;
-    expect(waiter.stdout).toContain(`taken ${INHERITED}`);
+    expect(waiter.stdout).toContain(`taken ${OWNER_DIED}`);
     expect(lock.tryAcquire()).toBe(ACQUIRED);
   });
 
   test.each(["sync", "async"])("to wait for it costs next to no time of a processor: %s", async (kind) => {
-    const memory = Memory.create(SIZE);
-    const lock = new RobustLock(memory, 0, 64);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
+    const lock = new RobustMutex(memory, 0, 64);
     lock.tryAcquire();
     const waiter = start("takes-lock.js", memory, kind, "no");
     await until(() => waiter.stdout.includes("ready"));
-    const looked = (): { at: number; used: number } => ({ at: performance.now(), used: timeUsed(waiter.pid) });
-    let first = looked();
+    const sampleCpuTime = (): { at: number; used: number } => ({ at: performance.now(), used: cpuTimeMs(waiter.pid) });
+    let first = sampleCpuTime();
     // What it does at its start is over when it has used nothing for a while.
     await until(() => {
-      const now = looked();
+      const now = sampleCpuTime();
       if (now.used - first.used > 10) first = now;
       return now.at - first.at > 500;
     });
-    first = looked();
-    await until(() => looked().at - first.at > 1000);
-    const last = looked();
+    first = sampleCpuTime();
+    await until(() => sampleCpuTime().at - first.at > 1000);
+    const last = sampleCpuTime();
     expect((last.used - first.used) / (last.at - first.at)).toBeLessThan(0.05);
     lock.release();
     expect(await waiter.exited).toEqual({ code: 0, signal: null });
   });
 
   test("tryAcquire() finds that the owner has died", async () => {
-    const memory = Memory.create(SIZE);
-    const lock = new RobustLock(memory, 0, 64);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
+    const lock = new RobustMutex(memory, 0, 64);
     const owner = start("takes-lock.js", memory, "async", "yes");
     await until(() => owner.stdout.includes("taken 1"));
     owner.kill("SIGKILL");
-    await until(() => lock.tryAcquire() === INHERITED);
+    await until(() => lock.tryAcquire() === OWNER_DIED);
   });
 
   test("is not inherited from a thread that lives, nor kept from us by one with the same number", () => {
-    const memory = Memory.create(SIZE);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
     const words = new Int32Array(memory.buffer);
-    const lock = new RobustLock(memory, 0, 0);
+    const lock = new RobustMutex(memory, 0, 0);
     // The first process of the system, as it is, and as one that started at another time.
     words[0] = 1 | (1 << 22);
-    const isRight = !isGone(words[0]);
+    const isRight = !hasExited(words[0]);
     words[0] = 1 | ((isRight ? 2 : 1) << 22);
-    expect(isGone(words[0])).toBe(true);
-    expect(lock.tryAcquire()).toBe(INHERITED);
+    expect(hasExited(words[0])).toBe(true);
+    expect(lock.tryAcquire()).toBe(OWNER_DIED);
     expect(lock.isOurs).toBe(true);
-    expect(isGone(ownLife().id)).toBe(false);
+    expect(hasExited(currentThreadId().id)).toBe(false);
   });
 
   test("one who waits comes next, however fast the others are", async () => {
-    const memory = Memory.create(SIZE);
-    const lock = new RobustLock(memory, 0, 64);
+    const memory = SharedSegment.create(SEGMENT_BYTES);
+    const lock = new RobustMutex(memory, 0, 64);
     const busy = start("counts-under-lock.js", memory, "1e9", "sync");
     await until(() => busy.stdout.includes("ready"));
     for (let i = 0; i < 20; i++) {
@@ -155,41 +155,41 @@ describe.skipIf(missingMemory() !== undefined)("RobustLock between processes", (
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("WaitList", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("WaitList", () => {
   test.each(["sync", "async"])("wake() wakes those who wait in other processes: %s", async (kind) => {
-    const memory = Memory.create(4096);
-    const list = new WaitList(memory, 16, 8);
+    const memory = SharedSegment.create(4096);
+    const queue = new WaitQueue(memory, 16, 8);
     const words = new Int32Array(memory.buffer);
     const waiters = [1, 2, 3].map(() => start("waits-for-word.js", memory, kind));
     await until(() => waiters.every(({ stdout }) => stdout.includes("ready")));
     Atomics.store(words, 0, 2);
-    list.wake(2);
+    queue.wake(2);
     await until(() => waiters.filter(({ stdout }) => stdout.includes("taken")).length === 2);
     expect(Atomics.load(words, 0)).toBe(0);
     waiters.find(({ stdout }) => !stdout.includes("taken"))?.kill("SIGKILL");
     // What was killed keeps no slot from others.
     for (let i = 0; i < 20; i++) {
-      const wait = list.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
+      const wait = queue.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
       Atomics.store(words, 0, 1);
-      list.wake(1);
+      queue.wake(1);
       expect(await wait).toBe(true);
       Atomics.store(words, 0, 0);
     }
   });
 
   test("those who find no slot are not lost", async () => {
-    const memory = Memory.create(4096);
-    const lists = new WaitList(memory, 16, 0);
+    const memory = SharedSegment.create(4096);
+    const queue = new WaitQueue(memory, 16, 0);
     const words = new Int32Array(memory.buffer);
-    const wait = lists.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
+    const wait = queue.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
     Atomics.store(words, 0, 1);
-    lists.wake(1);
+    queue.wake(1);
     expect(await wait).toBe(true);
   });
 });
 
 /** How long processors have worked for a process, in milliseconds; the system counts by tens. */
-function timeUsed(pid: number): number {
+function cpuTimeMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10;

@@ -3,7 +3,7 @@ import process from "node:process";
 import { fixture, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { native } from "../src/native/mod.ts";
-import { Memory, type MemoryAddress, missingMemory } from "../src/shm/shared-memory-segment.ts";
+import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "../src/shm/shared-memory-segment.ts";
 
 afterEach(noChildLeft);
 
@@ -17,13 +17,13 @@ const openFiles = (): string[] =>
     }
   });
 
-describe.skipIf(missingMemory() !== undefined)("Memory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("Memory", () => {
   test("is filled with zeros, and what arrives twice is there once", () => {
-    const memory = Memory.create(10_000);
+    const memory = SharedSegment.create(10_000);
     expect(memory.size).toBe(10_000);
     expect(memory.isShared).toBe(true);
     expect(new Uint8Array(memory.buffer).every((byte) => byte === 0)).toBe(true);
-    const again = Memory.attach(JSON.parse(JSON.stringify(memory.address())) as MemoryAddress);
+    const again = SharedSegment.attach(JSON.parse(JSON.stringify(memory.address())) as SegmentAddress);
     expect(again).toBe(memory);
     again.close();
     expect(memory.closed).toBe(false);
@@ -32,7 +32,7 @@ describe.skipIf(missingMemory() !== undefined)("Memory", () => {
   });
 
   test("is seen by another process at once, both ways", async () => {
-    const memory = Memory.create(4096);
+    const memory = SharedSegment.create(4096);
     const words = new Int32Array(memory.buffer);
     await using child = runProgram(fixture(import.meta.url, "waits-for-word.js"), [
       JSON.stringify(memory.address()),
@@ -48,7 +48,7 @@ describe.skipIf(missingMemory() !== undefined)("Memory", () => {
 
   test("leaves views of length 0 behind when it is closed, and no file", () => {
     const before = openFiles().length;
-    const memory = Memory.create(4096);
+    const memory = SharedSegment.create(4096);
     const words = new Int32Array(memory.buffer);
     expect(openFiles().length).toBe(before + 1);
     memory.close();
@@ -60,20 +60,20 @@ describe.skipIf(missingMemory() !== undefined)("Memory", () => {
   });
 
   test("cannot be attached when it is gone, or another file has taken its place", () => {
-    const memory = Memory.create(4096);
+    const memory = SharedSegment.create(4096);
     const address = memory.address();
     memory.close();
-    expect(() => Memory.attach(address)).toThrow(`process ${process.pid} which held it is gone`);
-    const other = Memory.create(4096);
-    expect(() => Memory.attach({ ...address, holders: other.address().holders })).toThrow("cannot be reached");
+    expect(() => SharedSegment.attach(address)).toThrow(`process ${process.pid} which held it is gone`);
+    const other = SharedSegment.create(4096);
+    expect(() => SharedSegment.attach({ ...address, openFds: other.address().openFds })).toThrow("cannot be reached");
     other.close();
   });
 
   test("refuses a size that is none, and one that the system has not, in words", () => {
     for (const size of [0, -1, 1.5, Number.NaN, 2 ** 50])
-      expect(() => Memory.create(size)).toThrow(/takes a size of 1 or more bytes/);
+      expect(() => SharedSegment.create(size)).toThrow(/takes a size of 1 or more bytes/);
     const before = openFiles().length;
-    expect(() => Memory.create(2 ** 46)).toThrow(/the system has not 70368744177664 bytes of memory left/);
+    expect(() => SharedSegment.create(2 ** 46)).toThrow(/the system has not 70368744177664 bytes of memory left/);
     expect(openFiles().length).toBe(before);
   });
 
@@ -82,7 +82,7 @@ describe.skipIf(missingMemory() !== undefined)("Memory", () => {
     const { memfd_create } = libc;
     Object.defineProperty(libc, "memfd_create", { value: () => -1, configurable: true });
     try {
-      const memory = Memory.create(4096);
+      const memory = SharedSegment.create(4096);
       expect(memory.address().name).toMatch(/multiproc-.* \(deleted\)$/);
       new Uint8Array(memory.buffer)[4095] = 7;
       memory.close();
@@ -93,7 +93,7 @@ describe.skipIf(missingMemory() !== undefined)("Memory", () => {
 });
 
 test("Memory.local() is memory of this process alone", () => {
-  const memory = Memory.local(64);
+  const memory = SharedSegment.processLocal(64);
   expect(memory.isShared).toBe(false);
   expect(new Uint8Array(memory.buffer).length).toBe(64);
   memory.close();

@@ -1,21 +1,21 @@
 // What is written into a ring comes out of it, whole and in order, whichever of its two areas it goes through.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Wide } from "../src/channel/large-message-area.ts";
-import { ByteRing, WIDE } from "../src/channel/spsc-ring.ts";
-import { Memory, missingMemory } from "../src/shm/shared-memory-segment.ts";
+import { LargeMessageArea } from "../src/channel/large-message-area.ts";
+import { LARGE_AREA_BYTES, SpscByteRing } from "../src/channel/spsc-ring.ts";
+import { SharedSegment, whyNoSharedMemory } from "../src/shm/shared-memory-segment.ts";
 
-const SMALL = 1024;
-const BYTES_AT = 4096;
-const LARGEST = 3 * SMALL;
+const SMALL_AREA_BYTES = 1024;
+const DATA_OFFSET = 4096;
+const MAX_CHUNK_BYTES = 3 * SMALL_AREA_BYTES;
 
-const area = new Uint8Array(WIDE);
+const largeArea = new Uint8Array(LARGE_AREA_BYTES);
 
 /** Both ends of a ring, in one process. */
-class Both {
-  readonly memory: Memory = Memory.local(BYTES_AT + SMALL);
-  readonly writer = new ByteRing(this.memory, 0, BYTES_AT, SMALL);
-  readonly reader = new ByteRing(this.memory, 0, BYTES_AT, SMALL);
+class RingPair {
+  readonly memory: SharedSegment = SharedSegment.processLocal(DATA_OFFSET + SMALL_AREA_BYTES);
+  readonly writer = new SpscByteRing(this.memory, 0, DATA_OFFSET, SMALL_AREA_BYTES);
+  readonly reader = new SpscByteRing(this.memory, 0, DATA_OFFSET, SMALL_AREA_BYTES);
   written = 0;
   read = 0;
 
@@ -34,7 +34,7 @@ class Both {
 const steps = fc.array(
   fc.record({
     what: fc.constantFrom("put", "put", "draft", "write", "widen", "read", "read", "readInto", "offer", "take"),
-    size: fc.integer({ min: 1, max: LARGEST }),
+    size: fc.integer({ min: 1, max: MAX_CHUNK_BYTES }),
   }),
   { maxLength: 200 },
 );
@@ -42,104 +42,108 @@ const steps = fc.array(
 test("bytes keep their order through both areas, and none is lost", () => {
   fc.assert(
     fc.property(steps, fc.nat(), (list, start) => {
-      const both = new Both();
+      const pair = new RingPair();
       // The counters may be anywhere, also near where they begin again.
-      new Int32Array(both.memory.buffer).fill(start | 0, 0, 1).fill(start | 0, 16, 17);
+      new Int32Array(pair.memory.buffer).fill(start | 0, 0, 1).fill(start | 0, 16, 17);
       for (const { what, size } of list) {
-        const { writer, reader } = both;
+        const { writer, reader } = pair;
         if (what === "put") {
-          const bytes = both.next(size % 64);
-          if (writer.put(bytes, bytes.length)) both.written += bytes.length;
+          const bytes = pair.next(size % 64);
+          if (writer.tryWrite(bytes, bytes.length)) pair.written += bytes.length;
         } else if (what === "draft") {
-          const bytes = both.next(size % 256);
-          if (draft(writer, size % 192, bytes)) both.written += bytes.length;
-        } else if (what === "write") both.written += writer.write(both.next(size));
-        else if (what === "widen") writer.widen();
-        else if (what === "offer") writer.offerWide(area);
-        else if (what === "take" && writer.hasWide && !reader.hasWide) reader.takeWide(area);
-        else if (what === "read") both.check(reader.read(size));
+          const bytes = pair.next(size % 256);
+          if (writeReserved(writer, size % 192, bytes)) pair.written += bytes.length;
+        } else if (what === "write") pair.written += writer.write(pair.next(size));
+        else if (what === "widen") writer.useLargeArea();
+        else if (what === "offer") writer.offerLargeArea(largeArea);
+        else if (what === "take" && writer.hasLargeArea && !reader.hasLargeArea) reader.attachLargeArea(largeArea);
+        else if (what === "read") pair.check(reader.read(size));
         else if (what === "readInto") {
           const piece = new Uint8Array(size);
-          both.check(piece.subarray(0, reader.readInto(piece)));
+          pair.check(piece.subarray(0, reader.readInto(piece)));
         }
-        expect(reader.available).toBe(both.written - both.read);
+        expect(reader.available).toBe(pair.written - pair.read);
         if (reader.available === 0) expect([writer.isHalfEmpty, reader.isHalfEmpty]).toEqual([true, true]);
         expect(writer.isHalfEmpty).toBe(reader.isHalfEmpty);
       }
-      while (both.read < both.written) both.check(both.reader.read(LARGEST));
+      while (pair.read < pair.written) pair.check(pair.reader.read(MAX_CHUNK_BYTES));
     }),
     { numRuns: 2000 },
   );
 });
 
 /** Writes in place, where there is room for so many bytes, which may turn out to be more; whether that was published. */
-function draft(writer: ByteRing, wanted: number, bytes: Uint8Array): boolean {
-  const place = writer.draft(wanted);
-  if (place === undefined) return false;
-  const room = place.limit - place.position;
+function writeReserved(writer: SpscByteRing, wanted: number, bytes: Uint8Array): boolean {
+  const reservation = writer.reserve(wanted);
+  if (reservation === undefined) return false;
+  const room = reservation.limit - reservation.position;
   expect(room).toBeGreaterThanOrEqual(wanted);
-  place.ensure(bytes.length);
-  place.bytes.set(bytes, place.position);
-  place.position += bytes.length;
-  const isPublished = writer.publish();
-  expect(isPublished).toBe(bytes.length <= room);
-  return isPublished;
+  reservation.ensure(bytes.length);
+  reservation.bytes.set(bytes, reservation.position);
+  reservation.position += bytes.length;
+  const isCommitted = writer.commit();
+  expect(isCommitted).toBe(bytes.length <= room);
+  return isCommitted;
 }
 
 test("a large message has room while the reader has not begun, once the reader has the memory; small ones go back", () => {
-  const { writer, reader } = new Both();
-  const large = new Uint8Array(64 * SMALL).fill(7);
-  writer.offerWide(area);
-  writer.widen();
-  expect(writer.write(large)).toBe(SMALL); // the reader has not taken it
-  expect(reader.read(SMALL)).toHaveLength(SMALL);
-  reader.takeWide(area);
-  writer.widen();
+  const { writer, reader } = new RingPair();
+  const large = new Uint8Array(64 * SMALL_AREA_BYTES).fill(7);
+  writer.offerLargeArea(largeArea);
+  writer.useLargeArea();
+  expect(writer.write(large)).toBe(SMALL_AREA_BYTES); // the reader has not taken it
+  expect(reader.read(SMALL_AREA_BYTES)).toHaveLength(SMALL_AREA_BYTES);
+  reader.attachLargeArea(largeArea);
+  writer.useLargeArea();
   expect(writer.write(large)).toBe(large.length);
   expect(reader.readInto(new Uint8Array(large.length))).toBe(large.length);
   const text = new TextEncoder().encode("small");
-  expect(writer.put(text, text.length)).toBe(true);
-  expect(writer.write(large)).toBe(SMALL - text.length); // in the small area again
+  expect(writer.tryWrite(text, text.length)).toBe(true);
+  expect(writer.write(large)).toBe(SMALL_AREA_BYTES - text.length); // in the small area again
   expect(new TextDecoder().decode(reader.read(text.length))).toBe("small");
 });
 
 test("the wide area takes as much as it holds, whatever is left to be read in the small one", () => {
-  const { writer, reader } = new Both();
-  const [small, large] = [new Uint8Array(SMALL).fill(1), new Uint8Array(WIDE + 1).fill(2)];
-  writer.offerWide(area);
-  reader.takeWide(area);
-  expect(writer.write(small)).toBe(SMALL);
-  writer.widen();
-  expect([writer.write(large), writer.write(large), writer.put(small, 1)]).toEqual([WIDE, 0, false]);
-  expect(reader.available).toBe(SMALL + WIDE);
-  expect(reader.read(SMALL / 2)).toEqual(small.subarray(SMALL / 2));
+  const { writer, reader } = new RingPair();
+  const [small, large] = [new Uint8Array(SMALL_AREA_BYTES).fill(1), new Uint8Array(LARGE_AREA_BYTES + 1).fill(2)];
+  writer.offerLargeArea(largeArea);
+  reader.attachLargeArea(largeArea);
+  expect(writer.write(small)).toBe(SMALL_AREA_BYTES);
+  writer.useLargeArea();
+  expect([writer.write(large), writer.write(large), writer.tryWrite(small, 1)]).toEqual([LARGE_AREA_BYTES, 0, false]);
+  expect(reader.available).toBe(SMALL_AREA_BYTES + LARGE_AREA_BYTES);
+  expect(reader.read(SMALL_AREA_BYTES / 2)).toEqual(small.subarray(SMALL_AREA_BYTES / 2));
   expect(writer.write(large)).toBe(0);
-  const piece = new Uint8Array(SMALL + 10);
+  const piece = new Uint8Array(SMALL_AREA_BYTES + 10);
   expect(reader.readInto(piece)).toBe(piece.length);
-  expect(piece.indexOf(2)).toBe(SMALL / 2);
-  expect(writer.write(large)).toBe(SMALL / 2 + 10);
+  expect(piece.indexOf(2)).toBe(SMALL_AREA_BYTES / 2);
+  expect(writer.write(large)).toBe(SMALL_AREA_BYTES / 2 + 10);
 });
 
 test("a turn to memory that the reader does not have is refused", () => {
-  const { writer, reader, memory } = new Both();
-  writer.offerWide(area);
+  const { writer, reader, memory } = new RingPair();
+  writer.offerLargeArea(largeArea);
   new Int32Array(memory.buffer)[112] = 1;
-  writer.widen();
+  writer.useLargeArea();
   writer.write(new Uint8Array(8));
   expect(() => reader.read(8)).toThrow("spoiled");
 });
 
-test.skipIf(missingMemory() !== undefined)("memory that is offered twice, or after the end, is not opened", () => {
-  const { writer, reader } = new Both();
-  const wide = new Wide(writer, reader, () => {});
-  const [first, second, late] = [0, 1, 2].map(() => Memory.create(WIDE)) as [Memory, Memory, Memory];
-  wide.take(first.address());
-  wide.take(second.address());
+test.skipIf(whyNoSharedMemory() !== undefined)("memory that is offered twice, or after the end, is not opened", () => {
+  const { writer, reader } = new RingPair();
+  const largeArea = new LargeMessageArea(writer, reader, () => {});
+  const [first, second, late] = [0, 1, 2].map(() => SharedSegment.create(LARGE_AREA_BYTES)) as [
+    SharedSegment,
+    SharedSegment,
+    SharedSegment,
+  ];
+  largeArea.attach(first.address());
+  largeArea.attach(second.address());
   // Who had opened it too would have to close it as well.
   second.close();
-  expect([second.closed, reader.hasWide]).toEqual([true, true]);
-  wide.close();
-  wide.take(late.address());
+  expect([second.closed, reader.hasLargeArea]).toEqual([true, true]);
+  largeArea.close();
+  largeArea.attach(late.address());
   for (const memory of [first, late]) memory.close();
   expect([first.closed, late.closed]).toEqual([true, true]);
 });

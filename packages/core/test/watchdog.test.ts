@@ -4,13 +4,13 @@ import os from "node:os";
 import path from "node:path";
 import { isAlive, noChildLeft, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { SCRIPT_GUARD, SHELL_GUARD } from "../src/runtime/watchdog-scripts.ts";
+import { WATCHDOG_JS, WATCHDOG_SH } from "../src/runtime/watchdog-scripts.ts";
 
 afterEach(noChildLeft);
 
 const programs = {
-  shell: (args: string[]) => ["/bin/sh", "-c", SHELL_GUARD, "guard", ...args],
-  script: (args: string[]) => ["node", "-e", SCRIPT_GUARD, "--", ...args],
+  shell: (args: string[]) => ["/bin/sh", "-c", WATCHDOG_SH, "guard", ...args],
+  script: (args: string[]) => ["node", "-e", WATCHDOG_JS, "--", ...args],
 };
 
 describe.each(["shell", "script"] as const)("the guard as a %s", (kind) => {
@@ -24,11 +24,11 @@ describe.each(["shell", "script"] as const)("the guard as a %s", (kind) => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "guard test "));
     fs.writeFileSync(path.join(folder, "a file"), "");
     const [first, second, forgotten, unknown] = [sleeper(), sleeper(), sleeper(), sleeper()];
-    const guard = start(folder, String(first.pid), String(forgotten.pid));
-    guard.stdin?.write(`watch ${second.pid}\nforget ${forgotten.pid}\n`);
+    const watchdog = start(folder, String(first.pid), String(forgotten.pid));
+    watchdog.stdin?.write(`watch ${second.pid}\nforget ${forgotten.pid}\n`);
     for (const child of [first, second, forgotten, unknown]) expect(isAlive(child.pid)).toBe(true);
-    guard.stdin?.end();
-    await until(() => !isAlive(guard.pid as number), { message: "the guard to end" });
+    watchdog.stdin?.end();
+    await until(() => !isAlive(watchdog.pid as number), { message: "the guard to end" });
     await until(() => !isAlive(first.pid) && !isAlive(second.pid), { message: "its children to be gone" });
     expect(fs.existsSync(folder)).toBe(false);
     for (const child of [forgotten, unknown]) {
@@ -39,27 +39,27 @@ describe.each(["shell", "script"] as const)("the guard as a %s", (kind) => {
 
   test("removes a folder that it is told of later", async () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "guard test "));
-    const guard = start("");
-    guard.stdin?.end(`own ${folder}\n`);
+    const watchdog = start("");
+    watchdog.stdin?.end(`own ${folder}\n`);
     await until(() => !fs.existsSync(folder), { message: "the folder to be gone" });
-    await until(() => !isAlive(guard.pid as number), { message: "the guard to end" });
+    await until(() => !isAlive(watchdog.pid as number), { message: "the guard to end" });
   });
 
   test("removes nothing when it has no folder, and ignores what ends other programs", async () => {
-    const guard = start("");
+    const watchdog = start("");
     const child = sleeper();
-    guard.stdin?.write(`watch ${child.pid}\n`);
-    await until(() => catches(guard.pid as number), { message: "the guard to be up" });
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) guard.kill(signal);
-    guard.stdin?.write("watch 999999999\n"); // there is no such process
-    guard.stdin?.end();
+    watchdog.stdin?.write(`watch ${child.pid}\n`);
+    await until(() => handlesSigint(watchdog.pid as number), { message: "the guard to be up" });
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) watchdog.kill(signal);
+    watchdog.stdin?.write("watch 999999999\n"); // there is no such process
+    watchdog.stdin?.end();
     await until(() => !isAlive(child.pid), { message: "the child to be gone" });
-    await until(() => !isAlive(guard.pid as number), { message: "the guard to end" });
+    await until(() => !isAlive(watchdog.pid as number), { message: "the guard to end" });
   });
 });
 
 /** Whether a process catches or ignores SIGQUIT by now, the last that a guard cares for; Node itself does not. */
-function catches(pid: number): boolean {
+function handlesSigint(pid: number): boolean {
   const status = fs.readFileSync(`/proc/${pid}/status`, "utf8");
   const mask = (name: string) => BigInt(`0x${new RegExp(`${name}:\\s*(\\S+)`).exec(status)?.[1]}`);
   return ((mask("SigCgt") | mask("SigIgn")) & (1n << 2n)) !== 0n;

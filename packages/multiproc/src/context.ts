@@ -54,8 +54,8 @@ export function getContext(method?: StartMethod): Context {
   if (context === undefined) {
     context = {
       ...getContext(),
-      Process: bind("Process", processes.Process, method),
-      Pool: bind("Pool", pools.Pool, method),
+      Process: bindToMethod("Process", processes.Process, method),
+      Pool: bindToMethod("Pool", pools.Pool, method),
       getStartMethod: () => method,
     };
     contexts.set(method, context);
@@ -65,7 +65,7 @@ export function getContext(method?: StartMethod): Context {
 
 /** The class itself, as far as `instanceof` and its subclasses can tell, whose instances have that start method. */
 // biome-ignore lint/suspicious/noExplicitAny: a class of any parameters
-function bind<C extends new (...args: any[]) => object>(name: string, Class: C, method: StartMethod): C {
+function bindToMethod<C extends new (...args: any[]) => object>(name: string, Class: C, method: StartMethod): C {
   const bound: C = new Proxy(Class, {
     construct(target, [options], newTarget) {
       const { startMethod = method } = (options ?? {}) as { startMethod?: StartMethod };

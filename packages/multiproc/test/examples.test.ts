@@ -7,7 +7,7 @@ import process from "node:process";
 import { descendants, host, noChildLeft, type ProgramOptions, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
-const LIMIT = 120_000;
+const TEST_TIMEOUT_MS = 120_000;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "examples-test-"));
 
 afterEach(noChildLeft);
@@ -18,10 +18,10 @@ const TERMINAL = ["sh", "-c", 'exec script -qefc "$*" /dev/null', "sh"];
 const hasTerminals = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
 
 function example(name: string, ...args: string[]): ReturnType<typeof runProgram> {
-  return started(name, args, {});
+  return startExample(name, args, {});
 }
 
-function started(name: string, args: string[], options: ProgramOptions): ReturnType<typeof runProgram> {
+function startExample(name: string, args: string[], options: ProgramOptions): ReturnType<typeof runProgram> {
   const program = runProgram(new URL(`../../../examples/${name}/main.js`, import.meta.url), args, options);
   onTestFinished(() => program[Symbol.asyncDispose]());
   return program;
@@ -44,7 +44,7 @@ describe("thumbnails", () => {
       const first = fs.readFileSync(path.join(folder, "thumbnails", "0.svg.webp"));
       expect(first.subarray(8, 12).toString()).toBe("WEBP");
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 
@@ -55,12 +55,12 @@ describe.skipIf(!hasTerminals)("thumbnails on a terminal", () => {
       const images = path.join(folder, "few");
       fs.mkdirSync(images);
       for (let i = 0; i < 5; i++) fs.writeFileSync(path.join(images, `${i}.svg`), picture(i));
-      const program = started("thumbnails", [images, path.join(folder, "small")], { wrap: TERMINAL });
+      const program = startExample("thumbnails", [images, path.join(folder, "small")], { wrap: TERMINAL });
       expect(await program.exited, program.stdout).toEqual({ code: 0, signal: null });
       const counts = [...program.stdout.matchAll(/\r(\d+) images /g)].map(([, count]) => Number(count));
       expect(counts).toEqual([1, 2, 3, 4, 5]);
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 
@@ -84,7 +84,7 @@ describe("a large file", () => {
       console.log(`parse-large: ${megabytes} MB for a file of ${Math.round(fs.statSync(file).size / 1e6)} MB`);
       expect(Number(megabytes)).toBeLessThan(230); // mostly what the interpreter itself takes
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 
@@ -96,7 +96,7 @@ describe("a pipeline", () => {
       expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
       expect(program.stdout).toMatch(/^The first: [0-9a-f]{64}\n150 of 150 documents\n$/);
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 
   test(
@@ -111,7 +111,7 @@ describe("a pipeline", () => {
       if (host === "node") expect(code, program.stderr).toBe(0);
       expect(stages.length).toBeGreaterThan(2);
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 

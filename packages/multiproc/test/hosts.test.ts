@@ -1,4 +1,4 @@
-import { missingMemory } from "@multiproc/core/internal";
+import { whyNoSharedMemory } from "@multiproc/core/internal";
 import { fixture, type Host, host, runProgram } from "@multiproc/testing";
 import {
   Barrier,
@@ -17,10 +17,10 @@ import {
 } from "multiproc";
 import { describe, expect, test } from "vitest";
 
-const OTHER: Host = host === "node" ? "deno" : "node";
-const N = 2000;
+const OTHER_HOST: Host = host === "node" ? "deno" : "node";
+const ROUNDS = 2000;
 
-describe.skipIf(missingMemory() !== undefined)("a program on Node and one on Deno", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("a program on Node and one on Deno", () => {
   test("share locks, memory and queues, and one outlives the other", { timeout: 60_000 }, async () => {
     const memory = new SharedMemory({ create: true, size: 4096 });
     const counts = new Int32Array(memory.buf.buffer, 0, 2);
@@ -39,24 +39,24 @@ describe.skipIf(missingMemory() !== undefined)("a program on Node and one on Den
     const { lock, rlock, semaphore, condition, event, barrier, value, list, queue } = shared;
     await using listener = new Listener({ authKey: new TextEncoder().encode("secret") });
     const address = listener.address as string;
-    await using program = runProgram(fixture(import.meta.url, "shares.js"), [address, "secret"], { host: OTHER });
+    await using program = runProgram(fixture(import.meta.url, "shares.js"), [address, "secret"], { host: OTHER_HOST });
     const connection: Connection = await listener.accept({ timeout: 30_000 });
     await connection.send(shared);
 
     await barrier.wait();
-    for (let i = 0; i < N; i++) {
+    for (let i = 0; i < ROUNDS; i++) {
       const held = (i % 2 === 0 ? await lock.acquire() : lock.acquireSync()) as Guard;
       counts[0] = (counts[0] as number) + 1;
       held.release();
     }
-    for (let i = 0; i < N; i++) {
+    for (let i = 0; i < ROUNDS; i++) {
       const held = (await value.lock.acquire()) as Guard;
       value.value += 1;
       held.release();
     }
     await barrier.wait();
-    expect(counts[0]).toBe(2 * N);
-    expect(value.value).toBe(2 * N + 0.5);
+    expect(counts[0]).toBe(2 * ROUNDS);
+    expect(value.value).toBe(2 * ROUNDS + 0.5);
 
     expect(await connection.recv()).toBe("took a unit");
     expect(await semaphore.getValue()).toBe(1);

@@ -4,11 +4,11 @@ import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 const invoke = new URL("../../../examples/lambda-parallel/invoke.js", import.meta.url);
 const ids = ["1", "2", "3"].map((digit) => `i-${digit.padStart(17, "0")}`);
-const LIMIT = 180_000;
+const TEST_TIMEOUT_MS = 180_000;
 
 afterEach(noChildLeft);
 
-function invoked(...events: object[]): ReturnType<typeof runProgram> {
+function runHandler(...events: object[]): ReturnType<typeof runProgram> {
   const env = { EC2_LATENCY: "50", AWS_ACCESS_KEY_ID: undefined };
   const program = runProgram(
     invoke,
@@ -25,11 +25,11 @@ describe("the handler", () => {
     async () => {
       // On Deno each child loads the AWS SDK anew: one way of starting it stands for all.
       const modes = host === "deno" ? ["sequential", "pool"] : ["sequential", "processes", "queue", "pool"];
-      const program = invoked(...modes.map((mode) => ({ mode, instances: ids })));
+      const program = runHandler(...modes.map((mode) => ({ mode, instances: ids })));
       expect(await program.exited, program.stdout + program.stderr).toEqual({ code: 0, signal: null });
       for (const mode of modes) expect(program.stdout).toContain(`${mode}: 136 GB in the volumes of 3 instances`);
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 
   test.skipIf(host === "deno")(
@@ -37,7 +37,7 @@ describe("the handler", () => {
     async () => {
       const wrong = { instances: [...ids, "i-unknown"] };
       const modes = ["processes", "queue", "pool"];
-      const program = invoked(...modes.map((mode) => ({ mode, ...wrong })), { mode: "pool", instances: ids });
+      const program = runHandler(...modes.map((mode) => ({ mode, ...wrong })), { mode: "pool", instances: ids });
       expect((await program.exited).code).toBe(1);
       for (const mode of modes) {
         const error = "InvalidInstanceID.NotFound: The instance ID 'i-unknown' does not exist";
@@ -45,7 +45,7 @@ describe("the handler", () => {
       }
       expect(program.stdout).toContain("pool: 136 GB in the volumes of 3 instances");
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 
@@ -53,7 +53,7 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
   test(
     "goes on with the workers that it had, and no time-out fires for the time that it slept",
     async () => {
-      const program = await started("warm.js", "first");
+      const program = await startFixture("warm.js", "first");
       // Longer than the time limit of a task, and than the pool's own limits for a worker that does not answer.
       await freeze(program.pid, 4_000);
       program.kill("SIGUSR2");
@@ -64,24 +64,24 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
       const [first, second] = program.stdout.trim().split("\n");
       expect(second?.replace("second", "first")).toBe(first);
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 
   test(
     "ends what was under way: a task, a wait for a lock that another holds, and one for an item",
     async () => {
-      const program = await started("in-flight.js", "begun");
+      const program = await startFixture("in-flight.js", "begun");
       await freeze(program.pid, 4_000);
       const { code } = await program.exited;
       if (host === "node") expect(code, program.stdout + program.stderr).toBe(0);
       expect(program.stdout, program.stderr).toBe("begun\ntrue false item 0\n0\n");
     },
-    LIMIT,
+    TEST_TIMEOUT_MS,
   );
 });
 
 /** A fixture that runs, and has printed that word. */
-async function started(name: string, word: string): Promise<ReturnType<typeof runProgram>> {
+async function startFixture(name: string, word: string): Promise<ReturnType<typeof runProgram>> {
   const program = runProgram(new URL(`./fixtures/${name}`, import.meta.url));
   onTestFinished(() => program[Symbol.asyncDispose]());
   await until(() => program.stdout.includes(word), { timeout: 30_000, message: () => program.stderr });
@@ -89,9 +89,9 @@ async function started(name: string, word: string): Promise<ReturnType<typeof ru
 }
 
 /** Stops a program and all its children, as Lambda does, and lets them go on after that time. */
-async function freeze(pid: number, duration: number): Promise<void> {
+async function freeze(pid: number, durationMs: number): Promise<void> {
   const all = [pid, ...descendants(pid)];
   for (const each of all) globalThis.process.kill(each, "SIGSTOP");
-  await new Promise((resolve) => setTimeout(resolve, duration));
+  await new Promise((resolve) => setTimeout(resolve, durationMs));
   for (const each of all) globalThis.process.kill(each, "SIGCONT");
 }

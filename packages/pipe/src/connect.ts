@@ -1,10 +1,10 @@
 import {
   type ByteStream,
   type Channel,
-  reach,
-  SocketChannel,
+  connectWithRetry,
+  StreamChannel,
   type WaitOptions,
-  withinOrThrow,
+  withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
 import { makeSideOf } from "./ends/local-end.ts";
@@ -75,7 +75,7 @@ export async function connect<T = unknown>(address: Address, options: ConnectOpt
   const abort = new AbortController();
   const opening = open(to, key, abort.signal);
   try {
-    const { channel, carriesValues } = await withinOrThrow(opening, "connect()", options);
+    const { channel, carriesValues } = await withTimeoutOrThrow(opening, "connect()", options);
     return new Connection<T>(makeSideOf(channel), true, true, carriesValues);
   } catch (error) {
     abort.abort(error);
@@ -99,7 +99,7 @@ async function open(
     const isOurs = await answerChallenge(greeting, key);
     await deliverChallenge(greeting, key);
     const rest = greeting.release();
-    return { channel: isOurs ? new SocketChannel(rest, { peer }) : new WireChannel(rest, peer), carriesValues: isOurs };
+    return { channel: isOurs ? new StreamChannel(rest, { peer }) : new WireChannel(rest, peer), carriesValues: isOurs };
   } catch (cause) {
     greeting.finish();
     throw new AuthenticationError(`connect() and ${peer} did not agree: ${(cause as Error).message}`, { cause });
@@ -108,7 +108,7 @@ async function open(
 
 async function streamTo(address: Address, signal: AbortSignal): Promise<ByteStream> {
   try {
-    return await reach(address, { signal });
+    return await connectWithRetry(address, { signal });
   } catch (cause) {
     throw new ConnectionError(
       `connect() could not reach ${addressText(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,

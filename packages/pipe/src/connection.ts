@@ -1,12 +1,12 @@
 import {
+  type AtForkHooks,
   areLoaded,
   checkTimeout,
-  type Heritage,
-  type Invitation,
-  inheritable,
+  type EndpointAddress,
   loadModules,
-  partOf,
-  type Ticket,
+  registerAtFork,
+  registerLibraryModule,
+  type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
 import { putSync, takeSync } from "./ends/blocking.ts";
@@ -20,7 +20,7 @@ import { readableOf, writableOf } from "./web-streams.ts";
 const SENT: Promise<void> = Promise.resolve();
 const NO_OPTIONS: WaitOptions = {};
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: Heritage<Connection<never>>;
+let HERITAGE: AtForkHooks<Connection<never>>;
 
 /**
  * One end of a pipe. It can be given to other processes: as an argument, through another connection, through a queue. Who
@@ -43,7 +43,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   /** None in a forked child until it uses the connection. */
   #ownLink: Link | undefined;
   /** How a forked child reaches this side. */
-  #invitation: Invitation | undefined;
+  #invitation: EndpointAddress | undefined;
   /** Whether messages can be received here. */
   readonly readable: boolean;
   /** Whether messages can be sent here. */
@@ -58,15 +58,15 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     this.readable = readable;
     this.writable = writable;
     this.#carriesValues = carriesValues;
-    inheritable(this as object, HERITAGE as Heritage<object>);
+    registerAtFork(this as object, HERITAGE as AtForkHooks<object>);
   }
 
   static {
     HERITAGE = {
-      before(connection) {
+      prepare(connection) {
         if (!connection.#closed) connection.#invitation = connection.#link.invitation();
       },
-      after(connection) {
+      inChild(connection) {
         connection.#ownLink = undefined;
       },
     };
@@ -293,14 +293,14 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     if (this.#closed) throw new ConnectionError("A connection cannot be sent after close()", "ERR_CONNECTION_CLOSED");
     const { data, commit } = this.#link.address();
     return {
       kind: "pipe.Connection",
       module: MODULE,
       data: [
-        data.invitation.address,
+        data.invitation.socketPath,
         data.invitation.token,
         data.ticket,
         this.readable,
@@ -314,7 +314,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   /** @internal */
   "multiproc:adopt"(data: unknown): void {
     const [address, token, ticket] = data as [string, string, string];
-    this.#ownLink = new RemoteLink({ invitation: { address, token }, ticket });
+    this.#ownLink = new RemoteLink({ invitation: { socketPath: address, token }, ticket });
   }
 
   /** @internal */
@@ -389,4 +389,4 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 }
 
 /** The module that a receiver loads to get connections. */
-const MODULE: string = partOf(import.meta.url, "@multiproc/pipe");
+const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/pipe");

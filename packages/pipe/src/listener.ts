@@ -1,18 +1,18 @@
 import {
-  afterFork,
+  type AtForkHooks,
+  afterForkInChild,
   type ByteStream,
   type Channel,
   checkTimeout,
-  type Heritage,
   host,
-  inheritable,
-  patience,
-  placeForChild,
-  SocketChannel,
+  registerAtFork,
+  reserveSocketPath,
+  responsiveTimeout,
+  StreamChannel,
   type StreamServer,
   singleton,
   type WaitOptions,
-  withinOrThrow,
+  withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
 import { makeSideOf } from "./ends/local-end.ts";
@@ -64,7 +64,7 @@ interface Arrival {
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: Heritage<Listener>;
+let HERITAGE: AtForkHooks<Listener>;
 
 /**
  * A place where other processes connect to, of this program or of any other: with `connect()`, or with `Client()` of Python's
@@ -147,14 +147,14 @@ export class Listener implements AsyncIterable<Connection> {
       failed: (error) => this.#fail(error),
     });
     if (typeof this.#address === "string") remains().add(this);
-    inheritable(this as Listener, HERITAGE);
+    registerAtFork(this as Listener, HERITAGE);
   }
 
   static {
     HERITAGE = {
-      before() {},
+      prepare() {},
       // The socket and all who come to it stay with the parent.
-      after(listener) {
+      inChild(listener) {
         const message = "This listener belongs to the process that this one was copied from: make one of your own";
         listener.#over ??= new ConnectionError(message, "ERR_LISTENER_CLOSED");
         listener.#arrived = [];
@@ -261,7 +261,7 @@ export class Listener implements AsyncIterable<Connection> {
     this.#waiters.add(waiter);
     this.#server.ref();
     try {
-      const arrival = await withinOrThrow(coming, "accept()", options);
+      const arrival = await withTimeoutOrThrow(coming, "accept()", options);
       if (arrival === undefined) throw this.#over as ConnectionError;
       return arrival;
     } finally {
@@ -277,12 +277,12 @@ export class Listener implements AsyncIterable<Connection> {
     const greeting = new Greeting(stream);
     this.#makeRoom();
     this.#greetings.add(greeting);
-    const cancel = patience(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1));
+    const cancel = responsiveTimeout(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1));
     try {
       await deliverChallenge(greeting, this.#key);
       const isOurs = await answerChallenge(greeting, this.#key);
       const rest = greeting.release();
-      this.#arrive(stream, isOurs ? new SocketChannel(rest, { peer }) : new WireChannel(rest, peer), isOurs);
+      this.#arrive(stream, isOurs ? new StreamChannel(rest, { peer }) : new WireChannel(rest, peer), isOurs);
     } catch {
       greeting.finish(); // it was told what it may know
     } finally {
@@ -358,7 +358,7 @@ function remains(): Set<Listener> {
       for (const listener of open) listener.close();
     });
     // They are the parent's.
-    afterFork(() => open.clear());
+    afterForkInChild(() => open.clear());
     return open;
   });
 }
@@ -366,7 +366,7 @@ function remains(): Set<Listener> {
 function addressFor({ address, family }: ListenerOptions): Address {
   if (family !== undefined && family !== "unix" && family !== "inet")
     throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${JSON.stringify(family)}`);
-  if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : placeForChild();
+  if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : reserveSocketPath();
   const checked = checkAddress("new Listener()", address);
   const own = typeof checked === "string" ? "unix" : "inet";
   if (family !== undefined && family !== own)

@@ -5,7 +5,7 @@ import { RemoteLink } from "./ends/remote-end.ts";
 
 registerReviver("pipe.Connection", (data) => {
   const [address, token, ticket, ...ways] = data as [string, string, string, boolean, boolean, boolean];
-  return new Connection(new RemoteLink({ invitation: { address, token }, ticket }), ...ways);
+  return new Connection(new RemoteLink({ invitation: { socketPath: address, token }, ticket }), ...ways);
 });
 
 /**

@@ -1,4 +1,4 @@
-import { checkTimeout, host, Stay, TIMED_OUT, type WaitOptions, within } from "@multiproc/core/internal";
+import { checkTimeout, host, KeepAlive, TIMED_OUT, type WaitOptions, withTimeout } from "@multiproc/core/internal";
 
 /** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
 export type Waitable = Source | Ending;
@@ -89,7 +89,7 @@ async function change(sources: readonly Source[], options: WaitOptions): Promise
       for (const source of sources) cancels.push(source["multiproc:watch"](resolve));
     });
     if (options.timeout === 0) return await Promise.race([event, nextTurn().then(() => TIMED_OUT)]);
-    return await within(event, "wait()", options);
+    return await withTimeout(event, "wait()", options);
   } finally {
     for (const cancel of cancels) cancel();
   }
@@ -97,7 +97,7 @@ async function change(sources: readonly Source[], options: WaitOptions): Promise
 
 /** Lets the loop see what has arrived. */
 export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => host.immediate(resolve));
+  return new Promise((resolve) => host.afterIo(resolve));
 }
 
 function sourceOf(object: Waitable): Source {
@@ -129,12 +129,12 @@ class EndingSource implements Source {
 
   /** The program stays alive meanwhile, also where it would not for the process itself. */
   "multiproc:watch"(run: () => void): () => void {
-    const stay = new Stay();
-    stay.isNeeded = true;
+    const stay = new KeepAlive();
+    stay.active = true;
     this.#watchers.add(run);
     return () => {
       this.#watchers.delete(run);
-      stay.isNeeded = false;
+      stay.active = false;
     };
   }
 }

@@ -1,6 +1,6 @@
 // Runs under every start method.
 import { CapabilityError, fromModule } from "@multiproc/core";
-import { host, missingDialSync } from "@multiproc/core/internal";
+import { host, whyNoDialSync } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { childrenOf, fixture } from "@multiproc/testing";
@@ -12,7 +12,7 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 
 afterEach(endChildren);
 
-const missing = missingDialSync();
+const missing = whyNoDialSync();
 
 describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
   test("block a child that does nothing else, from its first line", async () => {

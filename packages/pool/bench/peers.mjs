@@ -16,13 +16,13 @@ import { rate, warm } from "./measure.mjs";
 import { echo, square } from "./tasks.mjs";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 3);
-const MANY = 20_000;
-const TRIPS = 1000;
-const ARRAYS = 100;
-const LIMIT = 30_000;
+const CALL_COUNT = 20_000;
+const ROUND_TRIPS = 1000;
+const ARRAY_COUNT = 100;
+const HANG_TIMEOUT_MS = 30_000;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const filename = here("./peer-functions.mjs");
-const sides = { minThreads: 2, maxThreads: 2 };
+const threadLimits = { minThreads: 2, maxThreads: 2 };
 
 /** How each is made, called and ended; `isProcess` where its workers are processes. */
 const POOLS = {
@@ -35,7 +35,7 @@ const POOLS = {
     };
   },
   "piscina, threads": () => {
-    const pool = new Piscina({ filename, maxQueue: Infinity, ...sides, concurrentTasksPerWorker: 64 });
+    const pool = new Piscina({ filename, maxQueue: Infinity, ...threadLimits, concurrentTasksPerWorker: 64 });
     return { call: (name, value) => pool.run({ name, value }), end: () => pool.destroy() };
   },
   "tinypool, processes": () => {
@@ -44,7 +44,7 @@ const POOLS = {
       maxQueue: Infinity,
       runtime: "child_process",
       serialization: "advanced",
-      ...sides,
+      ...threadLimits,
     });
     return { call: (name, value) => pool.run({ name, value }), end: () => pool.destroy(), isProcess: true };
   },
@@ -76,24 +76,24 @@ async function measure(make) {
   const { call, end, isProcess } = make();
   const result = {};
   // One that hangs has no value from there on.
-  const late = new Promise((resolve) => setTimeout(resolve, LIMIT, result).unref());
+  const late = new Promise((resolve) => setTimeout(resolve, HANG_TIMEOUT_MS, result).unref());
   return await Promise.race([late, run({ call, end, isProcess }, result)]);
 }
 
 async function run({ call, end, isProcess }, result) {
   try {
     const many = (count) => Promise.all(Array.from({ length: count }, (_, i) => call("square", i)));
-    await warm(() => many(MANY));
-    result.many = await rate(MANY, () => many(MANY));
+    await warm(() => many(CALL_COUNT));
+    result.many = await rate(CALL_COUNT, () => many(CALL_COUNT));
     await warm(() => call("square", 1));
-    result.trips = await rate(TRIPS, async () => {
-      for (let i = 0; i < TRIPS; i++) await call("square", i);
+    result.trips = await rate(ROUND_TRIPS, async () => {
+      for (let i = 0; i < ROUND_TRIPS; i++) await call("square", i);
     });
     if (isProcess === true) {
       const array = new Float64Array(1_000_000);
       const arrays = (count) => Promise.all(Array.from({ length: count }, () => call("echo", array)));
-      await arrays(ARRAYS); // a system takes its time for memory that nobody has used
-      result.arrays = await rate(ARRAYS, () => arrays(ARRAYS));
+      await arrays(ARRAY_COUNT); // a system takes its time for memory that nobody has used
+      result.arrays = await rate(ARRAY_COUNT, () => arrays(ARRAY_COUNT));
     }
     return result;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** What surrounds a call and goes with it to its worker: stores of asynchronous context, and where the call stands in a trace. */
 import { type AnyFunction, TargetError } from "@multiproc/core";
-import { decodeMessage, encodeFor, type Frame, loadModules, singleton } from "@multiproc/core/internal";
-import { asLetter, type Letter } from "./functions/encoded-payload.ts";
+import { decodeMessage, encodeInto, type Frame, loadModules, singleton } from "@multiproc/core/internal";
+import { type EncodedPayload, toPayload } from "./functions/encoded-payload.ts";
 
 /**
  * What `AsyncLocalStorage` is, as far as it is used here.
@@ -23,17 +23,17 @@ export interface ContextStorage<T> {
 }
 
 /** A storage that is carried. A module that was loaded twice, by a loader and by the host, has made it twice. */
-interface CarriedStorage {
+interface PropagatedStorage {
   readonly module: string;
   readonly name: string;
   readonly copies: Array<ContextStorage<unknown>>;
 }
 
 /** The storages that are carried, by their module and name. */
-const storages: Map<string, CarriedStorage> = singleton("carried context", () => new Map());
+const storages: Map<string, PropagatedStorage> = singleton("carried context", () => new Map());
 
 /** The context of a task, as it is sent. */
-interface Carried {
+interface PropagatedContext {
   readonly trace: string | undefined;
   readonly stores: ReadonlyArray<readonly [module: string, name: string, store: unknown]>;
 }
@@ -42,7 +42,7 @@ interface Carried {
 export interface TaskContext {
   readonly trace: string | undefined;
   /** Has a function run with the stores of who called it. */
-  around(fn: AnyFunction): AnyFunction;
+  wrap(fn: AnyFunction): AnyFunction;
 }
 
 /**
@@ -78,7 +78,7 @@ export interface TaskContext {
  * ```
  */
 // biome-ignore lint/suspicious/noExplicitAny: of any store
-export function carryContext<S extends ContextStorage<any>>(moduleUrl: string | URL, storage: S, name: string): S {
+export function propagateContext<S extends ContextStorage<any>>(moduleUrl: string | URL, storage: S, name: string): S {
   if (typeof storage?.getStore !== "function" || typeof storage.run !== "function") {
     throw new TypeError("carryContext() takes an AsyncLocalStorage as its second argument");
   }
@@ -95,20 +95,20 @@ export function carryContext<S extends ContextStorage<any>>(moduleUrl: string | 
  *
  * @throws {SendError} if a store cannot be sent
  */
-export function captureContext(trace: string | undefined): Letter | undefined {
+export function captureContext(trace: string | undefined): EncodedPayload | undefined {
   if (trace === undefined && storages.size === 0) return undefined;
   const stores: Array<[string, string, unknown]> = [];
   for (const { module, name, copies } of storages.values()) {
     const store = copies.map((storage) => storage.getStore()).find((found) => found !== undefined);
     if (store !== undefined) stores.push([module, name, store]);
   }
-  return trace === undefined && stores.length === 0 ? undefined : encodeFor(asLetter, { trace, stores }, "context");
+  return trace === undefined && stores.length === 0 ? undefined : encodeInto(toPayload, { trace, stores }, "context");
 }
 
 /** What was captured, in the worker. */
 export async function restoreContext(frame: Frame): Promise<TaskContext> {
   await loadModules(frame.modules);
-  const { trace, stores } = decodeMessage(frame) as Carried;
+  const { trace, stores } = decodeMessage(frame) as PropagatedContext;
   await loadModules(stores.map(([module]) => module));
   const layers = stores.flatMap(([module, name, store]) => {
     const found = storages.get(`${module}#${name}`);
@@ -117,7 +117,7 @@ export async function restoreContext(frame: Frame): Promise<TaskContext> {
   });
   return {
     trace,
-    around: (fn) =>
+    wrap: (fn) =>
       layers.reduce<AnyFunction>(
         (inner, { storage, store }) =>
           (...args) =>

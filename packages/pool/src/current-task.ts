@@ -26,31 +26,31 @@ export interface CurrentTask {
 export class RunningTask implements CurrentTask {
   readonly name: string;
   /** The how-manieth task of its worker it is. */
-  readonly ordinal: number;
+  readonly sequence: number;
   readonly traceContext: string | undefined;
-  #isDropped = false;
+  #isCancelled = false;
   #reason: unknown;
   #controller: AbortController | undefined;
 
-  constructor(name: string, ordinal: number, traceContext: string | undefined) {
+  constructor(name: string, sequence: number, traceContext: string | undefined) {
     this.name = name;
-    this.ordinal = ordinal;
+    this.sequence = sequence;
     this.traceContext = traceContext;
   }
 
-  get isDropped(): boolean {
-    return this.#isDropped;
+  get isCancelled(): boolean {
+    return this.#isCancelled;
   }
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.#isDropped) this.#controller.abort(this.#reason);
+    if (this.#isCancelled) this.#controller.abort(this.#reason);
     return this.#controller.signal;
   }
 
   /** Nobody wants its answer any more. */
-  drop(reason: unknown): void {
-    this.#isDropped = true;
+  cancel(reason: unknown): void {
+    this.#isCancelled = true;
     this.#reason = reason;
     this.#controller?.abort(reason);
   }

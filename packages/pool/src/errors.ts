@@ -47,23 +47,23 @@ export class WorkerLostError extends ProcessError {
    */
   constructor(
     pid: number,
-    how: { readonly exitCode: number | null; readonly signal: string | null; readonly stderr?: string },
+    exit: { readonly exitCode: number | null; readonly signal: string | null; readonly stderr?: string },
     task: string,
     options: { cause?: unknown } = {},
   ) {
-    const end = how.signal === null ? `exit code ${how.exitCode}` : `signal ${how.signal}`;
-    const message = `Worker ${pid} ended with ${end} while running "${task}"${REASONS[how.signal ?? ""] ?? ""}`;
+    const end = exit.signal === null ? `exit code ${exit.exitCode}` : `signal ${exit.signal}`;
+    const message = `Worker ${pid} ended with ${end} while running "${task}"${LIKELY_CAUSES[exit.signal ?? ""] ?? ""}`;
     super(message, { code: "ERR_WORKER_LOST", ...options });
     this.pid = pid;
-    this.exitCode = how.exitCode;
-    this.signal = how.signal;
+    this.exitCode = exit.exitCode;
+    this.signal = exit.signal;
     this.task = task;
-    this.stderr = how.stderr ?? "";
+    this.stderr = exit.stderr ?? "";
   }
 }
 
 /** What most likely was the reason. */
-const REASONS: Readonly<Record<string, string>> = {
+const LIKELY_CAUSES: Readonly<Record<string, string>> = {
   SIGKILL: ": the system may be out of memory",
   SIGABRT: ": it may have run out of memory; see what it wrote to its standard error",
   SIGTRAP: ": it may have run out of memory; see what it wrote to its standard error",

@@ -54,7 +54,7 @@
  *
  * @module
  */
-export { type ContextStorage, carryContext } from "./async-context.ts";
+export { type ContextStorage, propagateContext } from "./async-context.ts";
 export { type CurrentTask, currentTask } from "./current-task.ts";
 export type { OutputLine, PoolOutput } from "./dispatch/worker-output.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";

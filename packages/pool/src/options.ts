@@ -73,7 +73,7 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
    */
   readonly output?: PoolOutput | undefined;
   /** How long, in milliseconds, a task that is given up may go on before its worker is killed. @default 500 */
-  readonly graceMs?: number | undefined;
+  readonly gracePeriod?: number | undefined;
 }
 
 /**
@@ -190,12 +190,12 @@ export interface PoolStats {
 /** Refuses options of a pool that make no sense. */
 // biome-ignore lint/suspicious/noExplicitAny: of any initializer
 export function checkPool(options: PoolOptions<any>, processes: number): void {
-  const { maxTasksPerChild, maxMemoryPerChild, graceMs, initializer, finalizer, initArgs = [] } = options;
+  const { maxTasksPerChild, maxMemoryPerChild, gracePeriod, initializer, finalizer, initArgs = [] } = options;
   const { name = "", output } = options;
   checkCount("Pool with processes", processes, 1);
   if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
   if (maxMemoryPerChild !== undefined) checkCount("Pool with maxMemoryPerChild", maxMemoryPerChild, 1);
-  checkTimeout("Pool with graceMs", graceMs);
+  checkTimeout("Pool with graceMs", gracePeriod);
   if (initializer !== undefined) requireTarget(initializer as AnyFunction, "Pool with an initializer");
   if (finalizer !== undefined) requireTarget(finalizer, "Pool with a finalizer");
   if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
@@ -219,8 +219,8 @@ export function checkOptions(call: string, options: MapOptions & ImapOptions): v
 }
 
 /** Refuses what is no whole number, or too small. */
-export function checkCount(what: string, count: number, least: number): void {
-  if (!Number.isInteger(count) || count < least) {
-    throw new RangeError(`${what} takes a whole number of at least ${least}, not ${String(count)}`);
+export function checkCount(subject: string, count: number, min: number): void {
+  if (!Number.isInteger(count) || count < min) {
+    throw new RangeError(`${subject} takes a whole number of at least ${min}, not ${String(count)}`);
   }
 }

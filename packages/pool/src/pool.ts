@@ -1,14 +1,14 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { encodeMessage, host, withinOrThrow } from "@multiproc/core/internal";
+import { encodeMessage, host, withTimeoutOrThrow } from "@multiproc/core/internal";
 import { captureContext } from "./async-context.ts";
-import { type BodyMaker, ProcessBody } from "./dispatch/worker-backend.ts";
-import { Crew } from "./dispatch/worker-manager.ts";
+import { ProcessWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
+import { WorkerManager } from "./dispatch/worker-manager.ts";
 import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions/function-table.ts";
-import { Register } from "./jobs/active-jobs.ts";
-import { CallJob } from "./jobs/apply-job.ts";
-import { Stream } from "./jobs/imap-job.ts";
-import { checkInputs, checkLists, type Inputs, readAll } from "./jobs/inputs.ts";
+import { ActiveJobs } from "./jobs/active-jobs.ts";
+import { ApplyJob } from "./jobs/apply-job.ts";
+import { ImapJob } from "./jobs/imap-job.ts";
+import { checkArgumentLists, checkInputs, type Inputs, readAll } from "./jobs/inputs.ts";
 import type { WorkTraits } from "./jobs/job.ts";
 import { chunkSizeFor, MapJob } from "./jobs/map-job.ts";
 import type { AsyncResult } from "./jobs/result.ts";
@@ -22,8 +22,8 @@ import {
   type TaskOptions,
 } from "./options.ts";
 
-const FOREVER = 2 ** 31 - 1;
-const NONE: readonly unknown[] = Object.freeze([]);
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const NO_ARGS: readonly unknown[] = Object.freeze([]);
 const NO_OPTIONS: TaskOptions = Object.freeze({});
 
 /**
@@ -55,16 +55,16 @@ const NO_OPTIONS: TaskOptions = Object.freeze({});
  * ```
  */
 export class Pool<I extends unknown[] = unknown[]> {
-  readonly #size: number;
-  readonly #crew: Crew;
+  readonly #workerCount: number;
+  readonly #workers: WorkerManager;
   readonly #functions: FunctionTable = new FunctionTable();
   #state: "open" | "closed" | "terminated" | "broken" = "open";
   /** Why the pool is broken. */
-  #reason: unknown;
-  readonly #jobs: Register;
-  #joining: Array<() => void> = [];
+  #brokenReason: unknown;
+  readonly #jobs: ActiveJobs;
+  #joinWaiters: Array<() => void> = [];
   /** Lets the program end. */
-  #release: (() => void) | undefined;
+  #releaseKeepAlive: (() => void) | undefined;
   readonly #traceContext: (() => string | undefined) | undefined;
 
   /**
@@ -76,27 +76,27 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
   constructor(options: PoolOptions<I> = {}) {
-    const { processes = cpuCount(), maxTasksPerChild, graceMs = 500 } = options;
+    const { processes = cpuCount(), maxTasksPerChild, gracePeriod = 500 } = options;
     checkPool(options, processes);
     const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = options;
-    const output = typeof options.output === "function" ? host.inContext(options.output) : options.output;
+    const output = typeof options.output === "function" ? host.bindAsyncContext(options.output) : options.output;
     const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = options;
     const init = { initializer, initArgs, finalizer, maxMemory };
     // Each worker is sent its own copy; this one only finds out whether that can be done.
     encodeMessage(init, "Pool");
-    this.#size = processes;
+    this.#workerCount = processes;
     this.#traceContext = options.traceContext;
-    this.#crew = new Crew({
+    this.#workers = new WorkerManager({
       processes,
       maxTasksPerChild,
-      graceMs,
-      body: { name, env, execArgv, permissions, startMethod, output },
-      makeBody: this.bodyMaker,
+      gracePeriod,
+      workerOptions: { name, env, execArgv, permissions, startMethod, output },
+      createWorker: this.workerFactory,
       init,
-      broken: (reason) => this.#break(reason),
-      changed: () => this.#update(),
+      onBroken: (reason) => this.#markBroken(reason),
+      onChange: () => this.#update(),
     });
-    this.#jobs = new Register(this.#crew, () => this.#update());
+    this.#jobs = new ActiveJobs(this.#workers, () => this.#update());
   }
 
   /**
@@ -114,19 +114,19 @@ export class Pool<I extends unknown[] = unknown[]> {
    */
   apply<A extends unknown[], R>(
     fn: (...args: A) => R,
-    args: A = NONE as unknown[] as A,
+    args: A = NO_ARGS as unknown[] as A,
     options: TaskOptions = NO_OPTIONS,
   ): AsyncResult<Awaited<R>> {
-    const known = this.#admit("apply()", fn, options);
+    const known = this.#checkCall("apply()", fn, options);
     if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const job = new CallJob(known);
+    const job = new ApplyJob(known);
     known.encode(job, args);
     const traits = this.#traits(options);
     const { signal } = options;
     if (signal?.aborted) job.cancel(signal.reason);
     else {
       this.#jobs.count++;
-      job.begin(signal === undefined ? this.#jobs.ends : this.#jobs.endsOn(signal, () => job), traits);
+      job.begin(signal === undefined ? this.#jobs.services : this.#jobs.trackSignal(signal, () => job), traits);
     }
     return job.promise as AsyncResult<Awaited<R>>;
   }
@@ -204,7 +204,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     inputs: Inputs<T>,
     options: ImapOptions = {},
   ): AsyncGenerator<Awaited<R>, void, undefined> {
-    return this.#stream("imap()", fn, inputs, options, true);
+    return this.#imap("imap()", fn, inputs, options, true);
   }
 
   /**
@@ -220,7 +220,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     inputs: Inputs<T>,
     options: ImapOptions = {},
   ): AsyncGenerator<Awaited<R>, void, undefined> {
-    return this.#stream("imapUnordered()", fn, inputs, options, false);
+    return this.#imap("imapUnordered()", fn, inputs, options, false);
   }
 
   /** Takes no more work; the workers end when what there is has been done. */
@@ -234,7 +234,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (this.#state !== "broken") this.#state = "terminated";
     const reason = new PoolClosedError("The pool was terminated before the task was done");
     this.#jobs.cancelAll(reason);
-    this.#crew.terminate(reason);
+    this.#workers.terminate(reason);
     await this.join();
   }
 
@@ -250,25 +250,25 @@ export class Pool<I extends unknown[] = unknown[]> {
     if (this.#state === "open") {
       throw new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
     }
-    if (this.#crew.size === 0 && this.#jobs.count === 0) return;
+    if (this.#workers.size === 0 && this.#jobs.count === 0) return;
     let joined = (): void => {};
-    const gone = new Promise<void>((resolve) => {
+    const ended = new Promise<void>((resolve) => {
       joined = resolve;
-      this.#joining.push(joined);
+      this.#joinWaiters.push(joined);
     });
     this.#update();
     try {
-      await withinOrThrow(gone, "join()", options);
+      await withTimeoutOrThrow(ended, "join()", options);
     } finally {
-      this.#joining = this.#joining.filter((resolve) => resolve !== joined);
+      this.#joinWaiters = this.#joinWaiters.filter((resolve) => resolve !== joined);
       this.#update();
     }
   }
 
   /** What the pool is doing. */
   stats(): PoolStats {
-    const { workers, running } = this.#crew.state;
-    return { workers, waiting: this.#crew.waiting, running, ...this.#crew.counts };
+    const { workers, running } = this.#workers.state;
+    return { workers, waiting: this.#workers.queuedCount, running, ...this.#workers.counts };
   }
 
   /** Terminates the pool, as leaving Python's `with` block does: what is not done is given up. */
@@ -281,8 +281,8 @@ export class Pool<I extends unknown[] = unknown[]> {
    *
    * @internal
    */
-  protected get bodyMaker(): BodyMaker {
-    return (body) => new ProcessBody(body);
+  protected get workerFactory(): WorkerFactory {
+    return (options) => new ProcessWorker(options);
   }
 
   #map(
@@ -292,44 +292,47 @@ export class Pool<I extends unknown[] = unknown[]> {
     inputs: Inputs<unknown>,
     options: MapOptions,
   ): AsyncResult<unknown[]> {
-    const known = this.#admit(call, fn, options);
+    const known = this.#checkCall(call, fn, options);
     checkInputs(call, inputs);
     const job: MapJob = new MapJob(
       call,
-      this.#jobs.endsOf(() => job, options),
-      { isSettling: options.settle === true, onProgress: options.onProgress && host.inContext(options.onProgress) },
+      this.#jobs.trackJob(() => job, options),
+      {
+        isSettling: options.settle === true,
+        onProgress: options.onProgress && host.bindAsyncContext(options.onProgress),
+      },
     );
     const traits = this.#traits(options);
     const begin = (list: readonly unknown[]): void => {
-      if (isStar) checkLists(list);
-      const chunkSize = chunkSizeFor(list.length, this.#size, known, options);
+      if (isStar) checkArgumentLists(list);
+      const chunkSize = chunkSizeFor(list.length, this.#workerCount, known, options);
       this.#assertUsable(call);
       job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
     };
     const list = readAll(inputs, () => job.isPending);
-    this.#jobs.open(job, options);
+    this.#jobs.add(job, options);
     if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
     else this.#beginNow(job, () => begin(list));
     return job.promise;
   }
 
-  #stream<R>(
+  #imap<R>(
     call: string,
     fn: AnyFunction,
     inputs: Inputs<unknown>,
     options: ImapOptions,
     isOrdered: boolean,
   ): AsyncGenerator<R, void, undefined> {
-    const known = this.#admit(call, fn, options);
+    const known = this.#checkCall(call, fn, options);
     checkInputs(call, inputs);
     const { chunkSize, bufferSize } = options;
     const traits = this.#traits(options);
-    const plan = { call, fn: known, inputs, isOrdered, workers: this.#size, chunkSize, bufferSize, traits };
-    const job: Stream<R> = new Stream<R>(
-      plan,
-      this.#jobs.endsOf(() => job, options),
+    const spec = { call, fn: known, inputs, isOrdered, workers: this.#workerCount, chunkSize, bufferSize, traits };
+    const job: ImapJob<R> = new ImapJob<R>(
+      spec,
+      this.#jobs.trackJob(() => job, options),
     );
-    this.#jobs.open(job, options);
+    this.#jobs.add(job, options);
     job.begin();
     return job;
   }
@@ -352,37 +355,37 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /** Checks what every call has in common. */
-  #admit(call: string, fn: AnyFunction, options: MapOptions & ImapOptions): KnownFunction {
+  #checkCall(call: string, fn: AnyFunction, options: MapOptions & ImapOptions): KnownFunction {
     this.#assertUsable(call);
     if (this.#state === "closed") throw new PoolClosedError(`${call} was called on a pool after close()`);
     if (options.timeout !== undefined || options.retries !== undefined || call !== "apply()")
       checkOptions(call, options);
-    return this.#functions.of(fn, call);
+    return this.#functions.getOrAdd(fn, call);
   }
 
   #assertUsable(call: string): void {
-    if (this.#state === "broken") throw this.#reason;
+    if (this.#state === "broken") throw this.#brokenReason;
     if (this.#state === "terminated") throw new PoolClosedError(`${call} was called on a pool after terminate()`);
   }
 
   /** The pool cannot work: all that it has fails with the reason, and so does all that comes. */
-  #break(reason: unknown): void {
+  #markBroken(reason: unknown): void {
     if (this.#state === "terminated") return;
     this.#state = "broken";
-    this.#reason = reason;
+    this.#brokenReason = reason;
     this.#jobs.cancelAll(reason);
   }
 
   /** Work under way keeps the program alive, and so does who waits for the end; a pool alone does not. */
   #update(): void {
-    const isNeeded = this.#crew.pending > 0 || this.#joining.length > 0;
-    if (isNeeded) this.#release ??= host.timer(() => {}, FOREVER, true);
-    else if (this.#release !== undefined) {
-      this.#release();
-      this.#release = undefined;
+    const isNeeded = this.#workers.pendingCount > 0 || this.#joinWaiters.length > 0;
+    if (isNeeded) this.#releaseKeepAlive ??= host.timer(() => {}, MAX_TIMER_MS, true);
+    else if (this.#releaseKeepAlive !== undefined) {
+      this.#releaseKeepAlive();
+      this.#releaseKeepAlive = undefined;
     }
     if (this.#state === "open" || this.#jobs.count > 0) return;
-    if (this.#state === "closed") this.#crew.finish();
-    if (this.#crew.size === 0) for (const resolve of this.#joining.splice(0)) resolve();
+    if (this.#state === "closed") this.#workers.finish();
+    if (this.#workers.size === 0) for (const resolve of this.#joinWaiters.splice(0)) resolve();
   }
 }

@@ -49,8 +49,8 @@ interface Bar {
   stop(): void;
 }
 
-const LIBRARY = "cli-progress";
-const FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}/s | {left} left";
+const PACKAGE_NAME = "cli-progress";
+const DEFAULT_FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}/s | {left} left";
 
 /**
  * A progress bar for the terminal, drawn by the package `cli-progress`, which is installed beside this one and loaded by this
@@ -77,7 +77,7 @@ const FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}/s | {le
  * ```
  */
 export async function progressBar(options: ProgressBarOptions = {}): Promise<ProgressBar> {
-  const bar = await makeBar(options.format ?? FORMAT);
+  const bar = await makeBar(options.format ?? DEFAULT_FORMAT);
   const title = options.title === undefined ? "" : `${options.title} `;
   let isShown = false;
   const stop = (): void => {
@@ -86,7 +86,7 @@ export async function progressBar(options: ProgressBarOptions = {}): Promise<Pro
   };
   const show = (progress: Progress): void => {
     const { done, total, rate, timeLeft } = progress;
-    const payload = { title, speed: inWords(rate), left: clock(timeLeft) };
+    const payload = { title, speed: formatRate(rate), left: formatDuration(timeLeft) };
     if (!isShown) bar.start(total, done, payload);
     isShown = true;
     bar.update(done, payload);
@@ -96,7 +96,7 @@ export async function progressBar(options: ProgressBarOptions = {}): Promise<Pro
 }
 
 async function makeBar(format: string): Promise<Bar> {
-  const { SingleBar } = await load();
+  const { SingleBar } = await loadPackage();
   const bar = new SingleBar({ format, hideCursor: true, barsize: 30, stream: undefined, stopOnComplete: false });
   const render = bar.render.bind(bar);
   bar.render = () => {
@@ -106,10 +106,10 @@ async function makeBar(format: string): Promise<Bar> {
   return bar;
 }
 
-async function load(): Promise<{ SingleBar: new (options: object) => Bar }> {
+async function loadPackage(): Promise<{ SingleBar: new (options: object) => Bar }> {
   const reasons: unknown[] = [];
   // Where packages have no folder of their own, Deno wants to be told where they come from.
-  for (const specifier of [LIBRARY, `npm:${LIBRARY}@^3`]) {
+  for (const specifier of [PACKAGE_NAME, `npm:${PACKAGE_NAME}@^3`]) {
     try {
       const module = await import(specifier);
       return module.default ?? module;
@@ -117,13 +117,13 @@ async function load(): Promise<{ SingleBar: new (options: object) => Bar }> {
       reasons.push(error);
     }
   }
-  throw new ProcessError(`progressBar() takes the package "${LIBRARY}": install it beside @multiproc/pool`, {
+  throw new ProcessError(`progressBar() takes the package "${PACKAGE_NAME}": install it beside @multiproc/pool`, {
     code: "ERR_NO_PROGRESS_BAR",
     cause: reasons[0],
   });
 }
 
-function inWords(rate: number): string {
+function formatRate(rate: number): string {
   return rate >= 1e6
     ? `${(rate / 1e6).toFixed(1)} M`
     : rate >= 1000
@@ -131,7 +131,7 @@ function inWords(rate: number): string {
       : rate.toFixed(1);
 }
 
-function clock(ms: number): string {
+function formatDuration(ms: number): string {
   if (!Number.isFinite(ms)) return "?";
   const seconds = Math.ceil(ms / 1000);
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;

@@ -32,13 +32,13 @@
  * blamed. But handing a message to the system costs more than a small task. So each task comes with how careful to be:
  *
  * - *careful*: the worker says that it BEGINs, and all that it has said leaves before it does; so does the answer, at once.
- * - *loose*, for tasks of microseconds: answers may leave together, within {@link HOLD_MS}, or when there is nothing to do.
+ * - *loose*, for tasks of microseconds: answers may leave together, within {@link MAX_BATCH_DELAY_MS}, or when there is nothing to do.
  *   When the worker is killed meanwhile, it is unclear which of them it ran: they are all run again, as careful ones.
  *
  * When a worker ends by an exit code, the answers held back leave at its end, and nothing is unclear.
  *
  * A worker says of every chunk that it BEGINs. In a *loose* one, the first answer leaves at once, and the others whenever
- * {@link HOLD_MS} have passed, between two items. When the worker is killed meanwhile, and items take less than that, the chunk
+ * {@link MAX_BATCH_DELAY_MS} have passed, between two items. When the worker is killed meanwhile, and items take less than that, the chunk
  * goes on as a *careful* one, from the first item without an answer: each answer leaves before the next item begins.
  *
  * **Time.** The low bits of an answer's kind say how long an item took, as a power of two.
@@ -46,22 +46,22 @@
 import type { AnyFunction } from "@multiproc/core";
 
 /** How much a worker says about a task. */
-export type Care = "loose" | "careful";
+export type AckMode = "loose" | "careful";
 
 // From the pool.
 export const INIT = 1;
-export const NAME = 2;
+export const USE_FUNCTION = 2;
 export const FUNCTION = 3;
 /** The function cannot be sent after all: its tasks fail with this. */
-export const NO_FUNCTION = 4;
+export const FUNCTION_UNSENDABLE = 4;
 /** The function will not be used for some time: its id is void. */
-export const FORGET = 5;
+export const EVICT_FUNCTION = 5;
 /** Of the items of the next chunk, only those from one index to before another are meant. */
 export const RANGE = 6;
-export const DROP = 7;
+export const CANCEL = 7;
 export const RECALL = 8;
 export const STOP = 9;
-export const SHARE = 10;
+export const SPLIT = 10;
 export const CONTEXT = 11;
 // With the care in the lowest bit, and in the next whether items that throw are answers like others.
 export const CALL = 0x10;
@@ -71,18 +71,18 @@ export const STAR_CHUNK = 0x30;
 
 // From a worker.
 export const READY = 1;
-export const REFUSED = 2;
+export const INIT_FAILED = 2;
 export const BEGIN = 3;
 /** The answer to a task that was dropped. */
-export const DROPPED = 4;
+export const CANCELLED = 4;
 export const RETURNED = 5;
-export const SHARED = 6;
-export const SPENT = 7;
+export const SPLIT_AT = 6;
+export const OVER_MEMORY = 7;
 // With the time in the low bits.
 export const RESULT = 0x40;
 export const FAILURE = 0x60;
 export const RESULTS = 0x80;
-export const LAST = 0xa0;
+export const DONE = 0xa0;
 
 /** What INIT holds. */
 export interface Init {
@@ -94,36 +94,36 @@ export interface Init {
 }
 
 /** How long answers may be held back, in milliseconds. */
-export const HOLD_MS = 0.3;
+export const MAX_BATCH_DELAY_MS = 0.3;
 
-const CARES: readonly Care[] = ["loose", "careful"];
-const SETTLE = 2;
-const LOW_BITS = 31;
+const ACK_MODES: readonly AckMode[] = ["loose", "careful"];
+const SETTLE_FLAG = 2;
+const TIME_MASK = 31;
 /** The shortest time that is told apart from none: a sixteenth of a microsecond. */
-const UNITS_PER_MS = 16_000;
+const TIME_UNITS_PER_MS = 16_000;
 
 /** The kind of a task's message. */
-export function taskKind(kind: number, care: Care, isSettling: boolean = false): number {
-  return kind | CARES.indexOf(care) | (isSettling ? SETTLE : 0);
+export function taskKind(kind: number, ackMode: AckMode, isSettling: boolean = false): number {
+  return kind | ACK_MODES.indexOf(ackMode) | (isSettling ? SETTLE_FLAG : 0);
 }
 
 /** What a task's kind says. */
-export function readTaskKind(kind: number): { kind: number; care: Care; isSettling: boolean } {
-  return { kind: kind & 0xf0, care: CARES[kind & 1] as Care, isSettling: (kind & SETTLE) !== 0 };
+export function readTaskKind(kind: number): { kind: number; ackMode: AckMode; isSettling: boolean } {
+  return { kind: kind & 0xf0, ackMode: ACK_MODES[kind & 1] as AckMode, isSettling: (kind & SETTLE_FLAG) !== 0 };
 }
 
 /** The low bits that say how long something took. */
 export function timeBits(ms: number): number {
-  return Math.min(LOW_BITS, 32 - Math.clz32(Math.min(ms * UNITS_PER_MS, 2 ** 31)));
+  return Math.min(TIME_MASK, 32 - Math.clz32(Math.min(ms * TIME_UNITS_PER_MS, 2 ** 31)));
 }
 
 /** The kind of an answer without its time. */
-export function answerKind(kind: number): number {
-  return kind < RESULT ? kind : kind & ~LOW_BITS;
+export function replyKind(kind: number): number {
+  return kind < RESULT ? kind : kind & ~TIME_MASK;
 }
 
 /** The time in an answer's kind, in milliseconds: the middle of what it stands for. */
-export function answerMs(kind: number): number {
-  const bits = kind & LOW_BITS;
-  return (bits === 0 ? 0.5 : 0.75 * 2 ** bits) / UNITS_PER_MS;
+export function replyMs(kind: number): number {
+  const bits = kind & TIME_MASK;
+  return (bits === 0 ? 0.5 : 0.75 * 2 ** bits) / TIME_UNITS_PER_MS;
 }

@@ -1,4 +1,4 @@
-import { type BodyMaker, ThreadBody } from "./dispatch/worker-backend.ts";
+import { ThreadWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
 import type { PoolOptions } from "./options.ts";
 import { Pool } from "./pool.ts";
 
@@ -54,7 +54,7 @@ export class ThreadPool<I extends unknown[] = unknown[]> extends Pool<I> {
   }
 
   /** @internal */
-  protected override get bodyMaker(): BodyMaker {
-    return (body) => new ThreadBody(body);
+  protected override get workerFactory(): WorkerFactory {
+    return (options) => new ThreadWorker(options);
   }
 }

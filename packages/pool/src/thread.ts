@@ -1,10 +1,10 @@
 /** What a worker thread runs; it is started, never imported. */
-import { host, SocketChannel } from "@multiproc/core/internal";
+import { host, StreamChannel } from "@multiproc/core/internal";
 import { serve } from "./worker.ts";
 
 const stream = host.threadStream();
 if (stream !== undefined) {
-  const channel = new SocketChannel(stream, { shapes: "dictionary", peer: "the pool" });
+  const channel = new StreamChannel(stream, { shapes: "dictionary", peer: "the pool" });
   void serve(channel).then(() => host.exit(0));
   // A thread lives as long as somebody can give it work.
   channel.ref();

@@ -3,44 +3,44 @@ import type { AnyFunction } from "@multiproc/core";
 import {
   areLoaded,
   type Channel,
+  childConfig,
   decodeMessage,
   dial,
+  type EndpointAddress,
   type Frame,
   host,
-  type Invitation,
-  inherited,
   loadModules,
 } from "@multiproc/core/internal";
 import { restoreContext } from "./async-context.ts";
 import { RunningTask, running } from "./current-task.ts";
-import { type Piece, Repertoire } from "./functions/function-table.ts";
+import { FunctionCache, type LoadedFunction } from "./functions/function-table.ts";
 import * as protocol from "./protocol.ts";
-import { Chunk, isThenable } from "./worker/chunk-runner.ts";
-import { Answers } from "./worker/result-writer.ts";
+import { ChunkRunner, isThenable } from "./worker/chunk-runner.ts";
+import { ResultWriter } from "./worker/result-writer.ts";
 
 /** When messages that were taken are cut off the inbox, if it never is empty. */
-const CUT_AT = 256;
+const INBOX_COMPACT_COUNT = 256;
 
 /** How often it is looked how much memory is taken, in milliseconds. */
-const WEIGH_MS = 5;
+const MEMORY_CHECK_INTERVAL_MS = 5;
 /**
  * How long a chunk runs before it looks for messages, in milliseconds, and how much of its time may go there. A look that took long
  * on a busy machine must not put off the next for longer than others would wait for their share.
  */
-const LISTEN_MS = 2;
-const LISTEN_SHARE = 0.03;
-const LISTEN_AT_LEAST_MS = 100;
+const MIN_YIELD_INTERVAL_MS = 2;
+const MAX_YIELD_TIME_RATIO = 0.03;
+const MAX_YIELD_INTERVAL_MS = 100;
 
 /** A task as it came. */
-interface Order {
+interface ReceivedTask {
   readonly frame: Frame;
   readonly kind: number;
-  readonly care: protocol.Care;
+  readonly ackMode: protocol.AckMode;
   readonly isSettling: boolean;
   /** The number of the function. */
-  readonly fn: number;
+  readonly functionId: number;
   /** The how-manieth task of this worker it is. */
-  readonly ordinal: number;
+  readonly sequence: number;
   /** What surrounds it. */
   readonly context: Frame | undefined;
   /** Which of its items are meant, if not all. */
@@ -48,14 +48,14 @@ interface Order {
 }
 
 /** Works for a pool until it needs no more. */
-export async function work(invitation: Invitation): Promise<void> {
+export async function work(address: EndpointAddress): Promise<void> {
   // Ctrl+C goes to the whole family; what becomes of the work is the parent's decision.
   host.onSignal("SIGINT", () => {});
   // Its children end with it, whatever ends it: tasks can have pools of their own.
-  inherited.mayHaveChildren = true;
+  childConfig.mayHaveChildren = true;
   let channel: Channel;
   try {
-    channel = await dial(invitation, "the pool", { shapes: "dictionary" });
+    channel = await dial(address, "the pool", { shapes: "dictionary" });
   } catch {
     return; // the pool's process ended while this one started
   }
@@ -73,34 +73,34 @@ class Worker {
   /** Settles when there is nothing left to do for ever. */
   readonly done: Promise<void>;
   readonly #channel: Channel;
-  readonly #answers: Answers;
-  readonly #repertoire: Repertoire = new Repertoire();
+  readonly #writer: ResultWriter;
+  readonly #functions: FunctionCache = new FunctionCache();
   readonly #inbox: Frame[] = [];
-  #isAwake = false;
+  #isRunning = false;
   #range: readonly [number, number] | undefined;
   #context: Frame | undefined;
   #finalizer: AnyFunction | undefined;
   #maxMemory: number | undefined;
   /** When it is to be looked next how much memory is taken. */
-  #weighAt = 0;
+  #nextMemoryCheckAt = 0;
   /** The chunk that is running. */
-  #chunk: Chunk | undefined;
+  #chunk: ChunkRunner | undefined;
   /** When a chunk is to look for messages next. */
-  #listenAt = 0;
+  #nextYieldAt = 0;
   /** Tasks that are to be shared as soon as they begin. */
-  readonly #toShare: Set<number> = new Set();
+  readonly #splitOnStart: Set<number> = new Set();
   /** How many tasks were begun, and how many are over. */
-  #begun = 0;
-  #over = 0;
+  #startedCount = 0;
+  #doneCount = 0;
   /** Tasks that nobody wants and that have not begun, by their ordinal. */
-  readonly #dropped: Set<number> = new Set();
+  readonly #cancelled: Set<number> = new Set();
   /** Tasks that were given back. */
   readonly #recalled: Set<number> = new Set();
-  #isSendPlanned = false;
+  #isSendScheduled = false;
 
   constructor(channel: Channel) {
     this.#channel = channel;
-    this.#answers = new Answers(channel);
+    this.#writer = new ResultWriter(channel);
     this.done = new Promise((resolve) => {
       channel.start({ message: (frame) => this.#receive(frame, resolve), closed: () => resolve() });
     });
@@ -111,225 +111,231 @@ class Worker {
     const chunk = this.#chunk;
     this.#chunk = undefined;
     try {
-      if (chunk !== undefined) this.#answers.results(chunk, performance.now());
+      if (chunk !== undefined) this.#writer.sendResults(chunk, performance.now());
     } catch {} // one of them cannot be sent, and is lost with the process
-    this.#answers.flush();
+    this.#writer.flush();
   }
 
   #receive(frame: Frame, stop: () => void): void {
-    if (frame.kind === protocol.DROP) return this.#drop(frame);
+    if (frame.kind === protocol.CANCEL) return this.#cancel(frame);
     if (frame.kind === protocol.RECALL) return this.#recall(decodeMessage(frame) as number[]);
-    if (frame.kind === protocol.SHARE) return this.#share(decodeMessage(frame) as number);
+    if (frame.kind === protocol.SPLIT) return this.#split(decodeMessage(frame) as number);
     this.#inbox.push(frame);
-    if (this.#isAwake) return;
-    this.#isAwake = true;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     // What came with this message is there when the work begins.
-    queueMicrotask(() => void this.#workOff().then((isOver) => isOver && stop()));
+    queueMicrotask(() => void this.#runInbox().then((isDone) => isDone && stop()));
   }
 
   /** Does all that is there to do; answers whether that was the last. */
-  async #workOff(): Promise<boolean> {
+  async #runInbox(): Promise<boolean> {
     const inbox = this.#inbox;
     for (let at = 0; at < inbox.length; ) {
       const frame = inbox[at++] as Frame;
-      if (at === CUT_AT) {
-        inbox.splice(0, CUT_AT);
+      if (at === INBOX_COMPACT_COUNT) {
+        inbox.splice(0, INBOX_COMPACT_COUNT);
         at = 0;
       }
       if (frame.kind === protocol.STOP) {
-        this.#answers.flush();
+        this.#writer.flush();
         await this.#finalizer?.();
         this.#channel.end();
         return true;
       }
-      const pending = this.#take(frame);
+      const pending = this.#handle(frame);
       if (pending !== undefined) await pending;
-      if (this.#maxMemory !== undefined) this.#weigh(this.#maxMemory);
-      const leaving = this.#answers.leftSoFar();
-      if (leaving !== undefined) await leaving;
+      if (this.#maxMemory !== undefined) this.#checkMemory(this.#maxMemory);
+      const flushed = this.#writer.flushedUnlessBatching();
+      if (flushed !== undefined) await flushed;
     }
     inbox.length = 0;
-    this.#isAwake = false;
-    this.#answers.flush();
+    this.#isRunning = false;
+    this.#writer.flush();
     return false;
   }
 
-  #take(frame: Frame): Promise<void> | undefined {
+  #handle(frame: Frame): Promise<void> | undefined {
     if (frame.kind >= protocol.CALL) return this.#begin(frame);
     if (frame.kind === protocol.INIT) return this.#initialize(frame);
     if (frame.kind === protocol.RANGE) this.#range = decodeMessage(frame) as [number, number];
     else if (frame.kind === protocol.CONTEXT) this.#context = frame;
     else {
-      this.#answers.cut(); // what is said together is of one function
-      this.#repertoire.take(frame);
+      this.#writer.endBatch(); // what is said together is of one function
+      this.#functions.handle(frame);
     }
     return undefined;
   }
 
   async #initialize(frame: Frame): Promise<void> {
-    const answers = this.#answers;
+    const writer = this.#writer;
     try {
       await loadModules(frame.modules);
       const { initializer, initArgs, finalizer, maxMemory } = decodeMessage(frame) as protocol.Init;
       await initializer?.(...initArgs);
       this.#finalizer = finalizer;
       this.#maxMemory = maxMemory;
-      answers.say(protocol.READY);
+      writer.send(protocol.READY);
     } catch (error) {
-      answers.error(protocol.REFUSED, error);
+      writer.sendError(protocol.INIT_FAILED, error);
     }
-    answers.flush();
+    writer.flush();
   }
 
   /** Says, once, that this process has grown too large for more tasks. */
-  #weigh(limit: number): void {
+  #checkMemory(limit: number): void {
     const now = performance.now();
-    if (now < this.#weighAt) return;
+    if (now < this.#nextMemoryCheckAt) return;
     const isTooLarge = host.memoryUsed() > limit;
-    this.#weighAt = isTooLarge ? Number.POSITIVE_INFINITY : now + WEIGH_MS;
-    if (isTooLarge) this.#answers.say(protocol.SPENT);
+    this.#nextMemoryCheckAt = isTooLarge ? Number.POSITIVE_INFINITY : now + MEMORY_CHECK_INTERVAL_MS;
+    if (isTooLarge) this.#writer.send(protocol.OVER_MEMORY);
   }
 
   /** Begins a task; most are over at once. */
   #begin(frame: Frame): Promise<void> | undefined {
-    const fn = this.#repertoire.named;
-    const ordinal = this.#begun++;
-    const order = {
+    const functionId = this.#functions.currentId;
+    const sequence = this.#startedCount++;
+    const received = {
       frame,
       ...protocol.readTaskKind(frame.kind),
-      fn,
-      ordinal,
+      functionId,
+      sequence,
       range: this.#range,
       context: this.#context,
     };
     this.#range = this.#context = undefined;
-    if (this.#recalled.delete(order.ordinal)) {
-      this.#over++;
+    if (this.#recalled.delete(received.sequence)) {
+      this.#doneCount++;
       return undefined;
     }
-    const isQuiet = order.care === "loose" && order.kind === protocol.CALL;
-    return isQuiet ? this.#load(order) : this.#announce(order);
+    const isBatchedCall = received.ackMode === "loose" && received.kind === protocol.CALL;
+    return isBatchedCall ? this.#load(received) : this.#acknowledgeStart(received);
   }
 
   /** Says that a task begins, before anything of it is done. */
-  async #announce(order: Order): Promise<void> {
-    this.#answers.say(protocol.BEGIN);
-    this.#answers.flush();
-    await this.#answers.left();
-    await this.#load(order);
+  async #acknowledgeStart(received: ReceivedTask): Promise<void> {
+    this.#writer.send(protocol.BEGIN);
+    this.#writer.flush();
+    await this.#writer.flushed();
+    await this.#load(received);
   }
 
-  #load(order: Order): Promise<void> | undefined {
-    const piece = this.#repertoire.get(order.fn);
-    const isReady = order.context === undefined && areLoaded(order.frame.modules);
-    if (piece !== undefined && isReady) return this.#read(piece, order);
-    return this.#prepare(order);
+  #load(received: ReceivedTask): Promise<void> | undefined {
+    const loaded = this.#functions.get(received.functionId);
+    const isReady = received.context === undefined && areLoaded(received.frame.modules);
+    if (loaded !== undefined && isReady) return this.#decode(loaded, received);
+    return this.#prepare(received);
   }
 
   /** What the function's module loads may be what the values are made of: classes, and those of errors. */
-  async #prepare(order: Order): Promise<void> {
-    void this.#answers.left();
+  async #prepare(received: ReceivedTask): Promise<void> {
+    void this.#writer.flushed();
     try {
-      const piece = this.#repertoire.get(order.fn) ?? (await this.#repertoire.find(order.fn));
-      await loadModules(order.frame.modules);
-      if (order.context === undefined) return await this.#read(piece, order);
-      const context = await restoreContext(order.context);
-      await this.#read({ name: piece.name, fn: context.around(piece.fn) }, order, context.trace);
+      const loaded = this.#functions.get(received.functionId) ?? (await this.#functions.load(received.functionId));
+      await loadModules(received.frame.modules);
+      if (received.context === undefined) return await this.#decode(loaded, received);
+      const context = await restoreContext(received.context);
+      await this.#decode({ name: loaded.name, fn: context.wrap(loaded.fn) }, received, context.trace);
     } catch (error) {
       this.#fail(error, 0);
     }
   }
 
-  #read(piece: Piece, order: Order, trace?: string): Promise<void> | undefined {
+  #decode(loaded: LoadedFunction, received: ReceivedTask, trace?: string): Promise<void> | undefined {
     let values: unknown[];
     try {
-      values = decodeMessage(order.frame) as unknown[];
+      values = decodeMessage(received.frame) as unknown[];
     } catch (error) {
       return this.#fail(error, 0);
     }
-    return this.#perform(piece, values, order, trace);
+    return this.#execute(loaded, values, received, trace);
   }
 
-  #perform({ name, fn }: Piece, values: unknown[], order: Order, trace?: string): Promise<void> | undefined {
-    const task = new RunningTask(name, order.ordinal, trace);
-    if (this.#dropped.delete(order.ordinal)) return this.#leave();
+  #execute(
+    { name, fn }: LoadedFunction,
+    values: unknown[],
+    received: ReceivedTask,
+    trace?: string,
+  ): Promise<void> | undefined {
+    const task = new RunningTask(name, received.sequence, trace);
+    if (this.#cancelled.delete(received.sequence)) return this.#acknowledgeCancel();
     running.task = task;
-    if (order.kind === protocol.CALL) return this.#call(fn, values, order.care === "loose");
-    const { range, isSettling, kind, care } = order;
-    const how = { isStar: kind === protocol.STAR_CHUNK, isSettling, isCareful: care === "careful" };
-    const chunk = new Chunk(fn, values, range, how);
+    if (received.kind === protocol.CALL) return this.#call(fn, values, received.ackMode === "loose");
+    const { range, isSettling, kind, ackMode } = received;
+    const options = { isStar: kind === protocol.STAR_CHUNK, isSettling, acksEachItem: ackMode === "careful" };
+    const chunk = new ChunkRunner(fn, values, range, options);
     return this.#runChunk(chunk, task);
   }
 
-  #call(fn: Piece["fn"], args: unknown[], mayHold: boolean): Promise<void> | undefined {
-    const from = performance.now();
+  #call(fn: LoadedFunction["fn"], args: unknown[], mayBatch: boolean): Promise<void> | undefined {
+    const startedAt = performance.now();
     let result: unknown;
     try {
       result = fn(...args);
-      if (isThenable(result)) return this.#await(result, from);
+      if (isThenable(result)) return this.#await(result, startedAt);
     } catch (error) {
-      return this.#fail(error, performance.now() - from);
+      return this.#fail(error, performance.now() - startedAt);
     }
-    this.#end();
-    this.#answers.result(result, performance.now(), from, mayHold);
+    this.#taskDone();
+    this.#writer.sendResult(result, performance.now(), startedAt, mayBatch);
     return undefined;
   }
 
-  async #await(pending: PromiseLike<unknown>, from: number): Promise<void> {
-    void this.#answers.left();
+  async #await(pending: PromiseLike<unknown>, startedAt: number): Promise<void> {
+    void this.#writer.flushed();
     try {
       const result = await pending;
-      this.#end();
-      this.#answers.result(result, performance.now(), from, false);
+      this.#taskDone();
+      this.#writer.sendResult(result, performance.now(), startedAt, false);
     } catch (error) {
-      this.#fail(error, performance.now() - from);
+      this.#fail(error, performance.now() - startedAt);
     }
   }
 
-  async #runChunk(chunk: Chunk, task: RunningTask): Promise<void> {
+  async #runChunk(chunk: ChunkRunner, task: RunningTask): Promise<void> {
     this.#chunk = chunk;
-    this.#listenAt = performance.now() + LISTEN_MS;
-    if (this.#toShare.delete(task.ordinal)) this.#share(task.ordinal);
+    this.#nextYieldAt = performance.now() + MIN_YIELD_INTERVAL_MS;
+    if (this.#splitOnStart.delete(task.sequence)) this.#split(task.sequence);
     try {
       while (!chunk.isDone) {
-        if (task.isDropped) {
+        if (task.isCancelled) {
           chunk.take(0); // what has not left by now never will
-          return this.#leave();
+          return this.#acknowledgeCancel();
         }
         const pending = chunk.run();
         if (pending !== undefined) {
-          this.#sendSoon(chunk);
+          this.#scheduleSend(chunk);
           await chunk.wait(pending);
         }
         const now = performance.now();
         if (!chunk.isDue(now)) continue;
-        if (chunk.isDone) this.#end();
-        this.#answers.results(chunk, now);
-        await this.#answers.left();
-        if (!chunk.isDone && now >= this.#listenAt) await this.#listen(now);
+        if (chunk.isDone) this.#taskDone();
+        this.#writer.sendResults(chunk, now);
+        await this.#writer.flushed();
+        if (!chunk.isDone && now >= this.#nextYieldAt) await this.#yieldToLoop(now);
       }
     } catch (error) {
-      if (running.task === task) this.#end();
-      this.#answers.chunkFailure(chunk, error);
+      if (running.task === task) this.#taskDone();
+      this.#writer.sendChunkFailure(chunk, error);
     }
   }
 
   /** Lets messages arrive: a chunk of functions that wait for nothing would go on to its end without. */
-  async #listen(from: number): Promise<void> {
-    await new Promise<void>((resolve) => host.immediate(resolve));
+  async #yieldToLoop(startedAt: number): Promise<void> {
+    await new Promise<void>((resolve) => host.afterIo(resolve));
     const now = performance.now();
-    this.#listenAt = now + Math.min(LISTEN_AT_LEAST_MS, Math.max(LISTEN_MS, (now - from) / LISTEN_SHARE));
+    this.#nextYieldAt =
+      now + Math.min(MAX_YIELD_INTERVAL_MS, Math.max(MIN_YIELD_INTERVAL_MS, (now - startedAt) / MAX_YIELD_TIME_RATIO));
   }
 
   /** Sends the results of a chunk whose items wait for something; quick promises settle before that. */
-  #sendSoon(chunk: Chunk): void {
-    if (this.#isSendPlanned) return;
-    this.#isSendPlanned = true;
-    host.immediate(() => {
-      this.#isSendPlanned = false;
+  #scheduleSend(chunk: ChunkRunner): void {
+    if (this.#isSendScheduled) return;
+    this.#isSendScheduled = true;
+    host.afterIo(() => {
+      this.#isSendScheduled = false;
       if (chunk.isDone) return;
       try {
-        this.#answers.results(chunk, performance.now());
+        this.#writer.sendResults(chunk, performance.now());
       } catch (error) {
         chunk.fail(error); // one of them cannot be sent
       }
@@ -337,45 +343,45 @@ class Worker {
   }
 
   #fail(error: unknown, ms: number): undefined {
-    this.#end();
-    this.#answers.failure(error, ms);
+    this.#taskDone();
+    this.#writer.sendFailure(error, ms);
     return undefined;
   }
 
   /** Nobody wants what is left of the task. */
-  #leave(): undefined {
-    this.#end();
-    this.#answers.say(protocol.DROPPED);
+  #acknowledgeCancel(): undefined {
+    this.#taskDone();
+    this.#writer.send(protocol.CANCELLED);
     return undefined;
   }
 
-  #end(): void {
+  #taskDone(): void {
     running.task = undefined;
     this.#chunk = undefined;
-    this.#over++;
+    this.#doneCount++;
   }
 
   /** Leaves some of a chunk to workers that have nothing to do. */
-  #share(ordinal: number): void {
-    if (ordinal < this.#over) return;
-    if (running.task?.ordinal !== ordinal || this.#chunk === undefined) return void this.#toShare.add(ordinal);
-    this.#answers.say(protocol.SHARED, this.#chunk.share());
-    this.#answers.flush();
+  #split(sequence: number): void {
+    if (sequence < this.#doneCount) return;
+    if (running.task?.sequence !== sequence || this.#chunk === undefined) return void this.#splitOnStart.add(sequence);
+    this.#writer.send(protocol.SPLIT_AT, this.#chunk.splitOff());
+    this.#writer.flush();
   }
 
   /** Gives tasks back that wait behind one that takes long. */
-  #recall(ordinals: readonly number[]): void {
-    const returned = ordinals.filter((ordinal) => ordinal >= this.#begun);
+  #recall(sequences: readonly number[]): void {
+    const returned = sequences.filter((ordinal) => ordinal >= this.#startedCount);
     for (const ordinal of returned) this.#recalled.add(ordinal);
-    this.#answers.say(protocol.RETURNED, returned);
-    this.#answers.flush();
+    this.#writer.send(protocol.RETURNED, returned);
+    this.#writer.flush();
   }
 
-  #drop(frame: Frame): void {
+  #cancel(frame: Frame): void {
     // What the reason names may not be loaded, and is not worth waiting for.
-    const [ordinal, reason] = (areLoaded(frame.modules) ? decodeMessage(frame) : []) as [number?, unknown?];
-    if (ordinal === undefined || ordinal < this.#over) return;
-    if (running.task?.ordinal === ordinal) running.task.drop(reason);
-    else this.#dropped.add(ordinal);
+    const [sequence, reason] = (areLoaded(frame.modules) ? decodeMessage(frame) : []) as [number?, unknown?];
+    if (sequence === undefined || sequence < this.#doneCount) return;
+    if (running.task?.sequence === sequence) running.task.cancel(reason);
+    else this.#cancelled.add(sequence);
   }
 }

@@ -123,7 +123,7 @@ describe("map()", () => {
       expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
       expect(linesOf(marks).map(Number)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
     }
-    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const pool = poolOf({ processes: 1, gracePeriod: 20 });
     const timed = await pool.map(tasks.sleep, [1, 60_000, 2], { chunkSize: 3, settle: true, timeout: 1400 });
     expect(timed.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   });
@@ -149,7 +149,7 @@ describe("map()", () => {
   });
 
   test("each input has its time, and one that takes longer fails the map and is stopped", async () => {
-    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const pool = poolOf({ processes: 1, gracePeriod: 20 });
     const sleep = (list: number[]) => pool.map(tasks.sleep, list, { chunkSize: 10, timeout: 1400 });
     expect(await sleep(new Array(8).fill(200))).toHaveLength(8);
     await expect(sleep([1, 60_000])).rejects.toThrow(TimeoutError);
@@ -157,7 +157,7 @@ describe("map()", () => {
   });
 
   test("cancel() and signals end it, also while inputs are read", async () => {
-    const pool = poolOf({ processes: 2, graceMs: 20 });
+    const pool = poolOf({ processes: 2, gracePeriod: 20 });
     const map = pool.map(
       hard.slowAt,
       [1, 2, 3].map((x) => x),
@@ -192,7 +192,7 @@ describe("map()", () => {
 
 describe("imap()", () => {
   test("an aborted signal ends the loop with its reason", async () => {
-    const pool = poolOf({ processes: 1, graceMs: 20 });
+    const pool = poolOf({ processes: 1, gracePeriod: 20 });
     const controller = new AbortController();
     const reading = (async () => {
       for await (const _ of pool.imap(tasks.waitForFile, [folder, file()], { signal: controller.signal })) {

@@ -3,50 +3,50 @@ import { inline } from "@multiproc/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FunctionTable } from "../src/functions/function-table.ts";
-import { Stream, type StreamPlan } from "../src/jobs/imap-job.ts";
-import type { Office, WorkTask } from "../src/jobs/job.ts";
+import { ImapJob, type ImapSpec } from "../src/jobs/imap-job.ts";
+import type { Dispatcher, WorkTask } from "../src/jobs/job.ts";
 
 /** An office whose tasks are done when the test says so; a result is the index of its input. */
-class Desk implements Office {
-  readonly isWatched = false;
+class FakeDispatcher implements Dispatcher {
+  readonly hasSubscribers = false;
   readonly tasks: WorkTask[] = [];
-  readonly dropped: WorkTask[] = [];
-  overs = 0;
+  readonly cancelled: WorkTask[] = [];
+  doneCount = 0;
 
   submit(task: WorkTask): void {
     this.tasks.push(task);
   }
 
-  drop(task: WorkTask): void {
-    this.dropped.push(task);
+  cancel(task: WorkTask): void {
+    this.cancelled.push(task);
     this.tasks.splice(this.tasks.indexOf(task), 1);
   }
 
-  make(): void {}
+  materialize(): void {}
 
-  withdraw(): void {}
+  cancelQueued(): void {}
 
-  dropAll(): void {}
+  cancelJob(): void {}
 
   /** Answers some items of a task. */
   answer(pick: number, all: boolean): void {
     const task = this.tasks[pick % this.tasks.length];
     if (task === undefined) return;
-    const left = task.items - task.answered;
-    const count = all ? left : 1;
-    const values = Array.from({ length: count }, (_, i) => task.at + task.answered + i);
-    if (count === left) this.tasks.splice(this.tasks.indexOf(task), 1);
-    const at = task.at + task.answered;
+    const remaining = task.itemCount - task.answeredCount;
+    const count = all ? remaining : 1;
+    const values = Array.from({ length: count }, (_, i) => task.firstIndex + task.answeredCount + i);
+    if (count === remaining) this.tasks.splice(this.tasks.indexOf(task), 1);
+    const at = task.firstIndex + task.answeredCount;
     if (count === 1) task.job.result(task, values[0], at);
     else task.job.results(task, values, at);
-    task.answered += count;
+    task.answeredCount += count;
   }
 
   fail(pick: number, error: unknown): WorkTask | undefined {
     const task = this.tasks[pick % this.tasks.length];
     if (task === undefined) return undefined;
     this.tasks.splice(this.tasks.indexOf(task), 1);
-    task.job.failed(task, error, task.at + task.answered);
+    task.job.failed(task, error, task.firstIndex + task.answeredCount);
     return task;
   }
 }
@@ -64,22 +64,26 @@ function* counting(source: Source, total: number): Generator<number> {
   }
 }
 
-async function* countingLater(source: Source, total: number): AsyncGenerator<number> {
+async function* countingAsync(source: Source, total: number): AsyncGenerator<number> {
   yield* counting(source, total);
 }
 
-const fn = new FunctionTable().of(
+const fn = new FunctionTable().getOrAdd(
   inline((x: number) => x),
   "imap()",
 );
 
-function streamOf(desk: Desk, inputs: StreamPlan["inputs"], plan: Partial<StreamPlan> = {}): Stream<number> {
-  const stream = new Stream<number>(
+function startImap(
+  dispatcher: FakeDispatcher,
+  inputs: ImapSpec["inputs"],
+  spec: Partial<ImapSpec> = {},
+): ImapJob<number> {
+  const stream = new ImapJob<number>(
     {
       ...{ call: "imap()", fn, inputs, isOrdered: true, workers: 2, chunkSize: 1, bufferSize: 4, traits: {} },
-      ...plan,
+      ...spec,
     },
-    { office: desk, over: () => void desk.overs++ },
+    { dispatcher: dispatcher, done: () => void dispatcher.doneCount++ },
   );
   stream.begin();
   return stream;
@@ -102,28 +106,28 @@ describe("Stream", () => {
         }),
         async ({ total, chunkSize, bufferSize, isOrdered, isAsync, steps }) => {
           const source = { read: 0, closed: 0 };
-          const desk = new Desk();
-          const inputs = isAsync ? countingLater(source, total) : counting(source, total);
-          const stream = streamOf(desk, inputs, { chunkSize, bufferSize, isOrdered });
+          const dispatcher = new FakeDispatcher();
+          const inputs = isAsync ? countingAsync(source, total) : counting(source, total);
+          const stream = startImap(dispatcher, inputs, { chunkSize, bufferSize, isOrdered });
           const taken: Promise<IteratorResult<number, void>>[] = [];
           const limit = Math.max(chunkSize ?? 1, bufferSize ?? (chunkSize ?? 1) * 8);
           for (const { take, pick, all } of steps) {
             if (take) taken.push(stream.next());
-            else desk.answer(pick, all);
+            else dispatcher.answer(pick, all);
             if (isAsync) await settle();
             expect(source.read).toBeLessThanOrEqual(taken.length + limit);
           }
           while (taken.length <= total) taken.push(stream.next());
-          for (let i = 0; i < 500 && desk.overs === 0; i++) {
+          for (let i = 0; i < 500 && dispatcher.doneCount === 0; i++) {
             await settle();
-            desk.answer(i, true);
+            dispatcher.answer(i, true);
           }
           const results = await Promise.all(taken);
           const values = results.slice(0, total).map(({ value }) => value as number);
           if (!isOrdered) values.sort((a, b) => a - b);
           expect(values).toEqual(Array.from({ length: total }, (_, i) => i));
           for (const { done } of results.slice(total)) expect(done).toBe(true);
-          expect([source.closed, desk.overs]).toEqual([1, 1]);
+          expect([source.closed, dispatcher.doneCount]).toEqual([1, 1]);
         },
       ),
       { numRuns: 60 },
@@ -132,91 +136,91 @@ describe("Stream", () => {
 
   test("an error comes in its place, drops what comes after it, and ends the iteration", async () => {
     const source = { read: 0, closed: 0 };
-    const desk = new Desk();
-    const stream = streamOf(desk, counting(source, 100));
-    desk.fail(2, new Error("third"));
+    const dispatcher = new FakeDispatcher();
+    const stream = startImap(dispatcher, counting(source, 100));
+    dispatcher.fail(2, new Error("third"));
     expect(source.closed).toBe(1);
-    expect(desk.dropped.map(({ at }) => at)).toEqual([3]);
-    desk.answer(1, true);
-    desk.answer(0, true);
+    expect(dispatcher.cancelled.map(({ firstIndex }) => firstIndex)).toEqual([3]);
+    dispatcher.answer(1, true);
+    dispatcher.answer(0, true);
     expect(await stream.next()).toEqual({ done: false, value: 0 });
     expect(await stream.next()).toEqual({ done: false, value: 1 });
     await expect(stream.next()).rejects.toThrow("third");
     expect(await stream.next()).toEqual({ done: true, value: undefined });
-    expect(desk.overs).toBe(1);
+    expect(dispatcher.doneCount).toBe(1);
   });
 
   test("return() drops tasks, closes the input, and ends those who wait", async () => {
     const source = { read: 0, closed: 0 };
-    const desk = new Desk();
-    const stream = streamOf(desk, counting(source, 100));
+    const dispatcher = new FakeDispatcher();
+    const stream = startImap(dispatcher, counting(source, 100));
     const waiting = stream.next();
     expect(await stream.return()).toEqual({ done: true, value: undefined });
     expect(await waiting).toEqual({ done: true, value: undefined });
-    expect([desk.dropped.length, source.closed, desk.overs]).toEqual([4, 1, 1]);
+    expect([dispatcher.cancelled.length, source.closed, dispatcher.doneCount]).toEqual([4, 1, 1]);
     await stream.return();
-    expect([source.closed, desk.overs]).toEqual([1, 1]);
+    expect([source.closed, dispatcher.doneCount]).toEqual([1, 1]);
   });
 
   test("return() does not wait for an input that never comes", async () => {
-    const desk = new Desk();
+    const dispatcher = new FakeDispatcher();
     const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
-    const stream = streamOf(desk, never);
+    const stream = startImap(dispatcher, never);
     expect(await stream.return()).toEqual({ done: true, value: undefined });
-    expect(desk.overs).toBe(1);
+    expect(dispatcher.doneCount).toBe(1);
   });
 
   test("an input that cannot be closed says so to who leaves", async () => {
-    const desk = new Desk();
+    const dispatcher = new FakeDispatcher();
     const iterator = {
       next: () => ({ done: false, value: 1 }),
       return: () => {
         throw new Error("cannot close");
       },
     };
-    const stream = streamOf(desk, { [Symbol.iterator]: () => iterator } as Iterable<number>);
+    const stream = startImap(dispatcher, { [Symbol.iterator]: () => iterator } as Iterable<number>);
     await expect(stream.return()).rejects.toThrow("cannot close");
-    expect(desk.overs).toBe(1);
+    expect(dispatcher.doneCount).toBe(1);
   });
 
   test("cancel() rejects who waits, or who comes next, and then is at its end", async () => {
-    const desk = new Desk();
-    const waiting = streamOf(desk, counting({ read: 0, closed: 0 }, 100));
+    const dispatcher = new FakeDispatcher();
+    const waiting = startImap(dispatcher, counting({ read: 0, closed: 0 }, 100));
     const next = waiting.next();
     waiting.cancel(new Error("enough"));
     await expect(next).rejects.toThrow("enough");
     expect(await waiting.next()).toEqual({ done: true, value: undefined });
-    const quiet = streamOf(desk, counting({ read: 0, closed: 0 }, 100));
-    desk.answer(0, true);
+    const quiet = startImap(dispatcher, counting({ read: 0, closed: 0 }, 100));
+    dispatcher.answer(0, true);
     quiet.cancel(new Error("enough"));
     await expect(quiet.next()).rejects.toThrow("enough");
     expect(await quiet.next()).toEqual({ done: true, value: undefined });
   });
 
   test("a value that cannot be sent comes as an error in its place", async () => {
-    const desk = new Desk();
-    const stream = streamOf(desk, [1, () => {}, 3], { chunkSize: 1 });
-    desk.answer(0, true);
+    const dispatcher = new FakeDispatcher();
+    const stream = startImap(dispatcher, [1, () => {}, 3], { chunkSize: 1 });
+    dispatcher.answer(0, true);
     expect((await stream.next()).value).toBe(0);
     await expect(stream.next()).rejects.toMatchObject({ path: "inputs[1]" });
-    expect(desk.overs).toBe(1);
+    expect(dispatcher.doneCount).toBe(1);
   });
 
   test("tiny tasks travel together, those that come one by one do not", async () => {
-    const tiny = new FunctionTable().of(
+    const tiny = new FunctionTable().getOrAdd(
       inline((x: number) => x),
       "imap()",
     );
-    tiny.estimate.learn(0.001);
-    const desk = new Desk();
+    tiny.estimate.record(0.001);
+    const dispatcher = new FakeDispatcher();
     const source = { read: 0, closed: 0 };
-    const plan = { fn: tiny, chunkSize: undefined, bufferSize: undefined };
-    await streamOf(desk, counting(source, 10_000), plan).return();
-    expect(desk.dropped[0]?.items).toBe(200);
+    const spec = { fn: tiny, chunkSize: undefined, bufferSize: undefined };
+    await startImap(dispatcher, counting(source, 10_000), spec).return();
+    expect(dispatcher.cancelled[0]?.itemCount).toBe(200);
     expect(source.read).toBe(1600);
-    const one = streamOf(desk, countingLater({ read: 0, closed: 0 }, 100), plan);
+    const one = startImap(dispatcher, countingAsync({ read: 0, closed: 0 }, 100), spec);
     await settle();
-    expect(desk.tasks[0]?.items).toBe(1);
+    expect(dispatcher.tasks[0]?.itemCount).toBe(1);
     await one.return();
   });
 });

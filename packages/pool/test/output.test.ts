@@ -9,11 +9,11 @@ import { poolOf } from "./pools.ts";
 
 const writers = fromModule<typeof import("./fixtures/output-tasks.js")>(fixture(import.meta.url, "output-tasks.js"));
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-const COUNT = 2000;
+const LINE_COUNT = 2000;
 
 /** What a program with two workers wrote, and how it ended. */
-async function outputOf(way: string, end: "exit" | "runs out"): Promise<{ out: string[]; err: string[] }> {
-  const program = runProgram(fixture(import.meta.url, "writes-output.js"), [way, String(COUNT), end]);
+async function outputOf(mode: string, end: "exit" | "runs out"): Promise<{ out: string[]; err: string[] }> {
+  const program = runProgram(fixture(import.meta.url, "writes-output.js"), [mode, String(LINE_COUNT), end]);
   onTestFinished(() => program[Symbol.asyncDispose]());
   const { code } = await program.exited;
   const [out, err] = [program.stdout.split("\n"), program.stderr.split("\n")];
@@ -22,17 +22,22 @@ async function outputOf(way: string, end: "exit" | "runs out"): Promise<{ out: s
 }
 
 /** The lines of one worker, in their order. */
-const wanted = (stream: string, id: number): string[] =>
-  Array.from({ length: COUNT }, (_, i) => `${stream} ${id} ${i} é`);
-const of = (lines: readonly string[], id: number): string[] => lines.filter((line) => line.split(" ")[1] === `${id}`);
+const expectedLines = (stream: string, id: number): string[] =>
+  Array.from({ length: LINE_COUNT }, (_, i) => `${stream} ${id} ${i} é`);
+const linesOfWorker = (lines: readonly string[], id: number): string[] =>
+  lines.filter((line) => line.split(" ")[1] === `${id}`);
 
 describe("a program that ends without closing its pool has all that its workers wrote", () => {
   const ends = host === "deno" ? (["runs out"] as const) : (["runs out", "exit"] as const);
 
   test.each(ends)("as it is: %s", async (end) => {
     const { out, err } = await outputOf("default", end);
-    for (const id of [1, 2]) expect([of(out, id), of(err, id)]).toEqual([wanted("out", id), wanted("err", id)]);
-    expect([out.length, err.length, err.at(-1)]).toEqual([2 * COUNT, 2 * COUNT + 1, "no end"]);
+    for (const id of [1, 2])
+      expect([linesOfWorker(out, id), linesOfWorker(err, id)]).toEqual([
+        expectedLines("out", id),
+        expectedLines("err", id),
+      ]);
+    expect([out.length, err.length, err.at(-1)]).toEqual([2 * LINE_COUNT, 2 * LINE_COUNT + 1, "no end"]);
   });
 
   test.each(ends)("labelled: %s", async (end) => {
@@ -41,9 +46,9 @@ describe("a program that ends without closing its pool has all that its workers 
     expect([...out, ...err.slice(0, -1)].filter((line) => !label.test(line))).toEqual([]);
     const [bareOut, bareErr] = [out, err].map((lines) => lines.map((line) => line.replace(label, "")));
     for (const id of [1, 2])
-      expect([of(bareOut as string[], id), of(bareErr as string[], id)]).toEqual([
-        wanted("out", id),
-        wanted("err", id),
+      expect([linesOfWorker(bareOut as string[], id), linesOfWorker(bareErr as string[], id)]).toEqual([
+        expectedLines("out", id),
+        expectedLines("err", id),
       ]);
     expect(bareErr?.slice(-2)).toEqual(["no end", ""]);
   });
@@ -100,8 +105,8 @@ describe("a lost worker's last words are in the error", () => {
       .apply(writers.leaveHeir, ["It lives"])
       .get()
       .catch((error: unknown) => error);
-    const [, heir] = /^It lives (\d+)$/.exec((error as { stderr: string }).stderr) ?? [];
-    process.kill(Number(heir), "SIGKILL");
+    const [, orphanPid] = /^It lives (\d+)$/.exec((error as { stderr: string }).stderr) ?? [];
+    process.kill(Number(orphanPid), "SIGKILL");
     expect(error).toMatchObject({ name: "WorkerLostError", signal: "SIGKILL" });
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });

@@ -99,7 +99,7 @@ describe("Pool", () => {
   });
 
   test("leaving the loop closes the input and gives up what is not done", async () => {
-    const pool = poolOf({ processes: 1, graceMs: 50 });
+    const pool = poolOf({ processes: 1, gracePeriod: 50 });
     let isClosed = false;
     const marks = file();
     function* inputs() {
@@ -334,7 +334,7 @@ describe("workers", () => {
   });
 
   test("stop when a task is given up: softly, then hard", async () => {
-    const pool = poolOf({ processes: 1, graceMs: 100 });
+    const pool = poolOf({ processes: 1, gracePeriod: 100 });
     const marks = file();
     const soft = pool.apply(tasks.untilAborted, [marks]);
     await until(() => linesOf(marks).length === 1);

@@ -8,7 +8,7 @@ import { afterAll, afterEach } from "vitest";
 
 /** A folder that is there, and empty but for what {@link file} names. */
 export const folder: string = fs.mkdtempSync(path.join(os.tmpdir(), "pool-test-"));
-const ending: Array<{ terminate(): Promise<void> }> = [];
+const startedPools: Array<{ terminate(): Promise<void> }> = [];
 let count = 0;
 
 /** A path at which there is no file yet. */
@@ -18,17 +18,17 @@ export function file(): string {
 
 /** A pool that is terminated after the test. */
 export function poolOf(options: PoolOptions<any> = { processes: 2 }): Pool<any> {
-  return ended(new Pool(options));
+  return terminatedAfterTest(new Pool(options));
 }
 
 /** Has a pool terminated after the test. */
-export function ended<P extends { terminate(): Promise<void> }>(pool: P): P {
-  ending.push(pool);
+export function terminatedAfterTest<P extends { terminate(): Promise<void> }>(pool: P): P {
+  startedPools.push(pool);
   return pool;
 }
 
 afterEach(async () => {
-  await Promise.all(ending.splice(0).map((pool) => pool.terminate()));
+  await Promise.all(startedPools.splice(0).map((pool) => pool.terminate()));
   await noChildLeft();
 });
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));

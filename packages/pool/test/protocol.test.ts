@@ -1,34 +1,34 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as protocol from "../src/protocol.ts";
-import { Estimate } from "../src/scheduler/task.ts";
-import { Chunk } from "../src/worker/chunk-runner.ts";
+import { DurationEstimate } from "../src/scheduler/task.ts";
+import { ChunkRunner } from "../src/worker/chunk-runner.ts";
 
 describe("protocol", () => {
   test("an answer's kind tells the time within a factor of two", () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 100_000, noNaN: true }), (ms) => {
         const bits = protocol.timeBits(ms);
-        for (const kind of [protocol.RESULT, protocol.FAILURE, protocol.RESULTS, protocol.LAST]) {
-          expect(protocol.answerKind(kind | bits)).toBe(kind);
-          expect(protocol.answerMs(kind | bits) / ms).toBeGreaterThan(0.5);
-          expect(protocol.answerMs(kind | bits) / ms).toBeLessThan(2);
+        for (const kind of [protocol.RESULT, protocol.FAILURE, protocol.RESULTS, protocol.DONE]) {
+          expect(protocol.replyKind(kind | bits)).toBe(kind);
+          expect(protocol.replyMs(kind | bits) / ms).toBeGreaterThan(0.5);
+          expect(protocol.replyMs(kind | bits) / ms).toBeLessThan(2);
         }
       }),
     );
     expect(protocol.timeBits(0)).toBe(0);
     expect(protocol.timeBits(1e12)).toBe(31);
-    for (const kind of [protocol.READY, protocol.REFUSED, protocol.BEGIN, protocol.DROPPED]) {
-      expect(protocol.answerKind(kind)).toBe(kind);
+    for (const kind of [protocol.READY, protocol.INIT_FAILED, protocol.BEGIN, protocol.CANCELLED]) {
+      expect(protocol.replyKind(kind)).toBe(kind);
     }
   });
 
   test("a task's kind tells what it is and how careful to be", () => {
     for (const kind of [protocol.CALL, protocol.CHUNK, protocol.STAR_CHUNK]) {
-      for (const care of ["loose", "careful"] as const) {
+      for (const ackMode of ["loose", "careful"] as const) {
         for (const isSettling of [false, true]) {
-          const read = protocol.readTaskKind(protocol.taskKind(kind, care, isSettling));
-          expect(read).toEqual({ kind, care, isSettling });
+          const read = protocol.readTaskKind(protocol.taskKind(kind, ackMode, isSettling));
+          expect(read).toEqual({ kind, care: ackMode, isSettling });
         }
       }
     }
@@ -37,41 +37,41 @@ describe("protocol", () => {
 
 describe("Estimate", () => {
   test("follows what is typical, whatever a single call takes", () => {
-    const estimate = new Estimate();
-    for (let i = 0; i < 100; i++) estimate.learn(0.001);
-    estimate.learn(50);
-    expect(estimate.typical).toBeLessThan(0.02);
-    expect(estimate.average).toBeGreaterThan(0.5);
-    for (let i = 0; i < 20; i++) estimate.learn(50);
-    expect(estimate.typical).toBeGreaterThan(10);
+    const estimate = new DurationEstimate();
+    for (let i = 0; i < 100; i++) estimate.record(0.001);
+    estimate.record(50);
+    expect(estimate.typicalMs).toBeLessThan(0.02);
+    expect(estimate.averageMs).toBeGreaterThan(0.5);
+    for (let i = 0; i < 20; i++) estimate.record(50);
+    expect(estimate.typicalMs).toBeGreaterThan(10);
   });
 
   test("a chunk of many items counts for as many", () => {
-    const estimate = new Estimate();
-    estimate.learn(0.001);
+    const estimate = new DurationEstimate();
+    estimate.record(0.001);
     for (let i = 0; i < 10; i++) {
-      estimate.learn(0.002); // the first item of a chunk, which is answered alone
-      estimate.learn(0.00003, 8191);
+      estimate.record(0.002); // the first item of a chunk, which is answered alone
+      estimate.record(0.00003, 8191);
     }
-    expect(estimate.average).toBeCloseTo(0.00003, 6);
-    estimate.learn(50);
-    expect(estimate.average).toBeGreaterThan(0.5);
+    expect(estimate.averageMs).toBeCloseTo(0.00003, 6);
+    estimate.record(50);
+    expect(estimate.averageMs).toBeGreaterThan(0.5);
   });
 });
 
 describe("Chunk", () => {
-  const all = (chunk: Chunk): unknown[] => {
+  const all = (chunk: ChunkRunner): unknown[] => {
     while (!chunk.isDone) chunk.run();
     return chunk.take(performance.now()).results;
   };
 
   test("runs its items in order, from where another worker stopped", () => {
     const items = Array.from({ length: 1000 }, (_, i) => i);
-    expect(all(new Chunk((x: number) => x * 2, items))).toEqual(items.map((x) => x * 2));
-    expect(all(new Chunk((x: number) => x * 2, items, [998, 1000]))).toEqual([1996, 1998]);
+    expect(all(new ChunkRunner((x: number) => x * 2, items))).toEqual(items.map((x) => x * 2));
+    expect(all(new ChunkRunner((x: number) => x * 2, items, [998, 1000]))).toEqual([1996, 1998]);
     expect(
       all(
-        new Chunk(
+        new ChunkRunner(
           (a: number, b: number) => a + b,
           [
             [1, 2],
@@ -86,13 +86,13 @@ describe("Chunk", () => {
 
   test("stops at a promise, and at what is thrown, with the results before it", async () => {
     const promise = Promise.resolve(7);
-    const chunk = new Chunk((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3]);
+    const chunk = new ChunkRunner((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3]);
     let pending: PromiseLike<unknown> | undefined;
     while (pending === undefined) pending = chunk.run();
     expect(pending).toBe(promise);
     await chunk.wait(promise);
     expect(all(chunk)).toEqual([0, 1, 7, 3]);
-    const throwing = new Chunk(
+    const throwing = new ChunkRunner(
       (x: number) => {
         if (x === 2) throw new Error("two");
         return x;
@@ -109,15 +109,15 @@ describe("Chunk", () => {
         const items = Array.from({ length: count }, (_, i) => i);
         const ran: number[] = [];
         const run = (x: number) => void ran.push(x);
-        const parts = [new Chunk(run, items)];
+        const parts = [new ChunkRunner(run, items)];
         const ends = [count];
         for (const mayShare of shares) {
-          const [chunk] = parts as [Chunk];
+          const [chunk] = parts as [ChunkRunner];
           if (chunk.isDone) break;
           chunk.run();
           if (!mayShare || chunk.isDone) continue;
-          const at = chunk.share();
-          if (at < ends[0]!) parts.push(new Chunk(run, items, [at, ends[0]!]));
+          const at = chunk.splitOff();
+          if (at < ends[0]!) parts.push(new ChunkRunner(run, items, [at, ends[0]!]));
           ends.push(ends[0]!);
           ends[0] = at;
           expect(chunk.isDone).toBe(false);
@@ -129,7 +129,7 @@ describe("Chunk", () => {
   });
 
   test("may settle: what an item throws is its answer", async () => {
-    const chunk = new Chunk(
+    const chunk = new ChunkRunner(
       (x: number) => {
         if (x === 1) throw new Error("one");
         return x === 2 ? Promise.reject(new Error("two")) : x;

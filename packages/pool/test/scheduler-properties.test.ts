@@ -2,13 +2,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
-import { type Brief, type Commands, Estimate, isLoose, Task } from "../src/scheduler/task.ts";
-import type { Seat } from "../src/scheduler/worker-slot.ts";
+import { canBatchAcks, DurationEstimate, type LazyTask, type SchedulerCommands, Task } from "../src/scheduler/task.ts";
+import type { WorkerSlot } from "../src/scheduler/worker-slot.ts";
 
-const SLOW = 5;
-const TINY = 0.001;
+const SLOW_MS = 5;
+const TINY_MS = 0.001;
 
-interface Happening {
+interface SimulatedEvent {
   readonly kind: string;
   /** Chooses among what is possible. */
   readonly pick: number;
@@ -17,7 +17,7 @@ interface Happening {
   readonly flag: boolean;
 }
 
-const happenings: fc.Arbitrary<Happening[]> = fc.array(
+const simulatedEvents: fc.Arbitrary<SimulatedEvent[]> = fc.array(
   fc.record({
     kind: fc.constantFrom(
       "submit",
@@ -35,7 +35,7 @@ const happenings: fc.Arbitrary<Happening[]> = fc.array(
       "share",
     ),
     pick: fc.nat(99),
-    ms: fc.constantFrom(Number.NaN, TINY, 0.01, 0.05, 0.3, SLOW),
+    ms: fc.constantFrom(Number.NaN, TINY_MS, 0.01, 0.05, 0.3, SLOW_MS),
     items: fc.constantFrom(1, 1, 1, 5, 30),
     flag: fc.boolean(),
   }),
@@ -44,19 +44,24 @@ const happenings: fc.Arbitrary<Happening[]> = fc.array(
 
 test("every task settles once, nobody is idle while tasks wait, and no worker has more than it may", () => {
   fc.assert(
-    fc.property(happenings, fc.constantFrom(1, 2, 5), fc.constantFrom(undefined, 1, 3), (list, processes, maxTasks) => {
-      new World(processes, maxTasks).run(list);
-    }),
+    fc.property(
+      simulatedEvents,
+      fc.constantFrom(1, 2, 5),
+      fc.constantFrom(undefined, 1, 3),
+      (list, processes, maxTasks) => {
+        new Simulation(processes, maxTasks).run(list);
+      },
+    ),
     { numRuns: 1000 },
   );
 });
 
 test("without losses, tasks begin in the order in which they came", () => {
   fc.assert(
-    fc.property(happenings, (list) => {
-      const world = new World(1, undefined);
-      world.run(list.filter(({ kind }) => kind !== "lose" && kind !== "tick"));
-      const numbers = [...world.begun.keys()].map((task) => world.submitted.indexOf(task));
+    fc.property(simulatedEvents, (list) => {
+      const simulation = new Simulation(1, undefined);
+      simulation.run(list.filter(({ kind }) => kind !== "lose" && kind !== "tick"));
+      const numbers = [...simulation.begun.keys()].map((task) => simulation.submitted.indexOf(task));
       expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
     }),
     { numRuns: 300 },
@@ -65,31 +70,32 @@ test("without losses, tasks begin in the order in which they came", () => {
 
 test("without losses, every item of a chunk is done once, however often it is divided", () => {
   fc.assert(
-    fc.property(happenings, fc.constantFrom(2, 3, 5), (list, processes) => {
-      const world = new World(processes, undefined);
-      world.run(list.filter(({ kind }) => kind !== "lose" && kind !== "drop" && kind !== "tick"));
-      for (const [message, done] of world.done) expect(done.size).toBe(message.items);
-      for (const how of world.settled.values()) expect(how).toBe("answered");
+    fc.property(simulatedEvents, fc.constantFrom(2, 3, 5), (list, processes) => {
+      const simulation = new Simulation(processes, undefined);
+      simulation.run(list.filter(({ kind }) => kind !== "lose" && kind !== "drop" && kind !== "tick"));
+      for (const [message, done] of simulation.done) expect(done.size).toBe(message.items);
+      for (const how of simulation.settled.values()) expect(how).toBe("answered");
     }),
     { numRuns: 500 },
   );
 });
 
 test("idle workers share what the others have, and are not left without work", () => {
-  const world = new World(4, undefined);
-  for (const seat of [...world.inboxes.keys()]) world.at(seat, "start", true);
-  const estimate = new Estimate();
-  estimate.learn(SLOW);
-  const chunk = world.add(new Task(estimate, 64, 10, {}));
+  const simulation = new Simulation(4, undefined);
+  for (const slot of [...simulation.inboxes.keys()]) simulation.workerEvent(slot, "start", true);
+  const estimate = new DurationEstimate();
+  estimate.record(SLOW_MS);
+  const chunk = simulation.add(new Task(estimate, 64, 10, {}));
   for (let i = 0; i < 40; i++) {
-    world.now += SLOW;
-    world.scheduler.tick();
-    world.shareAll();
-    for (const seat of [...world.inboxes.keys()]) world.at(seat, "answer", false);
-    const left = world.messages.get(chunk)!.items - world.done.get(world.messages.get(chunk)!)!.size;
+    simulation.now += SLOW_MS;
+    simulation.scheduler.tick();
+    simulation.splitAll();
+    for (const slot of [...simulation.inboxes.keys()]) simulation.workerEvent(slot, "answer", false);
+    const remaining =
+      simulation.messages.get(chunk)!.items - simulation.done.get(simulation.messages.get(chunk)!)!.size;
     // With many items left, nobody is idle.
-    if (i > 2 && left > 16) for (const seat of world.scheduler.seats) expect(seat.count).toBeGreaterThan(0);
-    if (left === 0) {
+    if (i > 2 && remaining > 16) for (const slot of simulation.scheduler.slots) expect(slot.count).toBeGreaterThan(0);
+    if (remaining === 0) {
       expect(i).toBeLessThan(24); // 64 / 4, and a few rounds of asking
       return;
     }
@@ -98,36 +104,36 @@ test("idle workers share what the others have, and are not left without work", (
 });
 
 /** A short call: it is sent as it is, until something happens to it. */
-class Call implements Brief<Task> {
-  readonly estimate: Estimate;
+class Call implements LazyTask<Task> {
+  readonly estimate: DurationEstimate;
   readonly size = 10;
   state: "waiting" | "sent" | "cleared" = "waiting";
   task: Task | undefined;
   readonly #made: (task: Task) => void;
 
-  constructor(estimate: Estimate, made: (task: Task) => void) {
+  constructor(estimate: DurationEstimate, made: (task: Task) => void) {
     this.estimate = estimate;
     this.#made = made;
   }
 
-  get left(): number {
+  get remaining(): number {
     return this.state === "waiting" && this.task === undefined ? 1 : 0;
   }
 
-  get expected(): number {
-    return this.estimate.average;
+  get expectedMs(): number {
+    return this.estimate.averageMs;
   }
 
-  get brief(): this | undefined {
-    return isLoose(this.estimate, undefined) ? this : undefined;
+  get lazyTask(): this | undefined {
+    return canBatchAcks(this.estimate, undefined) ? this : undefined;
   }
 
-  depart(): void {
-    expect(this.left).toBe(1);
+  markSent(): void {
+    expect(this.remaining).toBe(1);
     this.state = "sent";
   }
 
-  next(): Task {
+  take(): Task {
     expect(this.task).toBeUndefined();
     this.task = new Task(this.estimate, 1, this.size, {});
     this.#made(this.task);
@@ -140,143 +146,143 @@ class Call implements Brief<Task> {
 }
 
 /** Workers that do what they are told, and die. */
-class World implements Commands<Task, unknown> {
+class Simulation implements SchedulerCommands<Task, unknown> {
   readonly scheduler: Scheduler<Task, unknown>;
   readonly settled = new Map<Task | Call, string>();
   readonly submitted: (Task | Call)[] = [];
   /** The calls that have become tasks. */
-  readonly calls = new Map<Task, Call>();
+  readonly callOfTask = new Map<Task, Call>();
   /** How often a task was begun by a worker. */
   readonly begun = new Map<Task | Call, number>();
   /** Begun by the worker that has it. */
-  readonly underWay = new Set<Task | Call>();
+  readonly inProgress = new Set<Task | Call>();
   /** What each worker works at. */
-  readonly inboxes = new Map<Seat, (Task | Call)[]>();
-  readonly stopping = new Set<Seat>();
-  readonly killed: Seat[] = [];
-  readonly recalled: (readonly [Seat, Task])[] = [];
+  readonly inboxes = new Map<WorkerSlot, (Task | Call)[]>();
+  readonly stopping = new Set<WorkerSlot>();
+  readonly killed: WorkerSlot[] = [];
+  readonly recalled: (readonly [WorkerSlot, Task])[] = [];
   /** Workers that were asked to share a task. */
-  readonly asked: (readonly [Seat, Task])[] = [];
+  readonly splitRequests: (readonly [WorkerSlot, Task])[] = [];
   /** What was sent for each task, of how many items it was, and which of them were answered. */
   readonly messages = new Map<Task, { readonly items: number }>();
   readonly done = new Map<{ readonly items: number }, Set<number>>();
   /** How many tasks each worker was sent; and as the how-manieth, how, and how long a one each task was sent. */
-  readonly counts = new Map<Seat, number>();
-  readonly sent = new Map<Task | Call, { ordinal: number; care: string; cost: number }>();
+  readonly sentCounts = new Map<WorkerSlot, number>();
+  readonly sent = new Map<Task | Call, { sequence: number; ackMode: string; expectedMs: number }>();
   now = 0;
-  alarmAt = Number.POSITIVE_INFINITY;
+  timerAt = Number.POSITIVE_INFINITY;
 
   constructor(processes: number, maxTasksPerChild: number | undefined) {
-    this.scheduler = new Scheduler({ processes, maxTasksPerChild, graceMs: 10 }, this, () => this.now);
-    this.scheduler.hire();
+    this.scheduler = new Scheduler({ processes, maxTasksPerChild, gracePeriod: 10 }, this, () => this.now);
+    this.scheduler.startMissing();
   }
 
-  run(list: readonly Happening[]): void {
-    for (const happening of list) {
-      this.happen(happening);
+  run(list: readonly SimulatedEvent[]): void {
+    for (const event of list) {
+      this.apply(event);
       this.check();
     }
-    for (let i = 0; this.scheduler.pending > 0 && i < 1000; i++) {
-      this.bury();
-      this.giveBack();
-      for (const seat of [...this.inboxes.keys()]) this.at(seat, "start", true);
-      for (const seat of [...this.inboxes.keys()]) this.at(seat, "answer", true);
+    for (let i = 0; this.scheduler.pendingCount > 0 && i < 1000; i++) {
+      this.reportKilled();
+      this.returnRecalled();
+      for (const slot of [...this.inboxes.keys()]) this.workerEvent(slot, "start", true);
+      for (const slot of [...this.inboxes.keys()]) this.workerEvent(slot, "answer", true);
       this.check();
     }
-    expect(this.scheduler.pending).toBe(0);
+    expect(this.scheduler.pendingCount).toBe(0);
     for (const task of this.submitted) expect(this.settled.has(task)).toBe(true);
   }
 
-  happen({ kind, pick, ms, items, flag }: Happening): void {
-    const seats = [...this.inboxes.keys()];
-    const seat = seats[pick % seats.length];
+  apply({ kind, pick, ms, items, flag }: SimulatedEvent): void {
+    const slots = [...this.inboxes.keys()];
+    const slot = slots[pick % slots.length];
     if (kind === "submit") {
-      const estimate = new Estimate();
-      if (!Number.isNaN(ms)) estimate.learn(ms);
+      const estimate = new DurationEstimate();
+      if (!Number.isNaN(ms)) estimate.record(ms);
       const task = new Task(estimate, items, 10, { retries: pick % 3 === 0 ? 1 : 0, ...(flag ? {} : { timeout: 20 }) });
       this.add(task);
     } else if (kind === "call") {
-      const estimate = new Estimate();
-      estimate.learn(ms === SLOW ? SLOW : TINY);
-      const call: Call = new Call(estimate, (task) => this.made(call, task));
+      const estimate = new DurationEstimate();
+      estimate.record(ms === SLOW_MS ? SLOW_MS : TINY_MS);
+      const call: Call = new Call(estimate, (task) => this.materialized(call, task));
       this.submitted.push(call);
       this.scheduler.submit(call);
     } else if (kind === "share") {
-      this.shareAll();
+      this.splitAll();
     } else if (kind === "drop") {
       const task = this.submitted[pick % this.submitted.length];
       if (task === undefined || this.settled.has(task)) return;
       this.settle(task, "dropped");
-      this.drop(task, flag);
+      this.cancelTask(task, flag);
     } else if (kind === "tick") {
-      this.bury();
-      this.giveBack();
+      this.reportKilled();
+      this.returnRecalled();
       this.now += pick;
-      if (this.now < this.alarmAt) return;
-      this.alarmAt = Number.POSITIVE_INFINITY;
+      if (this.now < this.timerAt) return;
+      this.timerAt = Number.POSITIVE_INFINITY;
       this.scheduler.tick();
-    } else if (seat !== undefined) this.at(seat, kind, flag);
+    } else if (slot !== undefined) this.workerEvent(slot, kind, flag);
   }
 
-  at(seat: Seat, kind: string, flag: boolean): void {
-    const inbox = this.inboxes.get(seat)!;
+  workerEvent(slot: WorkerSlot, kind: string, flag: boolean): void {
+    const inbox = this.inboxes.get(slot)!;
     if (kind === "start") {
-      this.scheduler.ready(seat);
+      this.scheduler.ready(slot);
     } else if (kind === "lose") {
-      this.inboxes.delete(seat);
+      this.inboxes.delete(slot);
       // It may have begun the first one without an answer.
       const [first] = inbox;
-      if (first !== undefined && flag) this.begin(seat, first);
-      const isTold = first instanceof Call && first.task === undefined ? flag : taskOf(first)?.care !== "loose";
-      this.scheduler.lost(seat, isTold);
+      if (first !== undefined && flag) this.begin(slot, first);
+      const isComplete = first instanceof Call && first.task === undefined ? flag : taskOf(first)?.ackMode !== "loose";
+      this.scheduler.lost(slot, isComplete);
     } else if (flag && inbox[0] instanceof Call) {
-      this.answerCalls(seat, inbox);
+      this.answerCalls(slot, inbox);
     } else if (inbox[0] !== undefined) {
-      if (inbox[0] instanceof Call && inbox[0].task === undefined) seat.make(inbox[0]);
+      if (inbox[0] instanceof Call && inbox[0].task === undefined) slot.materialize(inbox[0]);
       const task = taskOf(inbox[0]) as Task;
-      this.begin(seat, task);
-      const items = flag || task.items === 1 ? task.items - task.answered : 1;
+      this.begin(slot, task);
+      const items = flag || task.itemCount === 1 ? task.itemCount - task.answeredCount : 1;
       const done = this.done.get(this.messages.get(task)!) ?? new Set();
-      for (let i = task.answered; i < task.answered + items; i++) {
+      for (let i = task.answeredCount; i < task.answeredCount + items; i++) {
         if (task.state === "sent") expect(done.has(i)).toBe(false);
         done.add(i);
       }
-      const isLast = task.answered + items === task.items;
+      const isLast = task.answeredCount + items === task.itemCount;
       if (isLast) inbox.shift();
       if (isLast && task.state === "sent") this.settle(task, "answered");
-      this.scheduler.answered(seat, items, task.estimate.typical || 1, isLast);
-    } else if (this.stopping.has(seat)) {
-      this.inboxes.delete(seat);
-      this.scheduler.lost(seat, true);
+      this.scheduler.answered(slot, items, task.estimate.typicalMs || 1, isLast);
+    } else if (this.stopping.has(slot)) {
+      this.inboxes.delete(slot);
+      this.scheduler.lost(slot, true);
     }
   }
 
   /** So many answers arrive together. */
-  answerCalls(seat: Seat, inbox: (Task | Call)[]): void {
-    const end = inbox.findIndex((each) => !(each instanceof Call) || (each.task?.care ?? "loose") !== "loose");
+  answerCalls(slot: WorkerSlot, inbox: (Task | Call)[]): void {
+    const end = inbox.findIndex((entry) => !(entry instanceof Call) || (entry.task?.ackMode ?? "loose") !== "loose");
     const calls = inbox.splice(0, Math.max(1, end < 0 ? inbox.length : end));
     for (const call of calls) {
-      this.begin(seat, call);
+      this.begin(slot, call);
       if ((taskOf(call)?.state ?? "sent") === "sent") this.settle(call, "answered");
     }
-    const answered = this.scheduler.answeredAll(seat, calls.length, TINY);
+    const answered = this.scheduler.answeredAll(slot, calls.length, TINY_MS);
     expect(answered).toEqual(calls.map((call) => taskOf(call) ?? call));
   }
 
   /** A call has become a task. */
-  made(call: Call, task: Task): void {
-    this.calls.set(task, call);
+  materialized(call: Call, task: Task): void {
+    this.callOfTask.set(task, call);
   }
 
-  drop(task: Task | Call, isHard: boolean): void {
-    if (task instanceof Task) return this.scheduler.drop(task, isHard);
-    if (task.left > 0) return this.scheduler.withdraw(task);
-    if (task.task === undefined) for (const seat of this.scheduler.seats) seat.make(task);
-    this.scheduler.drop(task.task!, isHard);
+  cancelTask(task: Task | Call, cancelRunning: boolean): void {
+    if (task instanceof Task) return this.scheduler.cancel(task, cancelRunning);
+    if (task.remaining > 0) return this.scheduler.cancelQueued(task);
+    if (task.task === undefined) for (const slot of this.scheduler.slots) slot.materialize(task);
+    this.scheduler.cancel(task.task!, cancelRunning);
   }
 
   add(task: Task): Task {
-    const message = { items: task.items };
+    const message = { items: task.itemCount };
     this.messages.set(task, message);
     this.done.set(message, new Set());
     this.submitted.push(task);
@@ -285,148 +291,149 @@ class World implements Commands<Task, unknown> {
   }
 
   /** Workers leave half of what they have not begun to others. */
-  shareAll(): void {
-    for (const [seat, task] of this.asked.splice(0)) {
-      if (taskOf(this.inboxes.get(seat)?.[0]) !== task) continue;
-      const isWaiting = this.underWay.has(task);
-      const left = task.items - task.answered - (isWaiting ? 1 : 0);
-      this.scheduler.shared(seat, task.items - (isWaiting ? Math.ceil(left / 2) : Math.floor(left / 2)));
-      if (seat.running?.state === "sent") expect(task.items).toBeGreaterThan(task.answered);
+  splitAll(): void {
+    for (const [slot, task] of this.splitRequests.splice(0)) {
+      if (taskOf(this.inboxes.get(slot)?.[0]) !== task) continue;
+      const isWaiting = this.inProgress.has(task);
+      const remaining = task.itemCount - task.answeredCount - (isWaiting ? 1 : 0);
+      this.scheduler.split(slot, task.itemCount - (isWaiting ? Math.ceil(remaining / 2) : Math.floor(remaining / 2)));
+      if (slot.running?.state === "sent") expect(task.itemCount).toBeGreaterThan(task.answeredCount);
     }
   }
 
   /** Workers give back what they have not begun. */
-  giveBack(): void {
-    for (const [seat, task] of this.recalled.splice(0)) {
-      const inbox = this.inboxes.get(seat);
-      const at = inbox?.findIndex((each) => taskOf(each) === task) ?? -1;
-      if (at < 0 || this.underWay.has(this.calls.get(task) ?? task)) continue;
+  returnRecalled(): void {
+    for (const [slot, task] of this.recalled.splice(0)) {
+      const inbox = this.inboxes.get(slot);
+      const at = inbox?.findIndex((entry) => taskOf(entry) === task) ?? -1;
+      if (at < 0 || this.inProgress.has(this.callOfTask.get(task) ?? task)) continue;
       inbox?.splice(at, 1);
-      this.scheduler.returned(seat, task.ordinal);
+      this.scheduler.returned(slot, task.sequence);
     }
   }
 
   /** The news of those who were killed. */
-  bury(): void {
-    for (const seat of this.killed.splice(0)) this.scheduler.lost(seat, false);
+  reportKilled(): void {
+    for (const slot of this.killed.splice(0)) this.scheduler.lost(slot, false);
   }
 
-  begin(seat: Seat, one: Task | Call): void {
-    const key = (one instanceof Task && this.calls.get(one)) || one;
-    if (this.underWay.has(key)) return;
-    this.underWay.add(key);
+  begin(slot: WorkerSlot, entry: Task | Call): void {
+    const key = (entry instanceof Task && this.callOfTask.get(entry)) || entry;
+    if (this.inProgress.has(key)) return;
+    this.inProgress.add(key);
     this.begun.set(key, (this.begun.get(key) ?? 0) + 1);
-    const task = taskOf(one);
+    const task = taskOf(entry);
     if (task === undefined) return;
-    if (task.care === "careful" || task.items > 1) this.scheduler.began(seat);
+    if (task.ackMode === "careful" || task.itemCount > 1) this.scheduler.began(slot);
   }
 
   check(): void {
-    for (const { count, ms, bytes, state } of this.scheduler.seats) {
+    for (const { count, queuedMs, queuedBytes, state } of this.scheduler.slots) {
       expect(count).toBeLessThanOrEqual(256);
-      if (count > 1) expect(ms).toBeLessThanOrEqual(1 + 1e-9);
-      expect(bytes).toBe(10 * count);
-      if (state === "ready" && count === 0) expect(this.scheduler.queued).toBe(0);
+      if (count > 1) expect(queuedMs).toBeLessThanOrEqual(1 + 1e-9);
+      expect(queuedBytes).toBe(10 * count);
+      if (state === "ready" && count === 0) expect(this.scheduler.queuedCount).toBe(0);
     }
-    for (const [seat, inbox] of this.inboxes) {
-      expect(inbox.length).toBe(seat.count);
-      const cost = inbox.reduce((sum, one) => sum + this.sent.get(one)!.cost, 0);
-      if (seat.count > 1) expect(seat.ms).toBeCloseTo(cost, 9);
-      for (const one of inbox) if (taskOf(one)) this.checkTask(one, taskOf(one)!);
+    for (const [slot, inbox] of this.inboxes) {
+      expect(inbox.length).toBe(slot.count);
+      const totalExpectedMs = inbox.reduce((sum, entry) => sum + this.sent.get(entry)!.expectedMs, 0);
+      if (slot.count > 1) expect(slot.queuedMs).toBeCloseTo(totalExpectedMs, 9);
+      for (const entry of inbox) if (taskOf(entry)) this.checkTask(entry, taskOf(entry)!);
       // To look at the tasks has them made.
-      if (inbox.every((one) => taskOf(one) !== undefined)) expect(inbox.map(taskOf)).toEqual(seat.tasks);
+      if (inbox.every((entry) => taskOf(entry) !== undefined)) expect(inbox.map(taskOf)).toEqual(slot.tasks);
     }
-    expect(this.scheduler.pending).toBe(this.submitted.length - this.settled.size);
+    expect(this.scheduler.pendingCount).toBe(this.submitted.length - this.settled.size);
   }
 
-  checkTask(one: Task | Call, { state, ordinal, care }: Task): void {
-    const { ordinal: wanted, care: told } = this.sent.get(one)!;
+  checkTask(entry: Task | Call, { state, sequence, ackMode }: Task): void {
+    const { sequence: sentSequence, ackMode: sentAckMode } = this.sent.get(entry)!;
     expect(["sent", "dropped"]).toContain(state);
-    expect([ordinal, care]).toEqual([wanted, told]);
+    expect([sequence, ackMode]).toEqual([sentSequence, sentAckMode]);
   }
 
-  settle(one: Task | Call, how: string): void {
-    const key = (one instanceof Task && this.calls.get(one)) || one;
+  settle(entry: Task | Call, outcome: string): void {
+    const key = (entry instanceof Task && this.callOfTask.get(entry)) || entry;
     expect(this.settled.get(key)).toBeUndefined();
-    this.settled.set(key, how);
+    this.settled.set(key, outcome);
   }
 
-  start(seat: Seat): void {
-    this.inboxes.set(seat, []);
+  start(slot: WorkerSlot): void {
+    this.inboxes.set(slot, []);
   }
 
-  send(seat: Seat, task: Task): void {
-    const key = this.calls.get(task) ?? task;
+  send(slot: WorkerSlot, task: Task): void {
+    const key = this.callOfTask.get(task) ?? task;
     // A careful task that was begun is not begun again, unless that is allowed.
-    if (task.care !== "loose" && !task.isSuspect) expect(this.begun.get(key) ?? 0).toBeLessThanOrEqual(task.losses);
-    this.#sent(seat, key);
+    if (task.ackMode !== "loose" && !task.isSuspect)
+      expect(this.begun.get(key) ?? 0).toBeLessThanOrEqual(task.crashCount);
+    this.#recordSent(slot, key);
   }
 
-  sendBrief(seat: Seat, call: Brief<Task>): void {
+  sendLazyTask(slot: WorkerSlot, call: LazyTask<Task>): void {
     expect((call as Call).task).toBeUndefined();
-    this.#sent(seat, call as Call);
+    this.#recordSent(slot, call as Call);
   }
 
-  #sent(seat: Seat, one: Task | Call): void {
-    this.underWay.delete(one);
-    this.inboxes.get(seat)!.push(one);
-    const count = this.counts.get(seat) ?? 0;
-    this.counts.set(seat, count + 1);
-    this.sent.set(one, { ordinal: count, care: taskOf(one)?.care ?? "loose", cost: one.expected });
+  #recordSent(slot: WorkerSlot, entry: Task | Call): void {
+    this.inProgress.delete(entry);
+    this.inboxes.get(slot)!.push(entry);
+    const count = this.sentCounts.get(slot) ?? 0;
+    this.sentCounts.set(slot, count + 1);
+    this.sent.set(entry, { sequence: count, ackMode: taskOf(entry)?.ackMode ?? "loose", expectedMs: entry.expectedMs });
   }
 
-  tell(): void {}
+  cancel(): void {}
 
-  recall(seat: Seat, tasks: readonly Task[]): void {
-    this.recalled.push(...tasks.map((task) => [seat, task] as const));
+  recall(slot: WorkerSlot, tasks: readonly Task[]): void {
+    this.recalled.push(...tasks.map((task) => [slot, task] as const));
   }
 
-  share(seat: Seat, task: Task): void {
-    expect(seat.head).toBe(task);
-    expect([...this.scheduler.seats].some(({ state, count }) => state === "ready" && count === 0)).toBe(true);
-    this.asked.push([seat, task]);
+  split(slot: WorkerSlot, task: Task): void {
+    expect(slot.head).toBe(task);
+    expect([...this.scheduler.slots].some(({ state, count }) => state === "ready" && count === 0)).toBe(true);
+    this.splitRequests.push([slot, task]);
   }
 
-  again(task: Task): Task {
-    const rest = new Task(task.estimate, task.items, 10, task);
+  cloneForRest(task: Task): Task {
+    const rest = new Task(task.estimate, task.itemCount, 10, task);
     this.messages.set(rest, this.messages.get(task)!);
     this.submitted.push(rest);
     return rest;
   }
 
-  stop(seat: Seat): void {
-    this.stopping.add(seat);
+  stop(slot: WorkerSlot): void {
+    this.stopping.add(slot);
   }
 
-  kill(seat: Seat): void {
-    this.inboxes.delete(seat);
-    this.killed.push(seat);
+  kill(slot: WorkerSlot): void {
+    this.inboxes.delete(slot);
+    this.killed.push(slot);
   }
 
-  terminate(seat: Seat): void {
-    this.kill(seat);
+  terminate(slot: WorkerSlot): void {
+    this.kill(slot);
   }
 
   fail(task: Task): void {
     this.settle(task, "failed");
   }
 
-  expire(task: Task): void {
+  timeOut(task: Task): void {
     this.settle(task, "expired");
   }
 
-  abandon(task: Task): void {
+  reject(task: Task): void {
     this.settle(task, "abandoned");
   }
 
-  giveUp(): void {}
+  failPool(): void {}
 
-  alarm(at: number): void {
-    this.alarmAt = at;
+  setTimer(at: number): void {
+    this.timerAt = at;
   }
 }
 
 /** The task that something is, or has become. */
-function taskOf(one: Task | Call | undefined): Task | undefined {
-  return one instanceof Call ? one.task : one;
+function taskOf(entry: Task | Call | undefined): Task | undefined {
+  return entry instanceof Call ? entry.task : entry;
 }

@@ -12,39 +12,39 @@ const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.me
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
 /** One task in so many SIGKILLs its worker. */
-const ONE_IN = 100;
+const TASKS_PER_KILL = 100;
 const isFirstChoice = host === "node" && getStartMethod() === getAllStartMethods()[0];
 /**
  * In CI all of them, on one host and by one start method: starting workers anew takes the time. Elsewhere fewer, unless somebody
  * asks by `SOAK=10000`.
  */
-const COUNT = Number(process.env.SOAK ?? (process.env.CI === "true" && isFirstChoice ? 10_000 : 1000));
+const TASK_COUNT = Number(process.env.SOAK ?? (process.env.CI === "true" && isFirstChoice ? 10_000 : 1000));
 
-const WORKERS = 3;
+const WORKER_COUNT = 3;
 /**
  * Where children are spares, there may be more of these in the end, one for each worker at most: the process, the channel to it and
  * what it writes are a file each. Killed workers that left one each behind would be more.
  */
-const SPARE_FILES = host === "deno" && getStartMethod() === "forkserver" ? 3 * WORKERS : 0;
+const MAX_SPARE_FDS = host === "deno" && getStartMethod() === "forkserver" ? 3 * WORKER_COUNT : 0;
 
 afterEach(() => noChildLeft());
 
 /** The descriptors of this process; those of other systems are not counted. */
-const openFiles = (): number => (fs.existsSync("/proc/self/fd") ? fs.readdirSync("/proc/self/fd").length : 0);
+const countOpenFds = (): number => (fs.existsSync("/proc/self/fd") ? fs.readdirSync("/proc/self/fd").length : 0);
 const segments = (): string[] => (fs.existsSync("/dev/shm") ? fs.readdirSync("/dev/shm") : []);
 
-test(`${COUNT} tasks, of which one in ${ONE_IN} kills its worker`, { timeout: 300_000 }, async () => {
+test(`${TASK_COUNT} tasks, of which one in ${TASKS_PER_KILL} kills its worker`, { timeout: 300_000 }, async () => {
   // What the first pool opens for good, such as the door of this process, is there before it is counted.
   await inPool(new Pool({ processes: 1 }), (pool) => pool.apply(tasks.square, [1]));
-  const before = { files: openFiles(), segments: segments() };
-  await inPool(new Pool({ processes: WORKERS }), async (pool) => {
+  const before = { files: countOpenFds(), segments: segments() };
+  await inPool(new Pool({ processes: WORKER_COUNT }), async (pool) => {
     const outcomes = await Promise.allSettled(
-      Array.from({ length: COUNT }, (_, i) =>
-        i % ONE_IN === 50 ? pool.apply(tasks.kill, ["SIGKILL"]) : pool.apply(hard.pointOf, [i]),
+      Array.from({ length: TASK_COUNT }, (_, i) =>
+        i % TASKS_PER_KILL === 50 ? pool.apply(tasks.kill, ["SIGKILL"]) : pool.apply(hard.pointOf, [i]),
       ),
     );
     for (const [i, outcome] of outcomes.entries()) {
-      if (i % ONE_IN === 50) {
+      if (i % TASKS_PER_KILL === 50) {
         expect(outcome).toMatchObject({ reason: { name: "WorkerLostError", task: "kill", signal: "SIGKILL" } });
         expect((outcome as PromiseRejectedResult).reason).toBeInstanceOf(WorkerLostError);
       } else {
@@ -53,10 +53,10 @@ test(`${COUNT} tasks, of which one in ${ONE_IN} kills its worker`, { timeout: 30
         expect(typeof value === "number" ? value : value.x).toBe(i);
       }
     }
-    expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, lost: Math.round(COUNT / ONE_IN) });
+    expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, lost: Math.round(TASK_COUNT / TASKS_PER_KILL) });
   });
-  const allowed = before.files + SPARE_FILES;
-  await until(() => openFiles() <= allowed, { message: () => `${allowed} open files, not ${openFiles()}` });
+  const allowed = before.files + MAX_SPARE_FDS;
+  await until(() => countOpenFds() <= allowed, { message: () => `${allowed} open files, not ${countOpenFds()}` });
   expect(segments().filter((name) => name.includes("multiproc") && !before.segments.includes(name))).toEqual([]);
 });
 

@@ -5,13 +5,13 @@ import { PoolClosedError, ThreadPool, type ThreadPoolOptions, WorkerLostError } 
 import { Queue } from "@multiproc/queue";
 import { fixture, runProgram, until } from "@multiproc/testing";
 import { expect, onTestFinished, test } from "vitest";
-import { ended, file } from "./pools.ts";
+import { file, terminatedAfterTest } from "./pools.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
 function poolOf(options: ThreadPoolOptions<any> = { processes: 2 }): ThreadPool<any> {
-  return ended(new ThreadPool(options));
+  return terminatedAfterTest(new ThreadPool(options));
 }
 
 test("apply(), map() and imap() work in threads of this process", async () => {
@@ -66,7 +66,7 @@ test("a thread that ends fails the task that it was running, and no other", asyn
 });
 
 test("a task is stopped softly, and then with its thread", async () => {
-  const pool = poolOf({ processes: 1, graceMs: 50 });
+  const pool = poolOf({ processes: 1, gracePeriod: 50 });
   const marks = file();
   const soft = pool.apply(tasks.untilAborted, [marks]);
   await until(() => fs.existsSync(marks));

@@ -22,7 +22,7 @@ import { forkserverKind, getAllStartMethods, setForkserverPreload } from "@multi
 const option = (name, standard) =>
   Number(process.argv.find((flag) => flag.startsWith(`--${name}=`))?.split("=")[1] ?? standard);
 const [rounds, many] = [option("rounds", 20), option("many", 100)];
-const at = (name) => new URL(`../../start-methods/bench/fixtures/${name}`, import.meta.url);
+const fixtureUrl = (name) => new URL(`../../start-methods/bench/fixtures/${name}`, import.meta.url);
 const typescript = process.argv.includes("--typescript") ? import.meta.resolve("typescript") : "";
 const firstCode = new URL("first-code.mjs", import.meta.url);
 const { sayHello } = fromModule(firstCode);
@@ -100,7 +100,7 @@ async function byProcess(startMethod, count) {
 async function byFork(count) {
   const started = performance.now();
   const children = Array.from({ length: count }, () =>
-    childProcess.fork(at("forked.js"), [typescript], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+    childProcess.fork(fixtureUrl("forked.js"), [typescript], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
   );
   const ends = children.map((child) => new Promise((resolve) => child.once("exit", resolve)));
   await Promise.all(children.map((child) => new Promise((resolve) => child.once("message", resolve))));
@@ -110,12 +110,14 @@ async function byFork(count) {
 }
 
 async function startPython() {
-  const child = childProcess.spawn("python3", [fileURLToPath(at("start.py"))], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = childProcess.spawn("python3", [fileURLToPath(fixtureUrl("start.py"))], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const isThere = await new Promise((resolve) =>
+  const isInstalled = await new Promise((resolve) =>
     child.once("error", () => resolve(false)).once("spawn", () => resolve(true)),
   );
-  if (!isThere) return undefined;
+  if (!isInstalled) return undefined;
   await lines.next();
   return async (method, count) => {
     child.stdin.write(`${method} ${count}\n`);
@@ -128,18 +130,18 @@ function makePipe() {
   const folder = fs.mkdtempSync(`${os.tmpdir()}/methods-bench-`);
   const path = `${folder}/pipe`;
   childProcess.execFileSync("mkfifo", [path]);
-  let left = 0;
+  let bytesLeft = 0;
   let done;
   // Open for both: it never ends, and opening it does not wait for a writer.
   new net.Socket({ fd: fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK) })
     .on("data", (bytes) => {
-      left -= bytes.length;
-      if (left === 0) done();
+      bytesLeft -= bytes.length;
+      if (bytesLeft === 0) done();
     })
     .unref();
   process.on("exit", () => fs.rmSync(folder, { recursive: true }));
   const heard = (count) => {
-    left = count;
+    bytesLeft = count;
     return new Promise((resolve) => {
       done = resolve;
     });

@@ -13,7 +13,7 @@ import { forkserverKind, setForkserverPreload } from "@multiproc/start-methods";
 const count = Number(process.argv.find((flag) => flag.startsWith("--count="))?.slice(8) ?? 2000);
 const module = new URL("stress-tasks.mjs", import.meta.url);
 const { work } = fromModule(module);
-const PATIENCE = 60_000;
+const RESULT_TIMEOUT_MS = 60_000;
 
 setForkserverPreload([module]);
 const { kind, reason } = await forkserverKind();
@@ -29,8 +29,8 @@ process.exit(wrong.length > 0 ? 1 : 0);
 async function runSome() {
   for (const id of ids) {
     try {
-      const flaw = await runOne(id);
-      if (flaw !== undefined) wrong.push(`${id}: ${flaw}`);
+      const problem = await runOne(id);
+      if (problem !== undefined) wrong.push(`${id}: ${problem}`);
     } catch (error) {
       wrong.push(`${id}: ${error.stack}`);
     }
@@ -43,8 +43,8 @@ async function runOne(id) {
   const child = new Process({ target: work, args: [id, there], startMethod: "forkserver" });
   await child.start();
   if (isKilled) child.kill();
-  const result = await here.recv({ timeout: PATIENCE }).catch((error) => error);
-  const exitCode = await child.join({ timeout: PATIENCE });
+  const result = await here.recv({ timeout: RESULT_TIMEOUT_MS }).catch((error) => error);
+  const exitCode = await child.join({ timeout: RESULT_TIMEOUT_MS });
   here.close();
   if (isKilled) return exitCode === -9 ? undefined : `killed, and ended with ${exitCode}`;
   if (exitCode !== 0) return `exit code ${exitCode}, result ${result}`;

@@ -4,17 +4,19 @@ import { childModules, host } from "@multiproc/core/internal";
 
 const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
 const ENTRY = new URL(`./process-entry${EXTENSION}`, import.meta.url);
-const WHOLE_ENTRY = new URL(`./process-entry-bundled${EXTENSION}`, import.meta.url);
+const BUNDLED_ENTRY = new URL(`./process-entry-bundled${EXTENSION}`, import.meta.url);
 /** What a child loads when it needs it. */
-export const PARTS: readonly string[] = [ENTRY.href, codecModule];
-for (const part of PARTS) childModules.add(part);
+export const LAZY_MODULES: readonly string[] = [ENTRY.href, codecModule];
+for (const module of LAZY_MODULES) childModules.add(module);
 
 /** What a child is started with. */
-export function entry(): URL {
-  return mayLoadParts() ? ENTRY : WHOLE_ENTRY;
+export function entryUrl(): URL {
+  return canReadLazyModules() ? ENTRY : BUNDLED_ENTRY;
 }
 
 /** Whether a child, which may do no more than this process, can load parts of this library later. */
-function mayLoadParts(): boolean {
-  return PARTS.every((url) => !url.startsWith("file:") || host.mayRead(decodeURIComponent(new URL(".", url).pathname)));
+function canReadLazyModules(): boolean {
+  return LAZY_MODULES.every(
+    (url) => !url.startsWith("file:") || host.canRead(decodeURIComponent(new URL(".", url).pathname)),
+  );
 }

@@ -1,39 +1,39 @@
 /** What passes to a copy of this process, which has everything and yet not all of it works there. */
 import {
-  type Carrier,
-  isHere,
+  type DeliveryScope,
+  isLocal,
   loadModules,
   requireTarget,
   resolveTarget,
   type Shareable,
+  type SharedHandle,
   shareablesIn,
-  type Ticket,
 } from "@multiproc/core/internal";
 
 /** The live objects among the values that a copy is started for. */
-export class HandOver {
-  readonly #handed: ReadonlyArray<{ readonly object: Shareable; readonly ticket: Ticket }>;
+export class ForkTransfer {
+  readonly #transfers: ReadonlyArray<{ readonly object: Shareable; readonly handle: SharedHandle }>;
 
   constructor(values: unknown) {
-    this.#handed = shareablesIn(values).map((object) => ({ object, ticket: object["multiproc:ticket"]() }));
+    this.#transfers = shareablesIn(values).map((object) => ({ object, handle: object["multiproc:ticket"]() }));
   }
 
   /** In the parent, when the copy is on its way. */
-  commit(carrier: Carrier | undefined): void {
-    for (const { ticket } of this.#handed) ticket.commit?.(carrier);
+  commit(scope: DeliveryScope | undefined): void {
+    for (const { handle } of this.#transfers) handle.commit?.(scope);
   }
 
   /** In the copy. */
-  adopt(): void {
-    for (const { object, ticket } of this.#handed) object["multiproc:adopt"]?.(ticket.data);
+  reattach(): void {
+    for (const { object, handle } of this.#transfers) object["multiproc:adopt"]?.(handle.data);
   }
 }
 
 /** In the copy: what is to be called, where the target only names it; undefined where the target itself is there. */
-export async function ownTarget<F extends (...args: never[]) => unknown>(
+export async function localTarget<F extends (...args: never[]) => unknown>(
   target: F | undefined,
 ): Promise<F | undefined> {
-  if (target === undefined || isHere(target)) return undefined;
+  if (target === undefined || isLocal(target)) return undefined;
   const reference = requireTarget(target, "Process");
   if ("module" in reference) await loadModules([reference.module]);
   return resolveTarget(reference) as F;

@@ -3,7 +3,7 @@
  * if there is one. Most children run a function of a module with few arguments, and the less they must decode, the sooner they
  * begin.
  */
-export interface Preparation {
+export interface PreparationData {
   readonly name: string;
   readonly daemon: boolean;
   /** How the child's own children come to be, unless it says otherwise. */
@@ -16,7 +16,7 @@ export interface Preparation {
   /** The class of a subclass' instance. */
   readonly subclass: { readonly module: string; readonly name: string } | null;
   /** The values that follow, in this order. */
-  readonly follows: ReadonlyArray<"target" | "args" | "fields">;
+  readonly payloadNames: ReadonlyArray<"target" | "args" | "fields">;
   /** Whether the child is a copy of its parent, and has the process object itself. */
   readonly isCopy: boolean;
 }

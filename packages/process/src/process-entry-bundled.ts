@@ -4,4 +4,4 @@
  */
 export * as codec from "@multiproc/core/internal";
 export { run } from "./process-entry.ts";
-export { revive } from "./subclass-instance.ts";
+export { rebuildSubclass } from "./subclass-instance.ts";

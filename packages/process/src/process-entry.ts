@@ -2,6 +2,6 @@
 import { enter } from "@multiproc/core/child";
 import { bootstrap } from "./bootstrap.ts";
 
-export { rehearse } from "./bootstrap.ts";
+export { warmUp } from "./bootstrap.ts";
 
 export const run: (...args: string[]) => Promise<void> = enter(bootstrap);

@@ -1,5 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { afterFork, host, inherited, ProcessError, singleton } from "@multiproc/core/child";
+import { afterForkInChild, childConfig, host, ProcessError, singleton } from "@multiproc/core/child";
 import type { Process } from "./process.ts";
 
 /**
@@ -20,7 +20,7 @@ export interface ParentProcess {
   readonly pid: number;
 }
 
-interface Family {
+interface ProcessTree {
   /** What this process itself is called, and whether it may have children. */
   self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array | undefined };
   parent: ParentProcess | undefined;
@@ -30,22 +30,22 @@ interface Family {
   readonly children: Set<Process>;
   childCount: number;
   /** Processes that are being started as copies of this one, by their names in the family: what is in a copy is found so. */
-  readonly copies: Map<string, () => Promise<() => unknown>>;
+  readonly pendingCopies: Map<string, () => Promise<() => unknown>>;
 }
 
 /** The family as this process knows it. */
-export const family: Family = singleton("family", () => ({
+export const processTree: ProcessTree = singleton("family", () => ({
   self: { name: "MainProcess", daemon: false, identity: [], authKey: undefined },
   parent: undefined,
   current: undefined,
   children: new Set(),
   childCount: 0,
-  copies: new Map(),
+  pendingCopies: new Map(),
 }));
 // What the child itself is, it is told.
-afterFork(() => {
-  family.children.clear();
-  family.childCount = 0;
+afterForkInChild(() => {
+  processTree.children.clear();
+  processTree.childCount = 0;
 });
 
 /**
@@ -59,7 +59,7 @@ afterFork(() => {
  * ```
  */
 export function parentProcess(): ParentProcess | undefined {
-  return family.parent;
+  return processTree.parent;
 }
 
 /**
@@ -73,32 +73,32 @@ export function parentProcess(): ParentProcess | undefined {
  * ```
  */
 export function activeChildren(): Process[] {
-  return [...family.children];
+  return [...processTree.children];
 }
 
 /** The secret of this family: made by its first process when it is first needed, and inherited by all others. */
-export function familyKey(): Uint8Array {
-  family.self.authKey ??= crypto.getRandomValues(new Uint8Array(32));
-  return family.self.authKey;
+export function treeAuthKey(): Uint8Array {
+  processTree.self.authKey ??= crypto.getRandomValues(new Uint8Array(32));
+  return processTree.self.authKey;
 }
 
 /** The identity and the default name of the next child. */
 export function nextIdentity(): readonly number[] {
-  family.childCount += 1;
-  return [...family.self.identity, family.childCount];
+  processTree.childCount += 1;
+  return [...processTree.self.identity, processTree.childCount];
 }
 
 /** Refuses a child where there may be none. */
 export function assertMayHaveChildren(): void {
-  if (inherited.isImporting) {
+  if (childConfig.isImporting) {
     throw new ProcessError(
       `Cannot start a process while this one is still importing its modules: move the start into a function, and call it only where parentProcess() is undefined`,
       { code: "ERR_IMPORTING" },
     );
   }
-  if (family.self.daemon && !inherited.mayHaveChildren) {
+  if (processTree.self.daemon && !childConfig.mayHaveChildren) {
     throw new ProcessError(
-      `Cannot start a process: ${family.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`,
+      `Cannot start a process: ${processTree.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`,
       {
         code: "ERR_DAEMONIC",
       },

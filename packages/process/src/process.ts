@@ -10,14 +10,14 @@ import {
   TIMED_OUT,
   textMessage,
   type WaitOptions,
-  within,
+  withTimeout,
 } from "@multiproc/core/internal";
 import { type Child, getStartMethod, requireStartMethod, start } from "@multiproc/start-methods";
-import { entry, PARTS } from "./entry-url.ts";
-import { HandOver, ownTarget } from "./fork-transfer.ts";
+import { entryUrl, LAZY_MODULES } from "./entry-url.ts";
+import { ForkTransfer, localTarget } from "./fork-transfer.ts";
 import { checkOptions, type ProcessOptions } from "./options.ts";
-import type { Preparation } from "./preparation-data.ts";
-import { assertMayHaveChildren, family, familyKey, nextIdentity } from "./process-tree.ts";
+import type { PreparationData } from "./preparation-data.ts";
+import { assertMayHaveChildren, nextIdentity, processTree, treeAuthKey } from "./process-tree.ts";
 import { Sentinel } from "./sentinel.ts";
 
 /**
@@ -52,11 +52,11 @@ export class Process<A extends unknown[] = unknown[]> {
   #child: Child | undefined;
   #sentinel: Sentinel | undefined;
   /** What is called in a copy, where the target only names it. */
-  #target: ((...args: A) => unknown) | undefined;
+  #localTarget: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
   #status: ExitStatus | undefined;
   /** The process that made this object; in a copy of it, only the copy that it stands for has a use for it. */
-  readonly #owner: number = host.pid;
+  readonly #ownerPid: number = host.pid;
 
   /**
    * Describes a process; nothing is started yet.
@@ -70,7 +70,7 @@ export class Process<A extends unknown[] = unknown[]> {
     this.#options = options;
     this.#identity = nextIdentity();
     this.#name = options.name ?? `Process-${this.#identity.join(":")}`;
-    this.#daemon = options.daemon ?? family.self.daemon;
+    this.#daemon = options.daemon ?? processTree.self.daemon;
   }
 
   /**
@@ -78,7 +78,7 @@ export class Process<A extends unknown[] = unknown[]> {
    * it is registered with `registerClass(import.meta.url, TheClass)`.
    */
   run(): unknown {
-    return (this.#target ?? this.#options.target)?.(...((this.#options.args ?? []) as A));
+    return (this.#localTarget ?? this.#options.target)?.(...((this.#options.args ?? []) as A));
   }
 
   /**
@@ -99,15 +99,15 @@ export class Process<A extends unknown[] = unknown[]> {
     assertMayHaveChildren();
     const method = this.#options.startMethod ?? getStartMethod();
     requireStartMethod(method);
-    const { messages, modules } = method === "fork" ? this.#leave() : this.#encode();
+    const { messages, modules } = method === "fork" ? this.#startForkPayload() : this.#startPayload();
     this.#state = "starting";
     try {
       const { env, cwd, stdio, execArgv, permissions, signal } = this.#options;
-      this.#follow(
+      this.#trackChild(
         await start({
           method,
           name: this.#name,
-          entry: entry(),
+          entry: entryUrl(),
           messages,
           modules,
           env,
@@ -122,7 +122,7 @@ export class Process<A extends unknown[] = unknown[]> {
       this.#state = "initial";
       throw error;
     } finally {
-      family.copies.delete(this.#identity.join(":"));
+      processTree.pendingCopies.delete(this.#identity.join(":"));
     }
   }
 
@@ -136,10 +136,10 @@ export class Process<A extends unknown[] = unknown[]> {
   async join(options: WaitOptions = {}): Promise<number | null> {
     this.#assertUsable("join()");
     checkTimeout("join()", options.timeout);
-    const child = this.#started("join()");
+    const child = this.#requireStarted("join()");
     child.ref();
     try {
-      const status = await within(this.#ended as Promise<ExitStatus>, "join()", options);
+      const status = await withTimeout(this.#ended as Promise<ExitStatus>, "join()", options);
       return status === TIMED_OUT ? null : this.exitCode;
     } finally {
       if (this.#daemon) child.unref();
@@ -148,17 +148,17 @@ export class Process<A extends unknown[] = unknown[]> {
 
   /** Asks the child to stop what it does, by SIGINT, as Ctrl+C does. */
   interrupt(): void {
-    this.#signal("interrupt()", "SIGINT");
+    this.#sendSignal("interrupt()", "SIGINT");
   }
 
   /** Ends the child by SIGTERM, which it may handle. */
   terminate(): void {
-    this.#signal("terminate()", "SIGTERM");
+    this.#sendSignal("terminate()", "SIGTERM");
   }
 
   /** Ends the child by SIGKILL, which it cannot handle. */
   kill(): void {
-    this.#signal("kill()", "SIGKILL");
+    this.#sendSignal("kill()", "SIGKILL");
   }
 
   /**
@@ -188,7 +188,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** Whether the child has been started and has not ended. */
   isAlive(): boolean {
     this.#assertUsable("isAlive()");
-    if (this === (family.current as unknown)) return true;
+    if (this === (processTree.current as unknown)) return true;
     return this.#child !== undefined && this.#status === undefined;
   }
 
@@ -215,7 +215,7 @@ export class Process<A extends unknown[] = unknown[]> {
 
   /** The secret that the processes of one family share. */
   get authKey(): Uint8Array {
-    return (this.#authKey ??= familyKey());
+    return (this.#authKey ??= treeAuthKey());
   }
 
   set authKey(key: Uint8Array) {
@@ -226,7 +226,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** The child's process id; undefined before the start. */
   get pid(): number | undefined {
     this.#assertUsable("pid");
-    return this === (family.current as unknown) ? host.pid : this.#child?.pid;
+    return this === (processTree.current as unknown) ? host.pid : this.#child?.pid;
   }
 
   /** The exit code, the negative number of the signal that ended the child, or null before its end. */
@@ -246,7 +246,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** What can be given to `wait()`: it is ready when the child has ended. The same object each time, as `wait()` gives it back. */
   get sentinel(): Sentinel {
     this.#assertUsable("sentinel");
-    const { pid } = this.#started("sentinel");
+    const { pid } = this.#requireStarted("sentinel");
     // Always the same, or it would not be found among those that wait() gives.
     return (this.#sentinel ??= new Sentinel(pid, this.#ended as Promise<ExitStatus>));
   }
@@ -262,42 +262,42 @@ export class Process<A extends unknown[] = unknown[]> {
   }
 
   /** The message for a copy of this process, which has all the rest: only live objects are handed over. */
-  #leave(): { messages: EncodedMessage[]; modules: string[] } {
+  #startForkPayload(): { messages: EncodedMessage[]; modules: string[] } {
     const { args = [] } = this.#options;
-    const handed = new HandOver([args, { ...this }]);
-    family.copies.set(this.#identity.join(":"), () => {
-      handed.adopt();
-      return this.#wake();
+    const transfer = new ForkTransfer([args, { ...this }]);
+    processTree.pendingCopies.set(this.#identity.join(":"), () => {
+      transfer.reattach();
+      return this.#resumeInCopy();
     });
-    const message = textMessage(JSON.stringify({ ...this.#describe(), isCopy: true }));
-    return { messages: [{ ...message, commit: (carrier) => handed.commit(carrier) }], modules: [] };
+    const message = textMessage(JSON.stringify({ ...this.#preparationData(), isCopy: true }));
+    return { messages: [{ ...message, commit: (scope) => transfer.commit(scope) }], modules: [] };
   }
 
   /** In the copy: this object stands for the process that it is in. */
-  async #wake(): Promise<() => unknown> {
-    this.#target = await ownTarget(this.#options.target);
-    family.current = this as never;
+  async #resumeInCopy(): Promise<() => unknown> {
+    this.#localTarget = await localTarget(this.#options.target);
+    processTree.current = this as never;
     return () => this.run();
   }
 
   /** What a child is. */
-  #describe(): Preparation {
+  #preparationData(): PreparationData {
     return {
       name: this.#name,
       daemon: this.#daemon,
       startMethod: getStartMethod(),
       identity: this.#identity,
       authKey: [...this.authKey],
-      parent: { name: family.self.name, pid: host.pid },
+      parent: { name: processTree.self.name, pid: host.pid },
       target: null,
       subclass: null,
-      follows: [],
+      payloadNames: [],
       isCopy: false,
     };
   }
 
   /** The messages of `preparation.ts`, and the modules that they name. */
-  #encode(): { messages: EncodedMessage[]; modules: string[] } {
+  #startPayload(): { messages: EncodedMessage[]; modules: string[] } {
     const { target, args = [] } = this.#options;
     const reference = target === undefined ? undefined : requireTarget(target, "Process");
     const named = reference !== undefined && "module" in reference ? reference : null;
@@ -307,11 +307,11 @@ export class Process<A extends unknown[] = unknown[]> {
       ...(args.length === 0 ? {} : { args }),
       ...(Object.keys(fields).length === 0 ? {} : { fields }),
     };
-    const preparation: Preparation = {
-      ...this.#describe(),
+    const preparation: PreparationData = {
+      ...this.#preparationData(),
       target: named,
       subclass: subclassOf(this),
-      follows: Object.keys(values) as Array<keyof typeof values>,
+      payloadNames: Object.keys(values) as Array<keyof typeof values>,
     };
     const encoded = Object.entries(values).map(([name, value]) =>
       encodeMessage(value, name === "fields" ? "this" : name),
@@ -319,14 +319,14 @@ export class Process<A extends unknown[] = unknown[]> {
     const modules = [named, preparation.subclass].flatMap((found) => (found === null ? [] : [found.module]));
     return {
       messages: [textMessage(JSON.stringify(preparation)), ...encoded],
-      modules: [...PARTS, ...modules, ...encoded.flatMap(({ frame }) => frame.modules)],
+      modules: [...LAZY_MODULES, ...modules, ...encoded.flatMap(({ frame }) => frame.modules)],
     };
   }
 
-  #follow(child: Child): void {
+  #trackChild(child: Child): void {
     this.#child = child;
     this.#state = "started";
-    family.children.add(this as never);
+    processTree.children.add(this as never);
     if (this.#daemon) child.unref();
     const { signal } = this.#options;
     const abort = (): void => child.kill("SIGKILL");
@@ -334,19 +334,19 @@ export class Process<A extends unknown[] = unknown[]> {
     if (signal?.aborted) abort();
     this.#ended = child.exited.then((status) => {
       this.#status = status;
-      family.children.delete(this as never);
+      processTree.children.delete(this as never);
       signal?.removeEventListener("abort", abort);
       return status;
     });
   }
 
-  #signal(call: string, signal: string): void {
+  #sendSignal(call: string, signal: string): void {
     this.#assertUsable(call);
-    const child = this.#started(call);
+    const child = this.#requireStarted(call);
     if (this.#status === undefined) child.kill(signal);
   }
 
-  #started(call: string): Child {
+  #requireStarted(call: string): Child {
     if (this.#child === undefined) {
       throw new ProcessError(`${call} was called on ${this.#name} before it was started: call start() first`, {
         code: "ERR_NOT_STARTED",
@@ -358,9 +358,9 @@ export class Process<A extends unknown[] = unknown[]> {
   #assertUsable(call: string): void {
     if (this.#state === "closed")
       throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
-    if (this.#owner === host.pid || this === (family.current as unknown)) return;
+    if (this.#ownerPid === host.pid || this === (processTree.current as unknown)) return;
     throw new ProcessError(
-      `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#owner}: only that one can start it and wait for it`,
+      `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#ownerPid}: only that one can start it and wait for it`,
       { code: "ERR_NOT_PARENT" },
     );
   }
@@ -377,16 +377,16 @@ export class Process<A extends unknown[] = unknown[]> {
  * ```
  */
 export function currentProcess(): Process {
-  if (family.current === undefined) {
-    const { name, daemon } = family.self;
-    family.childCount -= 1; // it is no child of itself
-    family.current = new Process({ name, daemon });
+  if (processTree.current === undefined) {
+    const { name, daemon } = processTree.self;
+    processTree.childCount -= 1; // it is no child of itself
+    processTree.current = new Process({ name, daemon });
   }
-  return family.current;
+  return processTree.current;
 }
 
 /** How the class of a process is found in the child; a plain `Process` is there anyway. */
-function subclassOf(process: object): Preparation["subclass"] {
+function subclassOf(process: object): PreparationData["subclass"] {
   const prototype = Object.getPrototypeOf(process) as object;
   if (prototype === Process.prototype) return null;
   const found = registry.classesByPrototype.get(prototype);

@@ -92,7 +92,7 @@ describe.skipIf(!canFork)("fork", () => {
     await until(() => read().length === 4, { message: () => `four to be up; ${program.stderr}` });
     program.kill("SIGKILL");
     await until(() => !read().some(isAlive), { message: "all four to be gone" });
-    const left = (): string[] => fs.readdirSync(folder).filter((name) => name.startsWith("multiproc-"));
-    await until(() => left().length === 0, { message: () => `no folder left: ${left()}` });
+    const remainingFolders = (): string[] => fs.readdirSync(folder).filter((name) => name.startsWith("multiproc-"));
+    await until(() => remainingFolders().length === 0, { message: () => `no folder left: ${remainingFolders()}` });
   });
 });

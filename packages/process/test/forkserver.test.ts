@@ -29,11 +29,12 @@ const url = (name: string) => fixture(import.meta.url, name);
 const tasks = fromModule<typeof import("./fixtures/server-tasks.js")>(url("server-tasks.js"));
 const folder = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "forkserver-test-")));
 let count = 0;
-const file = (): string => path.join(folder, `result-${++count}.json`);
+const newResultPath = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
-const written = (from: string) => until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
+const untilWritten = (from: string) =>
+  until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
 /** Servers and spares. */
-const idleProcesses = () => [...singleton("idle processes", () => new Set<number>())];
+const helperPids = () => [...singleton("idle processes", () => new Set<number>())];
 const canFork = host === "node" && process.platform === "linux";
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -50,8 +51,8 @@ async function start<A extends unknown[]>(target: (...args: A) => unknown, args:
 }
 
 /** What a child finds. */
-async function look(options: ProcessOptions<[string]> = {}) {
-  const to = file();
+async function childReport(options: ProcessOptions<[string]> = {}) {
+  const to = newResultPath();
   const child = await start(tasks.lookAround, [to], options);
   expect(await child.join()).toBe(0);
   expect(read(to).pid).toBe(child.pid);
@@ -68,7 +69,7 @@ describe("forkserver", () => {
 
   test("modules are loaded before the child is made", async () => {
     setForkserverPreload([url("server-tasks.js")]);
-    const [first, second] = [await look(), await look()];
+    const [first, second] = [await childReport(), await childReport()];
     expect(first.pid).not.toBe(second.pid);
     if (canFork) {
       expect(first.loadedBy).toBe(first.ppid);
@@ -86,18 +87,18 @@ describe("forkserver", () => {
   test("an error of a preloaded module fails each start, as its cause", async () => {
     setForkserverPreload([url("preload-throws.js")]);
     for (let i = 0; i < 2; i++) {
-      const error = await look().catch((thrown: unknown) => thrown);
+      const error = await childReport().catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(StartError);
       expect((error as StartError).message).toContain("preload-throws.js");
       expect(((error as StartError).cause as Error).stack).toContain("This module does not load");
     }
     setForkserverPreload([]);
-    await look();
+    await childReport();
   });
 
   test("a preloaded module that starts a process is refused", async () => {
     setForkserverPreload([url("preload-starts-process.js")]);
-    await expect(look()).rejects.toThrow("Cannot start a process while this one is still importing its modules");
+    await expect(childReport()).rejects.toThrow("Cannot start a process while this one is still importing its modules");
   });
 
   test.each([
@@ -108,15 +109,15 @@ describe("forkserver", () => {
     const found = await forkserverKind();
     expect(found.kind).toBe("spares");
     if (canFork) expect(found.reason).toMatch(reason);
-    await look();
+    await childReport();
   });
 
   test("a start that waits for a module can be aborted", async () => {
     setForkserverPreload([url("preload-never-loads.js")]);
     const abort = new AbortController();
-    const waits = look({ signal: abort.signal });
+    const pendingReport = childReport({ signal: abort.signal });
     setTimeout(() => abort.abort(new Error("No longer wanted")), 100);
-    await expect(waits).rejects.toThrow("No longer wanted");
+    await expect(pendingReport).rejects.toThrow("No longer wanted");
     await expect(forkserverKind({ timeout: 50 })).rejects.toThrow("forkserverKind()");
   });
 
@@ -126,8 +127,8 @@ describe("forkserver", () => {
     try {
       process.env.MP_TEST = "late";
       process.chdir(folder);
-      expect(await look()).toMatchObject({ value: "late", cwd: folder });
-      expect(await look({ env: { MP_TEST: "mine" }, cwd: ".." })).toMatchObject({
+      expect(await childReport()).toMatchObject({ value: "late", cwd: folder });
+      expect(await childReport({ env: { MP_TEST: "mine" }, cwd: ".." })).toMatchObject({
         value: "mine",
         cwd: path.dirname(folder),
       });
@@ -135,12 +136,12 @@ describe("forkserver", () => {
       delete process.env.MP_TEST;
       process.chdir(cwd);
     }
-    expect(await look()).toMatchObject({ value: null, cwd, interrupts: 0 });
-    await expect(look({ cwd: "/no/such/folder" })).rejects.toThrow(StartError);
+    expect(await childReport()).toMatchObject({ value: null, cwd, interrupts: 0 });
+    await expect(childReport({ cwd: "/no/such/folder" })).rejects.toThrow(StartError);
   });
 
   test("a child's children come by the same method, from the same server", async () => {
-    const to = file();
+    const to = newResultPath();
     const before = getStartMethod();
     setStartMethod("forkserver", { force: true });
     const child = await start(tasks.startAnother, [to]);
@@ -151,9 +152,9 @@ describe("forkserver", () => {
   });
 
   test("a child that crashes takes no other with it", async () => {
-    const to = file();
+    const to = newResultPath();
     const busy = await start(tasks.spin, [to]);
-    await written(to);
+    await untilWritten(to);
     // Rust takes a segmentation fault that was only sent for one of its own, and goes on.
     const signal = host === "node" ? "SIGSEGV" : "SIGABRT";
     const crashing = await start(tasks.crash, [signal]);
@@ -168,9 +169,9 @@ describe("forkserver", () => {
     setForkserverPreload([url("preload-starts-worker.js")]);
     expect((await forkserverKind()).kind).toBe("spares");
     for (let i = 0; i < 3; i++) {
-      await until(() => idleProcesses().length > 0);
-      const spares = idleProcesses();
-      const child = await start(tasks.lookAround, [file()]);
+      await until(() => helperPids().length > 0);
+      const spares = helperPids();
+      const child = await start(tasks.lookAround, [newResultPath()]);
       expect(spares).toContain(child.pid);
       await child.join();
     }
@@ -180,21 +181,21 @@ describe("forkserver", () => {
     setForkserverPreload([url("preload-starts-worker.js")]);
     for (let i = 0; i < 3; i++) {
       expect((await forkserverKind()).kind).toBe("spares");
-      await until(() => idleProcesses().length > 0);
-      const spares = idleProcesses();
+      await until(() => helperPids().length > 0);
+      const spares = helperPids();
       for (const spare of spares) process.kill(spare, "SIGKILL");
       if (i === 1) await until(() => !spares.some(isAlive));
-      await look();
+      await childReport();
     }
   });
 
   test.skipIf(!canFork)("when the server is killed, its children are reported, and another serves", async () => {
-    const to = file();
-    const children = [await start(tasks.spin, [to]), await start(tasks.spin, [file()])];
-    await written(to);
-    const { ppid } = await look();
+    const to = newResultPath();
+    const children = [await start(tasks.spin, [to]), await start(tasks.spin, [newResultPath()])];
+    await untilWritten(to);
+    const { ppid } = await childReport();
     process.kill(ppid, "SIGKILL");
-    const next = look(); // at once: nobody has heard of it yet
+    const next = childReport(); // at once: nobody has heard of it yet
     for (const child of children) {
       expect(await child.join()).toBe(-9);
       expect(child.signal).toBe("SIGKILL");
@@ -220,17 +221,17 @@ describe.each([[], ...(canFork ? [WITHOUT_NATIVE] : [])])("an owner with %s", (.
     runProgram(url("owns-servers.js"), [to], host === "node" ? { execArgv: flags } : { execArgv: ["-A"] });
 
   test("takes its servers, spares and children with it when it is killed", { timeout: 60_000 }, async () => {
-    const to = file();
+    const to = newResultPath();
     await using owner = run(to);
-    const busy = await written(to);
+    const busy = await untilWritten(to);
     await until(() => owner.stdout.endsWith("\n"));
     const forks = canFork && flags.length === 0;
     expect(JSON.parse(owner.stdout)).toMatchObject({ kind: forks ? "fork" : "spares", exitCode: 0 });
     // The spare that comes after the busy one.
     if (!forks) await until(() => descendants(owner.pid).length >= 3);
-    const family = descendants(owner.pid);
-    expect(family).toContain(busy);
+    const descendantPids = descendants(owner.pid);
+    expect(descendantPids).toContain(busy);
     owner.kill("SIGKILL");
-    await until(() => !family.some(isAlive));
+    await until(() => !descendantPids.some(isAlive));
   });
 });

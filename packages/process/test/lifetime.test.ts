@@ -14,7 +14,7 @@ import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vit
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "lifetime-test-"));
 let count = 0;
-const file = (): string => path.join(folder, `result-${++count}.json`);
+const newResultPath = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 
 afterEach(noChildLeft);
@@ -41,7 +41,7 @@ describe("nothing outlives its owner", () => {
     ["throw", undefined],
     ["exit", undefined],
   ])("busy children and grandchildren go with a parent that ends by: %s %s", async (how, signal) => {
-    const result = file();
+    const result = newResultPath();
     const temp = privateTemp();
     const program = run(fixture(import.meta.url, "family-of-three.js"), [how, result], {
       env: { TMPDIR: temp },
@@ -51,16 +51,16 @@ describe("nothing outlives its owner", () => {
     const grandchild = read(`${result}.grandchild`);
     if (signal !== undefined) program.kill(signal);
     await until(() => !isAlive(program.pid));
-    const since = performance.now();
+    const startedAt = performance.now();
     await until(() => !isAlive(child) && !isAlive(grandchild), { timeout: 5000, message: "both to be gone" });
     // A bound a whole order above what is promised: this is no measurement, but a hang must fail.
-    expect(performance.now() - since).toBeLessThan(2500);
+    expect(performance.now() - startedAt).toBeLessThan(2500);
     await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
     await program.exited;
   });
 
   test("a child's children go when the child alone is killed", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({
       target: tasks.startChild,
       args: [result, {}, "loopForever", [`${result}.grandchild`]],
@@ -87,15 +87,15 @@ describe("nothing outlives its owner", () => {
   });
 
   test("another guard takes over when somebody kills the first", async () => {
-    const result = file();
+    const result = newResultPath();
     const temp = privateTemp();
     const program = run(fixture(import.meta.url, "family-of-three.js"), ["wait", result], {
       env: { TMPDIR: temp },
     });
     await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
-    const [first] = (await until(() => guards(program.pid))) as number[];
+    const [first] = (await until(() => watchdogs(program.pid))) as number[];
     process.kill(first as number, "SIGKILL");
-    const second = await until(() => guards(program.pid)?.find((pid) => pid !== first));
+    const second = await until(() => watchdogs(program.pid)?.find((pid) => pid !== first));
     await until(() => fs.readFileSync(`/proc/${second}/cmdline`, "utf8").includes(temp));
     program.kill("SIGKILL");
     await until(() => !isAlive(read(result).pid), { message: "the child to be gone" });
@@ -115,11 +115,11 @@ describe("a process that starts while modules are imported", () => {
 });
 
 describe("a daemon whose output is read", () => {
-  test.each(["pipe", "reader"])("keeps no program alive: %s", async (way) => {
-    const program = run(fixture(import.meta.url, "leaves-daemon.js"), [way]);
+  test.each(["pipe", "reader"])("keeps no program alive: %s", async (mode) => {
+    const program = run(fixture(import.meta.url, "leaves-daemon.js"), [mode]);
     const { code } = await program.exited;
-    const wanted = way === "pipe" ? "I am here\n" : "I am here\nend\n";
-    expect([program.stdout, program.stderr, code]).toEqual([wanted, "", 0]);
+    const expected = mode === "pipe" ? "I am here\n" : "I am here\nend\n";
+    expect([program.stdout, program.stderr, code]).toEqual([expected, "", 0]);
   });
 });
 
@@ -136,14 +136,14 @@ describe("temporary folder", () => {
   test.skipIf(spawnSync("unshare", ["-rm", "true"]).status !== 0).each([
     ["no disk can be written to", "mount -o remount,ro"],
     ["every disk is full", "fill"],
-  ])("start() says what it tried when %s", async (_, spoil) => {
+  ])("start() says what it tried when %s", async (_, makeUnwritable) => {
     // The repository may itself lie in one of the folders.
     const script = `
       fill() { i=0; while mkdir $1/fill-$i 2>/dev/null; do i=$((i + 1)); done; }
       mount --bind "$1" /mnt
       for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o nr_inodes=50 none $folder; done
       mkdir -p "$1" && mount --bind /mnt "$1"
-      for folder in /tmp /var/tmp /dev/shm; do ${spoil} $folder; done
+      for folder in /tmp /var/tmp /dev/shm; do ${makeUnwritable} $folder; done
       cd "$1"; shift; exec "$@"`;
     const program = run(fixture(import.meta.url, "starts-one.js"), [], {
       env: { TMPDIR: "/tmp" },
@@ -157,7 +157,7 @@ describe("temporary folder", () => {
 });
 
 /** The guards of a process: shells with the guard's name among its children. */
-function guards(pid: number): number[] | undefined {
+function watchdogs(pid: number): number[] | undefined {
   const found = fs
     .readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

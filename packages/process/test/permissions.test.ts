@@ -6,7 +6,7 @@ import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 afterEach(noChildLeft);
 
-async function tell(execArgv: string[]): Promise<unknown[]> {
+async function permissionReports(execArgv: string[]): Promise<unknown[]> {
   const program = runProgram(fixture(import.meta.url, "permissions.js"), [], { execArgv });
   await program.exited;
   expect(program.stderr).toBe("");
@@ -20,7 +20,7 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
   test("are at most those of the parent", async () => {
     const repository = new URL("../../..", import.meta.url).pathname;
     const own = ["--allow-run", "--allow-net", "--allow-write", `--allow-read=/tmp,${repository}`];
-    expect(await tell(own)).toEqual([
+    expect(await permissionReports(own)).toEqual([
       { granted: ["write", "net", "run"], here: "granted", above: "granted" },
       { granted: [], here: "granted", above: "prompt" }, // the folder of its own module, and no more
       { granted: ["net"], here: "granted", above: "prompt" },
@@ -31,7 +31,7 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
   });
 
   test("are all that the parent has, if that is all", async () => {
-    const [inherited, none] = await tell(["--allow-all"]);
+    const [inherited, none] = await permissionReports(["--allow-all"]);
     expect(inherited).toEqual({
       granted: ["read", "write", "net", "env", "sys", "run", "ffi"],
       here: "granted",
@@ -57,9 +57,9 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
   });
 
   test("never grow by what the parent is denied", async () => {
-    const [inherited] = (await tell(["--allow-all", "--deny-env"])) as [{ granted: string[] }];
+    const [inherited] = (await permissionReports(["--allow-all", "--deny-env"])) as [{ granted: string[] }];
     expect(inherited.granted).not.toContain("env");
-    const [partial] = (await tell(["--allow-all", "--deny-read=/etc"])) as [{ granted: string[] }];
+    const [partial] = (await permissionReports(["--allow-all", "--deny-read=/etc"])) as [{ granted: string[] }];
     expect(partial.granted).not.toContain("read");
   });
 });

@@ -18,16 +18,17 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "process-test-"));
  */
 const isCopied = getStartMethod() === "fork";
 let count = 0;
-const file = (): string => path.join(folder, `result-${++count}.json`);
+const newResultPath = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
-const written = (from: string) => until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
+const untilWritten = (from: string) =>
+  until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
 
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("Process", () => {
   test("start() runs the target in another process, join() gives its exit code", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({ target: tasks.whoAmI, args: [result] });
     expect(child.pid).toBe(undefined);
     expect(child.isAlive()).toBe(false);
@@ -51,9 +52,9 @@ describe("Process", () => {
   test("names count up, and can be chosen", async () => {
     const first = new Process({ target: tasks.nothing });
     const second = new Process({ target: tasks.nothing });
-    const number = (name: string) => Number(/^Process-(\d+)$/.exec(name)?.[1]);
-    expect(number(second.name)).toBe(number(first.name) + 1);
-    const result = file();
+    const numberOf = (name: string) => Number(/^Process-(\d+)$/.exec(name)?.[1]);
+    expect(numberOf(second.name)).toBe(numberOf(first.name) + 1);
+    const result = newResultPath();
     const named = new Process({ target: tasks.whoAmI, args: [result], name: "Ada" });
     await named.start();
     await named.join();
@@ -61,7 +62,7 @@ describe("Process", () => {
   });
 
   test("a child's child is named after both", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({ target: tasks.startChild, args: [result, {}, "nothing", []] });
     await child.start();
     expect(await child.join()).toBe(0);
@@ -79,7 +80,7 @@ describe("Process", () => {
   });
 
   test("fromModule() names any exported function, and the child can pass it on", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({ target: tasks.plain, args: [result] });
     await child.start();
     expect(await child.join()).toBe(0);
@@ -88,7 +89,7 @@ describe("Process", () => {
 
   test.skipIf(isCopied)("a subclass' run() runs in the child with the instance's own fields", async () => {
     const { Greeter, Unregistered } = await import("./fixtures/worker-class.js");
-    const result = file();
+    const result = newResultPath();
     const child = new Greeter(result, "Hello");
     await child.start();
     expect(await child.join()).toBe(0);
@@ -97,7 +98,7 @@ describe("Process", () => {
   });
 
   test("env and cwd are the child's alone", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({
       target: tasks.environment,
       args: [result, "MP_TEST"],
@@ -141,7 +142,7 @@ describe("Process", () => {
   });
 
   test("kill(), terminate() and interrupt() end it by their signals", async () => {
-    for (const [call, signal, number] of [
+    for (const [call, signal, signalNumber] of [
       ["kill", "SIGKILL", 9],
       ["terminate", "SIGTERM", 15],
       ["interrupt", "SIGINT", 2],
@@ -150,7 +151,7 @@ describe("Process", () => {
       await child.start();
       expect(child.isAlive()).toBe(true);
       child[call]();
-      expect(await child.join()).toBe(-number);
+      expect(await child.join()).toBe(-signalNumber);
       expect(child.signal).toBe(signal);
       child[call](); // has ended: nothing happens
     }
@@ -173,12 +174,12 @@ describe("Process", () => {
   });
 
   test("terminate() can be handled, kill() cannot", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({ target: tasks.ignoreSigterm, args: [result] });
     await child.start();
-    await written(result);
+    await untilWritten(result);
     child.terminate();
-    await written(`${result}.seen`);
+    await untilWritten(`${result}.seen`);
     expect(await child.join({ timeout: 0 })).toBe(null);
     child.kill();
     expect(await child.join()).toBe(-9);
@@ -230,7 +231,7 @@ describe("Process", () => {
   });
 
   test("a daemonic child may have no children", async () => {
-    const result = file();
+    const result = newResultPath();
     const child = new Process({ target: tasks.startChild, args: [result, {}, "nothing", []], daemon: true });
     await child.start();
     expect(await child.join()).toBe(0);
@@ -247,7 +248,7 @@ describe("Process", () => {
   });
 
   test("100 MiB of arguments arrive", async () => {
-    const result = file();
+    const result = newResultPath();
     const bytes = new Uint8Array(100 * 1024 * 1024).fill(7);
     bytes[bytes.length - 1] = 9;
     const child = new Process({ target: tasks.countBytes, args: [result, bytes] });

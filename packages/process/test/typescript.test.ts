@@ -5,14 +5,14 @@ import { afterEach, expect, test } from "vitest";
 
 /** Loaders run in a thread of their own, and a process with such a thread cannot be copied. */
 const isCopied = getStartMethod() === "fork";
-const strips = host === "deno" || "typescript" in globalThis.process.features;
+const stripsTypes = host === "deno" || "typescript" in globalThis.process.features;
 
 afterEach(noChildLeft);
 
-test.skipIf(isCopied && !strips)(
+test.skipIf(isCopied && !stripsTypes)(
   "a target in TypeScript needs no set-up, and is loaded by the parent's loader where the host needs one",
   async () => {
-    const execArgv = strips ? undefined : ["--import", "tsx"];
+    const execArgv = stripsTypes ? undefined : ["--import", "tsx"];
     const program = runProgram(
       fixture(import.meta.url, "typed/main.ts"),
       [],

@@ -1,6 +1,6 @@
-import type { Carrier, Frame, Invitation, WaitOptions } from "@multiproc/core/internal";
+import type { DeliveryScope, EndpointAddress, Frame, WaitOptions } from "@multiproc/core/internal";
 import type { Question } from "./broker/protocol.ts";
-import type { BlockSyncOptions, RingPlace } from "./ring/blocking.ts";
+import type { BlockSyncOptions, RingAddress } from "./ring/blocking.ts";
 
 /**
  * How a `put()` or `get()` waits.
@@ -21,13 +21,13 @@ export interface BlockOptions extends WaitOptions {
 }
 
 /** Where the items of a queue are: in memory that its processes share, or with its home process. */
-export type QueueForm = "memory" | "home";
+export type BackendKind = "memory" | "home";
 
 /** How a queue object reaches the items: in this process, or in another. */
-export interface Link {
+export interface QueueBackend {
   readonly maxSize: number;
   /** The process that keeps the items. */
-  readonly home: number;
+  readonly ownerPid: number;
   /** Puts an item; settles when it is the queue's. */
   put(call: string, item: unknown, options: BlockOptions): Promise<void>;
   /** The next item, as it was put, if it can be had without waiting. */
@@ -39,32 +39,32 @@ export interface Link {
   /** Puts an item; blocks this thread while there is no room. */
   putSync(call: string, item: unknown, options: BlockSyncOptions): void;
   /** Where the items are for who cannot wait to be told, while they are in memory. */
-  readonly ringPlace: RingPlace | undefined;
+  readonly ringAddress: RingAddress | undefined;
   ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown>;
   /** Where the items are at this moment; see `Queue.form()`. */
-  form(): Promise<QueueForm>;
+  backend(): Promise<BackendKind>;
   /** Settles when the system has all that was put. */
   flush(): Promise<void>;
   /** By what others reach the items. */
-  invitation(): Invitation;
+  endpoint(): EndpointAddress;
   /** The queue is on its way to another process, with what carries it, if that is known. */
-  handedOn(carrier: Carrier | undefined): void;
+  sentTo(scope: DeliveryScope | undefined): void;
   /** Has those who wait here hear of it. */
   close(): void;
 }
 
 /** Whether the caller does not wait. */
-export function isNow(options: BlockOptions): boolean {
+export function isNonBlocking(options: BlockOptions): boolean {
   return options.block === false || options.timeout === 0;
 }
 
 /** Whether nothing but its success or the queue's end ends a wait. */
-export function isPatient(options: BlockOptions): boolean {
+export function waitsForever(options: BlockOptions): boolean {
   return options.timeout === undefined && options.signal === undefined && options.block !== false;
 }
 
 /** The options of a wait that has lasted since `began`. */
-export function remaining(options: BlockOptions, began: number): BlockOptions {
+export function withRemainingTimeout(options: BlockOptions, startedAt: number): BlockOptions {
   if (options.timeout === undefined) return options;
-  return { ...options, timeout: Math.max(0, options.timeout - (performance.now() - began)) };
+  return { ...options, timeout: Math.max(0, options.timeout - (performance.now() - startedAt)) };
 }

@@ -152,14 +152,14 @@ export class TasksLostError extends ProcessError {
 }
 
 /** What a wait gets when the queue is closed in its own process. */
-export function closedHere(): QueueClosedError {
+export function closedInThisProcess(): QueueClosedError {
   return new QueueClosedError("The queue was closed in this process while it was waited for");
 }
 
 /** What a call, or a wait, gets when the queue's home process has ended. */
-export function homeGone(home: number, cause?: unknown): QueueClosedError {
+export function ownerGone(ownerPid: number, cause?: unknown): QueueClosedError {
   return new QueueClosedError(
-    `The queue's home, process ${home}, is gone, and its items with it: keep the process that made a queue alive while others use it`,
+    `The queue's home, process ${ownerPid}, is gone, and its items with it: keep the process that made a queue alive while others use it`,
     cause === undefined ? {} : { cause },
   );
 }

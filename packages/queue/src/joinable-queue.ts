@@ -1,6 +1,6 @@
 import { TimeoutError } from "@multiproc/core";
 import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
-import { HomeLink } from "./local-backend.ts";
+import { LocalBackend } from "./local-backend.ts";
 import { Queue } from "./queue.ts";
 
 /**
@@ -64,7 +64,7 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
     if (lostTasks !== "throw" && lostTasks !== "requeue")
       throw new TypeError(`JoinableQueue takes "throw" or "requeue" as lostTasks, not ${JSON.stringify(lostTasks)}`);
     // Whoever revives one gives the link to its items instead.
-    super(typeof maxSize === "number" ? (new HomeLink(maxSize, lostTasks) as never) : maxSize);
+    super(typeof maxSize === "number" ? (new LocalBackend(maxSize, lostTasks) as never) : maxSize);
   }
 
   /** @internal */

@@ -10,8 +10,8 @@
 import { registerReviver } from "@multiproc/core/internal";
 import { JoinableQueue } from "./joinable-queue.ts";
 import { Queue, type QueueKind } from "./queue.ts";
-import { RemoteLink } from "./remote-backend.ts";
-import type { RingPlace } from "./ring/blocking.ts";
+import { RemoteBackend } from "./remote-backend.ts";
+import type { RingAddress } from "./ring/blocking.ts";
 import { SimpleQueue } from "./simple-queue.ts";
 
 export type { BlockOptions } from "./backend.ts";
@@ -21,9 +21,21 @@ export type { BlockSyncOptions } from "./ring/blocking.ts";
 export { JoinableQueue, Queue, SimpleQueue };
 
 registerReviver("queue.Queue", (data) => {
-  const [address, token, home, maxSize, kind, ring] = data as [string, string, number, number, QueueKind, RingPlace?];
-  const link = new RemoteLink({ invitation: { address, token }, home, maxSize, ring }) as never;
-  if (kind === "JoinableQueue") return new JoinableQueue(link);
-  const queue = new Queue(link);
+  const [address, token, ownerPid, maxSize, kind, ring] = data as [
+    string,
+    string,
+    number,
+    number,
+    QueueKind,
+    RingAddress?,
+  ];
+  const backend = new RemoteBackend({
+    endpoint: { socketPath: address, token },
+    ownerPid,
+    maxSize,
+    ringAddress: ring,
+  }) as never;
+  if (kind === "JoinableQueue") return new JoinableQueue(backend);
+  const queue = new Queue(backend);
   return kind === "SimpleQueue" ? new SimpleQueue(queue) : queue;
 });

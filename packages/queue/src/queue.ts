@@ -1,27 +1,27 @@
 /** The queue that users hold: it checks what it is asked and turns it into what its link does. */
 import {
+  type AtForkHooks,
   areLoaded,
   checkTimeout,
   decodeMessage,
-  type Heritage,
-  type Invitation,
-  inheritable,
+  type EndpointAddress,
   loadModules,
-  partOf,
-  type Ticket,
+  registerAtFork,
+  registerLibraryModule,
+  type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import type { BlockOptions, Link } from "./backend.ts";
+import type { BlockOptions, QueueBackend } from "./backend.ts";
 import type { Question } from "./broker/protocol.ts";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
-import { HomeLink } from "./local-backend.ts";
-import { RemoteLink } from "./remote-backend.ts";
+import { LocalBackend } from "./local-backend.ts";
+import { RemoteBackend } from "./remote-backend.ts";
 import type { BlockSyncOptions } from "./ring/blocking.ts";
 
 /** The module that a receiver loads to get queues. */
-export const MODULE: string = partOf(import.meta.url, "@multiproc/queue");
+export const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/queue");
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: Heritage<Queue<never>>;
+let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 
 /**
  * A first-in-first-out queue for any number of producers and consumers in any processes.
@@ -56,10 +56,10 @@ let HERITAGE: Heritage<Queue<never>>;
  * ```
  */
 export class Queue<T = unknown> implements AsyncIterable<T> {
-  #link: Link;
+  #backend: QueueBackend;
   #closed = false;
   /** How a forked child reaches the items. */
-  #invitation: Invitation | undefined;
+  #endpoint: EndpointAddress | undefined;
 
   /**
    * Makes an empty queue, whose home is this process.
@@ -70,20 +70,20 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    */
   constructor(maxSize: number = 0) {
     // Whoever makes a queue of another kind, or one whose items are elsewhere, gives the link to them instead.
-    this.#link = isLink(maxSize) ? maxSize : new HomeLink(maxSize);
-    inheritable(this as object, HERITAGE as Heritage<object>);
+    this.#backend = isBackend(maxSize) ? maxSize : new LocalBackend(maxSize);
+    registerAtFork(this as object, AT_FORK_HOOKS as AtForkHooks<object>);
   }
 
   static {
-    HERITAGE = {
-      before(queue) {
-        if (!queue.#closed) queue.#invitation = queue.#link.invitation();
+    AT_FORK_HOOKS = {
+      prepare(queue) {
+        if (!queue.#closed) queue.#endpoint = queue.#backend.endpoint();
       },
-      after(queue) {
-        const { maxSize, home, ringPlace: ring } = queue.#link;
+      inChild(queue) {
+        const { maxSize, ownerPid, ringAddress: ring } = queue.#backend;
         // A closed queue is never dialed.
-        const invitation = queue.#invitation ?? { address: "", token: "" };
-        queue.#link = new RemoteLink({ invitation, home, maxSize, ring });
+        const endpoint = queue.#endpoint ?? { socketPath: "", token: "" };
+        queue.#backend = new RemoteBackend({ endpoint, ownerPid, maxSize, ringAddress: ring });
       },
     };
   }
@@ -139,7 +139,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * Takes the next item; blocks this thread while the queue is empty. For code in a child that has nothing else to do: neither
    * timers nor messages are heard meanwhile.
    *
-   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.form}), which those of a `JoinableQueue` never
+   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.backend}), which those of a `JoinableQueue` never
    * are; and for an item that needs a module which is not loaded here: it stays in the queue
    * @throws as {@link Queue.get}
    *
@@ -160,19 +160,19 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    */
   getSync(options: BlockSyncOptions = {}): T {
     this.#assertOpen("getSync()");
-    return decodeMessage(this.#link.getSync("getSync()", options)) as T;
+    return decodeMessage(this.#backend.getSync("getSync()", options)) as T;
   }
 
   /**
    * Puts an item; blocks this thread while the queue is full, or has so much in it that there is no room in memory.
    *
-   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.form}), for an item of more than 8 MiB, and while
+   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.backend}), for an item of more than 8 MiB, and while
    * items that were put before are still on their way
    * @throws as {@link Queue.put}
    */
   putSync(item: T, options: BlockSyncOptions = {}): void {
     this.#assertOpen("putSync()");
-    this.#link.putSync("putSync()", item, options);
+    this.#backend.putSync("putSync()", item, options);
   }
 
   /**
@@ -224,21 +224,21 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */
-  async form(): Promise<"memory" | "home"> {
+  async backend(): Promise<"memory" | "home"> {
     this.#assertOpen("form()");
-    return this.#link.form();
+    return this.#backend.backend();
   }
 
   /** Settles when the system has all that was put here. */
   async flush(): Promise<void> {
-    await this.#link.flush();
+    await this.#backend.flush();
   }
 
   /** Releases the queue in this process, and ends the waits in it; others, and the items, are not touched. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#link.close();
+    this.#backend.close();
   }
 
   /** Takes items until the queue is shut down and empty. */
@@ -267,14 +267,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     this.#assertOpen("Sending a queue");
-    const { address, token } = this.#link.invitation();
+    const { socketPath, token } = this.#backend.endpoint();
     return {
       kind: "queue.Queue",
       module: MODULE,
-      data: [address, token, this.#link.home, this.#link.maxSize, this.kind(), this.#link.ringPlace],
-      commit: (carrier) => this.#link.handedOn(carrier),
+      data: [socketPath, token, this.#backend.ownerPid, this.#backend.maxSize, this.kind(), this.#backend.ringAddress],
+      commit: (scope) => this.#backend.sentTo(scope),
     };
   }
 
@@ -287,14 +287,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   ): Promise<unknown> {
     this.#assertOpen(call);
     checkWait(call, options);
-    return this.#link.ask(call, question as Question, argument, options);
+    return this.#backend.ask(call, question as Question, argument, options);
   }
 
   #put(call: string, item: T, options: BlockOptions): Promise<void> {
     try {
       this.#assertOpen(call);
       checkWait(call, options);
-      return this.#link.put(call, item, options);
+      return this.#backend.put(call, item, options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -303,7 +303,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   async #get(call: string, options: BlockOptions): Promise<T> {
     this.#assertOpen(call);
     checkWait(call, options);
-    const frame = this.#link.take() ?? (await this.#link.get(call, options));
+    const frame = this.#backend.take() ?? (await this.#backend.get(call, options));
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return decodeMessage(frame) as T;
   }
@@ -316,8 +316,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
 /** What a receiver makes of a queue. */
 export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
 
-function isLink(value: unknown): value is Link {
-  return value instanceof HomeLink || value instanceof RemoteLink;
+function isBackend(value: unknown): value is QueueBackend {
+  return value instanceof LocalBackend || value instanceof RemoteBackend;
 }
 
 function checkWait(call: string, { timeout, signal }: WaitOptions): void {

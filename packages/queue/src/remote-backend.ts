@@ -3,75 +3,87 @@ import { CapabilityError } from "@multiproc/core";
 import {
   type Channel,
   dial,
+  type EndpointAddress,
   encodeMessage,
   type Frame,
   flushNow,
+  hasExited,
   host,
-  type Invitation,
-  isGone,
-  Memory,
-  type MemoryAddress,
-  missingMemory,
   openChannels,
+  type SegmentAddress,
+  SharedSegment,
   singleton,
   TIMED_OUT,
   type WaitOptions,
-  within,
+  whyNoSharedMemory,
+  withTimeout,
 } from "@multiproc/core/internal";
-import { type BlockOptions, isPatient, type Link, type QueueForm, remaining } from "./backend.ts";
-import { HomeSide } from "./broker/broker-client.ts";
+import {
+  type BackendKind,
+  type BlockOptions,
+  type QueueBackend,
+  waitsForever,
+  withRemainingTimeout,
+} from "./backend.ts";
+import { BrokerClient } from "./broker/broker-client.ts";
 import type { Question } from "./broker/protocol.ts";
 import * as kinds from "./broker/protocol.ts";
-import { closedHere, homeGone, QueueEmptyError } from "./errors.ts";
-import { type BlockSyncOptions, elsewhere, putSync, type RingPlace, takeSync } from "./ring/blocking.ts";
-import { Ring } from "./ring/mpmc-ring.ts";
-import { RingSide } from "./ring/ring-client.ts";
+import { closedInThisProcess, ownerGone, QueueEmptyError } from "./errors.ts";
+import {
+  type BlockSyncOptions,
+  getBlocking,
+  itemsNotInMemory,
+  putBlocking,
+  type RingAddress,
+} from "./ring/blocking.ts";
+import { MpmcRing } from "./ring/mpmc-ring.ts";
+import { RingClient } from "./ring/ring-client.ts";
 
-interface Waiting {
+interface PendingRequest {
   resolve(value: unknown): void;
   reject(error: Error): void;
 }
 
 /** Where a queue's items are, as it is told to other processes. */
 export interface QueueAddress {
-  readonly invitation: Invitation;
+  readonly endpoint: EndpointAddress;
   /** The process that keeps them. */
-  readonly home: number;
+  readonly ownerPid: number;
   readonly maxSize: number;
   /** Where they are while they are in memory, for calls that cannot wait to be told. */
-  readonly ring?: RingPlace | undefined;
+  readonly ringAddress?: RingAddress | undefined;
 }
 
 /** The number of the question that is not asked: what the home says first. */
-const WELCOME = 0;
+const HELLO_REQUEST_ID = 0;
 
 /** A queue's link in a process that is not its home. */
-export class RemoteLink implements Link {
+export class RemoteBackend implements QueueBackend {
   readonly maxSize: number;
-  readonly home: number;
+  readonly ownerPid: number;
   readonly #address: QueueAddress;
-  #opening: Promise<Channel> | undefined;
+  #connecting: Promise<Channel> | undefined;
   /** The channel, once it is open. */
   #channel: Channel | undefined;
   /** What is done while the items are with the home. */
-  readonly #homeSide: HomeSide;
+  readonly #brokerClient: BrokerClient;
   /** What is done while they are in a ring. */
-  #ring: RingSide | undefined;
+  #ringClient: RingClient | undefined;
   /** The same memory, opened by a call that blocks before the channel was there. */
-  #ringAhead: Ring | undefined;
-  #isRingLeft = false;
-  #ringWaits = 0;
+  #ringBeforeConnect: MpmcRing | undefined;
+  #isCloseRingSent = false;
+  #ringWaitCount = 0;
   /** Why the queue can be used no longer. */
-  #over: Error | undefined;
+  #closeReason: Error | undefined;
   #isClosed = false;
-  #number = 0;
-  readonly #questions = new Map<number, Waiting>();
+  #lastRequestId = 0;
+  readonly #pendingRequests = new Map<number, PendingRequest>();
 
   constructor(address: QueueAddress) {
     this.#address = address;
     this.maxSize = address.maxSize;
-    this.home = address.home;
-    this.#homeSide = new HomeSide(this);
+    this.ownerPid = address.ownerPid;
+    this.#brokerClient = new BrokerClient(this);
   }
 
   get isClosed(): boolean {
@@ -79,256 +91,268 @@ export class RemoteLink implements Link {
   }
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    if (this.#over !== undefined) throw this.#over;
-    const ring = this.#ringInUse;
-    if (ring === undefined) return this.#homeSide.put(call, item, options);
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    const ringClient = this.#ringClientInUse;
+    if (ringClient === undefined) return this.#brokerClient.put(call, item, options);
     const message = encodeMessage(item, "item");
-    return this.maxSize === 0 && isPatient(options) ? ring.putSoon(message) : ring.put(call, item, message, options);
+    return this.maxSize === 0 && waitsForever(options)
+      ? ringClient.putBatched(message)
+      : ringClient.put(call, item, message, options);
   }
 
   take(): Frame | undefined {
-    if (this.#over !== undefined) throw this.#over;
-    return this.#ring?.isOpen === true ? this.#ring.take() : this.#homeSide.take();
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    return this.#ringClient?.isOpen === true ? this.#ringClient.take() : this.#brokerClient.take();
   }
 
   async get(call: string, options: BlockOptions): Promise<Frame> {
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) throw new QueueEmptyError(call);
     const began = performance.now();
-    if (this.#ring?.isOpen === true) {
-      const frame = await this.#ring.get(call, options);
+    if (this.#ringClient?.isOpen === true) {
+      const frame = await this.#ringClient.get(call, options);
       if (frame !== "moved") return frame;
     }
-    if (this.#over !== undefined) throw this.#over;
-    return this.#homeSide.get(call, channel, remaining(options, began));
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    return this.#brokerClient.get(call, channel, withRemainingTimeout(options, began));
   }
 
   getSync(name: string, options: BlockSyncOptions): Frame {
-    return takeSync(this.#ringNow(name), { name, options, assertUsable: (isSlow) => this.#assertUsable(name, isSlow) });
+    return getBlocking(this.#requireRing(name), {
+      name,
+      options,
+      assertUsable: (checkLiveness) => this.#assertUsable(name, checkLiveness),
+    });
   }
 
   putSync(name: string, item: unknown, options: BlockSyncOptions): void {
     const { frame, commit } = encodeMessage(item, "item");
-    const ring = this.#ringNow(name);
-    if (this.#homeSide.isBehind || this.#ringInUse?.isBehind === true)
+    const ring = this.#requireRing(name);
+    if (this.#brokerClient.hasUnsentPuts || this.#ringClientInUse?.hasPendingPuts === true)
       throw new CapabilityError(`${name} would overtake items that were put before: await those puts first`);
-    const assertUsable = (isSlow: boolean): void => this.#assertUsable(name, isSlow);
-    if (ring.isLarge(frame) && !ring.isEnlarged) this.#enlargeNow(name);
-    putSync(ring, frame, item, this.maxSize, { name, options, assertUsable });
+    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
+    if (ring.needsLargeArea(frame) && !ring.hasLargeArea) this.#requestLargeArea(name);
+    putBlocking(ring, frame, item, this.maxSize, { name, options, assertUsable });
     commit(undefined);
   }
 
-  get ringPlace(): RingPlace | undefined {
-    return this.#address.ring;
+  get ringAddress(): RingAddress | undefined {
+    return this.#address.ringAddress;
   }
 
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
-    this.#ring?.flush();
+    this.#ringClient?.flush();
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) return TIMED_OUT;
-    if (this.#over !== undefined) throw this.#over;
-    if (this.#ring?.isOpen === true) {
-      const { ring } = this.#ring;
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    if (this.#ringClient?.isOpen === true) {
+      const { ring } = this.#ringClient;
       if (question === "size") return ring.size;
       if (question === "full") return ring.isFull;
       if (question === "shutdown" && ring.shutDown(argument === true)) return;
     }
-    this.#homeSide.report(false);
-    const id = ++this.#number;
-    const answer = this.#answer(id, channel);
+    this.#brokerClient.sendAck(false);
+    const id = ++this.#lastRequestId;
+    const reply = this.#awaitReply(id, channel);
     channel.send(kinds.ASK, [id, question, argument]);
     try {
-      return await within(answer, call, options);
+      return await withTimeout(reply, call, options);
     } finally {
-      this.#questions.delete(id);
-      this.rest();
+      this.#pendingRequests.delete(id);
+      this.unrefIfIdle();
     }
   }
 
-  async form(): Promise<QueueForm> {
-    if (this.#channel === undefined) await this.reach("form()");
-    if (this.#over !== undefined) throw this.#over;
-    return this.#ring?.isOpen === true ? "memory" : "home";
+  async backend(): Promise<BackendKind> {
+    if (this.#channel === undefined) await this.connect("form()");
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    return this.#ringClient?.isOpen === true ? "memory" : "home";
   }
 
   async flush(): Promise<void> {
-    await this.#homeSide.sentEarly();
-    await this.#ring?.flushed();
+    await this.#brokerClient.unsentPutsSent();
+    await this.#ringClient?.flushed();
     await this.#channel?.flushed();
   }
 
-  handedOn(): void {}
+  sentTo(): void {}
 
-  invitation(): Invitation {
-    return this.#address.invitation;
+  endpoint(): EndpointAddress {
+    return this.#address.endpoint;
   }
 
   close(): void {
     if (this.#isClosed) return;
-    this.#ring?.flush();
+    this.#ringClient?.flush();
     this.#isClosed = true;
     const channel = this.#channel;
     if (channel !== undefined && !channel.closed) {
-      this.#homeSide.report(false);
+      this.#brokerClient.sendAck(false);
       channel.end();
     }
-    this.#end(closedHere());
+    this.#end(closedInThisProcess());
   }
 
   /** The channel, as soon as it is open. */
-  reach(call: string): Promise<Channel> {
+  connect(call: string): Promise<Channel> {
     return this.#open(call, {}) as Promise<Channel>;
   }
 
   /** The program need not stay alive for a channel on which nobody waits. */
-  rest(): void {
-    if (this.#homeSide.waiting + this.#ringWaits + this.#questions.size === 0) this.#channel?.unref();
+  unrefIfIdle(): void {
+    if (this.#brokerClient.waitingCount + this.#ringWaitCount + this.#pendingRequests.size === 0)
+      this.#channel?.unref();
   }
 
   /** Those that were put into the ring before and have no place yet come first, also when it is closed. */
-  get #ringInUse(): RingSide | undefined {
-    return this.#ring?.isInUse === true ? this.#ring : undefined;
+  get #ringClientInUse(): RingClient | undefined {
+    return this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
   }
 
   /** The ring, also before the home has been reached. */
-  #ringNow(name: string): Ring {
-    if (this.#over !== undefined) throw this.#over;
-    this.#ring?.flush();
-    if (this.#ring !== undefined) return this.#ring.ring;
-    const place = this.#address.ring;
-    if (place === undefined || this.#channel !== undefined || missingMemory() !== undefined) throw elsewhere(name);
+  #requireRing(name: string): MpmcRing {
+    if (this.#closeReason !== undefined) throw this.#closeReason;
+    this.#ringClient?.flush();
+    if (this.#ringClient !== undefined) return this.#ringClient.ring;
+    const address = this.#address.ringAddress;
+    if (address === undefined || this.#channel !== undefined || whyNoSharedMemory() !== undefined)
+      throw itemsNotInMemory(name);
     try {
-      this.#ringAhead ??= Ring.of(Memory.attach(place.memory));
+      this.#ringBeforeConnect ??= MpmcRing.of(SharedSegment.attach(address.memory));
     } catch (cause) {
-      throw homeGone(this.home, cause);
+      throw ownerGone(this.ownerPid, cause);
     }
-    return this.#ringAhead;
+    return this.#ringBeforeConnect;
   }
 
-  #assertUsable(name: string, isSlow: boolean): void {
-    if (this.#over !== undefined) throw this.#over;
+  #assertUsable(name: string, checkLiveness: boolean): void {
+    if (this.#closeReason !== undefined) throw this.#closeReason;
     // Its channel cannot be heard while the thread blocks.
-    if (isSlow && this.#address.ring !== undefined && isGone(this.#address.ring.home)) throw homeGone(this.home, name);
+    if (checkLiveness && this.#address.ringAddress !== undefined && hasExited(this.#address.ringAddress.ownerThreadId))
+      throw ownerGone(this.ownerPid, name);
   }
 
   /** Asks the home for a place for large items, without waiting for it. */
-  #enlargeNow(name: string): void {
+  #requestLargeArea(name: string): void {
     if (this.#channel === undefined)
       throw new CapabilityError(
         `${name} cannot put an item with large parts before the queue was reached: await queue.form() once before`,
       );
-    this.#channel.send(kinds.ENLARGE, null);
+    this.#channel.send(kinds.ADD_LARGE_AREA, null);
     this.#channel.flush();
   }
 
   /** The channel, as soon as it is open; what was put before leaves first. */
   async #open(call: string, options: WaitOptions): Promise<Channel | typeof TIMED_OUT> {
-    this.#opening ??= this.#dial();
+    this.#connecting ??= this.#dial();
     try {
-      return await within(this.#opening, call, options);
+      return await withTimeout(this.#connecting, call, options);
     } catch (error) {
       if (options.signal?.aborted && error === options.signal.reason) throw error;
-      throw this.#isClosed ? closedHere() : homeGone(this.home, error);
+      throw this.#isClosed ? closedInThisProcess() : ownerGone(this.ownerPid, error);
     }
   }
 
   async #dial(): Promise<Channel> {
-    const channel = await dial(this.#address.invitation, `the queue's home, process ${this.home}`);
+    const channel = await dial(this.#address.endpoint, `the queue's home, process ${this.ownerPid}`);
     if (this.#isClosed) {
       channel.destroy();
-      throw closedHere();
+      throw closedInThisProcess();
     }
-    const welcome = this.#answer(WELCOME, channel);
-    channel.start({ message: (frame) => this.#hear(channel, frame), closed: (reason) => this.#lost(reason) });
-    const address = (await welcome) as MemoryAddress | null;
-    this.#questions.delete(WELCOME);
+    const hello = this.#awaitReply(HELLO_REQUEST_ID, channel);
+    channel.start({
+      message: (frame) => this.#receive(channel, frame),
+      closed: (reason) => this.#disconnected(reason),
+    });
+    const address = (await hello) as SegmentAddress | null;
+    this.#pendingRequests.delete(HELLO_REQUEST_ID);
     this.#channel = channel;
-    this.#homeSide.open(channel);
-    if (address !== null) this.#enterRing(channel, address);
-    const ring = this.#ringInUse;
+    this.#brokerClient.connected(channel);
+    if (address !== null) this.#attachRing(channel, address);
+    const ringClient = this.#ringClientInUse;
     // Before anybody else can put.
-    if (ring !== undefined)
-      this.#homeSide.sendEarly((call, item, message, options) => ring.put(call, item, message, options));
-    this.#keepReports(channel);
-    this.rest();
+    if (ringClient !== undefined)
+      this.#brokerClient.sendUnsentPuts((call, item, message, options) => ringClient.put(call, item, message, options));
+    this.#flushAcksAtExit(channel);
+    this.unrefIfIdle();
     return channel;
   }
 
-  #enterRing(channel: Channel, address: MemoryAddress): void {
-    const leaveRing = (): void => {
-      if (!this.#isRingLeft && !channel.closed) channel.send(kinds.CLOSE_RING, null);
-      this.#isRingLeft = true;
+  #attachRing(channel: Channel, address: SegmentAddress): void {
+    const closeRing = (): void => {
+      if (!this.#isCloseRingSent && !channel.closed) channel.send(kinds.CLOSE_RING, null);
+      this.#isCloseRingSent = true;
     };
     try {
-      this.#ring = new RingSide(Ring.of(Memory.attach(address)), {
+      this.#ringClient = new RingClient(MpmcRing.of(SharedSegment.attach(address)), {
         maxSize: this.maxSize,
         assertUsable: () => {
-          if (this.#over !== undefined) throw this.#over;
+          if (this.#closeReason !== undefined) throw this.#closeReason;
         },
-        leaveRing,
-        enlarge: () => {
-          if (!channel.closed) channel.send(kinds.ENLARGE, null);
+        closeRing,
+        addLargeArea: () => {
+          if (!channel.closed) channel.send(kinds.ADD_LARGE_AREA, null);
         },
-        moved: (call, item, message, options) => this.#homeSide.putEncoded(call, item, message, options),
-        waiting: (change) => {
-          this.#ringWaits += change;
-          if (this.#ringWaits === 0) this.rest();
+        putToBroker: (call, item, message, options) => this.#brokerClient.putEncoded(call, item, message, options),
+        waitersChanged: (change) => {
+          this.#ringWaitCount += change;
+          if (this.#ringWaitCount === 0) this.unrefIfIdle();
           else channel.ref();
         },
       });
     } catch {
-      leaveRing(); // this process may not, or cannot, map memory
+      closeRing(); // this process may not, or cannot, map memory
     }
   }
 
-  #hear(channel: Channel, frame: Frame): void {
+  #receive(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
-      case kinds.WELCOME:
-        return this.#questions.get(WELCOME)?.resolve(channel.decode(frame));
+      case kinds.HELLO:
+        return this.#pendingRequests.get(HELLO_REQUEST_ID)?.resolve(channel.decode(frame));
       case kinds.ANSWER: {
         const [id, answer] = channel.decode(frame) as [number, unknown];
-        return this.#questions.get(id)?.resolve(answer);
+        return this.#pendingRequests.get(id)?.resolve(answer);
       }
       case kinds.FAILED: {
         const [id, error] = channel.decode(frame) as [number, Error];
-        return this.#questions.get(id)?.reject(error);
+        return this.#pendingRequests.get(id)?.reject(error);
       }
       default:
-        return this.#homeSide.hear(channel, frame);
+        return this.#brokerClient.receive(channel, frame);
     }
   }
 
-  #answer(id: number, channel: Channel): Promise<unknown> {
+  #awaitReply(id: number, channel: Channel): Promise<unknown> {
     channel.ref();
-    return new Promise((resolve, reject) => this.#questions.set(id, { resolve, reject }));
+    return new Promise((resolve, reject) => this.#pendingRequests.set(id, { resolve, reject }));
   }
 
   /** What was taken is reported before this process ends. */
-  #keepReports(channel: Channel): void {
+  #flushAcksAtExit(channel: Channel): void {
     const flush = (): void => {
-      this.#ring?.flush();
-      this.#homeSide.report(true);
+      this.#ringClient?.flush();
+      this.#brokerClient.sendAck(true);
     };
     const flushed = (): Promise<void> => {
       flush();
       return channel.flushed();
     };
-    const reports = { flush, flushed };
-    openChannels.add(reports);
-    channel.onEnd(() => openChannels.delete(reports));
+    const flusher = { flush, flushed };
+    openChannels.add(flusher);
+    channel.onEnd(() => openChannels.delete(flusher));
     singleton("reports at exit", () => host.onExit(flushNow));
   }
 
-  #lost(cause: Error | undefined): void {
-    this.#end(this.#isClosed ? closedHere() : homeGone(this.home, cause));
+  #disconnected(cause: Error | undefined): void {
+    this.#end(this.#isClosed ? closedInThisProcess() : ownerGone(this.ownerPid, cause));
   }
 
   #end(error: Error): void {
-    this.#over = error;
-    this.#ring?.ring.getters.lookSoon();
-    this.#ring?.ring.putters.lookSoon();
-    this.#homeSide.end(error);
-    for (const { reject } of this.#questions.values()) reject(error);
-    this.#questions.clear();
+    this.#closeReason = error;
+    this.#ringClient?.ring.getters.recheckSoon();
+    this.#ringClient?.ring.putters.recheckSoon();
+    this.#brokerClient.end(error);
+    for (const { reject } of this.#pendingRequests.values()) reject(error);
+    this.#pendingRequests.clear();
   }
 }

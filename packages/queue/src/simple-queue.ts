@@ -1,4 +1,4 @@
-import type { Ticket } from "@multiproc/core/internal";
+import type { SharedHandle } from "@multiproc/core/internal";
 import { MODULE, Queue } from "./queue.ts";
 
 /**
@@ -56,8 +56,8 @@ export class SimpleQueue<T = unknown> {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
-    const ticket = this.#queue["multiproc:ticket"]();
-    return { ...ticket, module: MODULE, data: (ticket.data as unknown[]).with(4, "SimpleQueue") };
+  "multiproc:ticket"(): SharedHandle {
+    const handle = this.#queue["multiproc:ticket"]();
+    return { ...handle, module: MODULE, data: (handle.data as unknown[]).with(4, "SimpleQueue") };
   }
 }

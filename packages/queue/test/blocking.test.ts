@@ -1,6 +1,6 @@
 // Runs under every start method.
 import { CapabilityError, fromModule } from "@multiproc/core";
-import { missingMemory } from "@multiproc/core/internal";
+import { whyNoSharedMemory } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueEmptyError, QueueFullError, QueueShutDownError } from "@multiproc/queue";
@@ -13,7 +13,7 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 
 afterEach(endChildren);
 
-describe.skipIf(missingMemory() !== undefined)("getSync() and putSync()", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", () => {
   test("block a child that does nothing else, from its first line", async () => {
     const questions = new Queue<unknown>();
     const answers = new Queue<unknown>();
@@ -66,12 +66,12 @@ describe.skipIf(missingMemory() !== undefined)("getSync() and putSync()", () => 
     expect(await results.get()).toEqual(["QueueShutDownError", "getSync() found the queue shut down"]);
 
     const [here, there] = pipe<Queue>();
-    const home = await start(tasks.keepOne, there);
+    const owner = await start(tasks.keepOne, there);
     const foreign = await (here as Connection<Queue>).recv();
     await start(tasks.block, foreign, results);
     expect(await results.get()).toBe("blocks");
-    home.kill();
-    expect(await results.get()).toEqual(["QueueClosedError", expect.stringContaining(`process ${home.pid}`)]);
+    owner.kill();
+    expect(await results.get()).toEqual(["QueueClosedError", expect.stringContaining(`process ${owner.pid}`)]);
     here.close();
   });
 

@@ -4,7 +4,7 @@ import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, QueueClosedError, TasksLostError } from "@multiproc/queue";
 import { childrenOf, fixture, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { atHome } from "./backends.ts";
+import { inBroker } from "./backends.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
@@ -15,12 +15,12 @@ function signal(child: Process, name: "SIGSTOP" | "SIGCONT"): void {
 
 afterEach(endChildren);
 
-const forms = [
+const backends = [
   { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
-  { form: "home", placed: atHome },
+  { form: "home", placed: inBroker },
 ];
 
-describe.each(forms)("a producer dies, items in $form", ({ placed }) => {
+describe.each(backends)("a producer dies, items in $form", ({ placed }) => {
   test.each([0, 2000])(
     "what put() resolved for is there after the producer was SIGKILLed, of at most %i",
     async (size) => {
@@ -65,7 +65,7 @@ describe.each(forms)("a producer dies, items in $form", ({ placed }) => {
   });
 });
 
-describe.each(forms)("a consumer dies, items in $form", ({ placed }) => {
+describe.each(backends)("a consumer dies, items in $form", ({ placed }) => {
   test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
     const queue = await placed(new Queue<string>());
     const ready = new Queue<string>();
@@ -94,7 +94,7 @@ describe.each(forms)("a consumer dies, items in $form", ({ placed }) => {
     const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
-    const child = await start(tasks.takeAndRest, queue, taken, 500);
+    const child = await start(tasks.takeAndIdle, queue, taken, 500);
     expect((await taken.get()).length).toBe(500);
     child.kill();
     await child.join();
@@ -105,7 +105,7 @@ describe.each(forms)("a consumer dies, items in $form", ({ placed }) => {
     const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
-    const child = await start(tasks.takeAndRest, queue, taken, 500);
+    const child = await start(tasks.takeAndIdle, queue, taken, 500);
     await taken.get();
     signal(child, "SIGSTOP");
     const seen = [await queue.get({ timeout: 10_000 })];
@@ -202,7 +202,7 @@ describe("a consumer dies with tasks", () => {
 describe("the home dies", () => {
   test("everyone who waits hears of it, by name", async () => {
     const [here, there] = pipe<{ queue: Queue<string>; tasks: JoinableQueue<string> }>();
-    const child = await start(tasks.home, there);
+    const child = await start(tasks.ownQueues, there);
     const { queue, tasks: jobs } = await here.recv();
     const waits = [queue.put("no room"), jobs.join(), new Queue<string>().get({ timeout: 1 }).catch(() => jobs.get())];
     const settled = Promise.allSettled(waits);
@@ -219,25 +219,26 @@ describe("the home dies", () => {
       await expect(use()).rejects.toThrow(QueueClosedError);
   });
 
-  test.each(forms)("everyone who waits in any process hears of it, items in $form", async ({ form }) => {
+  test.each(backends)("everyone who waits in any process hears of it, items in $form", async ({ form }) => {
     const [here, there] = pipe<object>();
     const [ready, results] = [new Queue<string>(), new Queue<[string, string][]>()];
-    const home = await start(tasks.keepAll, there, form === "home");
+    const owner = await start(tasks.keepAll, there, form === "home");
     const queues = await here.recv();
     for (let i = 0; i < 3; i++) await start(tasks.waitForAll, queues, ready, results);
     for (let i = 0; i < 3; i++) await ready.get();
-    home.kill();
+    owner.kill();
     for (let i = 0; i < 3; i++) {
       const ends = await results.get({ timeout: 20_000 });
       expect(ends.length).toBe(6);
-      for (const end of ends) expect(end).toEqual(["QueueClosedError", expect.stringContaining(`process ${home.pid}`)]);
+      for (const end of ends)
+        expect(end).toEqual(["QueueClosedError", expect.stringContaining(`process ${owner.pid}`)]);
     }
     here.close();
   });
 
   test("a queue that nobody has used yet says so, too", async () => {
     const [here, there] = pipe<{ queue: Queue<string> }>();
-    const child = await start(tasks.home, there);
+    const child = await start(tasks.ownQueues, there);
     const { queue } = await here.recv();
     child.kill();
     await child.join();

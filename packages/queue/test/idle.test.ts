@@ -1,17 +1,17 @@
 import { readFileSync } from "node:fs";
 import { fromModule } from "@multiproc/core";
-import { missingMemory } from "@multiproc/core/internal";
+import { whyNoSharedMemory } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue } from "@multiproc/queue";
 import { childrenOf, fixture, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { atHome } from "./backends.ts";
+import { inBroker } from "./backends.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
-const CONSUMERS = 10;
+const CONSUMER_COUNT = 10;
 /** What all of them together may cost in a second, in milliseconds; one that looked again and again would cost 1000. */
-const MOST = 50;
+const MAX_CPU_MS_PER_SECOND = 50;
 
 afterEach(endChildren);
 
@@ -26,7 +26,7 @@ function cpuTime(pid: number): number {
 }
 
 /** What those processes cost in a second. */
-async function cost(pids: readonly number[]): Promise<number> {
+async function cpuMsPerSecond(pids: readonly number[]): Promise<number> {
   const sum = (): number => pids.reduce((time, pid) => time + cpuTime(pid), 0);
   const before = sum();
   await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -35,31 +35,35 @@ async function cost(pids: readonly number[]): Promise<number> {
 
 /** Whether those processes come to rest: what it takes to start them lasts a while. */
 async function areIdle(pids: readonly number[]): Promise<boolean> {
-  const costs: number[] = [];
-  const isIdle = async (): Promise<boolean> => (costs[costs.push(await cost(pids)) - 1] as number) <= MOST;
-  return until(isIdle, { timeout: 60_000, message: () => `at most ${MOST} ms a second; it was ${costs}` });
+  const measured: number[] = [];
+  const isIdle = async (): Promise<boolean> =>
+    (measured[measured.push(await cpuMsPerSecond(pids)) - 1] as number) <= MAX_CPU_MS_PER_SECOND;
+  return until(isIdle, {
+    timeout: 60_000,
+    message: () => `at most ${MAX_CPU_MS_PER_SECOND} ms a second; it was ${measured}`,
+  });
 }
 
 describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with ten waiting consumers", () => {
   test.each([
     { form: "memory", make: async () => new Queue<string>() },
-    { form: "home", make: () => atHome(new Queue<string>()) },
+    { form: "home", make: () => inBroker(new Queue<string>()) },
     { form: "tasks", make: async () => new JoinableQueue<string>() },
   ])("costs no processor time, items in $form", { timeout: 120_000 }, async ({ make }) => {
     const queue = await make();
     const ready = new Queue<string>();
-    const consumers = Array.from({ length: CONSUMERS }, () => start(tasks.waitForItem, queue, ready));
+    const consumers = Array.from({ length: CONSUMER_COUNT }, () => start(tasks.waitForItem, queue, ready));
     const pids = (await Promise.all(consumers)).map(({ pid }) => pid as number);
     for (const _ of pids) await ready.get();
     expect(await areIdle([globalThis.process.pid, ...pids])).toBe(true);
   });
 
-  test.skipIf(missingMemory() !== undefined)(
+  test.skipIf(whyNoSharedMemory() !== undefined)(
     "costs no processor time, consumers blocking their threads",
     { timeout: 120_000 },
     async () => {
       const queue = new Queue<string>();
-      const consumers = Array.from({ length: CONSUMERS }, () => start(tasks.blockOnGet, queue));
+      const consumers = Array.from({ length: CONSUMER_COUNT }, () => start(tasks.blockOnGet, queue));
       const pids = (await Promise.all(consumers)).map(({ pid }) => pid as number);
       expect(await areIdle([globalThis.process.pid, ...pids])).toBe(true);
     },

@@ -1,11 +1,11 @@
 import { fromModule } from "@multiproc/core";
-import { Frame, type Memory, missingMemory, RobustLock } from "@multiproc/core/internal";
+import { Frame, RobustMutex, type SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
 import { childrenOf, fixture, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { Ring } from "../src/ring/mpmc-ring.ts";
-import { TOO_LARGE } from "./backends.ts";
+import { MpmcRing } from "../src/ring/mpmc-ring.ts";
+import { TOO_LARGE_BYTES } from "./backends.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
@@ -16,9 +16,9 @@ function frameOf(bytes: Uint8Array, modules: string[] = []): Frame {
   return new Frame(0, bytes, 0, bytes.length, [], modules);
 }
 
-describe.skipIf(missingMemory() !== undefined)("Ring", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
   test("gives back what was put, in order, however often it wraps", () => {
-    const ring = Ring.create(0);
+    const ring = MpmcRing.create(0);
     const waiting: Uint8Array[] = [];
     let seed = 1;
     const random = (below: number): number => (seed = (seed * 48271) % 0x7fffffff) % below;
@@ -44,9 +44,9 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 
   test("says what it does not take", () => {
-    const ring = Ring.create(2);
+    const ring = MpmcRing.create(2);
     const small = frameOf(new Uint8Array(10));
-    const large = frameOf(new Uint8Array(TOO_LARGE));
+    const large = frameOf(new Uint8Array(TOO_LARGE_BYTES));
     expect([ring.fits(small), ring.fits(large), ring.put([large])]).toEqual([true, false, "no space"]);
     expect([ring.put([small]), ring.put([small]), ring.put([small])]).toEqual(["accepted", "accepted", "full"]);
     expect(ring.isFull).toBe(true);
@@ -57,7 +57,7 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 
   test("takes what is put together as a whole, or nothing of it", () => {
-    const ring = Ring.create(0);
+    const ring = MpmcRing.create(0);
     const batch = Array.from({ length: 60 }, () => frameOf(new Uint8Array(5_000)));
     expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
     expect([ring.put(batch), ring.size]).toEqual(["no space", 60]);
@@ -68,7 +68,7 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 
   test("large parts and long bodies come whole, in order, however often their memory wraps", () => {
-    const ring = Ring.create(0);
+    const ring = MpmcRing.create(0);
     const sizes = [70_000, 3_000_000, 1_000_001, 8 * 1024 ** 2 - 100, 65_537, 0];
     const frames = Array.from({ length: 40 }, (_, i) => {
       const body = new Uint8Array(i % 3 === 0 ? 20_000 : 5).fill(i);
@@ -78,7 +78,7 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
       return new Frame(0, body, 0, body.length, i % 5 === 0 ? [] : parts, i % 7 === 0 ? ["file:///module.js"] : []);
     });
     expect(ring.put([frames[1] as Frame])).toBe("no space");
-    ring.enlarge();
+    ring.addLargeArea();
     const check = (found: Frame, i: number): void => {
       const { parts, modules } = frames[i] as Frame;
       const all = [found.bytes.subarray(found.start, found.end), ...found.parts];
@@ -97,10 +97,10 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 
   test("one that stands still while it puts keeps others from that, and from nothing else", () => {
-    const ring = Ring.create(0);
+    const ring = MpmcRing.create(0);
     const small = frameOf(new Uint8Array(10));
     ring.put([small, small]);
-    const lock = new RobustLock(ring.memory, 0, 0);
+    const lock = new RobustMutex(ring.memory, 0, 0);
     lock.acquireSync();
     expect(ring.put([small])).toBe("busy");
     expect(ring.take()?.bytes.length).toBeGreaterThan(0);
@@ -111,8 +111,8 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 
   test("two that have read the same items take each of them once", () => {
-    const ring = Ring.create(0);
-    const other = new (Ring as unknown as new (memory: Memory) => Ring)(ring.memory);
+    const ring = MpmcRing.create(0);
+    const other = new (MpmcRing as unknown as new (memory: SharedSegment) => MpmcRing)(ring.memory);
     const frames = Array.from({ length: 100 }, (_, i) => frameOf(new Uint8Array([i])));
     ring.put(frames);
     const seen: number[] = [];
@@ -124,16 +124,16 @@ describe.skipIf(missingMemory() !== undefined)("Ring", () => {
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
   test.each([
     { size: 1_000_000, form: "memory" },
-    { size: TOO_LARGE, form: "home" },
+    { size: TOO_LARGE_BYTES, form: "home" },
   ])(
     "is there once another process has it, and is in the $form after an item of $size bytes, in order",
     async ({ size, form }) => {
       const queue = new Queue<number | Uint8Array>();
       await queue.put(-1);
-      expect(await queue.form()).toBe("home");
+      expect(await queue.backend()).toBe("home");
       const answers = new Queue<string>();
       await start(tasks.putMixed, queue, answers, size);
       expect(await answers.get()).toBe("memory");
@@ -143,7 +143,7 @@ describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
         if (i === 50) expect((item as Uint8Array).length).toBe(size);
         else expect(item).toBe(i);
       }
-      expect(await queue.form()).toBe(form);
+      expect(await queue.backend()).toBe(form);
     },
   );
 
@@ -156,7 +156,7 @@ describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
       Array.from({ length: 200 }, (_, i) => `${i} ${text}`),
     );
     expect(await child.join()).toBe(0);
-    expect([await queue.qsize(), await queue.form()]).toEqual([200, "home"]);
+    expect([await queue.qsize(), await queue.backend()]).toEqual([200, "home"]);
     for (let i = 0; i < 200; i++) expect(await queue.get()).toBe(`${i} ${text}`);
   });
 
@@ -184,7 +184,7 @@ describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
     await until(() => next.size >= 16, { timeout: 100_000 });
     isOver = true;
     await Promise.all(replacing);
-    expect(await queue.form()).toBe("memory");
+    expect(await queue.backend()).toBe("memory");
     await queue.shutdown();
     await taking;
     expect(await queue.qsize()).toBe(0);
@@ -193,17 +193,17 @@ describe.skipIf(missingMemory() !== undefined)("a queue in memory", () => {
   test("is shared with a process that may not map memory, from the home", { timeout: 60_000 }, async () => {
     const questions = new Queue<number>();
     const answers = new Queue<unknown>();
-    const tickets = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+    const handles = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
     const waiting = answers.get();
     for (let i = 0; i < 10; i++) await questions.put(i);
-    expect(await questions.form()).toBe("memory");
-    await using program = runProgram(fixture(import.meta.url, "client-program.js"), tickets, {
+    expect(await questions.backend()).toBe("memory");
+    await using program = runProgram(fixture(import.meta.url, "client-program.js"), handles, {
       host: "deno",
       execArgv: ["--allow-read", "--allow-write", "--allow-env", "--allow-net"],
     });
     expect(await waiting).toBe(0);
     for (let i = 1; i < 10; i++) expect(await answers.get()).toBe(i);
-    expect(await questions.form()).toBe("home");
+    expect(await questions.backend()).toBe("home");
     await questions.shutdown();
     expect(await answers.get()).toBe("over");
     expect(await program.exited).toEqual({ code: 0, signal: null });

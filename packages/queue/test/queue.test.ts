@@ -4,7 +4,7 @@ import { Process } from "@multiproc/process";
 import { JoinableQueue, Queue, SimpleQueue } from "@multiproc/queue";
 import { childrenOf, fixture, runProgram } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { atHome } from "./backends.ts";
+import { inBroker } from "./backends.ts";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
@@ -12,12 +12,12 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 afterEach(endChildren);
 
 /** Each form that the items can have; what is not given says where the queue moves by itself. */
-const forms = [
+const backends = [
   { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
-  { form: "home", placed: atHome },
+  { form: "home", placed: inBroker },
 ];
 
-describe.each(forms)("Queue between processes, items in $form", ({ placed }) => {
+describe.each(backends)("Queue between processes, items in $form", ({ placed }) => {
   test("items come from a child in order, and every one", async () => {
     const queue = await placed(new Queue<number>());
     await start(tasks.produce, queue, 0, 10_000);
@@ -73,11 +73,11 @@ describe.each(forms)("Queue between processes, items in $form", ({ placed }) => 
   });
 
   test("a queue that is sent later, and a SimpleQueue", async () => {
-    const letters = await placed(new Queue<SimpleQueue<string>>());
-    await start(tasks.answerLetters, letters);
+    const replyQueues = await placed(new Queue<SimpleQueue<string>>());
+    await start(tasks.answerReplyQueues, replyQueues);
     for (let i = 0; i < 3; i++) {
       const answers = new SimpleQueue<string>();
-      await letters.put(answers);
+      await replyQueues.put(answers);
       expect(await answers.get()).toBe("an answer");
       answers.close();
     }
@@ -87,7 +87,7 @@ describe.each(forms)("Queue between processes, items in $form", ({ placed }) => 
     const queue = await placed(new Queue<number>());
     const taken = await placed(new Queue<number[]>());
     for (let i = 0; i < 3000; i++) await queue.put(i);
-    await start(tasks.takeAndRest, queue, taken, 500);
+    await start(tasks.takeAndIdle, queue, taken, 500);
     expect(await taken.get()).toEqual(range(0, 500));
     expect(await queue.qsize()).toBe(2500);
     for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);

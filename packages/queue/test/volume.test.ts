@@ -7,9 +7,9 @@ import { afterEach, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { children, start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 const { env } = globalThis.process;
-const COUNT = 1_000_000;
+const ITEM_COUNT = 1_000_000;
 /** A large item is enough to go where those go that have no place in a ring; `MULTIPROC_TEST_HUGE=1` sends 1 GiB. */
-const LARGE = (env.MULTIPROC_TEST_HUGE === undefined ? 64 : 1024) * 1024 ** 2;
+const LARGE_ITEM_BYTES = (env.MULTIPROC_TEST_HUGE === undefined ? 64 : 1024) * 1024 ** 2;
 
 afterEach(endChildren);
 
@@ -17,11 +17,13 @@ test("two producers, two consumers, a million items: each is seen once", { timeo
   const queue = new Queue<number>();
   const results = new Queue<Float64Array>();
   await Promise.all([start(tasks.collect, queue, results), start(tasks.collect, queue, results)]);
-  const producers = [0, 1].map((i) => start(tasks.produceMany, queue, (i * COUNT) / 2, ((i + 1) * COUNT) / 2));
+  const producers = [0, 1].map((i) =>
+    start(tasks.produceMany, queue, (i * ITEM_COUNT) / 2, ((i + 1) * ITEM_COUNT) / 2),
+  );
   await Promise.all(producers);
   for (const producer of children.slice(2)) await producer.join();
   await queue.shutdown();
-  const seen = new Uint8Array(COUNT);
+  const seen = new Uint8Array(ITEM_COUNT);
   for (const part of [await results.get(), await results.get()])
     for (const i of part) seen[i] = (seen[i] as number) + 1;
   expect(seen.every((times) => times === 1)).toBe(true);
@@ -31,11 +33,11 @@ test("a very large item", { timeout: 120_000 }, async () => {
   const queue = new Queue<Uint8Array>();
   const results = new Queue<[number, number, number]>();
   await start(tasks.measure, queue, results);
-  const bytes = new Uint8Array(LARGE);
+  const bytes = new Uint8Array(LARGE_ITEM_BYTES);
   bytes[0] = 1;
   bytes[bytes.length - 1] = 2;
   await queue.put(bytes);
-  expect(await results.get()).toEqual([LARGE, 1, 2]);
+  expect(await results.get()).toEqual([LARGE_ITEM_BYTES, 1, 2]);
 });
 
 test("100,000 items wait for another process", { timeout: 120_000 }, async () => {
@@ -54,8 +56,8 @@ test("100,000 items wait for another process", { timeout: 120_000 }, async () =>
 test("a process on the other host shares a queue", { timeout: 60_000 }, async () => {
   const questions = new Queue<{ n: bigint; at: Date } | null>();
   const answers = new Queue<unknown>();
-  const tickets = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
-  await using program = runProgram(fixture(import.meta.url, "client-program.js"), tickets, {
+  const handles = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+  await using program = runProgram(fixture(import.meta.url, "client-program.js"), handles, {
     host: host === "node" ? "deno" : "node",
   });
   const at = new Date(0);

@@ -1,4 +1,4 @@
-import { registerReviver, type Ticket } from "@multiproc/core/internal";
+import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
 import { MODULE } from "./module-id.ts";
@@ -129,7 +129,7 @@ export class ShareableList implements Iterable<ShareableItem> {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "shared-memory.ShareableList", module: MODULE, data: this.shm };
   }
 

@@ -1,4 +1,4 @@
-import { registerReviver, type Ticket } from "@multiproc/core/internal";
+import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
@@ -143,7 +143,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "shared-memory.SharedArray", module: MODULE, data: this.#cells.ticket() };
   }
 

@@ -1,14 +1,14 @@
 import { CapabilityError } from "@multiproc/core";
 import {
-  type Heritage,
-  inheritable,
-  Memory,
-  type MemoryAddress,
-  missingMemory,
-  NamedMemory,
+  type AtForkHooks,
+  NamedSegment,
   randomToken,
+  registerAtFork,
   registerReviver,
-  type Ticket,
+  type SegmentAddress,
+  type SharedHandle,
+  SharedSegment,
+  whyNoSharedMemory,
 } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { MODULE } from "./module-id.ts";
@@ -38,11 +38,11 @@ export interface SharedMemoryOptions {
 /** What arrives from another process. */
 interface Arrived {
   readonly name: string;
-  readonly address: MemoryAddress;
+  readonly address: SegmentAddress;
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: Heritage<SharedMemory>;
+let HERITAGE: AtForkHooks<SharedMemory>;
 /** Takes the file of one that is garbage away. */
 const lost = new FinalizationRegistry((forget: () => void) => forget());
 
@@ -81,7 +81,7 @@ export class SharedMemory {
   readonly name: string;
   /** How many bytes it has. */
   readonly size: number;
-  #named: NamedMemory;
+  #named: NamedSegment;
   #bytes: Uint8Array | undefined;
 
   /**
@@ -95,26 +95,26 @@ export class SharedMemory {
    */
   constructor(options: SharedMemoryOptions = {}) {
     const { name, create = false, size = 0, arrived } = options as SharedMemoryOptions & { arrived?: Arrived };
-    const missing = missingMemory();
+    const missing = whyNoSharedMemory();
     if (missing !== undefined) throw new CapabilityError(`SharedMemory needs memory that processes share: ${missing}`);
-    if (arrived !== undefined) this.#named = NamedMemory.join(arrived.name, Memory.attach(arrived.address));
+    if (arrived !== undefined) this.#named = NamedSegment.adopt(arrived.name, SharedSegment.attach(arrived.address));
     else this.#named = create ? make(name, size) : find(name);
     this.name = this.#named.name;
     this.size = this.#named.memory.size;
     this.#bytes = new Uint8Array(this.#named.memory.buffer);
-    lost.register(this, this.#named.forgotten, this);
-    inheritable(this, HERITAGE);
+    lost.register(this, this.#named.finalizer, this);
+    registerAtFork(this, HERITAGE);
   }
 
   static {
     HERITAGE = {
-      before() {},
-      after(memory) {
+      prepare() {},
+      inChild(memory) {
         // A copy of this process has the memory too, and nobody else says so.
         if (memory.#bytes === undefined) return;
         lost.unregister(memory);
-        memory.#named = NamedMemory.join(memory.name, memory.#named.memory);
-        lost.register(memory, memory.#named.forgotten, memory);
+        memory.#named = NamedSegment.adopt(memory.name, memory.#named.memory);
+        lost.register(memory, memory.#named.finalizer, memory);
       },
     };
   }
@@ -149,7 +149,7 @@ export class SharedMemory {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     if (this.#bytes === undefined) throw closed(`Sending shared memory "${this.name}"`);
     const data: Arrived = { name: this.name, address: this.#named.memory.address() };
     return { kind: "shared-memory.SharedMemory", module: MODULE, data };
@@ -158,12 +158,12 @@ export class SharedMemory {
 
 registerReviver("shared-memory.SharedMemory", (arrived) => new SharedMemory({ arrived } as never));
 
-function make(name: string | undefined, size: number): NamedMemory {
+function make(name: string | undefined, size: number): NamedSegment {
   if (!(Number.isInteger(size) && size > 0))
     throw new RangeError(`SharedMemory takes a size of 1 or more bytes to make memory, not ${String(size)}`);
   if (name !== undefined) checkName(name);
-  const memory = Memory.create(size);
-  const named = NamedMemory.publish(name ?? anyName(), memory);
+  const memory = SharedSegment.create(size);
+  const named = NamedSegment.create(name ?? anyName(), memory);
   if (named !== undefined) return named;
   memory.close();
   throw new SharedMemoryError(`Shared memory "${name}" exists already: open it without create, or take another name`, {
@@ -171,10 +171,10 @@ function make(name: string | undefined, size: number): NamedMemory {
   });
 }
 
-function find(name: string | undefined): NamedMemory {
+function find(name: string | undefined): NamedSegment {
   if (name === undefined) throw new TypeError("SharedMemory takes a name, or create: true to make new memory");
   checkName(name);
-  const named = NamedMemory.open(name);
+  const named = NamedSegment.open(name);
   if (named !== undefined) return named;
   throw new SharedMemoryError(
     `There is no shared memory "${name}": it was never made, or freed when the last process that had it closed it or ended`,

@@ -1,4 +1,4 @@
-import { registerReviver, type Ticket } from "@multiproc/core/internal";
+import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
@@ -134,7 +134,7 @@ export class SharedValue<T extends ElementType = ElementType> {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "shared-memory.SharedValue", module: MODULE, data: this.#cells.ticket() };
   }
 }

@@ -1,6 +1,6 @@
 /** Elements of one type in memory that processes share: what shared values and arrays are built on. */
 import { CapabilityError } from "@multiproc/core";
-import { Memory, type MemoryAddress, missingMemory } from "@multiproc/core/internal";
+import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
 import { RLock } from "@multiproc/sync";
 import { type ArrayOf, checkElement, type ElementOf, type ElementType, sizeOf, viewOn } from "./element-type.ts";
 import { SharedMemoryError } from "./errors.ts";
@@ -32,7 +32,7 @@ export interface LockOptions {
 export interface CellsTicket {
   readonly type: ElementType;
   readonly length: number;
-  readonly address: MemoryAddress;
+  readonly address: SegmentAddress;
   readonly lock: RLock | undefined;
 }
 
@@ -54,12 +54,12 @@ export class Cells<T extends ElementType> {
   readonly type: T;
   readonly length: number;
   readonly #what: string;
-  readonly #memory: Memory;
+  readonly #memory: SharedSegment;
   readonly #lock: RLock | undefined;
   readonly #array: ArrayOf<T>;
   #isClosed = false;
 
-  private constructor(what: string, type: T, length: number, memory: Memory, lock: RLock | undefined) {
+  private constructor(what: string, type: T, length: number, memory: SharedSegment, lock: RLock | undefined) {
     this.type = type;
     this.length = length;
     this.#what = what;
@@ -70,16 +70,16 @@ export class Cells<T extends ElementType> {
 
   /** New elements, all 0. */
   static create<T extends ElementType>(what: string, type: T, length: number, options: LockOptions): Cells<T> {
-    const missing = missingMemory();
+    const missing = whyNoSharedMemory();
     if (missing !== undefined) throw new CapabilityError(`${what} needs memory that processes share: ${missing}`);
     const { lock = true } = options;
-    const memory = Memory.create(Math.max(1, length * sizeOf(type)));
+    const memory = SharedSegment.create(Math.max(1, length * sizeOf(type)));
     return new Cells(what, type, length, memory, lock === true ? new RLock() : lock === false ? undefined : lock);
   }
 
   /** Elements that another process sent. */
   static revive(what: string, { type, length, address, lock }: CellsTicket): Cells<ElementType> {
-    return new Cells(what, type, length, Memory.attach(address), lock);
+    return new Cells(what, type, length, SharedSegment.attach(address), lock);
   }
 
   /** The elements, which are the memory itself. */

@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
 import process from "node:process";
 import { fromModule } from "@multiproc/core";
-import { missingMemory } from "@multiproc/core/internal";
+import { whyNoSharedMemory } from "@multiproc/core/internal";
 import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { ShareableList, SharedArray, SharedMemory, SharedMemoryError, SharedValue } from "@multiproc/shared-memory";
@@ -46,7 +46,7 @@ afterEach(async () => {
   await until(() => namesLeft().length === 0, { message: () => `no name left: ${namesLeft()}` });
 });
 
-describe.skipIf(missingMemory() !== undefined)("SharedMemory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
   test("is opened by its name, and is the same memory", () => {
     const name = newName();
     const memory = new SharedMemory({ name, create: true, size: 1000 });
@@ -186,7 +186,7 @@ describe.skipIf(missingMemory() !== undefined)("SharedMemory", () => {
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("SharedValue and SharedArray", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("SharedValue and SharedArray", () => {
   test("are counted up by many processes exactly, by atomic operations and under the lock", async () => {
     const hits = new SharedValue("int32", 0);
     const sum = new SharedValue("float64", 1);
@@ -223,7 +223,7 @@ describe.skipIf(missingMemory() !== undefined)("SharedValue and SharedArray", ()
   });
 });
 
-describe.skipIf(missingMemory() !== undefined)("ShareableList", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("ShareableList", () => {
   test("holds items that processes replace", async () => {
     const items = ["a string", 1.5, true, 12n, null, new Uint8Array([1, 2, 3])];
     const list = new ShareableList(items, { name: newName() });

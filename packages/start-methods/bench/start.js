@@ -12,15 +12,15 @@ import os from "node:os";
 import process from "node:process";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
-import { forkServing } from "@multiproc/start-methods";
+import { loadForkServer } from "@multiproc/start-methods";
 
-const { ForkServer } = await forkServing();
+const { ForkServer } = await loadForkServer();
 
 const ROUNDS = Number(process.argv[2] ?? 20);
-const MANY = Number(process.argv[3] ?? 100);
-const at = (name) => new URL(`fixtures/${name}`, import.meta.url);
-const module = at("first-code.js").href;
-let heardOf;
+const CONCURRENT_COUNT = Number(process.argv[3] ?? 100);
+const fixtureUrl = (name) => new URL(`fixtures/${name}`, import.meta.url);
+const module = fixtureUrl("first-code.js").href;
+let onBytes;
 const pipe = makePipe();
 const typescript = import.meta.resolve("typescript");
 
@@ -28,7 +28,7 @@ const light = await ForkServer.start({ preload: [module] });
 const heavy = await ForkServer.start({ preload: [typescript, module] });
 const python = await startPython();
 
-const one = {
+const single = {
   "fork server": () => byServer(light, 1),
   "child_process.fork": () => byFork("", 1),
   "fork server, typescript loaded": () => byServer(heavy, 1),
@@ -36,17 +36,17 @@ const one = {
   ...(python &&
     Object.fromEntries(["fork", "forkserver", "spawn"].map((method) => [`Python ${method}`, () => python(method, 1)]))),
 };
-const many = {
-  "fork server": () => byServer(light, MANY),
-  "child_process.fork": () => byFork("", MANY),
-  "fork server, typescript loaded": () => byServer(heavy, MANY),
-  "child_process.fork, typescript loaded": () => byFork(typescript, MANY),
-  ...(python && { "Python forkserver": () => python("forkserver", MANY) }),
+const concurrent = {
+  "fork server": () => byServer(light, CONCURRENT_COUNT),
+  "child_process.fork": () => byFork("", CONCURRENT_COUNT),
+  "fork server, typescript loaded": () => byServer(heavy, CONCURRENT_COUNT),
+  "child_process.fork, typescript loaded": () => byFork(typescript, CONCURRENT_COUNT),
+  ...(python && { "Python forkserver": () => python("forkserver", CONCURRENT_COUNT) }),
 };
 const rows = [];
 console.log(`Node ${process.versions.node}`);
-await compare("One process, ms", one, ROUNDS);
-await compare(`${MANY} processes at once, ms`, many, Math.min(ROUNDS, 3));
+await compare("One process, ms", single, ROUNDS);
+await compare(`${CONCURRENT_COUNT} processes at once, ms`, concurrent, Math.min(ROUNDS, 3));
 await compareMemory();
 await Promise.all([light.close(), heavy.close()]);
 // The last line, for `npm run bench`.
@@ -76,9 +76,9 @@ async function compare(title, contenders, rounds) {
 }
 
 /** Waits until so many children have written to the pipe that was made for all of them, as Python's were beforehand. */
-function hear(count) {
+function waitForBytes(count) {
   return new Promise((resolve) => {
-    heardOf = (bytes) => {
+    onBytes = (bytes) => {
       count -= bytes.length;
       if (count === 0) resolve();
     };
@@ -90,19 +90,19 @@ function makePipe() {
   childProcess.execFileSync("mkfifo", [`${folder}/pipe`]);
   // Open for both: it never ends, and opening it does not wait for a writer.
   new net.Socket({ fd: fs.openSync(`${folder}/pipe`, fs.constants.O_RDWR | fs.constants.O_NONBLOCK) })
-    .on("data", (bytes) => heardOf(bytes))
+    .on("data", (bytes) => onBytes(bytes))
     .unref();
   process.on("exit", () => fs.rmSync(folder, { recursive: true }));
   return `${folder}/pipe`;
 }
 
 async function byServer(server, count) {
-  const heard = hear(count);
+  const received = waitForBytes(count);
   const started = performance.now();
   const children = Array.from({ length: count }, () =>
     server.start({ call: { module, name: "firstCode" }, args: [pipe] }),
   );
-  await heard;
+  await received;
   const first = performance.now() - started;
   await Promise.all(children.map(async (child) => (await child).exited));
   return [first, performance.now() - started];
@@ -111,7 +111,7 @@ async function byServer(server, count) {
 async function byFork(preload, count) {
   const started = performance.now();
   const children = Array.from({ length: count }, () =>
-    childProcess.fork(at("forked.js"), [preload], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
+    childProcess.fork(fixtureUrl("forked.js"), [preload], { stdio: ["ignore", "inherit", "inherit", "ipc"] }),
   );
   const ends = children.map((child) => new Promise((resolve) => child.once("exit", resolve)));
   await Promise.all(children.map((child) => new Promise((resolve) => child.once("message", resolve))));
@@ -121,12 +121,14 @@ async function byFork(preload, count) {
 }
 
 async function startPython() {
-  const child = childProcess.spawn("python3", [fileURLToPath(at("start.py"))], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = childProcess.spawn("python3", [fileURLToPath(fixtureUrl("start.py"))], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const isThere = await new Promise((resolve) =>
+  const isInstalled = await new Promise((resolve) =>
     child.once("error", () => resolve(false)).once("spawn", () => resolve(true)),
   );
-  if (!isThere) return undefined;
+  if (!isInstalled) return undefined;
   await lines.next();
   return async (method, count) => {
     child.stdin.write(`${method} ${count}\n`);
@@ -136,16 +138,16 @@ async function startPython() {
 
 /** Ten idle processes with typescript loaded: the sum of their proportional set sizes, with the server's. */
 async function compareMemory() {
-  const heard = hear(10);
+  const received = waitForBytes(10);
   const children = await Promise.all(
     Array.from({ length: 10 }, () => heavy.start({ call: { module, name: "stay" }, args: [pipe] })),
   );
-  await heard;
+  await received;
   const forked = sumOfPss([heavy.pid, ...children.map(({ pid }) => pid)]);
   for (const child of children) child.kill("SIGKILL");
   await Promise.all(children.map(({ exited }) => exited));
 
-  const spawned = Array.from({ length: 10 }, () => childProcess.fork(at("forked.js"), [typescript, "stays"]));
+  const spawned = Array.from({ length: 10 }, () => childProcess.fork(fixtureUrl("forked.js"), [typescript, "stays"]));
   await Promise.all(spawned.map((child) => new Promise((resolve) => child.once("message", resolve))));
   const separate = sumOfPss(spawned.map(({ pid }) => pid));
   for (const child of spawned) child.kill("SIGKILL");

@@ -1,6 +1,6 @@
 /** What a forked child writes, in its parent: the child's stream is connected to a socket here. */
 import type { ChildOutput } from "@multiproc/core";
-import { type ByteSource, connectOutput, host, placeForChild, stdioOf } from "@multiproc/core/internal";
+import { type ByteSource, host, reserveSocketPath, routeOutput, toStdio } from "@multiproc/core/internal";
 import type { Child } from "./launcher.ts";
 
 type Handlers = Parameters<ByteSource["start"]>[0];
@@ -12,22 +12,22 @@ interface Destinations {
 }
 
 /** The standard streams of a child, as far as this process reads them. */
-export class OutputStreams {
-  readonly stdout: OutputStream | undefined;
-  readonly stderr: OutputStream | undefined;
-  readonly #to: Destinations;
+export class ChildOutputSockets {
+  readonly stdout: ChildOutputSocket | undefined;
+  readonly stderr: ChildOutputSocket | undefined;
+  readonly #destinations: Destinations;
 
-  constructor(to: Destinations) {
-    this.#to = to;
-    this.stdout = stdioOf(to.stdout) === "pipe" ? new OutputStream() : undefined;
-    this.stderr = stdioOf(to.stderr) === "pipe" ? new OutputStream() : undefined;
+  constructor(destinations: Destinations) {
+    this.#destinations = destinations;
+    this.stdout = toStdio(destinations.stdout) === "pipe" ? new ChildOutputSocket() : undefined;
+    this.stderr = toStdio(destinations.stderr) === "pipe" ? new ChildOutputSocket() : undefined;
   }
 
   /** Has what the child writes go where it shall; what is left for its parent to read is the result. */
   connect(): Pick<Child, "stdout" | "stderr"> {
     return {
-      stdout: connectOutput(this.stdout, this.#to.stdout),
-      stderr: connectOutput(this.stderr, this.#to.stderr),
+      stdout: routeOutput(this.stdout, this.#destinations.stdout),
+      stderr: routeOutput(this.stderr, this.#destinations.stderr),
     };
   }
 
@@ -49,27 +49,27 @@ export class OutputStreams {
 }
 
 /** The way of one standard stream to this process: a place for one connection. */
-class OutputStream implements ByteSource {
+class ChildOutputSocket implements ByteSource {
   /** Where the child, or who makes it, shall connect. */
-  readonly socket: string = placeForChild();
+  readonly socketPath: string = reserveSocketPath();
   readonly #server: { close(): void };
   #connection: ByteSource | undefined;
   #handlers: Handlers | undefined;
   #isOpen = true;
   #isPaused = false;
-  #isNeeded = true;
+  #keepsAlive = true;
 
   constructor() {
     this.#server = host.listen(
-      this.socket,
-      (connection) => this.#connect(connection),
+      this.socketPath,
+      (connection) => this.#onConnect(connection),
       () => {}, // who was to connect finds nobody there, and says so
     );
   }
 
   start(handlers: Handlers): void {
     this.#handlers = handlers;
-    this.#read();
+    this.#startReading();
     if (this.#connection === undefined && !this.#isOpen) handlers.end();
   }
 
@@ -90,12 +90,12 @@ class OutputStream implements ByteSource {
   }
 
   ref(): void {
-    this.#isNeeded = true;
+    this.#keepsAlive = true;
     this.#connection?.ref();
   }
 
   unref(): void {
-    this.#isNeeded = false;
+    this.#keepsAlive = false;
     this.#connection?.unref();
   }
 
@@ -108,20 +108,20 @@ class OutputStream implements ByteSource {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#server.close();
-    host.remove(this.socket);
+    host.remove(this.socketPath);
     if (this.#connection === undefined) this.#handlers?.end();
   }
 
-  #connect(connection: ByteSource): void {
+  #onConnect(connection: ByteSource): void {
     this.#connection = connection;
     this.close();
-    if (!this.#isNeeded) connection.unref();
-    this.#read();
+    if (!this.#keepsAlive) connection.unref();
+    this.#startReading();
     if (this.#isPaused) connection.pause();
   }
 
   /** Begins when there is a connection and somebody who wants what comes. */
-  #read(): void {
+  #startReading(): void {
     const [connection, handlers] = [this.#connection, this.#handlers];
     if (connection === undefined || handlers === undefined) return;
     const end = (): void => {

@@ -7,8 +7,8 @@ export interface Deferred<T> {
 
 /** Makes one; that nobody waits for it when it is rejected is no error. */
 export function deferred<T>(): Deferred<T> {
-  const made = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  made.promise.catch(() => {}); // whoever waits for it hears of it
-  return made;
+  const result = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  result.promise.catch(() => {}); // whoever waits for it hears of it
+  return result;
 }

@@ -1,4 +1,4 @@
 /** The entry of a fork server; it is started, never imported. */
-import { serveForks } from "./fork-server/server-main.ts";
+import { runForkServer } from "./fork-server/server-main.ts";
 
-void serveForks();
+void runForkServer();

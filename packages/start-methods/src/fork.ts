@@ -16,90 +16,95 @@
  */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import {
-  becomeHeir,
   connectTo,
   type Forking,
   type ForkRefusal,
+  type ForkSupport,
   forking,
   host,
   type Native,
   O_CLOEXEC,
   O_RDWR,
-  type Opened,
-  prepareHeirs,
-  role,
+  processRole,
+  runChildHooks,
+  runPrepareHooks,
 } from "@multiproc/core/internal";
-import { OutputStreams } from "./child-output-socket.ts";
+import { ChildOutputSockets } from "./child-output-socket.ts";
 import { deferred } from "./deferred.ts";
-import { argsWithWork, type Child, type StartOptions } from "./launcher.ts";
-import { openForFork, StartMethodError } from "./start-method.ts";
+import { argsWithPayload, type Child, type StartOptions } from "./launcher.ts";
+import { getForkSupport, StartMethodError } from "./start-method.ts";
 
 /** V8's worker threads in a child. */
-const THREADS = 2;
+const V8_THREAD_COUNT = 2;
 /** In how many turns of the loop a copy is tried; each ends after some seconds. */
-const ROUNDS = 2;
+const MAX_FORK_ATTEMPTS = 2;
 
-type Entry = (...args: string[]) => Promise<void>;
+type EntryFunction = (...args: string[]) => Promise<void>;
 
-let entries: Promise<Map<string, Entry>> = Promise.resolve(new Map());
+let entries: Promise<Map<string, EntryFunction>> = Promise.resolve(new Map());
 let selfTest: Promise<ForkRefusal | undefined> | undefined;
 
 /** Copies this process; the copy runs the entry. */
-export async function launchForked(options: StartOptions, args: readonly string[]): Promise<Child> {
+export async function forkChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { name, execArgv, cwd, signal } = options;
-  const opened = requireFork(name);
-  const tools = forking();
+  const support = requireForkSupport(name);
+  const forkApi = forking();
   if (execArgv !== undefined)
     throw new StartMethodError(`Cannot fork ${name} with execArgv: a copy of this process has its flags; use "spawn"`);
-  if (cwd !== undefined && !tools.isFolder(cwd))
+  if (cwd !== undefined && !forkApi.isDirectory(cwd))
     throw new StartError(`Cannot start ${name}: there is no folder "${cwd}" to start in`);
   const entry = await loadEntry(options.entry);
   // While one is under way, the loop is busy with it.
-  selfTest ??= passSelfTest(tools, opened);
-  refuse(name, await selfTest, () => (selfTest = undefined));
+  selfTest ??= runSelfTest(forkApi, support);
+  throwIfRefused(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
-  const withWork = argsWithWork(options, args);
-  const outputs = new OutputStreams(options);
-  const stdout = openOutput(opened.native, options.stdout, outputs.stdout?.socket);
-  const stderr = openOutput(opened.native, options.stderr, outputs.stderr?.socket);
+  const payloadArgs = argsWithPayload(options, args);
+  const outputs = new ChildOutputSockets(options);
+  const stdoutFd = openOutput(support.native, options.stdout, outputs.stdout?.socketPath);
+  const stderrFd = openOutput(support.native, options.stderr, outputs.stderr?.socketPath);
   try {
-    const pid = await copy(tools, opened, name, () => {
-      begin(tools, opened.native, options, stdout, stderr);
-      void entry(...(withWork ?? args));
+    const pid = await forkWhenIdle(forkApi, support, name, () => {
+      setUpChild(forkApi, support.native, options, stdoutFd, stderrFd);
+      void entry(...(payloadArgs ?? args));
     });
-    return { ...childOf(tools, opened.native, pid, outputs), hasWork: withWork !== undefined };
+    return { ...childOf(forkApi, support.native, pid, outputs), hasPayload: payloadArgs !== undefined };
   } catch (error) {
     outputs.close();
     throw error;
   } finally {
-    for (const file of [stdout, stderr]) if (file !== undefined) opened.native.libc.close(file);
+    for (const fd of [stdoutFd, stderrFd]) if (fd !== undefined) support.native.libc.close(fd);
   }
 }
 
 /** Forks as soon as this process can be copied; the result is the child's pid, in the parent alone. */
-async function copy(tools: Forking, opened: Opened, name: string, child: () => void): Promise<number> {
-  for (let round = 1; ; ) {
-    refuse(name, await tools.quiesce(opened.forker));
-    const fork = await inOwnTurn(() => {
-      if (tools.underWay() !== undefined) return "again";
-      prepareHeirs();
-      const made = opened.forker.fork({ threads: THREADS, diesWithParent: true });
-      if (made.role !== "child") return made;
-      child();
+async function forkWhenIdle(
+  forkApi: Forking,
+  support: ForkSupport,
+  name: string,
+  runInChild: () => void,
+): Promise<number> {
+  for (let attempt = 1; ; ) {
+    throwIfRefused(name, await forkApi.quiesce(support.forker));
+    const result = await runInOwnTurn(() => {
+      if (forkApi.pendingRequests() !== undefined) return "again";
+      runPrepareHooks();
+      const fork = support.forker.fork({ threads: V8_THREAD_COUNT, diesWithParent: true });
+      if (fork.role !== "child") return fork;
+      runInChild();
       return undefined;
     });
-    if (fork === "again") continue;
+    if (result === "again") continue;
     // In another turn what stood in the way may be gone.
-    if (fork.role === "refused" && fork.refusal.reason === "unstable" && round++ < ROUNDS) continue;
-    if (fork.role === "refused") refuse(name, fork.refusal);
-    if (fork.role === "parent") return fork.pid;
+    if (result.role === "refused" && result.refusal.reason === "unstable" && attempt++ < MAX_FORK_ATTEMPTS) continue;
+    if (result.role === "refused") throwIfRefused(name, result.refusal);
+    if (result.role === "parent") return result.pid;
   }
 }
 
 /** Runs it with no function of the program on the stack, and nothing after it; what is undefined is never told. */
-function inOwnTurn<T>(run: () => T | undefined): Promise<T> {
+function runInOwnTurn<T>(run: () => T | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
-    host.immediate(() => {
+    host.afterIo(() => {
       try {
         const result = run();
         if (result !== undefined) resolve(result);
@@ -111,82 +116,86 @@ function inOwnTurn<T>(run: () => T | undefined): Promise<T> {
 }
 
 /** In the child. */
-function begin(
-  tools: Forking,
+function setUpChild(
+  forkApi: Forking,
   native: Native,
   { env, cwd }: StartOptions,
-  stdout: number | undefined,
-  stderr: number | undefined,
+  stdoutFd: number | undefined,
+  stderrFd: number | undefined,
 ): void {
-  tools.noteOutput();
-  if (stdout !== undefined) tools.redirectOutput(native, "stdout", stdout);
-  if (stderr !== undefined) tools.redirectOutput(native, "stderr", stderr);
-  tools.estrange(native);
-  tools.endWithoutCleanUp(native);
-  becomeHeir();
-  tools.changeSurroundings({ env, cwd });
+  forkApi.recordOutput();
+  if (stdoutFd !== undefined) forkApi.redirectOutput(native, "stdout", stdoutFd);
+  if (stderrFd !== undefined) forkApi.redirectOutput(native, "stderr", stderrFd);
+  forkApi.detachInherited(native);
+  forkApi.exitWithoutCleanup(native);
+  runChildHooks();
+  forkApi.applyEnvironment({ env, cwd });
 }
 
-function childOf(tools: Forking, native: Native, pid: number, outputs: OutputStreams): Child {
-  const kid = tools.lookAfter(native, pid);
+function childOf(forkApi: Forking, native: Native, pid: number, outputs: ChildOutputSockets): Child {
+  const watched = forkApi.watchChild(native, pid);
   let hasEnded = false;
-  void kid.exited.then(() => {
+  void watched.exited.then(() => {
     hasEnded = true;
   });
-  kid.ref();
+  watched.ref();
   return {
     pid,
-    exited: kid.exited,
+    exited: watched.exited,
     ...outputs.connect(),
     kill(signal) {
       if (!hasEnded) native.libc.kill(pid, host.signalNumber(signal));
     },
     ref: () => {
-      kid.ref();
+      watched.ref();
       outputs.ref();
     },
     unref: () => {
-      kid.unref();
+      watched.unref();
       outputs.unref();
     },
   };
 }
 
 /** The file to which the child writes, if it is not its parent's own. */
-function openOutput(native: Native, to: ChildOutput | undefined, socket: string | undefined): number | undefined {
-  if (socket !== undefined) return connectTo(native, socket);
-  return to === "ignore" ? native.libc.open("/dev/null", O_RDWR | O_CLOEXEC) : undefined;
+function openOutput(
+  native: Native,
+  output: ChildOutput | undefined,
+  socketPath: string | undefined,
+): number | undefined {
+  if (socketPath !== undefined) return connectTo(native, socketPath);
+  return output === "ignore" ? native.libc.open("/dev/null", O_RDWR | O_CLOEXEC) : undefined;
 }
 
 /** What a child runs, loaded here so that it is there after the fork. */
-async function loadEntry({ href }: URL): Promise<Entry> {
+async function loadEntry({ href }: URL): Promise<EntryFunction> {
   const loading = entries.then(async (loaded) => {
     if (loaded.has(href)) return loaded;
-    const { isStandingBy } = role;
-    role.isStandingBy = true;
+    const { isStandby } = processRole;
+    processRole.isStandby = true;
     try {
-      const { run } = (await import(href)) as { run: Entry };
+      const { run } = (await import(href)) as { run: EntryFunction };
       return loaded.set(href, run);
     } finally {
-      role.isStandingBy = isStandingBy;
+      processRole.isStandby = isStandby;
     }
   });
   entries = loading.catch(() => new Map());
-  return (await loading).get(href) as Entry;
+  return (await loading).get(href) as EntryFunction;
 }
 
-async function passSelfTest(tools: Forking, { native, forker }: Opened): Promise<ForkRefusal | undefined> {
-  const refused = await tools.quiesce(forker);
-  if (refused !== undefined) return refused;
-  const judged = deferred<ForkRefusal | undefined>();
-  host.immediate(() => {
-    const tested = tools.selfTest(native, forker, THREADS, () => {
-      tools.estrange(native);
-      tools.endWithoutCleanUp(native);
+async function runSelfTest(forkApi: Forking, { native, forker }: ForkSupport): Promise<ForkRefusal | undefined> {
+  const refusal = await forkApi.quiesce(forker);
+  if (refusal !== undefined) return refusal;
+  const result = deferred<ForkRefusal | undefined>();
+  host.afterIo(() => {
+    const tested = forkApi.selfTest(native, forker, V8_THREAD_COUNT, () => {
+      forkApi.detachInherited(native);
+      forkApi.exitWithoutCleanup(native);
     });
-    tested.then(judged.resolve, judged.reject);
+    tested.then(result.resolve, result.reject);
   });
-  return judged.promise;
+  return result.promise;
 }
 
 /**
@@ -194,15 +203,15 @@ async function passSelfTest(tools: Forking, { native, forker }: Opened): Promise
  *
  * @throws {StartMethodError} if it cannot be forked
  */
-function requireFork(name: string): Opened {
-  const opened = openForFork();
-  if ("reason" in opened) refuse(name, opened);
-  return opened as Opened;
+function requireForkSupport(name: string): ForkSupport {
+  const support = getForkSupport();
+  if ("reason" in support) throwIfRefused(name, support);
+  return support as ForkSupport;
 }
 
-function refuse(name: string, refusal: ForkRefusal | undefined, before: () => void = () => {}): void {
+function throwIfRefused(name: string, refusal: ForkRefusal | undefined, beforeThrow: () => void = () => {}): void {
   if (refusal === undefined) return;
-  before();
+  beforeThrow();
   if (refusal.reason === "system") throw new StartError(`Cannot start ${name}: ${refusal.message}`);
   throw new StartMethodError(`Cannot fork ${name}: ${refusal.message}; "spawn" and "forkserver" start it anyway`);
 }

@@ -6,19 +6,19 @@
  * this process as long as it lives, and is replaced when it has ended. A forked process asks the server that it comes from.
  */
 import {
-  afterFork,
+  afterForkInChild,
   childModules,
   host,
-  role,
+  processRole,
   singleton,
   type WaitOptions,
-  within,
-  withinOrThrow,
+  withTimeout,
+  withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
 import type { Child, StartOptions } from "./launcher.ts";
-import { Spares } from "./spares/spare-pool.ts";
-import { filePath, launchSpawned } from "./spawn.ts";
+import { SparePool } from "./spares/spare-pool.ts";
+import { filePath, spawnChild } from "./spawn.ts";
 import { StartMethodError } from "./start-method.ts";
 
 /**
@@ -40,7 +40,7 @@ export interface ForkserverKind {
 }
 
 /** What children come from. */
-interface Source {
+interface ChildSource {
   readonly kind: ForkserverKind;
   readonly isRunning: boolean;
   launch(options: StartOptions, args: readonly string[]): Promise<Child>;
@@ -48,21 +48,24 @@ interface Source {
 }
 
 /** A source on its way, for all that wait for it. */
-interface Opening {
-  readonly source: Promise<Source>;
+interface PendingSource {
+  readonly source: Promise<ChildSource>;
   readonly abort: AbortController;
   /** The interpreter that it was started with. */
   readonly executable: string | undefined;
-  waiting: number;
-  opened: Source | undefined;
+  waiterCount: number;
+  opened: ChildSource | undefined;
 }
 
-const state: { preload: readonly string[] | undefined; opening: Opening | undefined } = singleton("forkserver", () => ({
-  preload: undefined,
-  opening: undefined,
-}));
-afterFork(() => {
-  state.opening = undefined; // it serves the parent
+const state: { preload: readonly string[] | undefined; pending: PendingSource | undefined } = singleton(
+  "forkserver",
+  () => ({
+    preload: undefined,
+    pending: undefined,
+  }),
+);
+afterForkInChild(() => {
+  state.pending = undefined; // it serves the parent
 });
 
 /**
@@ -89,7 +92,7 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
     throw new TypeError(`setForkserverPreload() takes an array of URLs, not ${typeof modules}`);
   const preload = modules.map(checkedUrl);
   const isSame = JSON.stringify(preload) === JSON.stringify(state.preload ?? []);
-  if (state.opening !== undefined && !isSame) {
+  if (state.pending !== undefined && !isSame) {
     throw new StartMethodError(
       'setForkserverPreload() was called after the first process of start method "forkserver": call it before, at the start of the program',
     );
@@ -114,7 +117,7 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
  * ```
  */
 export async function forkserverKind(options: WaitOptions = {}): Promise<ForkserverKind> {
-  return (await withinOrThrow(source(options.signal), "forkserverKind()", options)).kind;
+  return (await withTimeoutOrThrow(currentSource(options.signal), "forkserverKind()", options)).kind;
 }
 
 /**
@@ -123,29 +126,29 @@ export async function forkserverKind(options: WaitOptions = {}): Promise<Forkser
  * @internal
  */
 export async function closeForkserver(): Promise<void> {
-  const { opening } = state;
-  state.opening = undefined;
-  opening?.abort.abort();
-  await opening?.source.then(
+  const { pending } = state;
+  state.pending = undefined;
+  pending?.abort.abort();
+  await pending?.source.then(
     (opened) => opened.close(),
     () => {},
   );
 }
 
 /** Has a server or a spare run the entry. */
-export async function launchByServer(options: StartOptions, args: readonly string[]): Promise<Child> {
+export async function forkserverChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { entry, execArgv, permissions = "inherit", signal } = options;
   // It may do less than a process that has loaded any module, or may not load this library's files later.
-  if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.mayRead(path)))
-    return launchSpawned(options, args);
-  const executable = state.opening?.executable ?? getExecutable();
+  if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.canRead(path)))
+    return spawnChild(options, args);
+  const executable = state.pending?.executable ?? getExecutable();
   if (execArgv !== undefined || getExecutable() !== executable)
-    return new Spares(modulesToLoad()).launchOne(options, args);
+    return new SparePool(modulesToLoad()).launchDedicated(options, args);
   for (let attempt = 0; ; attempt++) {
-    const found = await source(signal);
-    const launching = found.launch(options, args);
+    const childSource = await currentSource(signal);
+    const launching = childSource.launch(options, args);
     try {
-      return (await within(launching, "start()", { signal })) as Child;
+      return (await withTimeout(launching, "start()", { signal })) as Child;
     } catch (error) {
       // Nobody is left who would know it.
       if (signal?.aborted)
@@ -154,53 +157,55 @@ export async function launchByServer(options: StartOptions, args: readonly strin
           () => {},
         );
       // It ended a moment ago; nothing has come of this start.
-      if (found.isRunning || attempt > 0 || signal?.aborted) throw error;
+      if (childSource.isRunning || attempt > 0 || signal?.aborted) throw error;
     }
   }
 }
 
 /** What children come from now. */
-async function source(signal: AbortSignal | undefined): Promise<Source> {
+async function currentSource(signal: AbortSignal | undefined): Promise<ChildSource> {
   signal?.throwIfAborted();
-  if (state.opening?.opened?.isRunning === false) state.opening = undefined;
-  state.opening ??= begin();
-  const { opening } = state;
-  opening.waiting++;
+  if (state.pending?.opened?.isRunning === false) state.pending = undefined;
+  state.pending ??= startSource();
+  const { pending } = state;
+  pending.waiterCount++;
   try {
-    return (await within(opening.source, "start()", { signal })) as Source;
+    return (await withTimeout(pending.source, "start()", { signal })) as ChildSource;
   } finally {
-    opening.waiting--;
+    pending.waiterCount--;
     // Nobody is left who wants it.
-    if (opening.waiting === 0 && opening.opened === undefined) {
-      opening.abort.abort();
-      if (state.opening === opening) state.opening = undefined;
+    if (pending.waiterCount === 0 && pending.opened === undefined) {
+      pending.abort.abort();
+      if (state.pending === pending) state.pending = undefined;
     }
   }
 }
 
-function begin(): Opening {
+function startSource(): PendingSource {
   const abort = new AbortController();
-  const opening: Opening = {
-    source: open(abort.signal).then((opened) => (opening.opened = opened)),
+  const pending: PendingSource = {
+    source: openSource(abort.signal).then((opened) => (pending.opened = opened)),
     abort,
     executable: getExecutable(),
-    waiting: 0,
+    waiterCount: 0,
     opened: undefined,
   };
-  return opening;
+  return pending;
 }
 
-async function open(signal: AbortSignal): Promise<Source> {
+async function openSource(signal: AbortSignal): Promise<ChildSource> {
   const preload = modulesToLoad();
-  if (host.name !== "node") return new Spares(preload, "forking takes Node on Linux, on x64 or arm64").filled(signal);
-  const { ForkSource, ForkRefusedError } = await import("./fork-server/mod.ts");
+  if (host.name !== "node")
+    return new SparePool(preload, "forking takes Node on Linux, on x64 or arm64").warmed(signal);
+  const { ForkServerLauncher, ForkRefusedError } = await import("./fork-server/mod.ts");
   try {
-    const { server } = role;
-    const inherited = server !== undefined && state.preload === undefined ? await ForkSource.join(server) : undefined;
-    return inherited ?? (await ForkSource.start(preload, signal));
+    const { forkServer } = processRole;
+    const joined =
+      forkServer !== undefined && state.preload === undefined ? await ForkServerLauncher.join(forkServer) : undefined;
+    return joined ?? (await ForkServerLauncher.start(preload, signal));
   } catch (error) {
     if (!(error instanceof ForkRefusedError)) throw error;
-    return new Spares(preload, error.because).filled(signal);
+    return new SparePool(preload, error.explanation).warmed(signal);
   }
 }
 

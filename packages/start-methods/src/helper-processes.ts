@@ -1,5 +1,5 @@
-import { afterFork, singleton } from "@multiproc/core/internal";
+import { afterForkInChild, singleton } from "@multiproc/core/internal";
 
 /** The processes that this one keeps to make others from, and that do nothing by themselves: fork servers and spares. */
-export const idle: Set<number> = singleton("idle processes", () => new Set());
-afterFork(() => idle.clear());
+export const helperPids: Set<number> = singleton("idle processes", () => new Set());
+afterForkInChild(() => helperPids.clear());

@@ -1,5 +1,5 @@
 import type { ChildOutput, Permissions } from "@multiproc/core";
-import { type EncodedMessage, type ExitStatus, packInbox } from "@multiproc/core/internal";
+import { type EncodedMessage, type ExitStatus, packStartPayload } from "@multiproc/core/internal";
 
 /** How a child process comes to be; see {@link getAllStartMethods}. */
 export type StartMethod = "spawn" | "forkserver" | "fork";
@@ -42,7 +42,7 @@ export interface Child {
   /** Settles when the child has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
   /** Whether it has its messages already, and ends with this process whatever happens: then it does not come to the door. */
-  readonly hasWork?: boolean;
+  readonly hasPayload?: boolean;
   kill(signal: string): void;
   /** Whether this program waits for the child before it ends. */
   ref(): void;
@@ -51,7 +51,7 @@ export interface Child {
 
 /**
  * Brings a child to life, by one start method: it runs the entry of the options with these arguments (the door, a token, and a
- * place for the child's own door). Where what makes it can take its messages along, as {@link argsWithWork} says, it has
+ * place for the child's own door). Where what makes it can take its messages along, as {@link argsWithPayload} says, it has
  * them from the start. All else that belongs to a start is done by who calls this.
  *
  * @throws {StartError} if there is no child
@@ -61,7 +61,10 @@ export interface Child {
 export type Launcher = (options: StartOptions, args: readonly string[]) => Promise<Child>;
 
 /** The arguments for a child that is given its messages as it is made; undefined if they are too many for that. */
-export function argsWithWork({ messages }: StartOptions, [, , place = ""]: readonly string[]): string[] | undefined {
-  const inbox = packInbox(messages);
-  return inbox === undefined ? undefined : ["", "", place, inbox];
+export function argsWithPayload(
+  { messages }: StartOptions,
+  [, , childSocketPath = ""]: readonly string[],
+): string[] | undefined {
+  const payload = packStartPayload(messages);
+  return payload === undefined ? undefined : ["", "", childSocketPath, payload];
 }

@@ -48,4 +48,4 @@ export {
  *
  * @internal
  */
-export const forkServing = (): Promise<typeof import("./fork-server/mod.ts")> => import("./fork-server/mod.ts");
+export const loadForkServer = (): Promise<typeof import("./fork-server/mod.ts")> => import("./fork-server/mod.ts");

@@ -1,6 +1,6 @@
 /** The system call that puts another program in the place of this one. */
 import { StartError } from "@multiproc/core";
-import { flushNow, host, missingNative, type Native, native } from "@multiproc/core/internal";
+import { flushNow, host, type Native, native, whyNoNative } from "@multiproc/core/internal";
 import { StartMethodError } from "./start-method.ts";
 
 /**
@@ -27,9 +27,9 @@ export interface ExecOptions {
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 const EACCES = 13;
 /** With these, the program may be in the next folder. */
-const NOT_THERE = new Set(["ENOENT", "ENOTDIR", "EACCES"]);
+const KEEP_SEARCHING_ERRORS = new Set(["ENOENT", "ENOTDIR", "EACCES"]);
 /** Alike on Linux and macOS. */
-const ERRORS: Readonly<Record<number, string>> = {
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
   5: "EIO",
@@ -41,7 +41,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   21: "EISDIR",
   26: "ETXTBSY",
 };
-const REASONS: Readonly<Record<string, string>> = {
+const ERRNO_REASONS: Readonly<Record<string, string>> = {
   EACCES: "it may not be executed, or is a folder",
   EISDIR: "it is a folder",
   EPERM: "it may not be executed",
@@ -78,100 +78,101 @@ const REASONS: Readonly<Record<string, string>> = {
  * ```
  */
 export function exec(file: string, args: readonly string[] = [], options: ExecOptions = {}): never {
-  const words = checked(file, args, options.env);
-  const system = native();
-  if (system === undefined) {
-    throw new StartMethodError(`exec() has no way to the system call: ${missingNative()?.message}`, {
-      cause: missingNative()?.cause,
+  const argv = checkedArgv(file, args, options.env);
+  const nativeApi = native();
+  if (nativeApi === undefined) {
+    throw new StartMethodError(`exec() has no way to the system call: ${whyNoNative()?.message}`, {
+      cause: whyNoNative()?.cause,
     });
   }
-  const pending = host.pendingOutput();
-  if (pending > 0) {
+  const pendingBytes = host.pendingOutput();
+  if (pendingBytes > 0) {
     throw new StartMethodError(
-      `exec() would lose ${pending} bytes that nobody has read yet: wait for the callback of process.stdout.write() before`,
+      `exec() would lose ${pendingBytes} bytes that nobody has read yet: wait for the callback of process.stdout.write() before`,
     );
   }
   flushNow();
-  const undo = handOver(system);
-  const failed = replace(system, file, words, options.env);
-  undo();
-  throw new StartError(reasonOf(file, failed, options.env));
+  const restore = resetStdioAndSignals(nativeApi);
+  const errorName = execFirstFound(nativeApi, file, argv, options.env);
+  restore();
+  throw new StartError(reasonOf(file, errorName, options.env));
 }
 
 /** Tries the places where the program may be; what is returned is why there is none. */
-function replace(system: Native, file: string, words: readonly string[], env: ExecOptions["env"]): string {
-  const { libc } = system;
-  const argv = listOf(libc, words);
-  const envp =
+function execFirstFound(nativeApi: Native, file: string, argv: readonly string[], env: ExecOptions["env"]): string {
+  const { libc } = nativeApi;
+  const cArgv = toCStringArray(libc, argv);
+  const cEnvp =
     env === undefined
       ? undefined
-      : listOf(
+      : toCStringArray(
           libc,
           Object.entries(env).map(([name, value]) => `${name}=${value}`),
         );
-  let failed = "ENOENT";
-  for (const path of placesOf(file, env)) {
-    if (envp === undefined) libc.execv(path, argv);
-    else libc.execve(path, argv, envp);
-    const error = system.errno();
-    const name = ERRORS[error] ?? `errno ${error}`;
-    if (!NOT_THERE.has(name)) return name;
+  let errorName = "ENOENT";
+  for (const path of candidatePaths(file, env)) {
+    if (cEnvp === undefined) libc.execv(path, cArgv);
+    else libc.execve(path, cArgv, cEnvp);
+    const errno = nativeApi.errno();
+    const name = ERRNO_NAMES[errno] ?? `errno ${errno}`;
+    if (!KEEP_SEARCHING_ERRORS.has(name)) return name;
     // One that is there and may not be executed is worth telling of.
-    if (name === "EACCES" || failed !== "EACCES") failed = name;
+    if (name === "EACCES" || errorName !== "EACCES") errorName = name;
   }
-  return failed;
+  return errorName;
 }
 
-function placesOf(file: string, env: ExecOptions["env"]): string[] {
+function candidatePaths(file: string, env: ExecOptions["env"]): string[] {
   if (file.includes("/")) return [file];
-  const path = (env === undefined ? host.env("PATH") : env.PATH) || DEFAULT_PATH;
-  return path.split(":").map((folder) => (folder === "" ? file : `${folder}/${file}`));
+  const searchPath = (env === undefined ? host.env("PATH") : env.PATH) || DEFAULT_PATH;
+  return searchPath.split(":").map((folder) => (folder === "" ? file : `${folder}/${file}`));
 }
 
 /** Leaves standard streams and signals as a program expects to find them; what is returned takes that back. */
-function handOver({ libc }: Native): () => void {
+function resetStdioAndSignals({ libc }: Native): () => void {
   // What is put in its own place again stays open: terminals are marked to be closed, once they have been opened as streams.
-  for (const file of [0, 1, 2]) {
-    const copy = libc.dup(file);
-    if (copy < 0) continue;
-    libc.dup2(copy, file);
-    libc.close(copy);
+  for (const fd of [0, 1, 2]) {
+    const copyFd = libc.dup(fd);
+    if (copyFd < 0) continue;
+    libc.dup2(copyFd, fd);
+    libc.close(copyFd);
   }
   host.restoreStandardStreams();
-  const ignored = new Map<number, number>();
+  const previousActions = new Map<number, number>();
   // Hosts ignore these, and a program that is started so would too. What is handled is reset by the system.
   for (const signal of ["SIGPIPE", "SIGXFSZ"].map((name) => host.signalNumber(name)))
-    ignored.set(signal, libc.signal(signal, 0));
+    previousActions.set(signal, libc.signal(signal, 0));
   const mask = new Uint8Array(128);
   const SIG_SETMASK = host.signalNumber("SIGCHLD") === 17 ? 2 : 3; // Linux, macOS
   libc.sigprocmask(SIG_SETMASK, new Uint8Array(128), mask);
   return () => {
-    for (const [signal, action] of ignored) libc.signal(signal, action);
+    for (const [signal, action] of previousActions) libc.signal(signal, action);
     libc.sigprocmask(SIG_SETMASK, mask, null);
   };
 }
 
 /** A list of strings as C has them. It is never freed: this program ends, or has made a mistake that it makes but once. */
-function listOf(libc: Native["libc"], texts: readonly string[]): BigUint64Array {
+function toCStringArray(libc: Native["libc"], texts: readonly string[]): BigUint64Array {
   return BigUint64Array.from([...texts.map((text) => BigInt(libc.strdup(text))), 0n]);
 }
 
-function checked(file: string, args: readonly string[], env: ExecOptions["env"]): string[] {
+function checkedArgv(file: string, args: readonly string[], env: ExecOptions["env"]): string[] {
   if (typeof file !== "string" || file === "")
     throw new TypeError(`exec() takes the path or the name of a program, not ${JSON.stringify(file)}`);
   if (!Array.isArray(args)) throw new TypeError(`exec() takes the arguments as an array, not ${typeof args}`);
-  const words = [file, ...args];
-  for (const text of [...words, ...Object.entries(env ?? {}).flat()]) {
+  const argv = [file, ...args];
+  for (const text of [...argv, ...Object.entries(env ?? {}).flat()]) {
     if (typeof text !== "string" || text.includes("\0"))
       throw new TypeError(`exec() takes strings without zeros, not ${JSON.stringify(text)}`);
   }
-  return words;
+  return argv;
 }
 
-function reasonOf(file: string, failed: string, env: ExecOptions["env"]): string {
-  if (failed !== "ENOENT" && failed !== "ENOTDIR") return `exec() cannot run "${file}": ${REASONS[failed] ?? failed}`;
+function reasonOf(file: string, errorName: string, env: ExecOptions["env"]): string {
+  if (errorName !== "ENOENT" && errorName !== "ENOTDIR")
+    return `exec() cannot run "${file}": ${ERRNO_REASONS[errorName] ?? errorName}`;
   if (file.includes("/"))
     return `exec() cannot run "${file}": there is no such program, or not the interpreter that its first line names`;
-  const path = (env === undefined ? host.env("PATH") : env.PATH) || DEFAULT_PATH;
-  return `exec() found no program "${file}" in PATH (${path})`;
+  const searchPath = (env === undefined ? host.env("PATH") : env.PATH) || DEFAULT_PATH;
+  return `exec() found no program "${file}" in PATH (${searchPath})`;
 }

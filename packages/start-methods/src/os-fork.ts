@@ -1,21 +1,21 @@
 /** The system call, for those who know it. */
 import {
-  becomeHeir,
   checkTimeout,
   type ForkRefusal,
+  type ForkSupport,
   forking,
   host,
-  type Kid,
-  type Opened,
-  prepareHeirs,
+  runChildHooks,
+  runPrepareHooks,
   TIMED_OUT,
   type WaitOptions,
-  within,
+  type WatchedChild,
+  withTimeout,
 } from "@multiproc/core/internal";
-import { openForFork, StartMethodError } from "./start-method.ts";
+import { getForkSupport, StartMethodError } from "./start-method.ts";
 
 /** Children that `fork()` made here and nobody has asked after yet. */
-const kids = new Map<number, Kid>();
+const children = new Map<number, WatchedChild>();
 let isTested = false;
 
 /**
@@ -42,23 +42,23 @@ let isTested = false;
  * ```
  */
 export function fork(): number {
-  const opened = openForFork();
-  if ("reason" in opened) throw refused(opened);
-  const tools = forking();
-  const underWay = tools.underWay() ?? quickTest(opened);
-  if (underWay !== undefined) throw refused(underWay);
-  prepareHeirs();
-  const own = host.openFiles();
-  const made = opened.forker.fork();
-  if (made.role === "refused") throw refused(made.refusal);
-  if (made.role === "parent") {
-    kids.set(made.pid, tools.lookAfter(opened.native, made.pid));
-    return made.pid;
+  const support = getForkSupport();
+  if ("reason" in support) throw refusalError(support);
+  const forkApi = forking();
+  const refusal = forkApi.pendingRequests() ?? runQuickTest(support);
+  if (refusal !== undefined) throw refusalError(refusal);
+  runPrepareHooks();
+  const ownFds = host.openFds();
+  const result = support.forker.fork();
+  if (result.role === "refused") throw refusalError(result.refusal);
+  if (result.role === "parent") {
+    children.set(result.pid, forkApi.watchChild(support.native, result.pid));
+    return result.pid;
   }
-  tools.endWithoutCleanUp(opened.native);
-  tools.disown(opened.native, own);
-  kids.clear();
-  becomeHeir();
+  forkApi.exitWithoutCleanup(support.native);
+  forkApi.detachFds(support.native, ownFds);
+  children.clear();
+  runChildHooks();
   return 0;
 }
 
@@ -83,32 +83,32 @@ export function fork(): number {
  */
 export async function waitpid(pid: number, options: WaitOptions = {}): Promise<number | null> {
   checkTimeout("waitpid()", options.timeout);
-  const kid = kids.get(pid);
-  if (kid === undefined) {
+  const child = children.get(pid);
+  if (child === undefined) {
     throw new RangeError(
       `waitpid() takes the pid of a child that fork() made in this process and nobody has waited for, not ${String(pid)}`,
     );
   }
-  kid.ref();
+  child.ref();
   try {
-    const status = await within(kid.exited, "waitpid()", options);
+    const status = await withTimeout(child.exited, "waitpid()", options);
     if (status === TIMED_OUT) return null;
-    kids.delete(pid);
+    children.delete(pid);
     return status.signal === null ? status.code : -host.signalNumber(status.signal);
   } finally {
-    kid.unref();
+    child.unref();
   }
 }
 
 /** Once in a process; a fork between two lines of a program leaves no time for more. */
-function quickTest({ native, forker }: Opened): ForkRefusal | undefined {
+function runQuickTest({ native, forker }: ForkSupport): ForkRefusal | undefined {
   if (isTested) return undefined;
   const refusal = forking().quickTest(native, forker);
   isTested = refusal === undefined;
   return refusal;
 }
 
-function refused({ reason, message }: ForkRefusal): StartMethodError {
+function refusalError({ reason, message }: ForkRefusal): StartMethodError {
   const advice = reason === "requests" ? ": await them before, or start a Process, which waits for them itself" : "";
   return new StartMethodError(`fork() cannot copy this process: ${message}${advice}`);
 }

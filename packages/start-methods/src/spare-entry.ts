@@ -4,29 +4,31 @@
  */
 import {
   type Channel,
+  childConfig,
   decodeMessage,
   dial,
   host,
-  inherited,
   loadModules,
+  processRole,
   resolveTarget,
-  role,
 } from "@multiproc/core/internal";
-import { BEGUN, FAILED, READY, type SpareWork } from "./spares/protocol.ts";
+import { ASSIGNED, FAILED, READY, type SpareAssignment } from "./spares/protocol.ts";
 import { failureOf } from "./start-failure.ts";
 
-await standBy();
+await runSpare();
 
 /** Loads the modules, says so, and becomes the process that it is asked to be. */
-async function standBy(): Promise<void> {
-  const [address = "", token = "", place = "", modules = "[]"] = host.takeArgs();
-  role.isStandingBy = true;
-  inherited.isImporting = true;
-  inherited.place = place;
+async function runSpare(): Promise<void> {
+  const [ownerSocketPath = "", token = "", socketPath = "", modules = "[]"] = host.takeArgs();
+  processRole.isStandby = true;
+  childConfig.isImporting = true;
+  childConfig.socketPath = socketPath;
   // A terminal's Ctrl+C is for the processes at work; this one ends with its owner.
-  const heed = host.onSignal("SIGINT", () => {});
-  const channel = await dial({ address, token }, "the process that started this one").catch(() => host.exit(0));
-  const work = receive(channel, heed);
+  const restoreSigint = host.onSignal("SIGINT", () => {});
+  const channel = await dial({ socketPath: ownerSocketPath, token }, "the process that started this one").catch(() =>
+    host.exit(0),
+  );
+  const assignment = receiveAssignment(channel, restoreSigint);
   try {
     for (const module of JSON.parse(modules) as string[]) await loadModules([module]);
   } catch (error) {
@@ -35,9 +37,9 @@ async function standBy(): Promise<void> {
     return host.exit(1);
   }
   channel.send(READY, undefined);
-  const { entry, args } = await work;
-  role.isStandingBy = false;
-  inherited.isImporting = false;
+  const { entry, args } = await assignment;
+  processRole.isStandby = false;
+  childConfig.isImporting = false;
   await loadModules([entry]);
   await resolveTarget({ module: entry, name: "run" })(...args);
 }
@@ -46,20 +48,20 @@ async function standBy(): Promise<void> {
  * The work, when there is some; without its owner this process ends. Whoever hears that the work has begun may send a signal
  * at once, and it must not meet what the spare did about signals: `begin` is called before that is said.
  */
-function receive(channel: Channel, begin: () => void): Promise<SpareWork> {
+function receiveAssignment(channel: Channel, onAssigned: () => void): Promise<SpareAssignment> {
   return new Promise((resolve) => {
-    let isTied = true;
+    let endsWithOwner = true;
     channel.start({
       message(frame) {
-        const work = decodeMessage(frame) as SpareWork;
-        isTied = work.isTied;
-        begin();
-        channel.send(BEGUN, undefined);
+        const assignment = decodeMessage(frame) as SpareAssignment;
+        endsWithOwner = assignment.endsWithOwner;
+        onAssigned();
+        channel.send(ASSIGNED, undefined);
         channel.unref();
-        if (!isTied) channel.end();
-        resolve(work);
+        if (!endsWithOwner) channel.end();
+        resolve(assignment);
       },
-      closed: () => isTied && host.exit(0),
+      closed: () => endsWithOwner && host.exit(0),
     });
     channel.ref();
   });

@@ -1,11 +1,11 @@
 /** The start method `spawn`: a fresh interpreter. */
 import { StartError } from "@multiproc/core";
-import { connectOutput, host, stdioOf } from "@multiproc/core/internal";
+import { host, routeOutput, toStdio } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
 import type { Child, StartOptions } from "./launcher.ts";
 
 /** Starts a fresh interpreter that runs the entry. */
-export async function launchSpawned(options: StartOptions, args: readonly string[]): Promise<Child> {
+export async function spawnChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { cwd, env, execArgv, permissions, stdout, stderr } = options;
   const executable = getExecutable();
   const sockets = [args[0] as string, args[2] as string];
@@ -15,24 +15,24 @@ export async function launchSpawned(options: StartOptions, args: readonly string
     execArgv,
     executable,
     permissions,
-    reach: { read: options.modules.flatMap(filePath), write: [], sockets },
+    requiredAccess: { read: options.modules.flatMap(filePath), write: [], sockets },
   });
   try {
-    const made = await host.spawn(command.file, {
+    const subprocess = await host.spawn(command.file, {
       args: command.args,
       env: command.env === undefined ? env : { ...command.env, ...env },
       cwd,
-      stdout: stdioOf(stdout),
-      stderr: stdioOf(stderr),
+      stdout: toStdio(stdout),
+      stderr: toStdio(stderr),
     });
     return {
-      pid: made.pid,
-      exited: made.exited,
-      stdout: connectOutput(made.stdout, stdout),
-      stderr: connectOutput(made.stderr, stderr),
-      kill: (signal) => made.kill(signal),
-      ref: () => made.ref(),
-      unref: () => made.unref(),
+      pid: subprocess.pid,
+      exited: subprocess.exited,
+      stdout: routeOutput(subprocess.stdout, stdout),
+      stderr: routeOutput(subprocess.stderr, stderr),
+      kill: (signal) => subprocess.kill(signal),
+      ref: () => subprocess.ref(),
+      unref: () => subprocess.unref(),
     };
   } catch (cause) {
     throw new StartError(`Cannot start ${options.name}: ${reasonOf(cause as Error, command.file, cwd)}`, { cause });

@@ -13,21 +13,21 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof Error)) return { name: "Error", message: String(error) };
   const { name, message, stack, cause } = error;
-  const inner = cause instanceof Error ? `\n${cause.stack}` : "";
-  return { name, message, stack: `${stack}${inner}` };
+  const causeText = cause instanceof Error ? `\n${cause.stack}` : "";
+  return { name, message, stack: `${stack}${causeText}` };
 }
 
 /** The error for who wanted a process from it. */
-export function preloadError(who: string, { name, message, stack }: Failure): StartError {
+export function preloadError(subject: string, { name, message, stack }: Failure): StartError {
   const cause = Object.assign(new Error(message), { name, stack });
-  return new StartError(`${who} cannot load its modules: ${message}`, { cause });
+  return new StartError(`${subject} cannot load its modules: ${message}`, { cause });
 }
 
 /** The error for who started a process that is gone before it could do anything. */
-export function endedEarly(name: string, pid: number, { code, signal }: ExitStatus): StartError {
-  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+export function earlyExitError(name: string, pid: number, { code, signal }: ExitStatus): StartError {
+  const exitText = signal === null ? `exit code ${code}` : `signal ${signal}`;
   return new StartError(
-    `${name} (pid ${pid}) ended with ${how} before it was ready: see what it wrote to its standard error, and check execArgv, env and the memory that is left`,
+    `${name} (pid ${pid}) ended with ${exitText} before it was ready: see what it wrote to its standard error, and check execArgv, env and the memory that is left`,
     { exitCode: code, signal },
   );
 }

@@ -1,10 +1,10 @@
 import { ProcessError } from "@multiproc/core";
 import {
+  childConfig,
   type ForkRefusal,
+  type ForkSupport,
   forking,
   host,
-  inherited,
-  type Opened,
   registerErrors,
   singleton,
 } from "@multiproc/core/internal";
@@ -40,9 +40,9 @@ export class StartMethodError extends ProcessError {
 
 registerErrors({ StartMethodError });
 
-const EVERYWHERE: readonly StartMethod[] = ["spawn", "forkserver"];
+const PORTABLE_METHODS: readonly StartMethod[] = ["spawn", "forkserver"];
 /** Names the default, if the program sets none. */
-const VARIABLE = "MULTIPROC_START_METHOD";
+const START_METHOD_ENV = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
@@ -57,7 +57,7 @@ const chosen: { method: StartMethod | undefined } = singleton("start method", ()
  * ```
  */
 export function getAllStartMethods(): StartMethod[] {
-  return canBeForked() ? [...EVERYWHERE, "fork"] : [...EVERYWHERE];
+  return canBeForked() ? [...PORTABLE_METHODS, "fork"] : [...PORTABLE_METHODS];
 }
 
 /**
@@ -74,7 +74,7 @@ export function getAllStartMethods(): StartMethod[] {
  * ```
  */
 export function getStartMethod(): StartMethod {
-  return chosen.method ?? ofParent() ?? named() ?? (EVERYWHERE[0] as StartMethod);
+  return chosen.method ?? inheritedMethod() ?? methodFromEnv() ?? (PORTABLE_METHODS[0] as StartMethod);
 }
 
 /**
@@ -107,10 +107,12 @@ export function setStartMethod(method: StartMethod, options: { force?: boolean }
  * @internal
  */
 export function requireStartMethod(method: StartMethod): void {
-  if (isThere(method)) return;
-  const opened = method === "fork" ? openForFork() : undefined;
-  const because = opened !== undefined && "reason" in opened ? `, because ${opened.message}` : "";
-  throw new StartMethodError(`Start method "${method}" is not to be had here${because}: this host has ${listed()}`);
+  if (isAvailable(method)) return;
+  const support = method === "fork" ? getForkSupport() : undefined;
+  const reasonText = support !== undefined && "reason" in support ? `, because ${support.message}` : "";
+  throw new StartMethodError(
+    `Start method "${method}" is not to be had here${reasonText}: this host has ${availableList()}`,
+  );
 }
 
 /**
@@ -118,35 +120,37 @@ export function requireStartMethod(method: StartMethod): void {
  *
  * @internal
  */
-export function openForFork(): Opened | ForkRefusal {
+export function getForkSupport(): ForkSupport | ForkRefusal {
   if (!host.capabilities.fork) return { reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" };
   return forking().openForker();
 }
 
-function isThere(method: string): method is StartMethod {
-  return (EVERYWHERE as readonly string[]).includes(method) || (method === "fork" && canBeForked());
+function isAvailable(method: string): method is StartMethod {
+  return (PORTABLE_METHODS as readonly string[]).includes(method) || (method === "fork" && canBeForked());
 }
 
 /** Whether there are moments when it can be. */
 function canBeForked(): boolean {
-  return !("reason" in openForFork());
+  return !("reason" in getForkSupport());
 }
 
-function listed(): string {
+function availableList(): string {
   return getAllStartMethods()
     .map((method) => `"${method}"`)
     .join(", ");
 }
 
 /** What the parent's children come to be by, if this process can do that too. */
-function ofParent(): StartMethod | undefined {
-  const { startMethod } = inherited;
-  return startMethod !== undefined && isThere(startMethod) ? startMethod : undefined;
+function inheritedMethod(): StartMethod | undefined {
+  const { startMethod } = childConfig;
+  return startMethod !== undefined && isAvailable(startMethod) ? startMethod : undefined;
 }
 
 /** What the environment says. */
-function named(): StartMethod | undefined {
-  const name = host.env(VARIABLE) || undefined;
-  if (name === undefined || isThere(name)) return name;
-  throw new StartMethodError(`The environment variable ${VARIABLE} is "${name}": this host has ${listed()}`);
+function methodFromEnv(): StartMethod | undefined {
+  const name = host.env(START_METHOD_ENV) || undefined;
+  if (name === undefined || isAvailable(name)) return name;
+  throw new StartMethodError(
+    `The environment variable ${START_METHOD_ENV} is "${name}": this host has ${availableList()}`,
+  );
 }

@@ -14,27 +14,27 @@
  */
 import { StartError } from "@multiproc/core";
 import {
-  type Carrier,
   type Channel,
+  cleanup,
+  closeEndpoint,
+  type DeliveryScope,
   type ExitStatus,
+  exposeEndpoint,
   host,
-  invite,
-  lifetime,
-  placeForChild,
-  revoke,
+  reserveSocketPath,
 } from "@multiproc/core/internal";
 import { deferred } from "./deferred.ts";
-import { launchByServer } from "./forkserver.ts";
+import { forkserverChild } from "./forkserver.ts";
 import type { Child, Launcher, StartMethod, StartOptions } from "./launcher.ts";
-import { launchSpawned } from "./spawn.ts";
-import { endedEarly } from "./start-failure.ts";
+import { spawnChild } from "./spawn.ts";
+import { earlyExitError } from "./start-failure.ts";
 import { requireStartMethod, StartMethodError } from "./start-method.ts";
 
 /** What brings children to life. What only one method needs is loaded with its first child. */
 const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
-  spawn: launchSpawned,
-  forkserver: launchByServer,
-  fork: async (options, args) => (await import("./fork.ts")).launchForked(options, args),
+  spawn: spawnChild,
+  forkserver: forkserverChild,
+  fork: async (options, args) => (await import("./fork.ts")).forkChild(options, args),
 };
 
 /**
@@ -48,48 +48,48 @@ export async function start(options: StartOptions): Promise<Child> {
   const { name, method, signal } = options;
   requireStartMethod(method);
   signal?.throwIfAborted();
-  const over = deferred<unknown>();
-  const carrier: Carrier = { onEnd: (run) => void over.promise.then(run) };
+  const deliveryEnd = deferred<unknown>();
+  const scope: DeliveryScope = { onEnd: (run) => void deliveryEnd.promise.then(run) };
   // At the call: what is handed over here counts as handed over, whatever happens while the child comes up.
-  for (const message of options.messages) message.commit(carrier);
-  const place = placeForChild();
-  const arrival = deferred<Channel>();
-  const invitation = invite((channel) => {
+  for (const message of options.messages) message.commit(scope);
+  const socketPath = reserveSocketPath();
+  const connected = deferred<Channel>();
+  const endpoint = exposeEndpoint((channel) => {
     // All that a child says on this channel is that it is there.
     channel.start({ message: () => channel.destroy(), closed: () => {} });
-    arrival.resolve(channel);
+    connected.resolve(channel);
   });
   try {
-    const child = await LAUNCHERS[method](options, [invitation.address, invitation.token, place]);
+    const child = await LAUNCHERS[method](options, [endpoint.socketPath, endpoint.token, socketPath]);
     const ended = child.exited.then((status) => {
-      lifetime.forget(child.pid);
-      host.remove(place);
-      over.resolve(status);
+      cleanup.forgetChild(child.pid);
+      host.remove(socketPath);
+      deliveryEnd.resolve(status);
       return status;
     });
-    const watched = lifetime.watch(child.pid);
-    if (child.hasWork === true) {
-      revoke(invitation);
+    const watched = cleanup.watchChild(child.pid);
+    if (child.hasPayload === true) {
+      closeEndpoint(endpoint);
       if (signal?.aborted) child.kill("SIGKILL");
       signal?.throwIfAborted();
       return child;
     }
-    const [channel] = await Promise.all([ready(arrival.promise, ended, child, options), watched]);
+    const [channel] = await Promise.all([waitForConnection(connected.promise, ended, child, options), watched]);
     for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
     // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
     await channel.flushed();
     return child;
   } catch (error) {
-    revoke(invitation);
-    over.resolve(error);
+    closeEndpoint(endpoint);
+    deliveryEnd.resolve(error);
     if (error instanceof StartError || error instanceof StartMethodError || signal?.aborted) throw error;
     throw new StartError(`Cannot start ${name}: ${(error as Error).message}`, { cause: error });
   }
 }
 
 /** Waits for the child to come to the door, but no longer than it lives. */
-async function ready(
-  arrival: Promise<Channel>,
+async function waitForConnection(
+  connected: Promise<Channel>,
   ended: Promise<ExitStatus>,
   child: Child,
   options: StartOptions,
@@ -103,9 +103,9 @@ async function ready(
   signal?.addEventListener("abort", abort, { once: true });
   if (signal?.aborted) abort(); // while the program was started
   try {
-    const first = await Promise.race([arrival, ended, aborted.promise]);
+    const first = await Promise.race([connected, ended, aborted.promise]);
     if ("start" in first) return first;
-    throw endedEarly(name, child.pid, first);
+    throw earlyExitError(name, child.pid, first);
   } finally {
     signal?.removeEventListener("abort", abort);
   }

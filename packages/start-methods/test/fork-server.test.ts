@@ -6,11 +6,11 @@ import path from "node:path";
 import process from "node:process";
 import { StartError } from "@multiproc/core";
 import { host as multiprocHost } from "@multiproc/core/internal";
-import { forkServing } from "@multiproc/start-methods";
+import { loadForkServer } from "@multiproc/start-methods";
 import { fixture, host, isAlive, noChildLeft, runProgram, until, WITHOUT_NATIVE } from "@multiproc/testing";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-const { ForkRefusedError, ForkServer, ServerConnection } = await forkServing();
+const { ForkRefusedError, ForkServer, ServerConnection } = await loadForkServer();
 type Server = Awaited<ReturnType<typeof ForkServer.start>>;
 type ForkOrder = Parameters<Server["start"]>[0];
 const tasks = fixture(import.meta.url, "fork-tasks.js").href;
@@ -18,7 +18,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 const call = (name: string) => ({ module: tasks, name });
 const canFork = host === "node" && process.platform === "linux";
 /** Each takes more than half a second of processor time; MULTIPROC_STRESS=2000 is for an hour that has them. */
-const STRESS = Number(process.env.MULTIPROC_STRESS ?? 24);
+const STRESS_CHILD_COUNT = Number(process.env.MULTIPROC_STRESS ?? 24);
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
@@ -144,13 +144,13 @@ describe.skipIf(!canFork)("ForkServer", () => {
     });
   });
 
-  test(`${STRESS} children allocate, collect, compile, do timers, files and fetch`, {
-    timeout: 60_000 + STRESS * 2000,
+  test(`${STRESS_CHILD_COUNT} children allocate, collect, compile, do timers, files and fetch`, {
+    timeout: 60_000 + STRESS_CHILD_COUNT * 2000,
   }, async () => {
     const web = http.createServer((_, response) => response.end("hello")).listen(0, "127.0.0.1");
     await until(() => web.listening);
     const url = `http://127.0.0.1:${(web.address() as AddressInfo).port}/`;
-    const numbers = Array.from({ length: STRESS }, (_, i) => i % 256).values();
+    const numbers = Array.from({ length: STRESS_CHILD_COUNT }, (_, i) => i % 256).values();
     const wrong: unknown[] = [];
     await Promise.all(
       Array.from({ length: 4 }, async () => {
@@ -203,13 +203,13 @@ describe.skipIf(!canFork)("ForkServer and death", () => {
 
   test("who else asks for children owns them by its connection", async () => {
     await using server = await ForkServer.start({ preload: [tasks] });
-    const other = new ServerConnection(await multiprocHost.connect(server.address));
-    const mine = await server.start({ call: call("spin"), args: [] });
-    const its = await other.start({ call: call("spin"), args: [] });
-    other.close();
-    await until(() => !isAlive(its.pid));
-    expect(isAlive(mine.pid)).toBe(true);
-    expect(await run(server, "askServer", [server.address])).toMatchObject({ stdout: "5", code: 0 });
+    const otherClient = new ServerConnection(await multiprocHost.connect(server.socketPath));
+    const ownChild = await server.start({ call: call("spin"), args: [] });
+    const otherChild = await otherClient.start({ call: call("spin"), args: [] });
+    otherClient.close();
+    await until(() => !isAlive(otherChild.pid));
+    expect(isAlive(ownChild.pid)).toBe(true);
+    expect(await run(server, "askServer", [server.socketPath])).toMatchObject({ stdout: "5", code: 0 });
   });
 
   test("the start can be aborted", async () => {

@@ -15,7 +15,7 @@ describe.skipIf(!canFork)("Forker", () => {
       const { status, counts } = JSON.parse(program.stdout);
       expect(status).toEqual({ code: 42, signal: null });
       expect(counts.forks).toBe(1);
-      expect(counts.hello).toBe(1);
+      expect(counts.notReady).toBe(1);
     },
   );
 
@@ -24,9 +24,9 @@ describe.skipIf(!canFork)("Forker", () => {
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     const { refusal, counts } = JSON.parse(program.stdout);
     expect(refusal.reason).toBe("unstable");
-    expect(refusal.message).toContain(`${counts.hello} did not come up`);
+    expect(refusal.message).toContain(`${counts.notReady} did not come up`);
     expect(counts.forks).toBe(0);
-    expect(counts.hello).toBeGreaterThan(1);
+    expect(counts.notReady).toBeGreaterThan(1);
   });
 
   test("fork() needs no memory in the child before it has its threads", async () => {
@@ -34,7 +34,7 @@ describe.skipIf(!canFork)("Forker", () => {
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     const { codes, counts } = JSON.parse(program.stdout);
     expect(codes).toEqual(Array.from({ length: 8 }, () => 50));
-    expect(counts.hello).toBeLessThan(3);
+    expect(counts.notReady).toBeLessThan(3);
   });
 
   test("fork() copies a process whose loop is at work, and the copy can fork again", async () => {

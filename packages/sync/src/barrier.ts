@@ -1,5 +1,5 @@
 import type { Target } from "@multiproc/core";
-import { checkTimeout, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
+import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
 import {
   ABORTED,
   type Arrival,
@@ -159,7 +159,7 @@ export class Barrier extends Primitive {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "sync.Barrier", module: MODULE, data: [placeOf(this), this.parties, this.#options] };
   }
 

@@ -1,4 +1,4 @@
-import { checkTimeout, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
+import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
 import { CONDITION, type ConditionLink } from "./backends/condition-backend.ts";
 import { holdingOf, type Lock, RLock } from "./lock.ts";
 import { MODULE } from "./module-id.ts";
@@ -197,7 +197,7 @@ export class Condition extends Primitive {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "sync.Condition", module: MODULE, data: [placeOf(this), this.lock] };
   }
 

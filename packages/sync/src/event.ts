@@ -1,12 +1,12 @@
 import {
   checkTimeout,
-  type ListOptions,
-  type Memory,
   registerReviver,
+  type SharedHandle,
+  type SharedSegment,
   TIMED_OUT,
-  type Ticket,
-  WaitList,
   type WaitOptions,
+  WaitQueue,
+  type WaitQueueOptions,
 } from "@multiproc/core/internal";
 import { MODULE } from "./module-id.ts";
 import {
@@ -39,12 +39,12 @@ const SLOTS = 64;
 
 class MemoryEvent implements EventLink, Servant {
   readonly #words: Int32Array;
-  readonly #list: WaitList;
+  readonly #list: WaitQueue;
   readonly #isShared: boolean;
 
-  constructor(memory: Memory) {
+  constructor(memory: SharedSegment) {
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitList(memory, LIST, SLOTS);
+    this.#list = new WaitQueue(memory, LIST, SLOTS);
     this.#isShared = memory.isShared;
   }
 
@@ -62,7 +62,7 @@ class MemoryEvent implements EventLink, Servant {
     Atomics.store(this.#words, FLAG, 0);
   }
 
-  wait(call: string, options: ListOptions): Promise<boolean> {
+  wait(call: string, options: WaitQueueOptions): Promise<boolean> {
     return this.#list.wait(this.#check(), call, options);
   }
 
@@ -73,7 +73,7 @@ class MemoryEvent implements EventLink, Servant {
     return this.#list.waitSync(check, timeout);
   }
 
-  serve(_guest: Guest, operation: string, [call]: readonly unknown[], options: ListOptions): unknown {
+  serve(_guest: Guest, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
     if (operation === "wait") return this.wait(call as string, options);
     return this[operation as "isSet" | "set" | "clear"]();
   }
@@ -191,7 +191,7 @@ export class Event extends Primitive {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: "sync.Event", module: MODULE, data: placeOf(this) };
   }
 }

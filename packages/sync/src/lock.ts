@@ -1,4 +1,4 @@
-import { registerReviver, type Ticket } from "@multiproc/core/internal";
+import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import { type LockLink, lockKind } from "./backends/lock-backend.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
@@ -105,7 +105,7 @@ export abstract class AnyLock extends Primitive {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data: placeOf(this) };
   }
 }

@@ -1,4 +1,4 @@
-import { partOf } from "@multiproc/core/internal";
+import { registerLibraryModule } from "@multiproc/core/internal";
 
 /** The module that a receiver loads to get what this package sends, unless it has it already. */
-export const MODULE: string = partOf(import.meta.url, "@multiproc/sync");
+export const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/sync");

@@ -7,13 +7,13 @@
  */
 import { CapabilityError } from "@multiproc/core";
 import {
-  afterFork,
-  type Heritage,
-  type Invitation,
-  inheritable,
-  Memory,
-  type MemoryAddress,
-  missingMemory,
+  type AtForkHooks,
+  afterForkInChild,
+  type EndpointAddress,
+  registerAtFork,
+  type SegmentAddress,
+  SharedSegment,
+  whyNoSharedMemory,
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "./errors.ts";
 import { RemoteLink } from "./remote/primitive-client.ts";
@@ -28,7 +28,7 @@ export interface Kind<L extends object> {
   /** How many bytes of memory one takes. */
   readonly size: number;
   /** On memory, which is all zeros at first. */
-  open(memory: Memory): L & Servant;
+  open(memory: SharedSegment): L & Servant;
   /** On a primitive that another process serves. */
   reach(remote: RemoteLink): L;
   /** Sets a new one up, on memory that nobody else knows yet. */
@@ -37,13 +37,13 @@ export interface Kind<L extends object> {
 
 /** Where a primitive is, for other processes; plain data. */
 export interface Place {
-  readonly memory: MemoryAddress | undefined;
-  readonly home: Invitation | undefined;
+  readonly memory: SegmentAddress | undefined;
+  readonly home: EndpointAddress | undefined;
 }
 
 interface Seat<L> {
   readonly link: L;
-  readonly memory?: Memory;
+  readonly memory?: SharedSegment;
   readonly home?: Home;
   readonly remote?: RemoteLink;
 }
@@ -62,7 +62,7 @@ export function revive<T>(place: Place, make: () => T): T {
 }
 
 /** Both set by the class, whose private parts they use. */
-let HERITAGE: Heritage<Primitive>;
+let HERITAGE: AtForkHooks<Primitive>;
 let seatOf: (primitive: Primitive) => Seat<object>;
 
 /**
@@ -84,7 +84,7 @@ export abstract class Primitive {
   /** That of the seat, until it is closed. Every call needs it, so it is near at hand. */
   #link: object | undefined;
   /** By what a forked child reaches a primitive whose memory it cannot see. */
-  #invitation: Invitation | undefined;
+  #invitation: EndpointAddress | undefined;
 
   /**
    * Made by the classes that extend it.
@@ -97,18 +97,18 @@ export abstract class Primitive {
     this.#seat = reviving === undefined ? create(this.#kind) : attach(this.#kind, reviving);
     this.#link = this.#seat.link;
     reviving = undefined;
-    inheritable<Primitive>(this, HERITAGE);
+    registerAtFork<Primitive>(this, HERITAGE);
   }
 
   static {
     seatOf = (primitive) => primitive.#seat;
     HERITAGE = {
-      before(primitive) {
+      prepare(primitive) {
         const { memory, home, remote } = primitive.#seat;
         if (primitive.#link === undefined || memory?.isShared === true) return;
         primitive.#invitation = remote?.invitation ?? home?.invitation();
       },
-      after(primitive) {
+      inChild(primitive) {
         if (primitive.#invitation === undefined) return;
         primitive.#seat = reach(primitive.#kind, primitive.#invitation);
         primitive.#link = primitive.#seat.link;
@@ -172,7 +172,7 @@ export function assertMemory(primitive: Primitive, call: string, instead: string
 }
 
 /** A process that may not listen relies on the memory, if there is some. */
-function inviteIfPossible(home: Home | undefined, hasMemory: boolean): Invitation | undefined {
+function inviteIfPossible(home: Home | undefined, hasMemory: boolean): EndpointAddress | undefined {
   try {
     return home?.invitation();
   } catch (error) {
@@ -181,18 +181,18 @@ function inviteIfPossible(home: Home | undefined, hasMemory: boolean): Invitatio
   }
 }
 
-afterFork(() => RemoteLink.forgetAll());
+afterForkInChild(() => RemoteLink.forgetAll());
 
 function create<L extends object>(kind: Kind<L>): Seat<L> {
-  const isShared = missingMemory() === undefined;
-  const seat = sit(kind, isShared ? Memory.create(kind.size) : Memory.local(kind.size));
+  const isShared = whyNoSharedMemory() === undefined;
+  const seat = sit(kind, isShared ? SharedSegment.create(kind.size) : SharedSegment.processLocal(kind.size));
   kind.begin?.(seat.link);
   return seat;
 }
 
-function sit<L extends object>(kind: Kind<L>, memory: Memory): Seat<L> {
-  const link = memory.part(kind.name, () => kind.open(memory));
-  const home = memory.part("home", () => {
+function sit<L extends object>(kind: Kind<L>, memory: SharedSegment): Seat<L> {
+  const link = memory.singleton(kind.name, () => kind.open(memory));
+  const home = memory.singleton("home", () => {
     const home = new Home(link);
     memory.onClose(() => home.close());
     return home;
@@ -201,26 +201,26 @@ function sit<L extends object>(kind: Kind<L>, memory: Memory): Seat<L> {
 }
 
 function attach<L extends object>(kind: Kind<L>, { memory, home }: Place): Seat<L> {
-  if (memory !== undefined && missingMemory() === undefined) {
+  if (memory !== undefined && whyNoSharedMemory() === undefined) {
     try {
-      return sit(kind, Memory.attach(memory));
+      return sit(kind, SharedSegment.attach(memory));
     } catch (error) {
       if (home === undefined) throw error;
     }
   }
   if (home !== undefined) return reach(kind, home);
   throw new CapabilityError(
-    `A ${kind.name} cannot be used here: ${missingMemory()}; and the process that sent it may not listen for others`,
+    `A ${kind.name} cannot be used here: ${whyNoSharedMemory()}; and the process that sent it may not listen for others`,
   );
 }
 
-function reach<L extends object>(kind: Kind<L>, invitation: Invitation): Seat<L> {
+function reach<L extends object>(kind: Kind<L>, invitation: EndpointAddress): Seat<L> {
   const remote = RemoteLink.reach(invitation);
   return { link: remote.part(kind.name, () => kind.reach(remote)), remote };
 }
 
 /** Refuses a call that blocks the thread where nothing could end it. */
 export function requireMemory(call: string, instead: string): never {
-  const why = missingMemory() ?? "its memory cannot be opened by this process";
+  const why = whyNoSharedMemory() ?? "its memory cannot be opened by this process";
   throw new CapabilityError(`${call} needs shared memory, which is not to be had here (${why}): use ${instead}`);
 }

@@ -1,4 +1,10 @@
-import { checkTimeout, ownLife, registerReviver, type Ticket, type WaitOptions } from "@multiproc/core/internal";
+import {
+  checkTimeout,
+  currentThreadId,
+  registerReviver,
+  type SharedHandle,
+  type WaitOptions,
+} from "@multiproc/core/internal";
 import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./backends/semaphore-backend.ts";
 import { MODULE } from "./module-id.ts";
 import { Guard } from "./ownership/lock-guard.ts";
@@ -103,16 +109,16 @@ export class Semaphore extends Primitive {
   }
 
   /** @internal */
-  "multiproc:ticket"(): Ticket {
+  "multiproc:ticket"(): SharedHandle {
     const data = [placeOf(this), this.initialValue];
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data };
   }
 
   #guard(isTaken: boolean): Guard | null {
     if (!isTaken) return null;
-    const life = ownLife();
+    const life = currentThreadId();
     // In a forked child, the guard is about what its parent has taken.
-    return new Guard(false, { giveBack: () => (ownLife() === life ? this.release() : undefined) });
+    return new Guard(false, { giveBack: () => (currentThreadId() === life ? this.release() : undefined) });
   }
 }
 

@@ -1,12 +1,12 @@
 // Runs under every start method.
-import { missingMemory } from "@multiproc/core/internal";
+import { whyNoSharedMemory } from "@multiproc/core/internal";
 import { DeadlockError, type Guard, Lock } from "@multiproc/sync";
 import { describe, expect, test } from "vitest";
 import { contract } from "./contract/contract.ts";
 import { kills } from "./contract/kills.ts";
 import { puppet } from "./contract/remote-controlled-child.ts";
 
-describe.skipIf(missingMemory() !== undefined)("in shared memory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("in shared memory", () => {
   contract("memory");
   kills();
 

@@ -26,14 +26,14 @@ chai.use(JestChaiExpect);
 chai.use(ChaiStyleAssertions);
 chai.use(JestAsymmetricMatchers);
 
-let current: AssertingTest | undefined;
+let currentTest: AssertingTest | undefined;
 
 // biome-ignore lint/suspicious/noExplicitAny: its type is vitest's; tests are compiled against that
 export const expect: any = (value: unknown, message?: string) => {
   setState({ assertionCalls: getState(expect).assertionCalls + 1 }, expect);
   // biome-ignore lint/suspicious/noExplicitAny: its type is vitest's; tests are compiled against that
   const assertion = chai.expect(value, message) as any;
-  return current ? assertion.withTest(current) : assertion;
+  return currentTest ? assertion.withTest(currentTest) : assertion;
 };
 
 Object.assign(expect, chai.expect, (globalThis as Record<symbol, unknown>)[ASYMMETRIC_MATCHERS_OBJECT]);
@@ -51,7 +51,7 @@ expect.extend(customMatchers);
 
 /** Starts counting assertions for `test`. */
 export function beginAssertions(test: AssertingTest): void {
-  current = test;
+  currentTest = test;
   setState({ assertionCalls: 0, expectedAssertionsNumber: null, isExpectingAssertions: false }, expect);
 }
 
@@ -68,7 +68,7 @@ export async function endAssertions(test: AssertingTest): Promise<void> {
 }
 
 /** Puts the difference between what was expected and what came into an assertion's message, where Deno's reporter shows it. */
-export function explain(error: unknown): unknown {
+export function appendDiff(error: unknown): unknown {
   if (!(error instanceof chai.AssertionError)) return error;
   const { diff } = processError(error);
   if (diff && error.stack) {

@@ -3,17 +3,17 @@ import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { until } from "./until.ts";
 
-interface Entry {
+interface ProcessEntry {
   pid: number;
-  parent: number;
+  parentPid: number;
   state: string;
 }
 
 /** Whether the process runs. A zombie does not: it has ended and only waits to be asked about. */
 export function isAlive(pid: number): boolean {
   if (process.platform === "linux") {
-    const entry = entryOf(pid);
-    return entry !== undefined && runs(entry);
+    const entry = readProcess(pid);
+    return entry !== undefined && isRunning(entry);
   }
   try {
     process.kill(pid, 0);
@@ -25,17 +25,17 @@ export function isAlive(pid: number): boolean {
 
 /** The live children of a process, their children, and so on. A child whose parent is gone is nobody's descendant any more. */
 export function descendants(pid: number): number[] {
-  const live = entries().filter(runs);
+  const live = listProcesses().filter(isRunning);
   const found: number[] = [];
   for (let parents = [pid]; parents.length > 0; ) {
-    parents = live.filter((entry) => parents.includes(entry.parent)).map((entry) => entry.pid);
+    parents = live.filter((entry) => parents.includes(entry.parentPid)).map((entry) => entry.pid);
     found.push(...parents);
   }
   return found;
 }
 
 const REGISTRY: unique symbol = Symbol.for("multiproc.registry") as never;
-const before = new Set(descendants(process.pid));
+const pidsAtLoad = new Set(descendants(process.pid));
 
 /**
  * Waits until no process is left that this one, or a child of it, has started since this module was loaded.
@@ -47,47 +47,49 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
   // Given to `afterEach` as it stands, it is called with the test's context, which has no such option.
   const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
   // A process's guard lives as long as the process: it is what sees to it that nothing else does.
-  const isGuard = (pid: number) => commandOf(pid).includes("multiproc-guard");
-  const left = () =>
-    descendants(process.pid).filter((pid) => !before.has(pid) && isAlive(pid) && !isGuard(pid) && !isIdle(pid));
-  await until(() => left().length === 0, {
+  const isWatchdog = (pid: number) => commandOf(pid).includes("multiproc-guard");
+  const remaining = () =>
+    descendants(process.pid).filter(
+      (pid) => !pidsAtLoad.has(pid) && isAlive(pid) && !isWatchdog(pid) && !isHelper(pid),
+    );
+  await until(() => remaining().length === 0, {
     timeout,
     interval: 10,
     message: () =>
-      `all children gone; left are ${left()
+      `all children gone; left are ${remaining()
         .map((pid) => `${pid} (${commandOf(pid)})`)
         .join(", ")}`,
   });
 }
 
 /** A process keeps fork servers and spares as long as it lives, and lists them where all copies of the library look. */
-function isIdle(pid: number): boolean {
+function isHelper(pid: number): boolean {
   const shared = globalThis as { [REGISTRY]?: { singletons: Map<string, unknown> } };
   return (shared[REGISTRY]?.singletons.get("idle processes") as Set<number> | undefined)?.has(pid) === true;
 }
 
-function runs(entry: Entry): boolean {
+function isRunning(entry: ProcessEntry): boolean {
   return entry.state !== "Z" && entry.state !== "X";
 }
 
-function entries(): Entry[] {
+function listProcesses(): ProcessEntry[] {
   if (process.platform === "linux") {
     const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-    return pids.map((pid) => entryOf(Number(pid))).filter((entry) => entry !== undefined);
+    return pids.map((pid) => readProcess(Number(pid))).filter((entry) => entry !== undefined);
   }
   const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,state="], { encoding: "utf8" }).trim().split("\n");
   return lines.map((line) => {
-    const [pid, parent, state] = line.trim().split(/\s+/);
-    return { pid: Number(pid), parent: Number(parent), state: state?.[0] ?? "Z" };
+    const [pid, parentPid, state] = line.trim().split(/\s+/);
+    return { pid: Number(pid), parentPid: Number(parentPid), state: state?.[0] ?? "Z" };
   });
 }
 
-function entryOf(pid: number): Entry | undefined {
+function readProcess(pid: number): ProcessEntry | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The command's name stands in parentheses and may itself hold spaces and parentheses.
-    const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return { pid, parent: Number(parent), state: state ?? "X" };
+    const [state, parentPid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { pid, parentPid: Number(parentPid), state: state ?? "X" };
   } catch {
     return undefined;
   }

@@ -58,8 +58,8 @@ const repository = new URL("../../../", import.meta.url);
 /** Starts a program in a process of its own. */
 export function runProgram(file: string | URL, args: string[] = [], options: ProgramOptions = {}): Program {
   const path = String(file).startsWith("file:") ? fileURLToPath(file) : String(file);
-  const { command, before } = launcher(options.host ?? host, options.execArgv);
-  const [first, ...rest] = [...(options.wrap ?? []), command, ...before, path, ...args];
+  const { command, hostArgs } = hostCommand(options.host ?? host, options.execArgv);
+  const [first, ...rest] = [...(options.wrap ?? []), command, ...hostArgs, path, ...args];
   const child = spawn(first as string, rest, {
     cwd: options.cwd,
     // Colours would only stand between the text and the test that looks for it.
@@ -76,8 +76,8 @@ export function runProgram(file: string | URL, args: string[] = [], options: Pro
     child.on("close", (code, signal) => resolve({ code, signal }));
     child.on("exit", (code, signal) => {
       // A child that outlives the program holds its pipes open. What was written before the end is read well before this.
-      const quiet = setTimeout(() => resolve({ code, signal }), 100);
-      for (const stream of [child.stdout, child.stderr]) stream.on("data", () => quiet.refresh());
+      const drainTimer = setTimeout(() => resolve({ code, signal }), 100);
+      for (const stream of [child.stdout, child.stderr]) stream.on("data", () => drainTimer.refresh());
     });
   });
   // A test that only kills the program does not look at its end.
@@ -100,14 +100,14 @@ export function runProgram(file: string | URL, args: string[] = [], options: Pro
   };
 }
 
-function launcher(on: Host, execArgv: string[] | undefined): { command: string; before: string[] } {
-  if (on === "node") {
-    return { command: host === "node" ? process.execPath : "node", before: execArgv ?? [] };
+function hostCommand(targetHost: Host, execArgv: string[] | undefined): { command: string; hostArgs: string[] } {
+  if (targetHost === "node") {
+    return { command: host === "node" ? process.execPath : "node", hostArgs: execArgv ?? [] };
   }
   const command = host === "deno" ? process.execPath : fileURLToPath(new URL("node_modules/.bin/deno", repository));
   const config = fileURLToPath(new URL("deno.json", repository));
   return {
     command,
-    before: ["run", "--quiet", "--no-check", "--no-prompt", "--config", config, ...(execArgv ?? ["-A"])],
+    hostArgs: ["run", "--quiet", "--no-check", "--no-prompt", "--config", config, ...(execArgv ?? ["-A"])],
   };
 }

@@ -7,7 +7,7 @@
 
 import { format } from "node:util";
 import { fn, restoreAllMocks, spyOn } from "@vitest/spy";
-import { type AssertingTest, beginAssertions, endAssertions, expect, explain } from "./expect-on-deno.ts";
+import { type AssertingTest, appendDiff, beginAssertions, endAssertions, expect } from "./expect-on-deno.ts";
 
 export { expect };
 /** The part of vitest's `vi` that needs no help from vitest's runner. */
@@ -40,9 +40,9 @@ interface Suite {
   options: TestOptions;
   hooks: Record<HookName, Hook[]>;
   /** Tests that have not run yet; the last one runs the suite's `afterAll` hooks. */
-  left: number;
+  testsLeft: number;
   /** The run of the `beforeAll` hooks, once it began; a failure fails every test of the suite, as in vitest. */
-  began: Promise<void> | undefined;
+  beforeAllRun: Promise<void> | undefined;
   ended: boolean;
 }
 
@@ -50,13 +50,13 @@ interface RunningTest extends AssertingTest {
   finishers: Hook[];
 }
 
-const DEFAULT_TIMEOUT = 30_000;
-const OPTIONS = ["timeout", "skip", "only", "todo", "fails", "retry"];
+const DEFAULT_TIMEOUT_MS = 30_000;
+const KNOWN_OPTIONS = ["timeout", "skip", "only", "todo", "fails", "retry"];
 
 const root = newSuite("", undefined, {});
 const suites = [root];
-let collecting = root;
-let running: RunningTest | undefined;
+let currentSuite = root;
+let currentTest: RunningTest | undefined;
 
 // Runs what a filter kept from running: the suite's last test may have been one that the filter left out.
 Deno.test.afterAll(async () => {
@@ -69,9 +69,9 @@ export const beforeEach = hook("beforeEach");
 export const afterEach = hook("afterEach");
 
 /** Registers what runs after the current test and its `afterEach` hooks, the last registered first. */
-export function onTestFinished(run: Body, timeout: number = DEFAULT_TIMEOUT): void {
-  if (!running) throw new Error("onTestFinished() was called outside a test");
-  running.finishers.push({ run, timeout });
+export function onTestFinished(run: Body, timeout: number = DEFAULT_TIMEOUT_MS): void {
+  if (!currentTest) throw new Error("onTestFinished() was called outside a test");
+  currentTest.finishers.push({ run, timeout });
 }
 
 export const test = withVariants(registerTest);
@@ -121,24 +121,24 @@ function withVariants(register: Register, preset: TestOptions = {}): any {
 
 function registerSuite(name: unknown, first: unknown, second: unknown, row: Row, preset: TestOptions): void {
   const { body, options } = readArguments(first, second, preset);
-  const outer = collecting;
-  collecting = newSuite(nameOf(name), outer, { ...outer.options, ...options });
-  suites.push(collecting);
+  const outer = currentSuite;
+  currentSuite = newSuite(nameOf(name), outer, { ...outer.options, ...options });
+  suites.push(currentSuite);
   try {
     const result = body?.(...row.args);
     if (result instanceof Promise) throw new TypeError(`describe("${nameOf(name)}") was given an async function`);
   } finally {
-    collecting = outer;
+    currentSuite = outer;
   }
 }
 
 function registerTest(name: unknown, first: unknown, second: unknown, row: Row, preset: TestOptions): void {
-  const { body, options: own } = readArguments(first, second, preset);
-  const suite = collecting;
-  const options = { ...suite.options, ...own };
+  const { body, options: ownOptions } = readArguments(first, second, preset);
+  const suite = currentSuite;
+  const options = { ...suite.options, ...ownOptions };
   const ignore = Boolean(options.skip || options.todo || !body);
-  if (!ignore) for (const each of lineage(suite)) each.left++;
-  const fullName = [...lineage(suite).map((each) => each.name), nameOf(name)].filter(Boolean).join(" > ");
+  if (!ignore) for (const each of suiteChain(suite)) each.testsLeft++;
+  const fullName = [...suiteChain(suite).map((each) => each.name), nameOf(name)].filter(Boolean).join(" > ");
   Deno.test({
     name: fullName,
     ignore,
@@ -151,9 +151,9 @@ function registerTest(name: unknown, first: unknown, second: unknown, row: Row, 
 
 async function runTest(suite: Suite, name: string, body: Body, row: Row, options: TestOptions): Promise<void> {
   try {
-    for (const each of lineage(suite)) await (each.began ??= runHooks(each.hooks.beforeAll, "beforeAll"));
+    for (const each of suiteChain(suite)) await (each.beforeAllRun ??= runHooks(each.hooks.beforeAll, "beforeAll"));
     for (let triesLeft = options.retry ?? 0; ; triesLeft--) {
-      const errors = await tryTest(suite, name, body, row, options.timeout ?? DEFAULT_TIMEOUT);
+      const errors = await tryTest(suite, name, body, row, options.timeout ?? DEFAULT_TIMEOUT_MS);
       if (options.fails) {
         if (errors.length === 0) throw new Error("Expect test to fail");
         return;
@@ -163,80 +163,85 @@ async function runTest(suite: Suite, name: string, body: Body, row: Row, options
         throw errors.length === 1 ? errors[0] : new AggregateError(errors, errors.map(String).join("\n"));
     }
   } finally {
-    for (const each of lineage(suite).reverse()) if (--each.left === 0) await endSuite(each);
+    for (const each of suiteChain(suite).reverse()) if (--each.testsLeft === 0) await endSuite(each);
   }
 }
 
 async function tryTest(suite: Suite, name: string, body: Body, row: Row, timeout: number): Promise<unknown[]> {
-  const mine: RunningTest = { finishers: [] };
-  running = mine;
+  const thisTest: RunningTest = { finishers: [] };
+  currentTest = thisTest;
   const abort = new AbortController();
   const context: TestContext = { task: { name }, signal: abort.signal, expect, onTestFinished };
   const errors: unknown[] = [];
   const attempt = (step: () => unknown) =>
     Promise.resolve()
       .then(step)
-      .catch((error) => void errors.push(explain(error)));
+      .catch((error) => void errors.push(appendDiff(error)));
   const cleanups: Hook[] = [];
 
   await attempt(async () => {
-    for (const { run, timeout } of lineage(suite).flatMap((each) => each.hooks.beforeEach)) {
-      const cleanup = await within(timeout, "Hook", () => run(context));
+    for (const { run, timeout } of suiteChain(suite).flatMap((each) => each.hooks.beforeEach)) {
+      const cleanup = await withTimeout(timeout, "Hook", () => run(context));
       if (typeof cleanup === "function") cleanups.push({ run: cleanup as Body, timeout });
     }
-    beginAssertions(mine);
-    await within(timeout, "Test", () => body(...row.args, ...(row.context ? [context] : [])), abort);
-    await endAssertions(mine);
+    beginAssertions(thisTest);
+    await withTimeout(timeout, "Test", () => body(...row.args, ...(row.context ? [context] : [])), abort);
+    await endAssertions(thisTest);
   });
-  const after = lineage(suite)
+  const afterEachHooks = suiteChain(suite)
     .reverse()
     .flatMap((each) => each.hooks.afterEach.toReversed());
-  await attempt(() => runHooks(after, "afterEach", context));
+  await attempt(() => runHooks(afterEachHooks, "afterEach", context));
   await attempt(() => runHooks(cleanups.toReversed(), "beforeEach"));
-  for (const finisher of mine.finishers.toReversed())
+  for (const finisher of thisTest.finishers.toReversed())
     await attempt(() => runHooks([finisher], "onTestFinished", context));
-  running = undefined;
+  currentTest = undefined;
   return errors;
 }
 
 async function endSuite(suite: Suite): Promise<void> {
-  if (suite.ended || !suite.began) return;
+  if (suite.ended || !suite.beforeAllRun) return;
   suite.ended = true;
   await runHooks(suite.hooks.afterAll.toReversed(), "afterAll");
 }
 
 async function runHooks(hooks: Hook[], name: string, ...args: unknown[]): Promise<void> {
-  for (const { run, timeout } of hooks) await within(timeout, `Hook ${name}`, () => run(...args));
+  for (const { run, timeout } of hooks) await withTimeout(timeout, `Hook ${name}`, () => run(...args));
 }
 
-async function within<T>(timeout: number, what: string, step: () => T, abort?: AbortController): Promise<Awaited<T>> {
+async function withTimeout<T>(
+  timeout: number,
+  label: string,
+  step: () => T,
+  abort?: AbortController,
+): Promise<Awaited<T>> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
+  const timedOut = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      const error = new Error(`${what} timed out in ${timeout}ms.`);
+      const error = new Error(`${label} timed out in ${timeout}ms.`);
       abort?.abort(error);
       reject(error);
     }, timeout);
   });
   try {
-    return await Promise.race([(async () => await step())(), late]);
+    return await Promise.race([(async () => await step())(), timedOut]);
   } finally {
     clearTimeout(timer);
   }
 }
 
 function hook(name: HookName): (run: Body, timeout?: number) => void {
-  return (run, timeout = DEFAULT_TIMEOUT) => void collecting.hooks[name].push({ run, timeout });
+  return (run, timeout = DEFAULT_TIMEOUT_MS) => void currentSuite.hooks[name].push({ run, timeout });
 }
 
 function newSuite(name: string, parent: Suite | undefined, options: TestOptions): Suite {
   const hooks = { beforeAll: [], afterAll: [], beforeEach: [], afterEach: [] };
-  return { name, parent, options, hooks, left: 0, began: undefined, ended: false };
+  return { name, parent, options, hooks, testsLeft: 0, beforeAllRun: undefined, ended: false };
 }
 
 /** The suite and those around it, the outermost first. */
-function lineage(suite: Suite): Suite[] {
-  return suite.parent ? [...lineage(suite.parent), suite] : [suite];
+function suiteChain(suite: Suite): Suite[] {
+  return suite.parent ? [...suiteChain(suite.parent), suite] : [suite];
 }
 
 function readArguments(first: unknown, second: unknown, preset: TestOptions): { body?: Body; options: TestOptions } {
@@ -244,7 +249,7 @@ function readArguments(first: unknown, second: unknown, preset: TestOptions): { 
   const given = [first, second].find((each) => typeof each === "number" || (typeof each === "object" && each !== null));
   const options = (typeof given === "number" ? { timeout: given } : (given ?? {})) as TestOptions;
   for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw new TypeError(`The test option "${key}" is not known to vitest-on-deno.ts`);
+    if (!KNOWN_OPTIONS.includes(key)) throw new TypeError(`The test option "${key}" is not known to vitest-on-deno.ts`);
   }
   return { ...(body ? { body } : {}), options: { ...preset, ...options } };
 }
@@ -256,8 +261,8 @@ function nameOf(name: unknown): string {
 /** A title of `each`: `%s` and its like, `%#` for the index, `$key` for a property of an object. */
 function titleOf(template: string, items: unknown[], index: number): string {
   const numbered = template.replaceAll("%#", String(index)).replaceAll("%$", String(index + 1));
-  const places = numbered.match(/%[sdifjoOc]/g)?.length ?? 0;
-  const filled = format(numbered, ...items.slice(0, places));
+  const placeholderCount = numbered.match(/%[sdifjoOc]/g)?.length ?? 0;
+  const filled = format(numbered, ...items.slice(0, placeholderCount));
   return filled.replace(/\$([\w.]+)/g, (all, path: string) => {
     const value = path
       .split(".")

@@ -5,10 +5,10 @@
  * that travel beside the body uncopied, and the modules that must be loaded before the body can be decoded.
  */
 
-import type { Carrier } from "../targets/shareable.ts";
+import type { DeliveryScope } from "../targets/shareable.ts";
 
 /** No parts, or no modules. */
-export const NONE: readonly never[] = Object.freeze([]) as never;
+export const EMPTY_LIST: readonly never[] = Object.freeze([]) as never;
 
 /** A message as it arrived: not decoded, so that it can be kept, passed on or decoded later. */
 export class Frame {
@@ -53,7 +53,7 @@ export interface ChannelOptions {
   /** Whether messages share a dictionary of shapes, and so must be decoded in order by this channel alone. */
   readonly shapes?: "inline" | "dictionary";
   /** The longest message that is accepted, in bytes. */
-  readonly limit?: number;
+  readonly maxMessageBytes?: number;
   /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
   readonly peer?: string;
 }
@@ -67,7 +67,7 @@ export interface ChannelHandlers {
 }
 
 /** One side of a channel, which is a carrier of its own. Sending only queues; {@link Channel.drained} tells when it is time to send on. */
-export interface Channel extends Carrier {
+export interface Channel extends DeliveryScope {
   /** Starts delivering; messages that came before are kept until then. */
   start(handlers: ChannelHandlers): void;
 
@@ -81,7 +81,7 @@ export interface Channel extends Carrier {
    * @throws {SendError} if it cannot be sent; nothing of it was queued
    * @throws {ChannelClosedError} if the channel is closed
    */
-  send(kind: number, value: unknown, root?: string, carrier?: Carrier, gathers?: boolean): boolean;
+  send(kind: number, value: unknown, root?: string, scope?: DeliveryScope, corked?: boolean): boolean;
   /** Queues bytes as they are. */
   sendBytes(kind: number, bytes: Uint8Array): void;
   /**
@@ -125,9 +125,9 @@ export interface SyncChannel extends Channel {
   /** Whether it can at this moment: its messages go through memory, and it can ring the other side without the event loop. */
   readonly canBlock: boolean;
   /** Sees to it that it can; false if that cannot be, or was not done in time. */
-  moveSync(until: number): boolean;
+  upgradeSync(deadline: number): boolean;
   /** Blocks until messages have been delivered, or the channel has closed; false if the time is over. */
-  waitSync(until: number): boolean;
+  waitSync(deadline: number): boolean;
   /** Blocks until all that was sent has left, or the channel has closed. */
   flushSync(): void;
 }

@@ -7,55 +7,55 @@
  * the sender computes between two messages, for each that comes alone, and of those that come together once in a moment.
  */
 import { host } from "../host/mod.ts";
-import { Moments } from "./flush-limiter.ts";
+import { FlushLimiter } from "./flush-limiter.ts";
 
 /** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
 const SETTLED: Promise<void> = Promise.resolve();
 
 /** Does it for one stream; see the head of this file. */
-export class Burst {
-  readonly #act: () => void;
-  readonly #atOnce: number;
-  #isOn = false;
-  #isPlanned = false;
+export class Coalescer {
+  readonly #action: () => void;
+  readonly #immediateLimit: number;
+  #isInBurst = false;
+  #isScheduled = false;
   /** How often it was done at once in this burst. */
-  #acts = 0;
+  #immediateRuns = 0;
   /** Of the messages after the first ones. */
-  readonly #moments = new Moments(1);
+  readonly #limiter = new FlushLimiter(1);
 
   /**
    * @param act what is done; that may turn out to be nothing
    * @param atOnce how often in a burst that is done at once
    */
-  constructor(act: () => void, atOnce: number) {
-    this.#act = act;
-    this.#atOnce = atOnce;
+  constructor(action: () => void, immediateLimit: number) {
+    this.#action = action;
+    this.#immediateLimit = immediateLimit;
   }
 
   /** A message wants it done. */
-  note(): void {
-    if (!this.#isOn) this.#begin();
-    if (this.#isPlanned) return;
-    if (this.#acts < this.#atOnce) {
-      this.#isPlanned = true;
-      SETTLED.then(this.#actNow);
-    } else if (this.#moments.isDue()) this.#act();
+  trigger(): void {
+    if (!this.#isInBurst) this.#startBurst();
+    if (this.#isScheduled) return;
+    if (this.#immediateRuns < this.#immediateLimit) {
+      this.#isScheduled = true;
+      SETTLED.then(this.#runImmediately);
+    } else if (this.#limiter.shouldFlush()) this.#action();
   }
 
-  #begin(): void {
-    this.#isOn = true;
-    this.#acts = 0;
-    host.soon(this.#end);
+  #startBurst(): void {
+    this.#isInBurst = true;
+    this.#immediateRuns = 0;
+    host.setImmediate(this.#endBurst);
   }
 
-  readonly #actNow = (): void => {
-    this.#isPlanned = false;
-    this.#acts += 1;
-    this.#act();
+  readonly #runImmediately = (): void => {
+    this.#isScheduled = false;
+    this.#immediateRuns += 1;
+    this.#action();
   };
 
-  readonly #end = (): void => {
-    this.#isOn = false;
-    this.#act();
+  readonly #endBurst = (): void => {
+    this.#isInBurst = false;
+    this.#action();
   };
 }

@@ -4,34 +4,34 @@
  */
 
 /** What comes so long after the last, in milliseconds, comes alone: what is done for it takes a fraction of that time. */
-const ALONE = 0.02;
+const IDLE_GAP_MS = 0.02;
 /** In milliseconds. */
-const MOMENT = 0.1;
+const MIN_FLUSH_INTERVAL_MS = 0.1;
 
 /** For one stream of messages; see the head of this file. */
-export class Moments {
-  readonly #longestStride: number;
+export class FlushLimiter {
+  readonly #maxStride: number;
   /** So many come from one look at the clock to the next, and so many are left. */
   #stride = 1;
-  #left = 1;
-  #looked = 0;
-  #told = 0;
+  #untilClockRead = 1;
+  #lastClockRead = 0;
+  #lastFlush = 0;
 
   /** @param longestStride how many may come, while they come quickly, without a look at the clock, which takes as long as a small message */
-  constructor(longestStride: number) {
-    this.#longestStride = longestStride;
+  constructor(maxStride: number) {
+    this.#maxStride = maxStride;
   }
 
   /** Another one has come: whether what waits is to wait no longer. */
-  isDue(): boolean {
-    this.#left -= 1;
-    if (this.#left > 0) return false;
+  shouldFlush(): boolean {
+    this.#untilClockRead -= 1;
+    if (this.#untilClockRead > 0) return false;
     const now = performance.now();
-    const isAlone = now - this.#looked >= ALONE;
-    this.#looked = now;
-    this.#stride = this.#left = isAlone ? 1 : Math.min(2 * this.#stride, this.#longestStride);
-    if (!isAlone && now - this.#told < MOMENT) return false;
-    this.#told = now;
+    const isAfterIdleGap = now - this.#lastClockRead >= IDLE_GAP_MS;
+    this.#lastClockRead = now;
+    this.#stride = this.#untilClockRead = isAfterIdleGap ? 1 : Math.min(2 * this.#stride, this.#maxStride);
+    if (!isAfterIdleGap && now - this.#lastFlush < MIN_FLUSH_INTERVAL_MS) return false;
+    this.#lastFlush = now;
     return true;
   }
 }

@@ -13,24 +13,24 @@
  */
 import { ProtocolError } from "../errors.ts";
 import { host } from "../host/mod.ts";
-import { Frame, NONE } from "./channel.ts";
-import { memoryForPiece } from "./receive-buffer.ts";
+import { EMPTY_LIST, Frame } from "./channel.ts";
+import { allocateReceiveBuffer } from "./receive-buffer.ts";
 
 export const HEADER_SIZE = 8;
-export const MARK = 0xa4;
+export const FRAME_MAGIC = 0xa4;
 export const HAS_MODULES = 1;
 export const IS_CONTROL = 2;
 /** The longest message: what one typed array and one frame length can hold everywhere. */
-export const MAX_MESSAGE: number = 2 ** 31;
+export const MAX_MESSAGE_BYTES: number = 2 ** 31;
 
 /** From here on, it pays to read into a piece directly. */
-const LARGE = 64 * 1024;
-const MAX_PARTS_TABLE = 8 * 0xffff;
+const DIRECT_READ_MIN_BYTES = 64 * 1024;
+const MAX_PARTS_TABLE_BYTES = 8 * 0xffff;
 
 /** A whole message without parts as it stands on the wire, for who has no channel to send it. @param flags see the head of this file */
 export function smallFrame(kind: number, flags: number, body: Uint8Array = new Uint8Array(0)): Uint8Array {
   const frame = new Uint8Array(HEADER_SIZE + body.length);
-  writeHeader(new DataView(frame.buffer), 0, body.length, kind, MARK | flags, 0);
+  writeHeader(new DataView(frame.buffer), 0, body.length, kind, FRAME_MAGIC | flags, 0);
   frame.set(body, HEADER_SIZE);
   return frame;
 }
@@ -38,53 +38,55 @@ export function smallFrame(kind: number, flags: number, body: Uint8Array = new U
 /** Writes what a frame begins with; see the head of this file. */
 export function writeHeader(
   view: DataView,
-  at: number,
+  offset: number,
   length: number,
   kind: number,
-  mark: number,
-  parts: number,
+  magicAndFlags: number,
+  partCount: number,
 ): void {
-  view.setUint32(at, length, true);
-  view.setUint32(at + 4, kind | (mark << 8) | (parts << 16), true);
+  view.setUint32(offset, length, true);
+  view.setUint32(offset + 4, kind | (magicAndFlags << 8) | (partCount << 16), true);
 }
 
 /** Cuts a stream of chunks into frames and hands each to `emit`, in order. */
 export class FrameReader {
   /** The longest message that is accepted, in bytes. */
-  limit: number;
+  maxMessageBytes: number;
   /** Takes what is for the channel itself; where it is missing, such frames are noise. */
-  control: ((frame: Frame) => void) | undefined;
+  onControlFrame: ((frame: Frame) => void) | undefined;
   readonly #emit: (frame: Frame) => void;
   readonly #header = new Uint8Array(HEADER_SIZE);
   #headerFill = 0;
   /** The piece of a frame that is being filled across chunks; the header is when it is missing. */
-  #piece: Uint8Array | undefined;
-  #fill = 0;
-  #done: (piece: Uint8Array) => void = () => {};
+  #section: Uint8Array | undefined;
+  #sectionFill = 0;
+  #onSectionFull: (piece: Uint8Array) => void = () => {};
   #body: Uint8Array = this.#header;
   #lengths: number[] = [];
   #parts: Uint8Array[] = [];
 
-  constructor(emit: (frame: Frame) => void, limit: number = MAX_MESSAGE) {
+  constructor(emit: (frame: Frame) => void, maxMessageBytes: number = MAX_MESSAGE_BYTES) {
     this.#emit = emit;
-    this.limit = limit;
+    this.maxMessageBytes = maxMessageBytes;
   }
 
   /** Whether the stream ended here would cut a message in two. */
-  get isInside(): boolean {
-    return this.#headerFill > 0 || this.#piece !== undefined;
+  get isMidFrame(): boolean {
+    return this.#headerFill > 0 || this.#section !== undefined;
   }
 
   /** The rest of a large piece, where the next bytes can be put without a detour. */
-  get room(): Uint8Array | undefined {
-    const piece = this.#piece;
-    return piece !== undefined && piece.length - this.#fill >= LARGE ? piece.subarray(this.#fill) : undefined;
+  get directBuffer(): Uint8Array | undefined {
+    const section = this.#section;
+    return section !== undefined && section.length - this.#sectionFill >= DIRECT_READ_MIN_BYTES
+      ? section.subarray(this.#sectionFill)
+      : undefined;
   }
 
-  /** So many bytes were put into the last {@link FrameReader.room}. */
+  /** So many bytes were put into the last {@link FrameReader.directBuffer}. */
   filled(count: number): void {
-    this.#fill += count;
-    if (this.#fill === this.#piece?.length) this.#done(this.#piece);
+    this.#sectionFill += count;
+    if (this.#sectionFill === this.#section?.length) this.#onSectionFull(this.#section);
   }
 
   /**
@@ -93,132 +95,141 @@ export class FrameReader {
    * @throws {ProtocolError} if they are no frames
    */
   feed(chunk: Uint8Array): void {
-    let at = 0;
-    while (at < chunk.length) {
-      if (this.#piece === undefined && this.#headerFill === 0) {
-        at = this.#wholeFrames(chunk, at);
-        if (at === chunk.length) return;
+    let offset = 0;
+    while (offset < chunk.length) {
+      if (this.#section === undefined && this.#headerFill === 0) {
+        offset = this.#readWholeFrames(chunk, offset);
+        if (offset === chunk.length) return;
       }
-      at = this.#piece === undefined ? this.#fillHeader(chunk, at) : this.#fillPiece(this.#piece, chunk, at);
+      offset =
+        this.#section === undefined ? this.#fillHeader(chunk, offset) : this.#fillSection(this.#section, chunk, offset);
     }
   }
 
   /** The fast path: plain frames without parts that lie in the chunk from end to end. */
-  #wholeFrames(chunk: Uint8Array, from: number): number {
-    let at = from;
-    while (chunk.length - at >= HEADER_SIZE) {
-      const length = bodyLength(chunk, at);
-      const end = at + HEADER_SIZE + length;
-      if (end > chunk.length || chunk[at + 5] !== MARK || chunk[at + 6] !== 0 || chunk[at + 7] !== 0) break;
-      if (length > this.limit) throw tooLong(length, this.limit);
-      const kind = chunk[at + 4] as number;
-      this.#emit(new Frame(kind, chunk, at + HEADER_SIZE, end, NONE, NONE));
-      at = end;
+  #readWholeFrames(chunk: Uint8Array, from: number): number {
+    let offset = from;
+    while (chunk.length - offset >= HEADER_SIZE) {
+      const length = bodyLength(chunk, offset);
+      const end = offset + HEADER_SIZE + length;
+      if (end > chunk.length || chunk[offset + 5] !== FRAME_MAGIC || chunk[offset + 6] !== 0 || chunk[offset + 7] !== 0)
+        break;
+      if (length > this.maxMessageBytes) throw tooLongError(length, this.maxMessageBytes);
+      const kind = chunk[offset + 4] as number;
+      this.#emit(new Frame(kind, chunk, offset + HEADER_SIZE, end, EMPTY_LIST, EMPTY_LIST));
+      offset = end;
     }
-    return at;
+    return offset;
   }
 
   #fillHeader(chunk: Uint8Array, from: number): number {
     const header = this.#header;
-    let at = from;
-    while (this.#headerFill < HEADER_SIZE && at < chunk.length) header[this.#headerFill++] = chunk[at++] as number;
+    let offset = from;
+    while (this.#headerFill < HEADER_SIZE && offset < chunk.length)
+      header[this.#headerFill++] = chunk[offset++] as number;
     if (this.#headerFill === HEADER_SIZE) {
       const length = bodyLength(header, 0);
-      this.#check(header, 0, length);
-      this.#await(length, (body) => {
+      this.#checkHeader(header, 0, length);
+      this.#expectSection(length, (body) => {
         this.#body = body;
-        this.#awaitTable();
+        this.#expectPartsTable();
       });
     }
-    return at;
+    return offset;
   }
 
-  #fillPiece(piece: Uint8Array, chunk: Uint8Array, from: number): number {
-    const n = Math.min(piece.length - this.#fill, chunk.length - from);
-    piece.set(from === 0 && n === chunk.length ? chunk : chunk.subarray(from, from + n), this.#fill);
-    this.#fill += n;
-    if (this.#fill === piece.length) this.#done(piece);
-    return from + n;
+  #fillSection(section: Uint8Array, chunk: Uint8Array, from: number): number {
+    const byteCount = Math.min(section.length - this.#sectionFill, chunk.length - from);
+    section.set(
+      from === 0 && byteCount === chunk.length ? chunk : chunk.subarray(from, from + byteCount),
+      this.#sectionFill,
+    );
+    this.#sectionFill += byteCount;
+    if (this.#sectionFill === section.length) this.#onSectionFull(section);
+    return from + byteCount;
   }
 
-  #awaitTable(): void {
-    const parts = (this.#header[6] as number) | ((this.#header[7] as number) << 8);
+  #expectPartsTable(): void {
+    const partCount = (this.#header[6] as number) | ((this.#header[7] as number) << 8);
     this.#lengths = [];
     this.#parts = [];
-    if (parts === 0) return this.#finish();
-    this.#await(parts * 8, (table) => {
+    if (partCount === 0) return this.#finish();
+    this.#expectSection(partCount * 8, (table) => {
       const view = new DataView(table.buffer);
       let total = this.#body.length;
-      for (let i = 0; i < parts; i++) {
+      for (let i = 0; i < partCount; i++) {
         const length = view.getUint32(i * 8, true) + view.getUint32(i * 8 + 4, true) * 2 ** 32;
         total += length;
         this.#lengths.push(length);
       }
-      if (total > this.limit) throw tooLong(total, this.limit);
-      this.#awaitParts();
+      if (total > this.maxMessageBytes) throw tooLongError(total, this.maxMessageBytes);
+      this.#expectParts();
     });
   }
 
-  #awaitParts(): void {
+  #expectParts(): void {
     const length = this.#lengths[this.#parts.length];
     if (length === undefined) return this.#finish();
-    this.#await(length, (part) => {
+    this.#expectSection(length, (part) => {
       this.#parts.push(part);
-      this.#awaitParts();
+      this.#expectParts();
     });
   }
 
-  #await(length: number, done: (piece: Uint8Array) => void): void {
+  #expectSection(length: number, onFull: (piece: Uint8Array) => void): void {
     try {
-      this.#piece = length < LARGE ? new Uint8Array(length) : memoryForPiece(length);
+      this.#section = length < DIRECT_READ_MIN_BYTES ? new Uint8Array(length) : allocateReceiveBuffer(length);
     } catch (cause) {
       throw new ProtocolError(`There is no memory for a message of ${length} bytes`, { cause });
     }
-    this.#fill = 0;
-    this.#done = done;
-    if (length === 0) done(this.#piece);
+    this.#sectionFill = 0;
+    this.#onSectionFull = onFull;
+    if (length === 0) onFull(this.#section);
   }
 
   #finish(): void {
-    const { 4: kind, 5: mark } = this.#header as unknown as { 4: number; 5: number };
+    const { 4: kind, 5: magicAndFlags } = this.#header as unknown as { 4: number; 5: number };
     const body = this.#body;
     const parts = this.#parts;
-    const modules = (mark & HAS_MODULES) === 0 ? NONE : moduleList(parts.pop());
+    const modules = (magicAndFlags & HAS_MODULES) === 0 ? EMPTY_LIST : parseModuleList(parts.pop());
     this.#headerFill = 0;
-    this.#piece = undefined;
+    this.#section = undefined;
     this.#body = this.#header;
     this.#parts = [];
-    const frame = new Frame(kind, body, 0, body.length, parts.length === 0 ? NONE : parts, modules);
-    if ((mark & IS_CONTROL) === 0) this.#emit(frame);
-    else this.control?.(frame);
+    const frame = new Frame(kind, body, 0, body.length, parts.length === 0 ? EMPTY_LIST : parts, modules);
+    if ((magicAndFlags & IS_CONTROL) === 0) this.#emit(frame);
+    else this.onControlFrame?.(frame);
   }
 
-  #check(header: Uint8Array, at: number, length: number): void {
-    const flags = this.control === undefined ? HAS_MODULES : HAS_MODULES | IS_CONTROL;
-    if (((header[at + 5] as number) & ~flags) !== MARK)
+  #checkHeader(header: Uint8Array, offset: number, length: number): void {
+    const flags = this.onControlFrame === undefined ? HAS_MODULES : HAS_MODULES | IS_CONTROL;
+    if (((header[offset + 5] as number) & ~flags) !== FRAME_MAGIC)
       throw new ProtocolError("The bytes that arrived are no message");
-    if (length > this.limit) throw tooLong(length, this.limit);
-    if (((header[at + 6] as number) | ((header[at + 7] as number) << 8)) * 8 > Math.min(MAX_PARTS_TABLE, this.limit)) {
+    if (length > this.maxMessageBytes) throw tooLongError(length, this.maxMessageBytes);
+    if (
+      ((header[offset + 6] as number) | ((header[offset + 7] as number) << 8)) * 8 >
+      Math.min(MAX_PARTS_TABLE_BYTES, this.maxMessageBytes)
+    ) {
       throw new ProtocolError("The message that arrived has too many parts");
     }
   }
 }
 
-function bodyLength(header: Uint8Array, at: number): number {
+function bodyLength(header: Uint8Array, offset: number): number {
   return (
-    ((header[at] as number) |
-      ((header[at + 1] as number) << 8) |
-      ((header[at + 2] as number) << 16) |
-      ((header[at + 3] as number) << 24)) >>>
+    ((header[offset] as number) |
+      ((header[offset + 1] as number) << 8) |
+      ((header[offset + 2] as number) << 16) |
+      ((header[offset + 3] as number) << 24)) >>>
     0
   );
 }
 
-function tooLong(length: number, limit: number): ProtocolError {
-  return new ProtocolError(`A message of ${length} bytes is announced; at most ${limit} are accepted`);
+function tooLongError(length: number, maxBytes: number): ProtocolError {
+  return new ProtocolError(`A message of ${length} bytes is announced; at most ${maxBytes} are accepted`);
 }
 
-function moduleList(part: Uint8Array | undefined): string[] {
+function parseModuleList(part: Uint8Array | undefined): string[] {
   try {
     const list: unknown = JSON.parse(part === undefined ? "" : host.utf8Read(part, 0, part.length));
     if (Array.isArray(list) && list.every((item) => typeof item === "string")) return list;

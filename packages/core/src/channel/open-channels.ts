@@ -1,7 +1,7 @@
 /** The channels of this process that are open, for what must happen to all of them. */
 
 import { singleton } from "../registry.ts";
-import { afterFork } from "../runtime/at-fork.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
 
 /** A channel that can be waited for. */
 export interface Flushable {
@@ -12,7 +12,7 @@ export interface Flushable {
 /** All that are open. */
 export const openChannels: Set<Flushable> = singleton("open channels", () => new Set());
 
-afterFork(() => openChannels.clear());
+afterForkInChild(() => openChannels.clear());
 
 /** Settles when the system has all that was sent on any channel of this process. */
 export async function flushChannels(): Promise<void> {

@@ -7,29 +7,30 @@
  */
 
 /** So often. */
-const ONE_WAY = 8;
+const READS_WITHOUT_WRITE = 8;
 /** In bytes. */
-const LITTLE = 4 * 1024;
+const SMALL_READ_BYTES = 4 * 1024;
 /** In milliseconds. */
-const REST = 0.02;
+const DEFER_MS = 0.02;
 
 /** The pace of one reader; see the head of this file. */
-export class Pace {
+export class ReadCoalescer {
   /** How often it has read since it last wrote, and when it may read again. */
-  #reads = 0;
-  #next = 0;
+  #readsSinceWrite = 0;
+  #deferUntil = 0;
 
-  get isResting(): boolean {
-    return this.#next > 0 && performance.now() < this.#next;
+  get isDeferring(): boolean {
+    return this.#deferUntil > 0 && performance.now() < this.#deferUntil;
   }
 
   /** It has written: who answers is not kept waiting for more. */
-  noteWrite(): void {
-    this.#reads = this.#next = 0;
+  recordWrite(): void {
+    this.#readsSinceWrite = this.#deferUntil = 0;
   }
 
   /** It has read so many bytes. */
-  noteRead(count: number): void {
-    this.#next = ++this.#reads > ONE_WAY && count < LITTLE ? performance.now() + REST : 0;
+  recordRead(byteCount: number): void {
+    this.#deferUntil =
+      ++this.#readsSinceWrite > READS_WITHOUT_WRITE && byteCount < SMALL_READ_BYTES ? performance.now() + DEFER_MS : 0;
   }
 }

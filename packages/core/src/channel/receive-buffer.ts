@@ -11,21 +11,21 @@ import { host } from "../host/mod.ts";
 import { native } from "../native/mod.ts";
 
 /** How many bytes make a piece large, and how many such pieces come again and again. */
-const LARGE = 1024 * 1024;
-const AGAIN = 3;
+const LARGE_BUFFER_BYTES = 1024 * 1024;
+const RAISE_AFTER_COUNT = 3;
 /** glibc's DEFAULT_MMAP_THRESHOLD_MAX on systems of 64 bits, with room for what it notes beside a block. */
-const GREATEST = 32 * 1024 * 1024 - 64 * 1024;
-let count = 0;
+const MAX_MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024 - 64 * 1024;
+let largeBufferCount = 0;
 
 /** Memory of that size, which may hold anything. @throws {RangeError} if there is none */
-export function memoryForPiece(size: number): Uint8Array<ArrayBuffer> {
-  if (size >= LARGE && ++count === AGAIN) keepWhatIsFreed();
-  return host.memoryToFill(size);
+export function allocateReceiveBuffer(size: number): Uint8Array<ArrayBuffer> {
+  if (size >= LARGE_BUFFER_BYTES && ++largeBufferCount === RAISE_AFTER_COUNT) raiseMmapThreshold();
+  return host.allocUnsafe(size);
 }
 
-function keepWhatIsFreed(): void {
+function raiseMmapThreshold(): void {
   const libc = native()?.libc;
   if (libc === undefined) return;
-  const block = libc.malloc(GREATEST);
+  const block = libc.malloc(MAX_MMAP_THRESHOLD_BYTES);
   if (block !== 0) libc.free(block);
 }

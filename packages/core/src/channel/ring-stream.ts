@@ -14,95 +14,101 @@
 import type { ByteWriter } from "../bytes/byte-writer.ts";
 import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
-import { Odds } from "../shm/adaptive-spin.ts";
-import type { Memory, MemoryAddress } from "../shm/shared-memory-segment.ts";
-import { isGone, ownLife } from "../shm/thread-id.ts";
-import { Burst } from "./coalescer.ts";
-import { Wide } from "./large-message-area.ts";
-import { Pace } from "./read-coalescer.ts";
-import { lookOut, lookOutLater, rest } from "./spin-poller.ts";
-import { ByteRing, FUTEX, RING } from "./spsc-ring.ts";
+import { AdaptiveSpin } from "../shm/adaptive-spin.ts";
+import type { SegmentAddress, SharedSegment } from "../shm/shared-memory-segment.ts";
+import { currentThreadId, hasExited } from "../shm/thread-id.ts";
+import { Coalescer } from "./coalescer.ts";
+import { LargeMessageArea } from "./large-message-area.ts";
+import { ReadCoalescer } from "./read-coalescer.ts";
+import { pollNextTurn, startSpinning, stopPolling } from "./spin-poller.ts";
+import { SpscByteRing, WAKE_BY_DOORBELL, WAKE_BY_FUTEX } from "./spsc-ring.ts";
 
-const RINGS = 16;
-const BYTES = 4096;
-const CAPACITY = 256 * 1024;
+const RINGS_WORD_OFFSET = 16;
+const DATA_OFFSET_BYTES = 4096;
+const RING_BYTES = 256 * 1024;
 /** So much is read in one turn: what is made of it is used up before more comes, or the garbage collector moves it all. */
-const READ_SIZE = 64 * 1024;
+const READ_CHUNK_BYTES = 64 * 1024;
 /** A large piece that is being filled may take so much in one turn. */
-const TURN_SIZE = 1024 * 1024;
+const MAX_BYTES_PER_TURN = 1024 * 1024;
 
 /** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
-const FIRST_SLEEP = 2;
-const LONGEST_SLEEP = 20;
+const MIN_SLEEP_MS = 2;
+const MAX_SLEEP_MS = 20;
 /** So often a burst of messages wakes a reader that falls asleep again and again. */
-const WAKES_AT_ONCE = 8;
+const IMMEDIATE_WAKE_COUNT = 8;
 /** So often who blocks looks before it sleeps. */
-const LOOKS = 5000;
+const SPIN_ITERATIONS = 5000;
 
 /** How much memory a stream takes. */
-export const RINGS_SIZE: number = BYTES + 2 * CAPACITY;
+export const RING_STREAM_BYTES: number = DATA_OFFSET_BYTES + 2 * RING_BYTES;
 
 /** How it talks to the other side beside the memory. */
-export interface Bell {
+export interface PeerNotifier {
   /** Wakes the other side, which sleeps in its event loop. */
-  ring(): void;
-  /** Offers more memory; the other side gives it to its {@link RingStream.wide}. */
-  offerWide(address: MemoryAddress): void;
+  wake(): void;
+  /** Offers more memory; the other side gives it to its {@link RingStream.largeMessageArea}. */
+  offerLargeArea(address: SegmentAddress): void;
 }
 
 /** The stream; see the head of this file. The owner of the socket tells it when it was rung, and when the socket ended. */
 export class RingStream implements ByteStream {
   readonly #socket: ByteStream;
-  readonly #memory: Memory;
+  readonly #memory: SharedSegment;
   readonly #words: Int32Array;
-  readonly #in: ByteRing;
-  readonly #out: ByteRing;
+  readonly #in: SpscByteRing;
+  readonly #out: SpscByteRing;
   /** Where the life of the other side stands. */
-  readonly #otherLife: number;
-  readonly #bell: Bell;
+  readonly #peerThreadWord: number;
+  readonly #notifier: PeerNotifier;
   /** Where large messages have room. */
-  readonly wide: Wide;
+  readonly largeMessageArea: LargeMessageArea;
   /**
    * Wakes the reader of what is written here. One that shares the writer's processor takes it away, reads the one message, and
    * sleeps again: not for each message of a burst.
    */
-  readonly #waking = new Burst(() => this.wakeNow(), WAKES_AT_ONCE);
+  readonly #wakeCoalescer = new Coalescer(() => this.wakeNow(), IMMEDIATE_WAKE_COUNT);
   /** Whether a large piece has been filled in part. */
-  #isInside = false;
-  readonly #pace = new Pace();
+  #isMidSection = false;
+  readonly #readCoalescer = new ReadCoalescer();
   #handlers: StreamHandlers | undefined;
   readonly #queue: Uint8Array[] = [];
-  #queued = 0;
+  #queuedBytes = 0;
   #isReading = false;
   #isPaused = false;
   #isFinishing = false;
-  #isOver = false;
+  #isDestroyed = false;
   /** The socket has ended, and why; what it was the bell of may still hold something. */
   #socketEnd: { readonly error: Error | undefined } | undefined;
   /** Whether the socket still holds what was written to it before this stream was used. */
-  #isSocketBehind: boolean;
+  #isSocketDraining: boolean;
   #hasEnded = false;
   /** Nobody is there to be written to, but what was sent before may still be there to be read. */
-  #isDeaf = false;
+  #isPeerClosed = false;
   /** Whether the thread looks before it sleeps. */
-  readonly #odds = new Odds(8);
+  readonly #spin = new AdaptiveSpin(8);
 
-  constructor(socket: ByteStream, memory: Memory, side: "maker" | "other", bell: Bell) {
-    const mine = side === "maker" ? 0 : 1;
+  constructor(socket: ByteStream, memory: SharedSegment, side: "maker" | "other", notifier: PeerNotifier) {
+    const ownIndex = side === "maker" ? 0 : 1;
     this.#socket = socket;
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
     const rings = [0, 1].map(
-      (way) => new ByteRing(memory, RINGS + way * ByteRing.WORDS, BYTES + way * CAPACITY, CAPACITY),
-    ) as [ByteRing, ByteRing];
-    this.#out = rings[mine] as ByteRing;
-    this.#in = rings[1 - mine] as ByteRing;
-    this.#otherLife = 1 - mine;
-    this.#bell = bell;
-    this.wide = new Wide(this.#out, this.#in, (address) => bell.offerWide(address));
-    this.#isSocketBehind = socket.pending > 0;
-    Atomics.store(this.#words, mine, ownLife().id);
-    memory.wake(mine * 4, 1);
+      (direction) =>
+        new SpscByteRing(
+          memory,
+          RINGS_WORD_OFFSET + direction * SpscByteRing.CONTROL_WORDS,
+          DATA_OFFSET_BYTES + direction * RING_BYTES,
+          RING_BYTES,
+        ),
+    ) as [SpscByteRing, SpscByteRing];
+    this.#out = rings[ownIndex] as SpscByteRing;
+    this.#in = rings[1 - ownIndex] as SpscByteRing;
+    this.#peerThreadWord = 1 - ownIndex;
+    this.#notifier = notifier;
+    this.largeMessageArea = new LargeMessageArea(this.#out, this.#in, (address) => notifier.offerLargeArea(address));
+    this.#isSocketDraining = socket.pending > 0;
+    Atomics.store(this.#words, ownIndex, currentThreadId().id);
+    memory.futexWake(ownIndex * 4, 1);
   }
 
   get remote(): StreamAddress {
@@ -110,7 +116,7 @@ export class RingStream implements ByteStream {
   }
 
   get pending(): number {
-    return this.#queued + (this.#isSocketBehind ? this.#socket.pending : 0);
+    return this.#queuedBytes + (this.#isSocketDraining ? this.#socket.pending : 0);
   }
 
   /** From now on it can be written to. */
@@ -121,29 +127,29 @@ export class RingStream implements ByteStream {
   /** From now on what arrives is delivered. */
   startReading(): void {
     this.#isReading = true;
-    lookOut(this);
+    startSpinning(this);
   }
 
-  /** See {@link ByteRing.draft}; nothing if something else comes first. */
-  draft(wanted: number): ByteWriter | undefined {
+  /** See {@link SpscByteRing.reserve}; nothing if something else comes first. */
+  reserve(wantedBytes: number): ByteWriter | undefined {
     try {
-      return this.#mayPut ? this.#out.draft(wanted) : undefined;
+      return this.#canWriteNow ? this.#out.reserve(wantedBytes) : undefined;
     } catch {
       return undefined; // what is wrong is told by `write()`
     }
   }
 
   /** Sends what stands in the draft; false if that had no room, or nobody is there. */
-  publish(): boolean {
-    if (this.#isOver || !this.#out.publish()) return false;
+  commit(): boolean {
+    if (this.#isDestroyed || !this.#out.commit()) return false;
     this.#wakeSoon();
     return true;
   }
 
   /** Writes the first so many bytes, if there is room for all of them and nothing waits; what fails is told by {@link write}. */
-  put(bytes: Uint8Array, size: number): boolean {
+  tryWrite(bytes: Uint8Array, size: number): boolean {
     try {
-      if (!this.#mayPut || !this.#out.put(bytes, size)) return false;
+      if (!this.#canWriteNow || !this.#out.tryWrite(bytes, size)) return false;
     } catch {
       return false;
     }
@@ -153,47 +159,47 @@ export class RingStream implements ByteStream {
 
   write(chunk: Uint8Array): number {
     if (this.#socketEnd !== undefined) {
-      this.#isDeaf = true; // reads to the end, whether anybody waits for that: so the other side's end is found
+      this.#isPeerClosed = true; // reads to the end, whether anybody waits for that: so the other side's end is found
       this.resume();
     }
-    if (this.#isOver || this.#socketEnd !== undefined) return 0;
+    if (this.#isDestroyed || this.#socketEnd !== undefined) return 0;
     let written = 0;
     // The reader may have made room since; the event loop, which would see it, need not turn between two messages.
-    if (this.#queued > 0) this.#attempt(() => this.#push());
-    if (this.#queued === 0) this.#attempt(() => (written = this.#out.write(chunk)) > 0);
+    if (this.#queuedBytes > 0) this.#endOnError(() => this.#writeQueued());
+    if (this.#queuedBytes === 0) this.#endOnError(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
     if (written > 0) this.#wakeSoon();
     if (written < chunk.length) {
       this.#queue.push(written === 0 ? chunk : chunk.subarray(written));
-      this.#queued += chunk.length - written;
-      lookOut(this);
+      this.#queuedBytes += chunk.length - written;
+      startSpinning(this);
     }
-    return this.#queued;
+    return this.#queuedBytes;
   }
 
   pause(): void {
-    if (!this.#isDeaf) this.#isPaused = true;
+    if (!this.#isPeerClosed) this.#isPaused = true;
   }
 
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    if (!this.#isOver) lookOut(this);
+    if (!this.#isDestroyed) startSpinning(this);
   }
 
   finish(): void {
     this.#isFinishing = true;
-    if (this.#queued === 0) this.#finishNow();
+    if (this.#queuedBytes === 0) this.#finishNow();
   }
 
   destroy(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    rest(this);
-    this.#drop();
+    if (this.#isDestroyed) return;
+    this.#isDestroyed = true;
+    stopPolling(this);
+    this.#dropQueue();
     this.#out.end();
     this.#socket.destroy();
-    this.wide.close();
+    this.largeMessageArea.close();
     this.#memory.close();
   }
 
@@ -207,81 +213,81 @@ export class RingStream implements ByteStream {
 
   /** Wakes the other side, if it sleeps. */
   wakeNow(): void {
-    if (!this.#isOver && this.#out.wakeReader()) this.#bell.ring();
+    if (!this.#isDestroyed && this.#out.wakeReader()) this.#notifier.wake();
   }
 
   /** The other side has rung. */
-  wasRung(): void {
-    if (this.#isOver) return;
-    this.#lookNow();
-    if (!this.#isOver) lookOut(this);
+  onDoorbell(): void {
+    if (this.#isDestroyed) return;
+    this.#pollNow();
+    if (!this.#isDestroyed) startSpinning(this);
   }
 
   /** The socket has written all that was queued there. */
   socketDrained(): void {
-    this.#isSocketBehind = false;
-    if (this.#queued === 0) this.#handlers?.drain();
+    this.#isSocketDraining = false;
+    if (this.#queuedBytes === 0) this.#handlers?.drain();
   }
 
   /** The socket has ended: what the other side had written before is still delivered. */
   socketEnded(error: Error | undefined): void {
-    if (this.#isOver || this.#socketEnd !== undefined) return;
+    if (this.#isDestroyed || this.#socketEnd !== undefined) return;
     this.#socketEnd = { error };
-    this.#drop();
+    this.#dropQueue();
     // All at once: whoever learns by other ways that the other side has ended expects that what it said has arrived.
-    while (this.#lookNow() && !this.#hasEnded);
+    while (this.#pollNow() && !this.#hasEnded);
   }
 
-  get isAmid(): boolean {
-    return this.#queued > 0 || this.#isInside;
+  get isMidMessage(): boolean {
+    return this.#queuedBytes > 0 || this.#isMidSection;
   }
 
-  look(): boolean {
-    return this.#pace.isResting ? this.#attempt(() => this.#push()) : this.#lookNow();
+  poll(): boolean {
+    return this.#readCoalescer.isDeferring ? this.#endOnError(() => this.#writeQueued()) : this.#pollNow();
   }
 
-  #lookNow(): boolean {
-    return this.#attempt(() => {
-      const hasWritten = this.#push();
-      const hasRead = this.#pull();
-      if (this.#socketEnd !== undefined && this.#mayRead && this.#in.available === 0) this.#end(this.#socketEnd.error);
+  #pollNow(): boolean {
+    return this.#endOnError(() => {
+      const hasWritten = this.#writeQueued();
+      const hasRead = this.#deliver();
+      if (this.#socketEnd !== undefined && this.#canRead && this.#in.available === 0) this.#end(this.#socketEnd.error);
       return hasWritten || hasRead;
     });
   }
 
-  sleep(): boolean {
-    const isAwake = this.#attempt(() => {
-      const mayWriterSleep = this.#queued === 0 || this.#out.mayWriterSleep(RING);
-      return !mayWriterSleep || (this.#mayRead && !this.#in.mayReaderSleep(RING));
+  park(): boolean {
+    const hasWork = this.#endOnError(() => {
+      const canWriterSleep = this.#queuedBytes === 0 || this.#out.prepareWriterSleep(WAKE_BY_DOORBELL);
+      return !canWriterSleep || (this.#canRead && !this.#in.prepareReaderSleep(WAKE_BY_DOORBELL));
     });
-    return !isAwake || this.#hasEnded;
+    return !hasWork || this.#hasEnded;
   }
 
   /** Blocks the thread until the other side has the memory too; false if the time is over, or it is gone. */
-  joinedWithin(until: number): boolean {
-    while (Atomics.load(this.#words, this.#otherLife) === 0) {
-      const left = until - performance.now();
-      if (left <= 0 || this.#isOtherGone()) return false;
-      this.#memory.sleep(this.#otherLife * 4, 0, Math.min(left, LONGEST_SLEEP));
+  waitForPeer(deadline: number): boolean {
+    while (Atomics.load(this.#words, this.#peerThreadWord) === 0) {
+      const remainingMs = deadline - performance.now();
+      if (remainingMs <= 0 || this.#hasPeerExited()) return false;
+      this.#memory.futexWait(this.#peerThreadWord * 4, 0, Math.min(remainingMs, MAX_SLEEP_MS));
     }
     return true;
   }
 
   /** Blocks the thread until something was delivered, or the stream has ended; false if the time is over. */
-  waitSync(until: number): boolean {
-    lookOutLater(this); // when the thread is free again, the event loop goes on from here
-    let sleep = FIRST_SLEEP;
-    while (!this.#lookNow() && !this.#isOver) {
+  waitSync(deadline: number): boolean {
+    pollNextTurn(this); // when the thread is free again, the event loop goes on from here
+    let sleepMs = MIN_SLEEP_MS;
+    while (!this.#pollNow() && !this.#isDestroyed) {
       this.wakeNow(); // as in `flushSync()`
       if (this.#in.isEnded) this.socketEnded(undefined);
-      else if (!this.#comesSoon()) {
-        const left = until - performance.now();
-        if (left <= 0) return false;
-        if (!this.#in.mayReaderSleep(FUTEX)) continue;
-        this.#in.sleepReader(Math.min(sleep, left));
-        this.#in.readerIsAwake();
-        if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
-        sleep = Math.min(2 * sleep, LONGEST_SLEEP);
+      else if (!this.#spinForData()) {
+        const remainingMs = deadline - performance.now();
+        if (remainingMs <= 0) return false;
+        if (!this.#in.prepareReaderSleep(WAKE_BY_FUTEX)) continue;
+        this.#in.sleepReader(Math.min(sleepMs, remainingMs));
+        this.#in.markReaderRunning();
+        if (sleepMs === MAX_SLEEP_MS && this.#hasPeerExited()) this.socketEnded(undefined);
+        sleepMs = Math.min(2 * sleepMs, MAX_SLEEP_MS);
       }
     }
     return true;
@@ -289,48 +295,48 @@ export class RingStream implements ByteStream {
 
   /** Blocks the thread until all that was written is in memory, or the other side is gone. */
   flushSync(): void {
-    let sleep = FIRST_SLEEP;
-    while (this.#queued > 0 && !this.#isOver) {
+    let sleepMs = MIN_SLEEP_MS;
+    while (this.#queuedBytes > 0 && !this.#isDestroyed) {
       this.wakeNow(); // while the thread is blocked, a burst cannot end by itself
-      if (this.#lookNow() || !this.#out.mayWriterSleep(FUTEX)) continue;
-      this.#out.sleepWriter(sleep);
-      this.#out.writerIsAwake();
-      if (sleep === LONGEST_SLEEP && this.#isOtherGone()) this.socketEnded(undefined);
-      sleep = Math.min(2 * sleep, LONGEST_SLEEP);
+      if (this.#pollNow() || !this.#out.prepareWriterSleep(WAKE_BY_FUTEX)) continue;
+      this.#out.sleepWriter(sleepMs);
+      this.#out.markWriterRunning();
+      if (sleepMs === MAX_SLEEP_MS && this.#hasPeerExited()) this.socketEnded(undefined);
+      sleepMs = Math.min(2 * sleepMs, MAX_SLEEP_MS);
     }
     this.wakeNow();
   }
 
-  get #mayPut(): boolean {
-    return this.#queued === 0 && !this.#isOver && this.#socketEnd === undefined;
+  get #canWriteNow(): boolean {
+    return this.#queuedBytes === 0 && !this.#isDestroyed && this.#socketEnd === undefined;
   }
 
-  get #mayRead(): boolean {
-    return this.#isReading && !this.#isPaused && !this.#isOver;
+  get #canRead(): boolean {
+    return this.#isReading && !this.#isPaused && !this.#isDestroyed;
   }
 
   /** Looks for as long as to fall asleep and be woken takes, where that is mostly worth it. */
-  #comesSoon(): boolean {
-    const comes = this.#odds.areGood && this.#in.comesWithin(LOOKS);
-    this.#odds.note(comes);
-    return comes;
+  #spinForData(): boolean {
+    const hasData = this.#spin.shouldSpin && this.#in.spinForData(SPIN_ITERATIONS);
+    this.#spin.record(hasData);
+    return hasData;
   }
 
-  #isOtherGone(): boolean {
-    const life = Atomics.load(this.#words, this.#otherLife);
-    const { file } = this.#socket;
-    return life === 0 ? file !== undefined && hasHungUp(file) : isGone(life);
+  #hasPeerExited(): boolean {
+    const threadId = Atomics.load(this.#words, this.#peerThreadWord);
+    const { fd } = this.#socket;
+    return threadId === 0 ? fd !== undefined && hasHungUp(fd) : hasExited(threadId);
   }
 
   /** Something was written: wakes the other side, if it sleeps, as soon as the burst allows. */
   #wakeSoon(): void {
-    this.#pace.noteWrite();
-    if (this.#out.isReaderAsleep) this.#waking.note();
+    this.#readCoalescer.recordWrite();
+    if (this.#out.isReaderAsleep) this.#wakeCoalescer.trigger();
   }
 
   /** Does something with the memory, which the other side may have spoiled. */
-  #attempt(run: () => boolean): boolean {
-    if (this.#isOver) return false;
+  #endOnError(run: () => boolean): boolean {
+    if (this.#isDestroyed) return false;
     try {
       return run();
     } catch (error) {
@@ -340,62 +346,62 @@ export class RingStream implements ByteStream {
   }
 
   /** Writes what is queued, as far as there is room. */
-  #push(): boolean {
+  #writeQueued(): boolean {
     const queue = this.#queue;
     if (queue.length === 0) return false;
-    let count = 0;
+    let writtenBytes = 0;
     for (let chunk = queue[0]; chunk !== undefined; chunk = queue[0]) {
       const written = this.#out.write(chunk);
-      count += written;
+      writtenBytes += written;
       if (written < chunk.length) {
         queue[0] = chunk.subarray(written);
         break;
       }
       queue.shift();
     }
-    this.#queued -= count;
-    if (count > 0) this.#wakeSoon();
-    if (this.#queued === 0) {
+    this.#queuedBytes -= writtenBytes;
+    if (writtenBytes > 0) this.#wakeSoon();
+    if (this.#queuedBytes === 0) {
       this.#handlers?.drain();
       if (this.#isFinishing) this.#finishNow();
     }
-    return count > 0;
+    return writtenBytes > 0;
   }
 
   /** Delivers what is there, up to a limit. */
-  #pull(): boolean {
+  #deliver(): boolean {
     const handlers = this.#handlers;
     if (handlers === undefined) return false;
-    let left = TURN_SIZE;
-    while (left > 0 && this.#mayRead && this.#in.available > 0) {
-      const room = handlers.room?.();
-      const chunk = room === undefined ? this.#in.read(READ_SIZE) : undefined;
-      const count = room === undefined ? (chunk as Uint8Array).length : this.#in.readInto(room);
-      left -= room === undefined ? TURN_SIZE : count;
-      this.#isInside = room !== undefined && count < room.length;
-      this.#pace.noteRead(count);
-      if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#bell.ring();
+    let remainingBytes = MAX_BYTES_PER_TURN;
+    while (remainingBytes > 0 && this.#canRead && this.#in.available > 0) {
+      const directBuffer = handlers.directBuffer?.();
+      const chunk = directBuffer === undefined ? this.#in.read(READ_CHUNK_BYTES) : undefined;
+      const count = directBuffer === undefined ? (chunk as Uint8Array).length : this.#in.readInto(directBuffer);
+      remainingBytes -= directBuffer === undefined ? MAX_BYTES_PER_TURN : count;
+      this.#isMidSection = directBuffer !== undefined && count < directBuffer.length;
+      this.#readCoalescer.recordRead(count);
+      if (this.#in.isHalfEmpty && this.#in.wakeWriter()) this.#notifier.wake();
       if (chunk !== undefined) handlers.data(chunk);
       else handlers.filled?.(count);
     }
-    return left < TURN_SIZE;
+    return remainingBytes < MAX_BYTES_PER_TURN;
   }
 
   #finishNow(): void {
-    if (this.#isOver) return;
+    if (this.#isDestroyed) return;
     this.#out.end();
     this.#socket.finish();
   }
 
   /** What is queued goes nowhere. */
-  #drop(): void {
-    this.#queue.length = this.#queued = 0;
+  #dropQueue(): void {
+    this.#queue.length = this.#queuedBytes = 0;
   }
 
   #end(error: Error | undefined): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    rest(this);
+    stopPolling(this);
     this.#handlers?.end(error);
   }
 }

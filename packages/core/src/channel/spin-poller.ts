@@ -7,75 +7,75 @@
  */
 
 import { host } from "../host/mod.ts";
-import { afterFork } from "../runtime/at-fork.ts";
-import { Odds } from "../shm/adaptive-spin.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
+import { AdaptiveSpin } from "../shm/adaptive-spin.ts";
 
 /** Something that can look. */
-export interface Looker {
+export interface Pollable {
   /** Does what can be done at this moment; whether anything was. */
-  look(): boolean;
+  poll(): boolean;
   /** Goes to sleep; false if there is something to do after all. */
-  sleep(): boolean;
+  park(): boolean;
   /** Whether it is in the middle of something, so that more is sure to come if the other side is there at all. */
-  readonly isAmid: boolean;
+  readonly isMidMessage: boolean;
 }
 
 /** Milliseconds. */
-const PATIENCE = 0.1;
+const SPIN_MS = 0.1;
 /** In the middle of a large message: the other side must get memory for it from the system, which takes longer than to copy. */
-const PATIENCE_AMID = 0.5;
+const SPIN_MID_MESSAGE_MS = 0.5;
 
-const awake = new Set<Looker>();
-let isLooking = false;
-let end = 0;
-const odds = new Odds(8);
+const spinning = new Set<Pollable>();
+let isPolling = false;
+let spinUntil = 0;
+const spin = new AdaptiveSpin(8);
 
-afterFork(() => {
-  awake.clear();
-  isLooking = false;
+afterForkInChild(() => {
+  spinning.clear();
+  isPolling = false;
 });
 
 /** Has it look, and sleep when nothing has come for a moment. */
-export function lookOut(looker: Looker): void {
-  const isWorthIt = odds.areGood;
-  if (!isLooking && !isWorthIt) {
-    odds.note(false);
-    if (looker.sleep()) return;
+export function startSpinning(pollable: Pollable): void {
+  const shouldSpin = spin.shouldSpin;
+  if (!isPolling && !shouldSpin) {
+    spin.record(false);
+    if (pollable.park()) return;
   }
-  lookOutLater(looker);
-  if (isWorthIt) end = performance.now() + timeToLook();
+  pollNextTurn(pollable);
+  if (shouldSpin) spinUntil = performance.now() + spinDuration();
 }
 
 /** Has it look in the next turn of the loop, and sleep no sooner: while its thread is blocked nobody need wake the loop for it. */
-export function lookOutLater(looker: Looker): void {
-  awake.add(looker);
-  if (isLooking) return;
-  isLooking = true;
-  host.soon(turn);
+export function pollNextTurn(pollable: Pollable): void {
+  spinning.add(pollable);
+  if (isPolling) return;
+  isPolling = true;
+  host.setImmediate(pollAll);
 }
 
 /** It looks no more. */
-export function rest(looker: Looker): void {
-  awake.delete(looker);
+export function stopPolling(pollable: Pollable): void {
+  spinning.delete(pollable);
 }
 
-function turn(): void {
+function pollAll(): void {
   let found = false;
-  for (const looker of awake) if (looker.look()) found = true;
+  for (const pollable of spinning) if (pollable.poll()) found = true;
   const now = performance.now();
   if (found) {
     // What came too late came because this one was not looking, but waiting for its turn on a processor.
-    odds.note(now < end);
-    end = odds.areGood ? now + timeToLook() : 0;
-  } else if (now >= end) {
-    odds.note(false);
-    for (const looker of [...awake]) if (looker.sleep()) awake.delete(looker);
+    spin.record(now < spinUntil);
+    spinUntil = spin.shouldSpin ? now + spinDuration() : 0;
+  } else if (now >= spinUntil) {
+    spin.record(false);
+    for (const pollable of [...spinning]) if (pollable.park()) spinning.delete(pollable);
   }
-  isLooking = awake.size > 0;
-  if (isLooking) host.soon(turn);
+  isPolling = spinning.size > 0;
+  if (isPolling) host.setImmediate(pollAll);
 }
 
-function timeToLook(): number {
-  for (const looker of awake) if (looker.isAmid) return PATIENCE_AMID;
-  return PATIENCE;
+function spinDuration(): number {
+  for (const pollable of spinning) if (pollable.isMidMessage) return SPIN_MID_MESSAGE_MS;
+  return SPIN_MS;
 }

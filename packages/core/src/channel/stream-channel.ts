@@ -6,16 +6,16 @@ import { Decoder } from "../codec/decode/decoder.ts";
 import { ChannelClosedError, ProtocolError } from "../errors.ts";
 import type { ByteStream, StreamHandlers } from "../host/host.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
-import type { Carrier } from "../targets/shareable.ts";
+import type { DeliveryScope } from "../targets/shareable.ts";
 import { type ChannelHandlers, type ChannelOptions, type Frame, isReset, type SyncChannel } from "./channel.ts";
-import { FrameReader, MAX_MESSAGE } from "./frame-reader.ts";
-import { Outgoing } from "./frame-writer.ts";
+import { FrameReader, MAX_MESSAGE_BYTES } from "./frame-reader.ts";
+import { FrameWriter } from "./frame-writer.ts";
 import { flushNow, openChannels } from "./open-channels.ts";
 import type { RingStream } from "./ring-stream.ts";
-import { type Movable, Upgrade } from "./transport-upgrade.ts";
+import { Upgrade, type UpgradeTarget } from "./transport-upgrade.ts";
 
 /** A channel over a stream of bytes. */
-export class SocketChannel implements SyncChannel {
+export class StreamChannel implements SyncChannel {
   closed = false;
   /** What the other side is, for errors. */
   peer: string;
@@ -23,37 +23,37 @@ export class SocketChannel implements SyncChannel {
   /** Where it reads. */
   #source: ByteStream;
   #upgrade: Upgrade | undefined;
-  readonly #outgoing: Outgoing;
+  readonly #frameWriter: FrameWriter;
   readonly #decoder = new Decoder();
-  readonly #reader: FrameReader;
+  readonly #socketReader: FrameReader;
   /** Of what arrives through memory. */
   #memoryReader: FrameReader | undefined;
   #isPaused = false;
-  #ending = false;
+  #isEnding = false;
   #handlers: ChannelHandlers | undefined;
   #reason: Error | undefined;
-  #drained: Array<() => void> = [];
-  #flushed: Array<() => void> = [];
-  readonly #ends: Array<() => void> = [];
+  #drainWaiters: Array<() => void> = [];
+  #flushWaiters: Array<() => void> = [];
+  readonly #endCallbacks: Array<() => void> = [];
 
   constructor(stream: ByteStream, options: ChannelOptions = {}) {
     this.#socket = this.#source = stream;
-    this.#outgoing = new Outgoing(stream, options.shapes);
-    this.#reader = new FrameReader(this.#emit, options.limit ?? MAX_MESSAGE);
+    this.#frameWriter = new FrameWriter(stream, options.shapes);
+    this.#socketReader = new FrameReader(this.#emit, options.maxMessageBytes ?? MAX_MESSAGE_BYTES);
     this.peer = options.peer ?? "the other process";
     stream.unref();
     openChannels.add(this);
   }
 
   /** The longest message that is accepted from now on, in bytes. */
-  set limit(bytes: number) {
-    this.#reader.limit = bytes;
-    if (this.#memoryReader !== undefined) this.#memoryReader.limit = bytes;
+  set maxMessageBytes(bytes: number) {
+    this.#socketReader.maxMessageBytes = bytes;
+    if (this.#memoryReader !== undefined) this.#memoryReader.maxMessageBytes = bytes;
   }
 
   /** How messages are encoded from now on. */
   set shapes(shapes: "inline" | "dictionary") {
-    this.#outgoing.shapes = shapes;
+    this.#frameWriter.shapes = shapes;
   }
 
   start(handlers: ChannelHandlers): void {
@@ -61,69 +61,71 @@ export class SocketChannel implements SyncChannel {
     this.#handlers = handlers;
     if (!isFirst) return;
     this.#socket.start({
-      ...this.#feeding(this.#reader),
-      end: (error) => (this.#source === this.#socket ? this.#ended(error) : this.#upgrade?.rings?.socketEnded(error)),
-      drain: () => (this.#outgoing.stream === this.#socket ? this.#drain() : this.#upgrade?.rings?.socketDrained()),
+      ...this.#dataHandlers(this.#socketReader),
+      end: (error) =>
+        this.#source === this.#socket ? this.#close(error) : this.#upgrade?.ringStream?.socketEnded(error),
+      drain: () =>
+        this.#frameWriter.stream === this.#socket ? this.#onDrain() : this.#upgrade?.ringStream?.socketDrained(),
     });
   }
 
   /** Has it move into memory when much is said; one of the two sides offers that, the other lets itself be moved. */
-  mayMove(isOffering: boolean): Upgrade {
-    const upgrade = new Upgrade(this.#socket, isOffering, this.#movable());
-    this.#reader.control = (frame) => upgrade.take(frame);
-    this.#upgrade = this.#outgoing.upgrade = upgrade;
+  enableUpgrade(isOffering: boolean): Upgrade {
+    const upgrade = new Upgrade(this.#socket, isOffering, this.#upgradeTarget());
+    this.#socketReader.onControlFrame = (frame) => upgrade.handleControlFrame(frame);
+    this.#upgrade = this.#frameWriter.upgrade = upgrade;
     return upgrade;
   }
 
   get isInMemory(): boolean {
-    return this.#outgoing.stream !== this.#socket && this.#source !== this.#socket;
+    return this.#frameWriter.stream !== this.#socket && this.#source !== this.#socket;
   }
 
   get canBlock(): boolean {
-    return !this.closed && this.#socket.file !== undefined && this.#upgrade?.rings !== undefined;
+    return !this.closed && this.#socket.fd !== undefined && this.#upgrade?.ringStream !== undefined;
   }
 
-  moveSync(until: number): boolean {
+  upgradeSync(deadline: number): boolean {
     if (this.closed) return false;
-    if (this.canBlock || this.#upgrade?.moveSync(until) === true) return true;
-    const { file } = this.#socket;
-    if (file !== undefined && hasHungUp(file)) {
+    if (this.canBlock || this.#upgrade?.upgradeSync(deadline) === true) return true;
+    const { fd } = this.#socket;
+    if (fd !== undefined && hasHungUp(fd)) {
       this.#socket.readNow?.(); // what had arrived before
-      this.#ended();
+      this.#close();
     }
     return false;
   }
 
   // Somebody may wait for what was said in this turn on any channel, and who is blocked says no more.
 
-  waitSync(until: number): boolean {
+  waitSync(deadline: number): boolean {
     flushNow();
-    return this.#upgrade?.rings?.waitSync(until) ?? true;
+    return this.#upgrade?.ringStream?.waitSync(deadline) ?? true;
   }
 
   flushSync(): void {
     flushNow();
-    this.#upgrade?.rings?.flushSync();
+    this.#upgrade?.ringStream?.flushSync();
   }
 
-  send(kind: number, value: unknown, root?: string, carrier?: Carrier, gathers = false): boolean {
+  send(kind: number, value: unknown, root?: string, scope?: DeliveryScope, corked = false): boolean {
     this.#assertOpen();
-    return this.#outgoing.send(kind, value, root, carrier, gathers);
+    return this.#frameWriter.send(kind, value, root, scope, corked);
   }
 
   sendBytes(kind: number, bytes: Uint8Array): void {
     this.#assertOpen();
-    this.#outgoing.sendBytes(kind, bytes);
+    this.#frameWriter.sendBytes(kind, bytes);
   }
 
   forward(kind: number, frame: Frame, isBorrowed = false): void {
     this.#assertOpen();
-    this.#outgoing.forward(kind, frame, isBorrowed);
+    this.#frameWriter.forward(kind, frame, isBorrowed);
   }
 
   forwardBytes(kind: number, bytes: Uint8Array, start: number, end: number): void {
     this.#assertOpen();
-    this.#outgoing.forwardBytes(kind, bytes, start, end);
+    this.#frameWriter.forwardBytes(kind, bytes, start, end);
   }
 
   decode(frame: Frame): unknown {
@@ -131,22 +133,22 @@ export class SocketChannel implements SyncChannel {
   }
 
   get full(): boolean {
-    return this.#outgoing.full;
+    return this.#frameWriter.full;
   }
 
   drained(): Promise<void> {
-    return this.full && !this.closed ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+    return this.full && !this.closed ? new Promise((resolve) => this.#drainWaiters.push(resolve)) : Promise.resolve();
   }
 
   flushed(): Promise<void> {
     this.flush();
-    return this.#outgoing.queued > 0 && !this.closed
-      ? new Promise((resolve) => this.#flushed.push(resolve))
+    return this.#frameWriter.queuedBytes > 0 && !this.closed
+      ? new Promise((resolve) => this.#flushWaiters.push(resolve))
       : Promise.resolve();
   }
 
   flush(): void {
-    this.#outgoing.flush();
+    this.#frameWriter.flush();
   }
 
   pause(): void {
@@ -160,68 +162,72 @@ export class SocketChannel implements SyncChannel {
   }
 
   end(): void {
-    if (this.closed || this.#ending) return;
-    this.#ending = true;
-    this.#outgoing.finish();
+    if (this.closed || this.#isEnding) return;
+    this.#isEnding = true;
+    this.#frameWriter.finish();
   }
 
   destroy(reason?: Error): void {
     if (this.closed) return;
     this.#reason ??= reason;
-    this.#ended();
+    this.#close();
   }
 
   ref(): void {
-    this.#outgoing.stream.ref();
+    this.#frameWriter.stream.ref();
   }
 
   unref(): void {
-    this.#outgoing.stream.unref();
+    this.#frameWriter.stream.unref();
   }
 
   onEnd(run: () => void): void {
     if (this.closed) run();
-    else this.#ends.push(run);
+    else this.#endCallbacks.push(run);
   }
 
   readonly #emit = (frame: Frame): void => {
-    if (this.#upgrade?.isWatching === true) this.#upgrade.noteTraffic(frame.size);
+    if (this.#upgrade?.isCounting === true) this.#upgrade.recordMessage(frame.size);
     this.#handlers?.message(frame);
   };
 
-  #movable(): Movable {
+  #upgradeTarget(): UpgradeTarget {
     return {
-      isEnding: () => this.#ending,
+      isEnding: () => this.#isEnding,
       flush: () => this.flush(),
-      writeTo: (rings) => this.#moveWriting(rings),
-      readFrom: (rings) => this.#moveReading(rings),
+      writeTo: (ringStream) => this.#switchWriting(ringStream),
+      readFrom: (ringStream) => this.#switchReading(ringStream),
     };
   }
 
-  #moveWriting(rings: RingStream): void {
-    if (!this.#ending) this.#outgoing.moveTo(rings);
-    const reader = new FrameReader(this.#emit, this.#reader.limit);
+  #switchWriting(ringStream: RingStream): void {
+    if (!this.#isEnding) this.#frameWriter.switchTo(ringStream);
+    const reader = new FrameReader(this.#emit, this.#socketReader.maxMessageBytes);
     this.#memoryReader = reader;
-    rings.start({ ...this.#feeding(reader), end: (error) => this.#ended(error), drain: () => this.#drain() });
+    ringStream.start({
+      ...this.#dataHandlers(reader),
+      end: (error) => this.#close(error),
+      drain: () => this.#onDrain(),
+    });
   }
 
-  #moveReading(rings: RingStream): void {
-    this.#source = rings;
-    if (this.#isPaused) rings.pause();
+  #switchReading(ringStream: RingStream): void {
+    this.#source = ringStream;
+    if (this.#isPaused) ringStream.pause();
     this.#socket.resume();
-    rings.startReading();
+    ringStream.startReading();
   }
 
   /** What becomes of the bytes that arrive. */
-  #feeding(reader: FrameReader): Pick<StreamHandlers, "data" | "room" | "filled"> {
+  #dataHandlers(reader: FrameReader): Pick<StreamHandlers, "data" | "directBuffer" | "filled"> {
     return {
-      data: (chunk) => this.#read(() => reader.feed(chunk)),
-      room: () => reader.room,
-      filled: (count) => this.#read(() => reader.filled(count)),
+      data: (chunk) => this.#feed(() => reader.feed(chunk)),
+      directBuffer: () => reader.directBuffer,
+      filled: (count) => this.#feed(() => reader.filled(count)),
     };
   }
 
-  #read(run: () => void): void {
+  #feed(run: () => void): void {
     if (this.closed) return;
     try {
       run();
@@ -234,27 +240,32 @@ export class SocketChannel implements SyncChannel {
     }
   }
 
-  #drain(): void {
-    this.#outgoing.drained();
-    if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
-    if (this.#outgoing.queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
+  #onDrain(): void {
+    this.#frameWriter.onDrain();
+    if (!this.full) for (const resolve of this.#drainWaiters.splice(0)) resolve();
+    if (this.#frameWriter.queuedBytes === 0) for (const resolve of this.#flushWaiters.splice(0)) resolve();
   }
 
-  #ended(error?: Error): void {
+  #close(error?: Error): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.#reader.isInside || this.#memoryReader?.isInside === true)
+    if (this.#socketReader.isMidFrame || this.#memoryReader?.isMidFrame === true)
       this.#reason ??= new ProtocolError(`The channel to ${this.peer} ended in the middle of a message`);
     if (error !== undefined && !isReset(error)) this.#reason ??= error;
-    this.#outgoing.destroy();
+    this.#frameWriter.destroy();
     this.#upgrade?.end();
     openChannels.delete(this);
-    for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
+    for (const run of [
+      ...this.#drainWaiters.splice(0),
+      ...this.#flushWaiters.splice(0),
+      ...this.#endCallbacks.splice(0),
+    ])
+      run();
     this.#handlers?.closed(this.#reason);
   }
 
   #assertOpen(): void {
-    if (this.closed || this.#ending)
+    if (this.closed || this.#isEnding)
       throw new ChannelClosedError(`The channel to ${this.peer} is closed`, { cause: this.#reason });
   }
 }

@@ -18,192 +18,191 @@
 import { ProtocolError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import { host } from "../host/mod.ts";
-import { hasHungUp, sendNow, waitToRead } from "../native/unix-socket.ts";
-import { Memory, type MemoryAddress, missingMemory } from "../shm/shared-memory-segment.ts";
+import { hasHungUp, trySend, waitReadable } from "../native/unix-socket.ts";
+import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "../shm/shared-memory-segment.ts";
 import type { Frame } from "./channel.ts";
 import { IS_CONTROL, smallFrame } from "./frame-reader.ts";
-import { attachMemory } from "./large-message-area.ts";
-import { RINGS_SIZE, RingStream } from "./ring-stream.ts";
+import { attachSegment } from "./large-message-area.ts";
+import { RING_STREAM_BYTES, RingStream } from "./ring-stream.ts";
 
-const BELL = 0;
+const WAKE = 0;
 const OFFER = 1;
-const MOVED = 2;
+const SWITCHED = 2;
 const DECLINED = 3;
-const WIDER = 4;
+const OFFER_LARGE_AREA = 4;
 
-const BELL_FRAME = smallFrame(BELL, IS_CONTROL);
+const WAKE_FRAME = smallFrame(WAKE, IS_CONTROL);
 /** So many messages are sent and received before memory is offered ... */
-const TRAFFIC = 256;
+const UPGRADE_AFTER_MESSAGES = 256;
 /** ... where a large one counts once more for each so many bytes. */
 const BYTES_PER_MESSAGE = 4096;
 /** So many channels of this process are in memory at once; others stay on their sockets. */
-const MOST = 64;
-let count = 0;
+const MAX_UPGRADED_CHANNELS = 64;
+let upgradedCount = 0;
 /** Milliseconds; a signal may end a wait sooner. */
-const LONGEST_WAIT = 1000;
+const MAX_WAIT_MS = 1000;
 
 /** What is offered. */
 interface Offer {
-  readonly memory: MemoryAddress;
+  readonly memory: SegmentAddress;
   /** Whether who offers it has moved already, and expects the other to have. */
-  readonly isMoved: boolean;
+  readonly hasSwitched: boolean;
 }
 
 /** What moves. */
-export interface Movable {
+export interface UpgradeTarget {
   /** Whether nothing more is written: then it moves no more, but what the other side has moved is read. */
   isEnding(): boolean;
   /** Writes to the socket what is queued. */
   flush(): void;
-  writeTo(rings: RingStream): void;
+  writeTo(ringStream: RingStream): void;
   /** Has what arrives from now on delivered from there. */
-  readFrom(rings: RingStream): void;
+  readFrom(ringStream: RingStream): void;
 }
 
 /** A channel's way into memory; see the head of this file. */
 export class Upgrade {
   readonly #socket: ByteStream;
-  readonly #channel: Movable;
-  #traffic = TRAFFIC;
+  readonly #target: UpgradeTarget;
+  #messagesUntilOffer = UPGRADE_AFTER_MESSAGES;
   /** Whether it is to be told what is sent and received. */
-  isWatching: boolean;
+  isCounting: boolean;
   /** What was offered and not answered. */
-  #offered: Memory | undefined;
-  rings: RingStream | undefined;
+  #pendingOffer: SharedSegment | undefined;
+  ringStream: RingStream | undefined;
 
-  constructor(socket: ByteStream, isOffering: boolean, channel: Movable) {
+  constructor(socket: ByteStream, isOffering: boolean, target: UpgradeTarget) {
     this.#socket = socket;
-    this.#channel = channel;
-    this.isWatching = isOffering;
+    this.#target = target;
+    this.isCounting = isOffering;
   }
 
   /** A message of that size was sent or received. */
-  noteTraffic(size: number): void {
-    this.#traffic -= 1 + Math.floor(size / BYTES_PER_MESSAGE);
-    if (this.#traffic <= 0 && count < MOST) this.#offer();
+  recordMessage(size: number): void {
+    this.#messagesUntilOffer -= 1 + Math.floor(size / BYTES_PER_MESSAGE);
+    if (this.#messagesUntilOffer <= 0 && upgradedCount < MAX_UPGRADED_CHANNELS) this.#offer();
   }
 
   /** Offers memory, if there is some; once. */
   #offer(): void {
-    this.isWatching = false;
-    if (this.#channel.isEnding() || missingMemory() !== undefined) return;
+    this.isCounting = false;
+    if (this.#target.isEnding() || whyNoSharedMemory() !== undefined) return;
     try {
-      this.#offered = Memory.create(RINGS_SIZE);
+      this.#pendingOffer = SharedSegment.create(RING_STREAM_BYTES);
     } catch {
       return; // the system has none left, and the socket serves as well
     }
-    this.#channel.flush();
-    this.#socket.write(offerFrame(this.#offered, false));
+    this.#target.flush();
+    this.#socket.write(offerFrame(this.#pendingOffer, false));
   }
 
   /** Moves while the thread is blocked; false if that cannot be, or was not done in time. */
-  moveSync(until: number): boolean {
-    const { file, pending } = this.#socket;
-    if (file === undefined || pending > 0) return false;
-    if (this.isWatching) this.#offer();
-    while (this.#offered !== undefined && !hasHungUp(file) && performance.now() < until) {
-      waitToRead(file, Math.min(until - performance.now(), LONGEST_WAIT));
+  upgradeSync(deadline: number): boolean {
+    const { fd, pending } = this.#socket;
+    if (fd === undefined || pending > 0) return false;
+    if (this.isCounting) this.#offer();
+    while (this.#pendingOffer !== undefined && !hasHungUp(fd) && performance.now() < deadline) {
+      waitReadable(fd, Math.min(deadline - performance.now(), MAX_WAIT_MS));
       this.#socket.readNow?.();
     }
-    return this.rings !== undefined;
+    return this.ringStream !== undefined;
   }
 
   /** Takes a message that is for the channel itself. */
-  take(frame: Frame): void {
+  handleControlFrame(frame: Frame): void {
     switch (frame.kind) {
-      case BELL:
-        return this.rings?.wasRung();
+      case WAKE:
+        return this.ringStream?.onDoorbell();
       case OFFER:
-        return this.#accept(jsonOf<Offer>(frame));
-      case WIDER:
-        return this.rings?.wide.take(jsonOf<MemoryAddress>(frame));
-      case MOVED:
-        return this.#otherMoved();
+        return this.#acceptOffer(parseJson<Offer>(frame));
+      case OFFER_LARGE_AREA:
+        return this.ringStream?.largeMessageArea.attach(parseJson<SegmentAddress>(frame));
+      case SWITCHED:
+        return this.#onPeerSwitched();
       case DECLINED:
-        return this.#forget();
+        return this.#dropOffer();
       default:
         throw new ProtocolError("A message for the channel itself is of no kind that is known here");
     }
   }
 
   /** The channel was dialed by a thread that is blocked, and both sides are in memory from the beginning. */
-  moveAtOnce(memory: Memory): RingStream {
-    const rings = this.#use(memory, "maker");
-    this.#moveBoth(rings);
-    return rings;
+  upgradeImmediately(memory: SharedSegment): RingStream {
+    const ringStream = this.#createRingStream(memory, "maker");
+    this.#switchBoth(ringStream);
+    return ringStream;
   }
 
   /** The channel is closed. */
   end(): void {
-    this.#forget();
-    if (this.rings === undefined) return;
-    this.rings.destroy();
-    this.rings = undefined;
-    count -= 1;
+    this.#dropOffer();
+    if (this.ringStream === undefined) return;
+    this.ringStream.destroy();
+    this.ringStream = undefined;
+    upgradedCount -= 1;
   }
 
-  #accept({ memory: address, isMoved }: Offer): void {
-    if (this.rings !== undefined) throw new ProtocolError("Memory was offered for a channel that has some");
-    if (this.#channel.isEnding()) return;
-    let memory: Memory;
+  #acceptOffer({ memory: address, hasSwitched }: Offer): void {
+    if (this.ringStream !== undefined) throw new ProtocolError("Memory was offered for a channel that has some");
+    if (this.#target.isEnding()) return;
+    let memory: SharedSegment;
     try {
-      memory = attachMemory(address, RINGS_SIZE);
+      memory = attachSegment(address, RING_STREAM_BYTES);
     } catch (error) {
-      if (isMoved) throw error; // there is no other way to talk to who is blocked
+      if (hasSwitched) throw error; // there is no other way to talk to who is blocked
       this.#socket.write(smallFrame(DECLINED, IS_CONTROL));
       return;
     }
-    const rings = this.#use(memory, "other");
-    if (isMoved) this.#moveBoth(rings);
-    else this.#moveWriting(rings);
+    const ringStream = this.#createRingStream(memory, "other");
+    if (hasSwitched) this.#switchBoth(ringStream);
+    else this.#switchWriting(ringStream);
   }
 
-  #otherMoved(): void {
-    const memory = this.#offered;
-    this.#offered = undefined;
-    const rings = this.rings ?? (memory === undefined ? undefined : this.#use(memory, "maker"));
-    if (rings === undefined)
+  #onPeerSwitched(): void {
+    const memory = this.#pendingOffer;
+    this.#pendingOffer = undefined;
+    const ringStream = this.ringStream ?? (memory === undefined ? undefined : this.#createRingStream(memory, "maker"));
+    if (ringStream === undefined)
       throw new ProtocolError("The other side of a channel moved into memory that it was not offered");
-    if (memory !== undefined) this.#moveWriting(rings);
-    this.#channel.readFrom(rings);
+    if (memory !== undefined) this.#switchWriting(ringStream);
+    this.#target.readFrom(ringStream);
   }
 
   /** Without a word on the socket: the other side expects it. */
-  #moveBoth(rings: RingStream): void {
-    this.#channel.writeTo(rings);
-    this.#channel.readFrom(rings);
+  #switchBoth(ringStream: RingStream): void {
+    this.#target.writeTo(ringStream);
+    this.#target.readFrom(ringStream);
   }
 
-  #moveWriting(rings: RingStream): void {
-    this.#channel.flush();
-    if (!this.#channel.isEnding()) this.#socket.write(smallFrame(MOVED, IS_CONTROL));
-    this.#channel.writeTo(rings);
+  #switchWriting(ringStream: RingStream): void {
+    this.#target.flush();
+    if (!this.#target.isEnding()) this.#socket.write(smallFrame(SWITCHED, IS_CONTROL));
+    this.#target.writeTo(ringStream);
   }
 
-  #use(memory: Memory, side: "maker" | "other"): RingStream {
-    count += 1;
-    this.isWatching = false;
+  #createRingStream(memory: SharedSegment, side: "maker" | "other"): RingStream {
+    upgradedCount += 1;
+    this.isCounting = false;
     const socket = this.#socket;
-    this.rings = new RingStream(socket, memory, side, {
-      ring: () => {
+    this.ringStream = new RingStream(socket, memory, side, {
+      wake: () => {
         // A thread that is blocked next could not write through the host; what the host still has to write must come first.
-        if (socket.file === undefined || socket.pending > 0 || !sendNow(socket.file, BELL_FRAME))
-          socket.write(BELL_FRAME);
+        if (socket.fd === undefined || socket.pending > 0 || !trySend(socket.fd, WAKE_FRAME)) socket.write(WAKE_FRAME);
       },
-      offerWide: (address) => void socket.write(jsonFrame(WIDER, address)),
+      offerLargeArea: (address) => void socket.write(jsonFrame(OFFER_LARGE_AREA, address)),
     });
-    return this.rings;
+    return this.ringStream;
   }
 
-  #forget(): void {
-    this.#offered?.close();
-    this.#offered = undefined;
+  #dropOffer(): void {
+    this.#pendingOffer?.close();
+    this.#pendingOffer = undefined;
   }
 }
 
 /** The message that offers memory. */
-export function offerFrame(memory: Memory, isMoved: boolean): Uint8Array {
-  const offer: Offer = { memory: memory.address(), isMoved };
+export function offerFrame(memory: SharedSegment, hasSwitched: boolean): Uint8Array {
+  const offer: Offer = { memory: memory.address(), hasSwitched };
   return jsonFrame(OFFER, offer);
 }
 
@@ -211,6 +210,6 @@ function jsonFrame(kind: number, content: unknown): Uint8Array {
   return smallFrame(kind, IS_CONTROL, new TextEncoder().encode(JSON.stringify(content)));
 }
 
-function jsonOf<T>({ bytes, start, end }: Frame): T {
+function parseJson<T>({ bytes, start, end }: Frame): T {
   return JSON.parse(host.utf8Read(bytes, start, end)) as T;
 }

@@ -16,125 +16,128 @@
  */
 import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
-import { reach } from "../channel/connect-with-retry.ts";
-import { MAX_MESSAGE } from "../channel/frame-reader.ts";
-import { RINGS_SIZE } from "../channel/ring-stream.ts";
-import { SocketChannel } from "../channel/stream-channel.ts";
+import { connectWithRetry } from "../channel/connect-with-retry.ts";
+import { MAX_MESSAGE_BYTES } from "../channel/frame-reader.ts";
+import { RING_STREAM_BYTES } from "../channel/ring-stream.ts";
+import { StreamChannel } from "../channel/stream-channel.ts";
 import { offerFrame } from "../channel/transport-upgrade.ts";
 import { ChannelClosedError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import { host } from "../host/mod.ts";
-import { connectNow, hasHungUp, sendNow } from "../native/unix-socket.ts";
+import { connectSync, hasHungUp, trySend } from "../native/unix-socket.ts";
 import { singleton } from "../registry.ts";
-import { afterFork } from "../runtime/at-fork.ts";
-import { inherited } from "../runtime/child-config.ts";
-import { lifetime } from "../runtime/process-cleanup.ts";
-import { patience } from "../runtime/responsive-timeout.ts";
-import { Memory, missingMemory } from "../shm/shared-memory-segment.ts";
-import { HELLO, HELLO_LIMIT, helloFrame, helloText, readHello } from "./handshake.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
+import { childConfig } from "../runtime/child-config.ts";
+import { cleanup } from "../runtime/process-cleanup.ts";
+import { responsiveTimeout } from "../runtime/responsive-timeout.ts";
+import { SharedSegment, whyNoSharedMemory } from "../shm/shared-memory-segment.ts";
+import { HELLO, HELLO_MAX_BYTES, helloFrame, helloText, readHello } from "./handshake.ts";
 
 /** Leave to open one channel, or many, to a thing in another process; plain data. */
-export interface Invitation {
-  readonly address: string;
+export interface EndpointAddress {
+  readonly socketPath: string;
   readonly token: string;
 }
 
 /** What becomes of those who come with an invitation. */
-export interface InviteOptions {
+export interface EndpointOptions {
   /** Whether more than one may come. @default false */
-  readonly many?: boolean;
+  readonly multiple?: boolean;
   /** How the channels are made. */
   readonly channel?: Pick<ChannelOptions, "shapes">;
 }
 
-interface Guest {
+interface Endpoint {
   readonly accept: (channel: SyncChannel, pid: number) => void;
-  readonly options: InviteOptions;
+  readonly options: EndpointOptions;
 }
 
-const HELLO_TIMEOUT = 10_000;
+const HELLO_TIMEOUT_MS = 10_000;
 
-class Door {
-  #path: string | undefined;
-  #isOpen = false;
-  readonly #guests = new Map<string, Guest>();
+class Acceptor {
+  #socketPath: string | undefined;
+  #isListening = false;
+  readonly #endpoints = new Map<string, Endpoint>();
 
   /** Where the door is, or will be once something is shared. */
-  get address(): string {
-    this.#path ??= inherited.place ?? placeForChild();
-    return this.#path;
+  get socketPath(): string {
+    this.#socketPath ??= childConfig.socketPath ?? reserveSocketPath();
+    return this.#socketPath;
   }
 
-  invite(accept: Guest["accept"], options: InviteOptions): Invitation {
-    const invitation = { address: this.address, token: randomToken(16) };
-    if (!this.#isOpen) {
+  register(accept: Endpoint["accept"], options: EndpointOptions): EndpointAddress {
+    const address = { socketPath: this.socketPath, token: randomToken(16) };
+    if (!this.#isListening) {
       host.listen(
-        invitation.address,
-        (stream) => this.#greet(stream),
+        address.socketPath,
+        (stream) => this.#authenticate(stream),
         () => {}, // who comes later finds no door, and says so
       );
-      this.#isOpen = true;
+      this.#isListening = true;
     }
-    this.#guests.set(invitation.token, { accept, options });
-    return invitation;
+    this.#endpoints.set(address.token, { accept, options });
+    return address;
   }
 
   /** In a forked child: the door and its guests are the parent's. */
-  moveOut(): void {
-    this.#path = undefined;
-    this.#isOpen = false;
-    this.#guests.clear();
+  resetAfterFork(): void {
+    this.#socketPath = undefined;
+    this.#isListening = false;
+    this.#endpoints.clear();
   }
 
-  revoke(invitation: Invitation): void {
-    this.#guests.delete(invitation.token);
+  unregister(address: EndpointAddress): void {
+    this.#endpoints.delete(address.token);
   }
 
-  #greet(stream: ByteStream): void {
-    let guest: Guest | undefined;
+  #authenticate(stream: ByteStream): void {
+    let endpoint: Endpoint | undefined;
     // The options are known with the token only, and both kinds of shapes can be read by any decoder.
-    const hello = new SocketChannel(stream, { limit: HELLO_LIMIT });
-    const cancel = patience(() => hello.destroy(), HELLO_TIMEOUT);
-    hello.start({
+    const channel = new StreamChannel(stream, { maxMessageBytes: HELLO_MAX_BYTES });
+    const cancel = responsiveTimeout(() => channel.destroy(), HELLO_TIMEOUT_MS);
+    channel.start({
       message: (frame) => {
-        if (guest !== undefined) return;
+        if (endpoint !== undefined) return;
         cancel();
-        const shown = readHello(frame);
-        guest = shown && this.#guests.get(shown.token);
-        if (guest === undefined || shown === undefined) return hello.destroy();
-        if (guest.options.many !== true) this.#guests.delete(shown.token);
-        hello.limit = MAX_MESSAGE;
-        hello.mayMove(false);
-        hello.shapes = guest.options.channel?.shapes ?? "inline";
-        hello.peer = `process ${shown.pid}`;
-        guest.accept(hello, shown.pid);
+        const hello = readHello(frame);
+        endpoint = hello && this.#endpoints.get(hello.token);
+        if (endpoint === undefined || hello === undefined) return channel.destroy();
+        if (endpoint.options.multiple !== true) this.#endpoints.delete(hello.token);
+        channel.maxMessageBytes = MAX_MESSAGE_BYTES;
+        channel.enableUpgrade(false);
+        channel.shapes = endpoint.options.channel?.shapes ?? "inline";
+        channel.peer = `process ${hello.pid}`;
+        endpoint.accept(channel, hello.pid);
       },
       closed: cancel,
     });
   }
 }
 
-const door: Door = singleton("door", () => new Door());
-afterFork(() => door.moveOut());
+const acceptor: Acceptor = singleton("door", () => new Acceptor());
+afterForkInChild(() => acceptor.resetAfterFork());
 
 /** A place for a child's door; the parent removes what is left of it when the child has ended. */
-export function placeForChild(): string {
-  return `${lifetime.folder()}/${randomToken(16).slice(0, 12)}`;
+export function reserveSocketPath(): string {
+  return `${cleanup.socketDir()}/${randomToken(16).slice(0, 12)}`;
 }
 
 /** Where this process's own door is. */
-export function doorAddress(): string {
-  return door.address;
+export function ownSocketPath(): string {
+  return acceptor.socketPath;
 }
 
 /** Makes an invitation; `accept` gets the channel of each process that comes with it, and starts it before it returns. */
-export function invite(accept: (channel: SyncChannel, pid: number) => void, options: InviteOptions = {}): Invitation {
-  return door.invite(accept, options);
+export function exposeEndpoint(
+  accept: (channel: SyncChannel, pid: number) => void,
+  options: EndpointOptions = {},
+): EndpointAddress {
+  return acceptor.register(accept, options);
 }
 
 /** Takes an invitation back; channels that were opened with it stay. */
-export function revoke(invitation: Invitation): void {
-  door.revoke(invitation);
+export function closeEndpoint(address: EndpointAddress): void {
+  acceptor.unregister(address);
 }
 
 /**
@@ -144,25 +147,25 @@ export function revoke(invitation: Invitation): void {
  * @throws {ChannelClosedError} if the process that made the invitation is gone
  */
 export async function dial(
-  invitation: Invitation,
-  what: string,
+  address: EndpointAddress,
+  peer: string,
   options: Pick<ChannelOptions, "shapes"> = {},
 ): Promise<SyncChannel> {
   let stream: ByteStream;
   try {
-    stream = await reach(invitation.address, { freshness: HELLO_TIMEOUT / 2 });
+    stream = await connectWithRetry(address.socketPath, { maxAgeMs: HELLO_TIMEOUT_MS / 2 });
   } catch (cause) {
-    throw unreachable(what, cause);
+    throw unreachable(peer, cause);
   }
-  const channel = new SocketChannel(stream, { ...options, peer: what });
-  channel.mayMove(true);
-  channel.sendBytes(HELLO, helloText(invitation.token));
+  const channel = new StreamChannel(stream, { ...options, peer: peer });
+  channel.enableUpgrade(true);
+  channel.sendBytes(HELLO, helloText(address.token));
   return channel;
 }
 
 /** Why {@link dialSync} does not work here; undefined if it does. */
-export function missingDialSync(): string | undefined {
-  return host.missingAdopt() ?? missingMemory();
+export function whyNoDialSync(): string | undefined {
+  return host.whyNoAdoptFd() ?? whyNoSharedMemory();
 }
 
 /**
@@ -172,35 +175,35 @@ export function missingDialSync(): string | undefined {
  * @param what what the channel leads to, for errors
  * @param until how long to wait for the other side, on the clock of `performance`
  * @returns nothing if the time is over
- * @throws {CapabilityError} where there is no memory in common; see {@link missingDialSync} for what else must be there
+ * @throws {CapabilityError} where there is no memory in common; see {@link whyNoDialSync} for what else must be there
  * @throws {ChannelClosedError} if the process that made the invitation is gone
  */
-export function dialSync(invitation: Invitation, what: string, until: number): SyncChannel | undefined {
-  const memory = Memory.create(RINGS_SIZE);
-  let channel: SocketChannel | undefined;
-  let isJoined = false;
+export function dialSync(address: EndpointAddress, peer: string, deadline: number): SyncChannel | undefined {
+  const memory = SharedSegment.create(RING_STREAM_BYTES);
+  let channel: StreamChannel | undefined;
+  let isPeerConnected = false;
   try {
-    const file = connectNow(invitation.address, until);
-    if (file === undefined) return undefined;
-    channel = new SocketChannel(host.adopt(file), { peer: what });
-    const rings = channel.mayMove(true).moveAtOnce(memory);
-    if (!sendNow(file, helloFrame(invitation.token)) || !sendNow(file, offerFrame(memory, true)) || hasHungUp(file))
+    const fd = connectSync(address.socketPath, deadline);
+    if (fd === undefined) return undefined;
+    channel = new StreamChannel(host.adoptFd(fd), { peer: peer });
+    const ringStream = channel.enableUpgrade(true).upgradeImmediately(memory);
+    if (!trySend(fd, helloFrame(address.token)) || !trySend(fd, offerFrame(memory, true)) || hasHungUp(fd))
       throw new Error("Nobody takes what is said there");
-    isJoined = rings.joinedWithin(until);
-    if (!isJoined && hasHungUp(file))
+    isPeerConnected = ringStream.waitForPeer(deadline);
+    if (!isPeerConnected && hasHungUp(fd))
       throw new Error("The other side does not know this one, or has no memory in common");
-    return isJoined ? channel : undefined;
+    return isPeerConnected ? channel : undefined;
   } catch (cause) {
-    throw unreachable(what, cause);
+    throw unreachable(peer, cause);
   } finally {
     if (channel === undefined) memory.close();
-    else if (!isJoined) channel.destroy();
+    else if (!isPeerConnected) channel.destroy();
   }
 }
 
-function unreachable(what: string, cause: unknown): ChannelClosedError {
+function unreachable(peer: string, cause: unknown): ChannelClosedError {
   return new ChannelClosedError(
-    `${what} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
+    `${peer} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
     { cause },
   );
 }

@@ -8,7 +8,7 @@ import { PROTOCOL } from "../registry.ts";
 /** The kind of the message. */
 export const HELLO = 0;
 /** It is no longer than this. */
-export const HELLO_LIMIT = 256;
+export const HELLO_MAX_BYTES = 256;
 
 /** The content of the message with which this process shows a token. */
 export function helloText(token: string): Uint8Array {

@@ -7,13 +7,13 @@ import type { EncodedMessage } from "../channel/encoded-message.ts";
 import { host } from "../host/mod.ts";
 
 /** From here on, a connection is the quicker way. */
-const LONGEST = 32 * 1024;
+const MAX_START_PAYLOAD_BYTES = 32 * 1024;
 
 /** The messages as a text, a letter for each byte; undefined if they are too long for that, or have large binary parts. */
-export function packInbox(messages: readonly EncodedMessage[]): string | undefined {
+export function packStartPayload(messages: readonly EncodedMessage[]): string | undefined {
   let length = 0;
-  for (const { frame } of messages) length += frame.parts.length > 0 ? LONGEST : frame.size;
-  if (length >= LONGEST) return undefined;
+  for (const { frame } of messages) length += frame.parts.length > 0 ? MAX_START_PAYLOAD_BYTES : frame.size;
+  if (length >= MAX_START_PAYLOAD_BYTES) return undefined;
   return JSON.stringify(
     messages.map(({ frame: { bytes, start, end, modules } }) => [
       String.fromCharCode(...bytes.subarray(start, end)),
@@ -23,7 +23,7 @@ export function packInbox(messages: readonly EncodedMessage[]): string | undefin
 }
 
 /** The messages again. */
-export function unpackInbox(text: string): Frame[] {
+export function unpackStartPayload(text: string): Frame[] {
   return (JSON.parse(text) as Array<[string, string[]]>).map(([body, modules]) => {
     const bytes = new Uint8Array(body.length);
     host.latin1Write(body, bytes);

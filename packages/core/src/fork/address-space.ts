@@ -14,11 +14,11 @@ import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 const fs = process.getBuiltinModule("node:fs");
 
 /** Mappings for which the advice is EINVAL, and the walk ends: memory that the kernel or a device provides. */
-const SPECIAL = /^\[(vvar|vdso)|io_uring|^\/dev\//;
+const SPECIAL_MAPPING = /^\[(vvar|vdso)|io_uring|^\/dev\//;
 /** The first 64 KiB can never be mapped, and pages are no larger than that. */
-const LOWEST = 0x10000;
+const LOWEST_ADDRESS = 0x10000;
 /** `[vsyscall]` lies above all user addresses. */
-const HIGHEST = 2 ** 52;
+const USER_SPACE_END = 2 ** 52;
 
 /** The memory of this process. */
 export class AddressSpace {
@@ -26,7 +26,7 @@ export class AddressSpace {
   readonly #statm: Uint8Array = new Uint8Array(128);
   /** Start and length by turns, around the special mappings. */
   #ranges: number[] = [];
-  #statmFile: number | undefined;
+  #statmFd: number | undefined;
 
   constructor(native: Native) {
     this.#native = native;
@@ -35,11 +35,11 @@ export class AddressSpace {
   /** Finds the special mappings, which are there from the start of a process, and tries the advice. */
   survey(): ForkRefusal | undefined {
     const { libc, errno } = this.#native;
-    this.#ranges = surroundings(fs.readFileSync("/proc/self/maps", "latin1"));
+    this.#ranges = inheritableRanges(fs.readFileSync("/proc/self/maps", "latin1"));
     for (let i = 0; i < this.#ranges.length; i += 2) {
       if (libc.madvise(this.#ranges[i] as number, this.#ranges[i + 1] as number, MADV_DOFORK) === 0) continue;
-      const error = errno();
-      if (error !== ENOMEM) return refusal("proc", `the memory cannot be marked for a child (errno ${error})`);
+      const code = errno();
+      if (code !== ENOMEM) return refusal("proc", `the memory cannot be marked for a child (errno ${code})`);
     }
     return undefined;
   }
@@ -52,31 +52,31 @@ export class AddressSpace {
   }
 
   /** How many pages are mapped: unchanged since the marking means that nothing is missing in the child. */
-  size(): number {
-    this.#statmFile ??= fs.openSync("/proc/self/statm", "r");
-    const length = fs.readSync(this.#statmFile, this.#statm, 0, this.#statm.length, 0);
+  pageCount(): number {
+    this.#statmFd ??= fs.openSync("/proc/self/statm", "r");
+    const length = fs.readSync(this.#statmFd, this.#statm, 0, this.#statm.length, 0);
     let pages = 0;
     for (let i = 0; i < length && this.#statm[i] !== 0x20; i++) pages = pages * 10 + (this.#statm[i] as number) - 0x30;
     return pages;
   }
 
   /** In a child: what is open tells of the parent's memory. */
-  renew(): void {
-    if (this.#statmFile !== undefined) fs.closeSync(this.#statmFile);
-    this.#statmFile = undefined;
+  reset(): void {
+    if (this.#statmFd !== undefined) fs.closeSync(this.#statmFd);
+    this.#statmFd = undefined;
   }
 }
 
 /** The ranges between the special mappings. */
-function surroundings(maps: string): number[] {
+function inheritableRanges(maps: string): number[] {
   const ranges: number[] = [];
-  let low = LOWEST;
+  let low = LOWEST_ADDRESS;
   let high = 0;
   for (const line of maps.split("\n")) {
     const [, start, end, name] = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)$/.exec(line) ?? [];
-    if (start === undefined || Number.parseInt(start, 16) >= HIGHEST) continue;
+    if (start === undefined || Number.parseInt(start, 16) >= USER_SPACE_END) continue;
     high = Number.parseInt(end as string, 16);
-    if (!SPECIAL.test(name as string)) continue;
+    if (!SPECIAL_MAPPING.test(name as string)) continue;
     const from = Number.parseInt(start, 16);
     if (from > low) ranges.push(low, from - low);
     low = high;
@@ -88,12 +88,12 @@ function surroundings(maps: string): number[] {
 /** Reads this process's memory where it may not be mapped: the kernel answers EIO, where a plain read would be the end. */
 export function peek(address: number, length: number): DataView | undefined {
   const bytes = new Uint8Array(length);
-  const file = fs.openSync("/proc/self/mem", "r");
+  const fd = fs.openSync("/proc/self/mem", "r");
   try {
-    return fs.readSync(file, bytes, 0, length, address) === length ? new DataView(bytes.buffer) : undefined;
+    return fs.readSync(fd, bytes, 0, length, address) === length ? new DataView(bytes.buffer) : undefined;
   } catch {
     return undefined;
   } finally {
-    fs.closeSync(file);
+    fs.closeSync(fd);
   }
 }

@@ -4,7 +4,7 @@ import type { Native } from "../native/native.ts";
 import { reap } from "./waitpid.ts";
 
 /** A forked child. */
-export interface Kid {
+export interface WatchedChild {
   /** Settles when it has ended. */
   readonly exited: Promise<ExitStatus>;
   /** Whether the program stays alive for it; it does not at first. */
@@ -13,50 +13,50 @@ export interface Kid {
 }
 
 /** How often is looked, should a program take away all handlers of SIGCHLD. */
-const SWEEP = 1000;
-const kids = new Map<number, { native: Native; ended(status: ExitStatus): void; keeps: boolean }>();
-let keeper: NodeJS.Timeout | undefined;
+const POLL_INTERVAL_MS = 1000;
+const watched = new Map<number, { native: Native; onExit(status: ExitStatus): void; keepsAlive: boolean }>();
+let pollTimer: NodeJS.Timeout | undefined;
 
 /** Looks after a child until it has ended. */
-export function lookAfter(native: Native, pid: number): Kid {
-  const exited = new Promise<ExitStatus>((ended) => kids.set(pid, { native, ended, keeps: false }));
-  if (kids.size === 1) {
-    process.on("SIGCHLD", sweep);
-    keeper = setInterval(sweep, SWEEP).unref();
+export function watchChild(native: Native, pid: number): WatchedChild {
+  const exited = new Promise<ExitStatus>((onExit) => watched.set(pid, { native, onExit, keepsAlive: false }));
+  if (watched.size === 1) {
+    process.on("SIGCHLD", reapExited);
+    pollTimer = setInterval(reapExited, POLL_INTERVAL_MS).unref();
   }
-  setImmediate(sweep); // it may have ended before anybody listened
-  const keep = (keeps: boolean): void => {
-    const kid = kids.get(pid);
-    if (kid !== undefined) kid.keeps = keeps;
-    stay();
+  setImmediate(reapExited); // it may have ended before anybody listened
+  const setKeepsAlive = (keepsAlive: boolean): void => {
+    const child = watched.get(pid);
+    if (child !== undefined) child.keepsAlive = keepsAlive;
+    updateRef();
   };
-  return { exited, ref: () => keep(true), unref: () => keep(false) };
+  return { exited, ref: () => setKeepsAlive(true), unref: () => setKeepsAlive(false) };
 }
 
 /** In a child: they are its siblings. */
-export function forgetKids(): void {
-  kids.clear();
-  rest();
+export function forgetWatched(): void {
+  watched.clear();
+  stopPolling();
 }
 
-function sweep(): void {
-  for (const [pid, { native, ended }] of kids) {
+function reapExited(): void {
+  for (const [pid, { native, onExit }] of watched) {
     const status = reap(native, pid);
     if (status === undefined) continue;
-    kids.delete(pid);
-    ended(status);
+    watched.delete(pid);
+    onExit(status);
   }
-  if (kids.size === 0) rest();
-  else stay();
+  if (watched.size === 0) stopPolling();
+  else updateRef();
 }
 
-function stay(): void {
-  const isKept = [...kids.values()].some(({ keeps }) => keeps);
-  if (isKept) keeper?.ref();
-  else keeper?.unref();
+function updateRef(): void {
+  const mustStayAlive = [...watched.values()].some(({ keepsAlive }) => keepsAlive);
+  if (mustStayAlive) pollTimer?.ref();
+  else pollTimer?.unref();
 }
 
-function rest(): void {
-  process.off("SIGCHLD", sweep);
-  clearInterval(keeper);
+function stopPolling(): void {
+  process.off("SIGCHLD", reapExited);
+  clearInterval(pollTimer);
 }

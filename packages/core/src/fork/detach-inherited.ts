@@ -9,7 +9,7 @@
  */
 import { O_CLOEXEC, O_RDONLY } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
-import { renewExit, renewPool } from "./reset-process.ts";
+import { resetExit, resetThreadpool } from "./reset-process.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
@@ -27,57 +27,57 @@ interface Scheduled {
 }
 
 const internals = process as unknown as { _getActiveHandles(): Array<Handle & { readonly _handle?: Handle | null }> };
-const NOTHING = (): void => {};
+const NOOP = (): void => {};
 /** Events by which a program hears of its own end and its own errors; a child has a program of its own. */
-const OWN_EVENTS =
+const PROCESS_EVENTS =
   /^(SIG[A-Z0-9]+|exit|beforeExit|uncaughtException|uncaughtExceptionMonitor|unhandledRejection|rejectionHandled|message|disconnect)$/;
 
 /** In a child: leaves to the parent what is the parent's. From a turn of the loop of its own, before any other code runs. */
-export function estrange(native: Native): void {
-  silenceTimers();
-  for (const event of process.eventNames()) if (OWN_EVENTS.test(String(event))) process.removeAllListeners(event);
-  renewPool();
-  renewExit();
-  const silence = silent(native);
-  for (const file of new Set([...openSockets(), ...watchedByParent()])) silence(file);
-  silenceHandles(silence);
-  closeInput(native, silence);
+export function detachInherited(native: Native): void {
+  disableTimers();
+  for (const event of process.eventNames()) if (PROCESS_EVENTS.test(String(event))) process.removeAllListeners(event);
+  resetThreadpool();
+  resetExit();
+  const makeInert = openInertPipe(native);
+  for (const fd of new Set([...openSocketFds(), ...fdsWatchedByParent()])) makeInert(fd);
+  disableHandles(makeInert);
+  closeStdin(native, makeInert);
 }
 
 /** In a child: leaves these files to the parent. */
-export function disown(native: Native, files: readonly number[]): void {
-  const silence = silent(native);
-  for (const file of files) silence(file);
+export function detachFds(native: Native, fds: readonly number[]): void {
+  const makeInert = openInertPipe(native);
+  for (const fd of fds) makeInert(fd);
 }
 
 /** Puts in the place of a file one that has nothing to tell, for ever. */
-function silent({ libc }: Native): (file: number) => void {
-  const ends = new Int32Array(2);
-  libc.pipe2(ends, O_CLOEXEC); // the writing end stays open, or its end would be told
-  return (file) => void libc.dup3(ends[0] as number, file, O_CLOEXEC);
+function openInertPipe({ libc }: Native): (fd: number) => void {
+  const pipeFds = new Int32Array(2);
+  libc.pipe2(pipeFds, O_CLOEXEC); // the writing end stays open, or its end would be told
+  return (fd) => void libc.dup3(pipeFds[0] as number, fd, O_CLOEXEC);
 }
 
 /**
  * A hook that is called before each callback knows which object it belongs to. Node slows all promises down while it has such
  * a hook, which needs to see none of them: so they are taken out again, unless somebody else watches them.
  */
-function silenceTimers(): void {
+function disableTimers(): void {
   const { AsyncResource, createHook, executionAsyncResource } = process.getBuiltinModule("node:async_hooks");
-  const areWatched = Object.getOwnPropertySymbols(new Promise(NOTHING)).length > 0;
-  const last = new AsyncResource("multiproc").asyncId();
+  const hasPromiseHooks = Object.getOwnPropertySymbols(new Promise(NOOP)).length > 0;
+  const lastInheritedId = new AsyncResource("multiproc").asyncId();
   const before = (id: number): void => {
-    if (id > last) return;
+    if (id > lastInheritedId) return;
     const scheduled = executionAsyncResource() as Scheduled;
-    if (typeof scheduled._onTimeout === "function") Object.assign(scheduled, { _onTimeout: NOTHING, _repeat: null });
-    else if (typeof scheduled._onImmediate === "function") scheduled._onImmediate = NOTHING;
-    else silenceOwner(scheduled);
+    if (typeof scheduled._onTimeout === "function") Object.assign(scheduled, { _onTimeout: NOOP, _repeat: null });
+    else if (typeof scheduled._onImmediate === "function") scheduled._onImmediate = NOOP;
+    else removeOwnerListeners(scheduled);
   };
   createHook({ before, trackPromises: false } as { before: typeof before }).enable();
-  if (!areWatched) (process.getBuiltinModule("node:v8").promiseHooks.onBefore(NOTHING) as () => void)();
+  if (!hasPromiseHooks) (process.getBuiltinModule("node:v8").promiseHooks.onBefore(NOOP) as () => void)();
 }
 
 /** A handle that the parent was closing at the fork ends its closing here as well, and its stream would tell of it. */
-function silenceOwner(handle: object): void {
+function removeOwnerListeners(handle: object): void {
   for (const symbol of Object.getOwnPropertySymbols(handle)) {
     if (symbol.description !== "owner_symbol") continue;
     const owner = (handle as Record<symbol, { removeAllListeners?(): void } | null>)[symbol];
@@ -85,33 +85,35 @@ function silenceOwner(handle: object): void {
   }
 }
 
-function openSockets(): number[] {
+function openSocketFds(): number[] {
   return fs
     .readdirSync("/proc/self/fd")
     .map(Number)
-    .filter((file) => file > 2 && isSocket(file));
+    .filter((fd) => fd > 2 && isSocket(fd));
 }
 
 /**
  * What the parent's loop watches besides, such as pipes and terminals: a handle without a hold on the program is in no list of
  * Node's. What libuv has made anew for the child has the same number there, and is something else.
  */
-function watchedByParent(): number[] {
+function fdsWatchedByParent(): number[] {
   const parent = `/proc/${process.ppid}`;
-  const loops = fs
+  const epollFds = fs
     .readdirSync(`${parent}/fd`)
-    .filter((file) => linkOf(`${parent}/fd/${file}`).endsWith(":[eventpoll]"));
-  const watched = loops.flatMap((loop) => [...textOf(`${parent}/fdinfo/${loop}`).matchAll(/^tfd: +(\d+)/gm)]);
-  return watched
-    .map(([, file]) => Number(file))
-    .filter((file) => file > 2)
-    .filter((file) => {
-      const own = linkOf(`/proc/self/fd/${file}`);
-      return own !== "" && !own.startsWith("anon_inode:") && own === linkOf(`${parent}/fd/${file}`);
+    .filter((fd) => readlinkOrEmpty(`${parent}/fd/${fd}`).endsWith(":[eventpoll]"));
+  const watchedFds = epollFds.flatMap((epollFd) => [
+    ...readTextOrEmpty(`${parent}/fdinfo/${epollFd}`).matchAll(/^tfd: +(\d+)/gm),
+  ]);
+  return watchedFds
+    .map(([, fd]) => Number(fd))
+    .filter((fd) => fd > 2)
+    .filter((fd) => {
+      const own = readlinkOrEmpty(`/proc/self/fd/${fd}`);
+      return own !== "" && !own.startsWith("anon_inode:") && own === readlinkOrEmpty(`${parent}/fd/${fd}`);
     });
 }
 
-function linkOf(path: string): string {
+function readlinkOrEmpty(path: string): string {
   try {
     return fs.readlinkSync(path);
   } catch {
@@ -119,7 +121,7 @@ function linkOf(path: string): string {
   }
 }
 
-function textOf(path: string): string {
+function readTextOrEmpty(path: string): string {
   try {
     return fs.readFileSync(path, "utf8");
   } catch {
@@ -127,35 +129,35 @@ function textOf(path: string): string {
   }
 }
 
-function isSocket(file: number): boolean {
+function isSocket(fd: number): boolean {
   try {
-    return fs.fstatSync(file, { bigint: true }).isSocket(); // not as numbers: see `openOutput()` in `surroundings.ts`
+    return fs.fstatSync(fd, { bigint: true }).isSocket(); // not as numbers: see `openOutput()` in `surroundings.ts`
   } catch {
     return false; // it was the folder's own
   }
 }
 
 /** What is no socket, such as pipes and watched files; and sees to it that a server that is closed here keeps its path. */
-function silenceHandles(silence: (file: number) => void): void {
+function disableHandles(makeInert: (fd: number) => void): void {
   for (const active of internals._getActiveHandles()) {
     const handle = active._handle ?? active;
     const { fd } = handle;
     if (fd !== undefined && fd >= 0 && fd <= 2) continue;
     if (typeof fd === "number" && fd > 2) {
-      if (!isSocket(fd)) silence(fd);
+      if (!isSocket(fd)) makeInert(fd);
       handle.close = (done) => void (done && setImmediate(() => done.call(handle)));
     } else if (/^(FSEvent|StatWatcher)$/.test(handle.constructor.name)) handle.close?.();
   }
 }
 
 /** As Python does, gives the child an input that has ended; one that the parent is reading from is only silenced. */
-function closeInput({ libc }: Native, silence: (file: number) => void): void {
-  const isRead = internals._getActiveHandles().some((active) => (active._handle ?? active).fd === 0);
-  if (isRead) silence(0);
+function closeStdin({ libc }: Native, makeInert: (fd: number) => void): void {
+  const isStdinRead = internals._getActiveHandles().some((active) => (active._handle ?? active).fd === 0);
+  if (isStdinRead) makeInert(0);
   else {
-    const file = libc.open("/dev/null", O_RDONLY | O_CLOEXEC);
-    libc.dup2(file, 0);
-    libc.close(file);
+    const fd = libc.open("/dev/null", O_RDONLY | O_CLOEXEC);
+    libc.dup2(fd, 0);
+    libc.close(fd);
   }
   let input: unknown;
   const get = (): unknown => (input ??= fs.createReadStream("/dev/null"));

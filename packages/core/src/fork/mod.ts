@@ -1,39 +1,42 @@
 /** Forking this process; loaded by those who fork only. */
-import type { MissingNative, Native } from "../native/native.ts";
+import type { Native, NativeUnavailable } from "../native/native.ts";
 import type { ForkRefusal } from "./fork-refusal.ts";
 import { Forker } from "./forker.ts";
 
 export {
-  changeSurroundings,
-  isFolder,
-  noteOutput,
+  applyEnvironment,
+  type ChildEnvironment,
+  isDirectory,
+  recordOutput,
   redirectOutput,
-  type Surroundings,
   watchOutput,
 } from "./child-environment.ts";
-export { type Kid, lookAfter } from "./child-watcher.ts";
+export { type WatchedChild, watchChild } from "./child-watcher.ts";
 export { collectGarbage } from "./collect-garbage.ts";
-export { disown, estrange } from "./detach-inherited.ts";
+export { detachFds, detachInherited } from "./detach-inherited.ts";
 export { type ForkReason, type ForkRefusal, refusal } from "./fork-refusal.ts";
-export { type Fork, type ForkCounts, Forker, type ForkOptions } from "./forker.ts";
-export { openSockets, quiesce, settle, underWay } from "./quiesce.ts";
-export { emptyStocks, replaceMathRandom } from "./reseed-random.ts";
-export { endWithoutCleanUp, rehearseExit, renewProcess } from "./reset-process.ts";
+export { type ForkCounts, Forker, type ForkOptions, type ForkResult } from "./forker.ts";
+export { openSocketInodes, pendingRequests, quiesce, waitUntilIdle } from "./quiesce.ts";
+export { drainRandomPools, replaceMathRandom } from "./reseed-random.ts";
+export { exitWithoutCleanup, resetProcess, warmUpExit } from "./reset-process.ts";
 export { quickTest, selfTest } from "./self-test.ts";
 export { reap } from "./waitpid.ts";
 
 /** What forks this process, with the way to libc. */
-export interface Opened {
+export interface ForkSupport {
   readonly native: Native;
   readonly forker: Forker;
 }
 
-let opened: Opened | ForkRefusal | undefined;
+let support: ForkSupport | ForkRefusal | undefined;
 
 /** What forks this process, or why it cannot be forked. */
-export function openForker(native: Native | undefined, missing: MissingNative | undefined): Opened | ForkRefusal {
-  if (opened !== undefined) return opened;
-  if (native === undefined) return (opened = { reason: "native", message: missing?.message as string });
+export function openForker(
+  native: Native | undefined,
+  missing: NativeUnavailable | undefined,
+): ForkSupport | ForkRefusal {
+  if (support !== undefined) return support;
+  if (native === undefined) return (support = { reason: "native", message: missing?.message as string });
   const forker = Forker.open(native);
-  return (opened = "reason" in forker ? forker : { native, forker });
+  return (support = "reason" in forker ? forker : { native, forker });
 }

@@ -8,24 +8,24 @@
 const crypto = process.getBuiltinModule("node:crypto");
 
 /** `randomUUID()` draws 128 at once, and `randomInt()` 1,024 (lib/internal/crypto/random.js): what it has left is a stock. */
-const STOCKS: readonly { readonly size: number; readonly draw: () => unknown }[] = [
+const RANDOM_POOLS: readonly { readonly size: number; readonly draw: () => unknown }[] = [
   { size: 128, draw: () => crypto.randomUUID() },
   { size: 1024, draw: () => crypto.randomInt(2) },
 ];
 
-let seed: (() => void) | undefined;
-let stocksAreEmpty = false;
+let seedMathRandom: (() => void) | undefined;
+let poolsAreDrained = false;
 
 /**
  * Puts a generator that can be given a new seed in the place of `Math.random`: in a fork server before it loads anything,
  * so that also modules that keep the function itself get fresh numbers in each child.
  */
 export function replaceMathRandom(): void {
-  const fresh = new Uint32Array(4);
+  const seedWords = new Uint32Array(4);
   let [a, b, c, counter] = [0, 0, 0, 0];
-  seed = () => {
-    crypto.randomFillSync(fresh);
-    [a, b, c, counter] = fresh as unknown as [number, number, number, number];
+  seedMathRandom = () => {
+    crypto.randomFillSync(seedWords);
+    [a, b, c, counter] = seedWords as unknown as [number, number, number, number];
   };
   // sfc32 by Chris Doty-Humphrey: passes PractRand, and costs about what V8's own generator does.
   const next = (): number => {
@@ -37,7 +37,7 @@ export function replaceMathRandom(): void {
     c |= 0;
     return drawn >>> 0;
   };
-  seed();
+  seedMathRandom();
   for (let i = 0; i < 12; i++) next();
   Math.random = function random() {
     // 53 bits, as many as a double has below 1.
@@ -46,30 +46,30 @@ export function replaceMathRandom(): void {
 }
 
 /** In a child: nothing that is drawn from now on has been drawn by its parent or by a sibling. */
-export function renewRandomness(): void {
-  if (seed === undefined) seedOwnContext();
-  else seed();
-  if (!stocksAreEmpty) for (const { size, draw } of STOCKS) for (let i = 0; i < size; i++) draw();
-  stocksAreEmpty = false; // a child of this child may find some
+export function reseed(): void {
+  if (seedMathRandom === undefined) reseedV8Context();
+  else seedMathRandom();
+  if (!poolsAreDrained) for (const { size, draw } of RANDOM_POOLS) for (let i = 0; i < size; i++) draw();
+  poolsAreDrained = false; // a child of this child may find some
 }
 
 /**
  * In a fork server, last of all: leaves nothing in stock that its children would have to draw first, which would take each of
  * them a millisecond. A stock is known to be full when OpenSSL has just been asked.
  */
-export function emptyStocks(): void {
-  let asked = 0;
+export function drainRandomPools(): void {
+  let requestCount = 0;
   const hook = process.getBuiltinModule("node:async_hooks").createHook({
     init(_id, type) {
-      if (type === "RANDOMBYTESREQUEST") asked += 1;
+      if (type === "RANDOMBYTESREQUEST") requestCount += 1;
     },
   });
   hook.enable();
-  stocksAreEmpty = STOCKS.every(({ size, draw }) => {
-    const before = asked;
-    for (let i = 0; i < size && asked === before; i++) draw();
+  poolsAreDrained = RANDOM_POOLS.every(({ size, draw }) => {
+    const countBefore = requestCount;
+    for (let i = 0; i < size && requestCount === countBefore; i++) draw();
     for (let i = 1; i < size; i++) draw();
-    return asked === before + 1;
+    return requestCount === countBefore + 1;
   });
   hook.disable();
 }
@@ -78,7 +78,7 @@ export function emptyStocks(): void {
  * V8 seeds the generator of a context at its first call, from a flag if that is set. Code that kept `Math.random` itself
  * goes on with the parent's numbers; V8 has no way to change that.
  */
-function seedOwnContext(): void {
+function reseedV8Context(): void {
   const v8 = process.getBuiltinModule("node:v8");
   v8.setFlagsFromString(`--random-seed=${crypto.randomInt(1, 2 ** 31 - 1)}`);
   Math.random = process.getBuiltinModule("node:vm").runInNewContext("Math.random") as () => number;

@@ -5,13 +5,13 @@ import { SIGKILL } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { type ForkRefusal, refusal } from "./fork-refusal.ts";
-import type { Fork, Forker } from "./forker.ts";
+import type { Forker, ForkResult } from "./forker.ts";
 import { reap, reapNow } from "./waitpid.ts";
 
-const PATIENCE = 3000;
+const PROBE_TIMEOUT_MS = 3000;
 /** What the probe ends with: no number that a child ends with by accident. */
-const PASSED = 47;
-const ROWS = 40;
+const PASSED_EXIT_CODE = 47;
+const ALLOCATED_ROWS = 40;
 
 /**
  * Forks a probe, and waits for it without the event loop. In the probe it never settles.
@@ -23,55 +23,55 @@ export function selfTest(
   native: Native,
   forker: Forker,
   threads: number,
-  begin: () => void = () => {},
+  prepareProbe: () => void = () => {},
 ): Promise<ForkRefusal | undefined> {
   const fork = forker.fork({ threads, diesWithParent: true });
   if (fork.role === "child") {
-    begin();
-    return probe();
+    prepareProbe();
+    return runProbe();
   }
-  return Promise.resolve(judge(native, fork));
+  return Promise.resolve(awaitProbe(native, fork));
 }
 
 /** A lesser test, of a probe that does not turn its loop: for a fork in the middle of a program. */
 export function quickTest(native: Native, forker: Forker): ForkRefusal | undefined {
   const fork = forker.fork({ diesWithParent: true });
   if (fork.role === "child") {
-    const kept = allocate();
+    const rows = allocate();
     collectGarbage();
-    native.libc._exit(kept.length === ROWS ? PASSED : 1);
+    native.libc._exit(rows.length === ALLOCATED_ROWS ? PASSED_EXIT_CODE : 1);
   }
-  return judge(native, fork);
+  return awaitProbe(native, fork);
 }
 
-function judge(native: Native, fork: Fork): ForkRefusal | undefined {
+function awaitProbe(native: Native, fork: ForkResult): ForkRefusal | undefined {
   if (fork.role !== "parent") return fork.role === "refused" ? fork.refusal : undefined;
-  const nap = new Int32Array(new SharedArrayBuffer(4));
-  for (let waited = 0; waited < PATIENCE; waited++) {
+  const sleepCell = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; waitedMs < PROBE_TIMEOUT_MS; waitedMs++) {
     const status = reap(native, fork.pid);
-    if (status?.code === PASSED) return undefined;
+    if (status?.code === PASSED_EXIT_CODE) return undefined;
     if (status !== undefined) {
       const how = status.signal ?? `exit code ${status.code}`;
       return refusal("self-test", `a probe child ended with ${how} in place of passing the self-test`);
     }
-    Atomics.wait(nap, 0, 0, 1);
+    Atomics.wait(sleepCell, 0, 0, 1);
   }
   native.libc.kill(fork.pid, SIGKILL);
   reapNow(native, fork.pid);
-  return refusal("self-test", `a probe child did not pass the self-test within ${PATIENCE} ms`);
+  return refusal("self-test", `a probe child did not pass the self-test within ${PROBE_TIMEOUT_MS} ms`);
 }
 
 /** Needs V8's worker threads, its heap, the loop, libuv's pool, and an end. */
-async function probe(): Promise<never> {
-  const kept = allocate();
+async function runProbe(): Promise<never> {
+  const rows = allocate();
   collectGarbage();
   await new Promise((resolve) => setTimeout(resolve, 1));
-  const read = await process.getBuiltinModule("node:fs/promises").readFile("/proc/self/stat", "latin1");
-  const isWell = kept.length === ROWS && read.startsWith(`${process.pid} `);
-  return process.exit(isWell ? PASSED : 1);
+  const stat = await process.getBuiltinModule("node:fs/promises").readFile("/proc/self/stat", "latin1");
+  const hasPassed = rows.length === ALLOCATED_ROWS && stat.startsWith(`${process.pid} `);
+  return process.exit(hasPassed ? PASSED_EXIT_CODE : 1);
 }
 
 /** As much as makes V8 collect garbage by itself. */
 function allocate(): unknown[][] {
-  return Array.from({ length: ROWS }, () => Array.from({ length: 10_000 }, (_, j) => ({ j })));
+  return Array.from({ length: ALLOCATED_ROWS }, () => Array.from({ length: 10_000 }, (_, j) => ({ j })));
 }

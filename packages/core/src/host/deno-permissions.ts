@@ -11,7 +11,7 @@ import type { InterpreterOptions, Permissions } from "./host.ts";
 type Query = DenoApi["permissions"];
 
 /** The kinds of permission, with the field by which one path, host … of it is asked for. */
-const KINDS: Readonly<Record<string, string>> = {
+const QUERY_FIELDS: Readonly<Record<string, string>> = {
   read: "path",
   write: "path",
   net: "host",
@@ -27,24 +27,29 @@ const KINDS: Readonly<Record<string, string>> = {
  *
  * @throws {CapabilityError} when `wanted` asks for more than this process has
  */
-export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: InterpreterOptions["reach"]): string[] {
+export function permissionFlags(
+  deno: DenoApi,
+  wanted: Permissions,
+  requiredAccess: InterpreterOptions["requiredAccess"],
+): string[] {
   const query = deno.permissions;
-  const whole = Object.keys(KINDS).filter((kind) => isWhole(query, kind));
-  if (wanted === "inherit" && whole.length === Object.keys(KINDS).length) return ["--allow-all"];
+  const fullyGranted = Object.keys(QUERY_FIELDS).filter((kind) => isFullyGranted(query, kind));
+  if (wanted === "inherit" && fullyGranted.length === Object.keys(QUERY_FIELDS).length) return ["--allow-all"];
 
   const granted = new Map<string, true | Set<string>>();
-  if (wanted === "inherit") for (const kind of whole) granted.set(kind, true);
+  if (wanted === "inherit") for (const kind of fullyGranted) granted.set(kind, true);
   else if (wanted !== "none")
-    for (const [kind, value] of Object.entries(wanted)) addWanted(query, granted, kind, value);
+    for (const [kind, value] of Object.entries(wanted)) addRequested(query, granted, kind, value);
 
   // What a module imports is read as well; a child that was given less gets no more than the module's own folder.
-  const around = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
-  for (const path of reach.read) addReach(query, granted, "read", around(path));
-  if (wanted === "inherit") for (const path of ownPlaces(deno)) addReach(query, granted, "read", around(path));
-  for (const path of reach.write) addReach(query, granted, "write", path);
-  for (const socket of reach.sockets) {
-    for (const kind of ["read", "write"]) addReach(query, granted, kind, socket);
-    addReach(query, granted, "net", `unix:${socket}`);
+  const accessRoot = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
+  for (const path of requiredAccess.read) addRequired(query, granted, "read", accessRoot(path));
+  if (wanted === "inherit")
+    for (const path of programPaths(deno)) addRequired(query, granted, "read", accessRoot(path));
+  for (const path of requiredAccess.write) addRequired(query, granted, "write", path);
+  for (const socket of requiredAccess.sockets) {
+    for (const kind of ["read", "write"]) addRequired(query, granted, kind, socket);
+    addRequired(query, granted, "net", `unix:${socket}`);
   }
   return [...granted].map(([kind, value]) =>
     value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`,
@@ -52,13 +57,13 @@ export function permissionFlags(deno: DenoApi, wanted: Permissions, reach: Inter
 }
 
 /** Where the program stands: what a child is asked to do later is found there, also where this library stands elsewhere. */
-function ownPlaces({ mainModule, cwd }: DenoApi): string[] {
+function programPaths({ mainModule, cwd }: DenoApi): string[] {
   const main = new URL(mainModule);
-  const places = main.protocol === "file:" ? [decodeURIComponent(main.pathname)] : [];
+  const paths = main.protocol === "file:" ? [decodeURIComponent(main.pathname)] : [];
   try {
-    places.push(`${cwd()}/`);
+    paths.push(`${cwd()}/`);
   } catch {} // it may not be asked for
-  return places;
+  return paths;
 }
 
 /** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
@@ -71,26 +76,27 @@ function widestReadable(query: Query, path: string): string {
   return widest;
 }
 
-function addWanted(
+function addRequested(
   query: Query,
   granted: Map<string, true | Set<string>>,
   kind: string,
   value: boolean | readonly string[],
 ): void {
-  if (!(kind in KINDS)) throw new TypeError(`permissions names "${kind}"; Deno has ${Object.keys(KINDS).join(", ")}`);
+  if (!(kind in QUERY_FIELDS))
+    throw new TypeError(`permissions names "${kind}"; Deno has ${Object.keys(QUERY_FIELDS).join(", ")}`);
   if (value === false) return;
   if (value === true) {
-    if (!isWhole(query, kind)) throw refused(kind, "all of it");
+    if (!isFullyGranted(query, kind)) throw refusalError(kind, "all of it");
     granted.set(kind, true);
     return;
   }
   for (const item of value) {
-    if (!isGranted(query, kind, item)) throw refused(kind, `"${item}"`);
+    if (!isGranted(query, kind, item)) throw refusalError(kind, `"${item}"`);
     add(granted, kind, item);
   }
 }
 
-function addReach(query: Query, granted: Map<string, true | Set<string>>, kind: string, item: string): void {
+function addRequired(query: Query, granted: Map<string, true | Set<string>>, kind: string, item: string): void {
   if (granted.get(kind) !== true && isGranted(query, kind, item)) add(granted, kind, item);
 }
 
@@ -100,19 +106,19 @@ function add(granted: Map<string, true | Set<string>>, kind: string, item: strin
   else if (items !== true) items.add(item);
 }
 
-function refused(kind: string, what: string): CapabilityError {
+function refusalError(kind: string, what: string): CapabilityError {
   return new CapabilityError(
     `A child cannot be given permission "${kind}" for ${what}: this process does not have it itself. Run it with --allow-${kind}`,
   );
 }
 
-function isWhole(query: Query, kind: string): boolean {
+function isFullyGranted(query: Query, kind: string): boolean {
   const status = query.querySync({ name: kind as never });
   return status.state === "granted" && !status.partial;
 }
 
 function isGranted(query: Query, kind: string, item: string): boolean {
-  return query.querySync({ name: kind as never, [KINDS[kind] as string]: item }).state === "granted";
+  return query.querySync({ name: kind as never, [QUERY_FIELDS[kind] as string]: item }).state === "granted";
 }
 
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));

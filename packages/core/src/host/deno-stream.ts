@@ -1,50 +1,50 @@
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
 import type { ByteSource, ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
-const SMALLEST_READ = 512;
-const LARGEST_READ = 256 * 1024;
+const MIN_READ_BYTES = 512;
+const MAX_READ_BYTES = 256 * 1024;
 /** Pieces that are waiting are written together up to this size. */
-const WRITE_SIZE = 64 * 1024;
+const MAX_WRITE_BYTES = 64 * 1024;
 /** How long a server rests when it cannot take a connection, such as for want of file descriptors. */
-const REST = 20;
+const ACCEPT_RETRY_MS = 20;
 
 /** A server over a listener of Deno's own API; the constructor throws where it cannot listen. */
 export class DenoServer implements StreamServer {
   readonly address: StreamAddress;
   readonly #deno: DenoApi;
   readonly #listener: DenoListener;
-  #closed = false;
+  #isClosed = false;
 
   constructor(deno: DenoApi, address: StreamAddress, handlers: ServerHandlers) {
     const isPath = typeof address === "string";
     this.#deno = deno;
     this.#listener = deno.listen(denoAddress(address) as never);
-    this.address = isPath ? address : plainAddress(this.#listener.addr);
+    this.address = isPath ? address : toStreamAddress(this.#listener.addr);
     if (isPath) deno.chmodSync(address, 0o600);
     this.#listener.unref();
     void this.#serve(handlers);
   }
 
   async #serve({ accept, failed }: ServerHandlers): Promise<void> {
-    while (!this.#closed) {
+    while (!this.#isClosed) {
       let conn: DenoConn;
       try {
         conn = await this.#listener.accept();
       } catch (error) {
-        if (this.#closed) return;
+        if (this.#isClosed) return;
         if ((error as Error).name === "BadResource") return failed(error as Error);
         // Others wait behind whoever could not be taken.
-        await new Promise<void>((resolve) => unrefTimer(this.#deno, setTimeout(resolve, REST)));
+        await new Promise<void>((resolve) => unrefTimer(this.#deno, setTimeout(resolve, ACCEPT_RETRY_MS)));
         continue;
       }
-      if (!this.#closed) accept(new DenoStream(conn));
+      if (!this.#isClosed) accept(new DenoStream(conn));
       else conn.close();
     }
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#listener.close();
     if (typeof this.address !== "string") return;
     try {
@@ -53,11 +53,11 @@ export class DenoServer implements StreamServer {
   }
 
   ref(): void {
-    if (!this.#closed) this.#listener.ref();
+    if (!this.#isClosed) this.#listener.ref();
   }
 
   unref(): void {
-    if (!this.#closed) this.#listener.unref();
+    if (!this.#isClosed) this.#listener.unref();
   }
 }
 
@@ -75,7 +75,7 @@ export function denoAddress(address: StreamAddress): DenoAddress {
 }
 
 /** Deno's address as ours; an empty path where there is none. */
-function plainAddress(address: DenoConn["remoteAddr"]): StreamAddress {
+function toStreamAddress(address: DenoConn["remoteAddr"]): StreamAddress {
   return "port" in address ? { host: address.hostname, port: address.port } : "";
 }
 
@@ -86,18 +86,18 @@ export class DenoStream implements ByteStream {
   readonly #conn: DenoConn;
   readonly #queue: Uint8Array[] = [];
   #handlers: StreamHandlers | undefined;
-  #writing = false;
-  #finishing = false;
-  #closed = false;
-  #ended = false;
+  #isWriting = false;
+  #isFinishing = false;
+  #isClosed = false;
+  #hasEnded = false;
   /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
-  #isDeaf = false;
-  #resumed: (() => void) | undefined;
-  #paused: Promise<void> | undefined;
+  #isPeerClosed = false;
+  #onResume: (() => void) | undefined;
+  #pausePromise: Promise<void> | undefined;
 
   constructor(conn: DenoConn) {
     this.#conn = conn;
-    this.remote = plainAddress(conn.remoteAddr);
+    this.remote = toStreamAddress(conn.remoteAddr);
     conn.setNoDelay?.();
   }
 
@@ -105,38 +105,38 @@ export class DenoStream implements ByteStream {
     this.#handlers = handlers;
     this.#read(handlers).then(
       () => this.#end(),
-      (error: Error) => this.#end(this.#closed ? undefined : error),
+      (error: Error) => this.#end(this.#isClosed ? undefined : error),
     );
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#closed || this.#isDeaf) return 0;
+    if (this.#isClosed || this.#isPeerClosed) return 0;
     this.pending += chunk.byteLength;
     this.#queue.push(chunk);
-    if (!this.#writing) void this.#drain();
+    if (!this.#isWriting) void this.#drain();
     return this.pending;
   }
 
   pause(): void {
-    if (this.#isDeaf) return;
-    this.#paused ??= new Promise((resolve) => {
-      this.#resumed = resolve;
+    if (this.#isPeerClosed) return;
+    this.#pausePromise ??= new Promise((resolve) => {
+      this.#onResume = resolve;
     });
   }
 
   resume(): void {
-    this.#resumed?.();
-    this.#paused = this.#resumed = undefined;
+    this.#onResume?.();
+    this.#pausePromise = this.#onResume = undefined;
   }
 
   finish(): void {
-    this.#finishing = true;
-    if (!this.#writing) this.destroy();
+    this.#isFinishing = true;
+    if (!this.#isWriting) this.destroy();
   }
 
   destroy(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#queue.length = this.pending = 0;
     this.resume();
     try {
@@ -146,11 +146,11 @@ export class DenoStream implements ByteStream {
   }
 
   ref(): void {
-    if (!this.#closed) this.#conn.ref();
+    if (!this.#isClosed) this.#conn.ref();
   }
 
   unref(): void {
-    if (!this.#closed) this.#conn.unref();
+    if (!this.#isClosed) this.#conn.unref();
   }
 
   /**
@@ -158,13 +158,13 @@ export class DenoStream implements ByteStream {
    * again. The buffer is as large as what has come of late: most of many open streams carry little.
    */
   async #read(handlers: StreamHandlers): Promise<void> {
-    let buffer = new Uint8Array(SMALLEST_READ);
+    let buffer = new Uint8Array(MIN_READ_BYTES);
     while (true) {
-      const room = handlers.room?.();
-      const n = await this.#conn.read(room ?? buffer);
-      while (this.#paused !== undefined) await this.#paused;
-      if (n === null || this.#closed) return;
-      if (room !== undefined) {
+      const directBuffer = handlers.directBuffer?.();
+      const n = await this.#conn.read(directBuffer ?? buffer);
+      while (this.#pausePromise !== undefined) await this.#pausePromise;
+      if (n === null || this.#isClosed) return;
+      if (directBuffer !== undefined) {
         handlers.filled?.(n);
         continue;
       }
@@ -175,16 +175,16 @@ export class DenoStream implements ByteStream {
       const full = buffer;
       const { length } = full;
       const next = n === length ? length * 4 : n < length / 2 ? length / 2 : length;
-      buffer = new Uint8Array(Math.min(next, LARGEST_READ));
+      buffer = new Uint8Array(Math.min(next, MAX_READ_BYTES));
       handlers.data(full.subarray(0, n));
     }
   }
 
   async #drain(): Promise<void> {
-    this.#writing = true;
+    this.#isWriting = true;
     try {
       while (this.#queue.length > 0) {
-        const chunk = this.#gather();
+        const chunk = this.#coalesceChunks();
         for (let done = 0; done < chunk.byteLength; ) {
           const n = await this.#conn.write(done === 0 ? chunk : chunk.subarray(done));
           done += n;
@@ -192,44 +192,44 @@ export class DenoStream implements ByteStream {
         }
       }
     } catch {
-      this.#hearOut();
+      this.#drainThenEnd();
     } finally {
-      this.#writing = false;
+      this.#isWriting = false;
     }
     // What nobody read is not written: who waits for that learns of the end, which comes next.
-    if (!this.#closed && !this.#isDeaf) this.#handlers?.drain();
-    if (this.#finishing) this.destroy();
+    if (!this.#isClosed && !this.#isPeerClosed) this.#handlers?.drain();
+    if (this.#isFinishing) this.destroy();
   }
 
   /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
-  #hearOut(): void {
-    this.#isDeaf = true;
+  #drainThenEnd(): void {
+    this.#isPeerClosed = true;
     this.#queue.length = this.pending = 0;
     this.resume();
   }
 
   /** The next piece to write: small ones together, since each write takes a turn of the loop. */
-  #gather(): Uint8Array {
+  #coalesceChunks(): Uint8Array {
     const queue = this.#queue;
     const first = queue.shift() as Uint8Array;
     let size = first.length;
     let count = 0;
-    while (count < queue.length && size + (queue[count] as Uint8Array).length <= WRITE_SIZE)
+    while (count < queue.length && size + (queue[count] as Uint8Array).length <= MAX_WRITE_BYTES)
       size += (queue[count++] as Uint8Array).length;
     if (count === 0) return first;
     const all = new Uint8Array(size);
     all.set(first);
     let at = first.length;
-    for (const piece of queue.splice(0, count)) {
-      all.set(piece, at);
-      at += piece.length;
+    for (const chunk of queue.splice(0, count)) {
+      all.set(chunk, at);
+      at += chunk.length;
     }
     return all;
   }
 
   #end(error?: Error): void {
-    if (this.#ended) return;
-    this.#ended = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#handlers?.end(error);
   }
 }
@@ -237,7 +237,7 @@ export class DenoStream implements ByteStream {
 /** What a child writes; whether the program stays alive for it is up to the child. */
 export class DenoSource implements ByteSource {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #goOn: (() => void) | undefined;
+  #onResume: (() => void) | undefined;
   #isPaused = false;
 
   constructor(stream: ReadableStream<Uint8Array>) {
@@ -254,7 +254,7 @@ export class DenoSource implements ByteSource {
 
   resume(): void {
     this.#isPaused = false;
-    this.#goOn?.();
+    this.#onResume?.();
   }
 
   destroy(): void {
@@ -268,7 +268,7 @@ export class DenoSource implements ByteSource {
   async #read(handlers: StreamHandlers): Promise<void> {
     try {
       for (;;) {
-        if (this.#isPaused) await new Promise<void>((resolve) => (this.#goOn = resolve));
+        if (this.#isPaused) await new Promise<void>((resolve) => (this.#onResume = resolve));
         const { value } = await this.#reader.read();
         if (value === undefined) break;
         handlers.data(value);

@@ -68,8 +68,8 @@ class DenoSubprocess implements Subprocess {
       run();
     } catch (error) {
       // It has ended, and the news is on its way.
-      const isGone = error instanceof TypeError || (error as Error).name === "BadResource";
-      if (!isGone) throw error;
+      const hasExited = error instanceof TypeError || (error as Error).name === "BadResource";
+      if (!hasExited) throw error;
     }
   }
 }

@@ -8,11 +8,11 @@ import { permissionFlags } from "./deno-permissions.ts";
 import { DenoServer, DenoStream, denoAddress, unrefTimer } from "./deno-stream.ts";
 import { startSubprocess } from "./deno-subprocess.ts";
 import type {
+  AsyncStorage,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
   Digest,
-  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -23,7 +23,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
-import { ADOPTED, NodeStream } from "./node-stream.ts";
+import { FD_SOCKET_OPTIONS, NodeStream } from "./node-stream.ts";
 import { startThread, threadStream } from "./worker-threads.ts";
 
 /** In the order of their numbers; where macOS differs, see the second list. */
@@ -55,9 +55,9 @@ interface NodeNet {
 }
 
 /** Deno 2.7.12 and newer can. The number is none of a file, so that no socket is made: those that can say just that. */
-function canAdopt(): boolean {
+function canAdoptFd(): boolean {
   try {
-    new (builtin<NodeNet>("net").Socket)({ ...ADOPTED, fd: -1 });
+    new (builtin<NodeNet>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: -1 });
     return true;
   } catch (error) {
     return (error as { code?: string }).code !== "ERR_NOT_IMPLEMENTED";
@@ -75,7 +75,7 @@ export class DenoHost implements Host {
     threadKill: false,
   };
   readonly #deno = (globalThis as unknown as { Deno: DenoApi }).Deno;
-  #adopts: boolean | undefined;
+  #canAdoptFd: boolean | undefined;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #utf16 = new TextDecoder("utf-16le", { ignoreBOM: true });
@@ -88,7 +88,7 @@ export class DenoHost implements Host {
     return this.#deno.args;
   }
 
-  evaluate(): undefined {
+  evalCommand(): undefined {
     return undefined; // a child would need the run permission as a whole
   }
 
@@ -102,7 +102,7 @@ export class DenoHost implements Host {
    */
   interpreter(options: InterpreterOptions): InterpreterCommand {
     const deno = this.#deno;
-    const flags = options.execArgv ?? permissionFlags(deno, options.permissions ?? "inherit", options.reach);
+    const flags = options.execArgv ?? permissionFlags(deno, options.permissions ?? "inherit", options.requiredAccess);
     return {
       file: options.executable ?? deno.execPath(),
       args: [
@@ -137,14 +137,14 @@ export class DenoHost implements Host {
     return new DenoStream(await this.#deno.connect({ ...denoAddress(address), signal } as never));
   }
 
-  adopt(file: number): ByteStream {
-    const socket = new (builtin<NodeNet>("net").Socket)({ ...ADOPTED, fd: file });
-    return new NodeStream(socket as never, file);
+  adoptFd(fd: number): ByteStream {
+    const socket = new (builtin<NodeNet>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: fd });
+    return new NodeStream(socket as never, fd);
   }
 
-  missingAdopt(): string | undefined {
-    this.#adopts ??= canAdopt();
-    if (this.#adopts) return undefined;
+  whyNoAdoptFd(): string | undefined {
+    this.#canAdoptFd ??= canAdoptFd();
+    if (this.#canAdoptFd) return undefined;
     return "this version of Deno cannot take over a socket that it did not open itself, 2.7.12 and newer can";
   }
 
@@ -158,7 +158,7 @@ export class DenoHost implements Host {
     return this.#encoder.encodeInto(text, position === 0 ? bytes : bytes.subarray(position)).written;
   }
 
-  memoryToFill(size: number): Uint8Array<ArrayBuffer> {
+  allocUnsafe(size: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(size);
   }
 
@@ -203,11 +203,11 @@ export class DenoHost implements Host {
   }
 
   /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once; those of older Denos take none. */
-  watchPipe(file: number, ring: () => void): boolean {
+  watchReadable(fd: number, onReadable: () => void): boolean {
     try {
-      const socket = new (builtin<NodeNet>("net").Socket)({ fd: file, readable: true, writable: false });
+      const socket = new (builtin<NodeNet>("net").Socket)({ fd: fd, readable: true, writable: false });
       socket.on("error", () => {});
-      socket.on("data", ring);
+      socket.on("data", onReadable);
       socket.unref();
       return true;
     } catch {
@@ -215,7 +215,7 @@ export class DenoHost implements Host {
     }
   }
 
-  openFiles(): number[] {
+  openFds(): number[] {
     return []; // no process of Deno is ever copied
   }
 
@@ -233,12 +233,12 @@ export class DenoHost implements Host {
     }
   }
 
-  mayRead(path: string): boolean {
+  canRead(path: string): boolean {
     return this.#deno.permissions.querySync({ name: "read" as never, path }).state === "granted";
   }
 
   readTextFile(path: string): string {
-    if (!this.mayRead(path)) {
+    if (!this.canRead(path)) {
       throw new CapabilityError(`Reading "${path}" is not permitted: run Deno with --allow-read=${path}`);
     }
     return this.#deno.readTextFileSync(path);
@@ -301,7 +301,7 @@ export class DenoHost implements Host {
     return this.#deno.exit(code);
   }
 
-  keepOutputOnExit(): void {} // Deno writes its standard streams at once
+  flushOutputOnExit(): void {} // Deno writes its standard streams at once
 
   pendingOutput(): number {
     return 0;
@@ -319,8 +319,8 @@ export class DenoHost implements Host {
     } catch {} // nobody reads it
   }
 
-  flowStorage(): FlowStorage {
-    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => FlowStorage }>("async_hooks");
+  asyncLocalStorage(): AsyncStorage {
+    const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => AsyncStorage }>("async_hooks");
     return new AsyncLocalStorage();
   }
 
@@ -329,8 +329,8 @@ export class DenoHost implements Host {
   }
 
   threadStream(): ByteStream | undefined {
-    const isSilent = this.#deno.version.deno.startsWith("2.5."); // it says nothing of a thread that exits
-    return threadStream(isSilent ? (run) => this.onExit(run) : undefined);
+    const lacksExitEvent = this.#deno.version.deno.startsWith("2.5."); // it says nothing of a thread that exits
+    return threadStream(lacksExitEvent ? (run) => this.onExit(run) : undefined);
   }
 
   memoryUsed(): number {
@@ -345,18 +345,18 @@ export class DenoHost implements Host {
     return builtin<{ channel(name: string): DiagnosticsChannel }>("diagnostics_channel").channel(name);
   }
 
-  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+  bindAsyncContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
     const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: { bind<F>(run: F): F } }>("async_hooks");
     return AsyncLocalStorage.bind(run);
   }
 
   /** A timer of 0: that takes 2 ms, in which input is served. */
-  immediate(run: () => void): void {
+  afterIo(run: () => void): void {
     setTimeout(run, 0);
   }
 
   /** Deno has it without `node:timers`, and it takes microseconds; but it looks for input only every so many turns then. */
-  soon(run: () => void): void {
+  setImmediate(run: () => void): void {
     setImmediate(run);
   }
 

@@ -49,7 +49,7 @@ export interface StreamHandlers {
   /** Bytes that arrived; the receiver may keep them, the stream never writes to them again. */
   data(chunk: Uint8Array): void;
   /** Where the next bytes may be read to straight away, if a large piece is being filled; `filled` tells how many came. */
-  room?(): Uint8Array | undefined;
+  directBuffer?(): Uint8Array | undefined;
   filled?(count: number): void;
   /** The other side will send no more, or the stream broke; called once, always, and last. */
   end(error?: Error): void;
@@ -73,7 +73,7 @@ export interface ByteStream {
   /** How many bytes wait in the host's queue. */
   readonly pending: number;
   /** The number of the system's file, where it can be told. */
-  readonly file?: number | undefined;
+  readonly fd?: number | undefined;
   pause(): void;
   resume(): void;
   /** Sends what is queued, then closes. */
@@ -100,12 +100,12 @@ export interface StreamServer {
 }
 
 /** How a thread ended. */
-export interface ThreadEnd {
+export interface ThreadExit {
   readonly code: number;
   /** What it did not catch. */
   readonly error: unknown;
   /** Whether all that it had sent has arrived for certain. */
-  readonly told: boolean;
+  readonly complete: boolean;
 }
 
 /** A thread of this process that runs a module. */
@@ -114,7 +114,7 @@ export interface Thread {
   /** The way to {@link Host.threadStream} in the thread. */
   readonly stream: ByteStream;
   /** Settles when the thread has ended; never rejects. */
-  readonly exited: Promise<ThreadEnd>;
+  readonly exited: Promise<ThreadExit>;
   /** Ends it, where {@link Capabilities.threadKill} says so whatever it does. */
   terminate(): void;
 }
@@ -165,7 +165,7 @@ export interface InterpreterOptions {
   readonly executable?: string | undefined;
   readonly permissions?: Permissions | undefined;
   /** Paths and sockets that the child must reach to do its work; passed on as far as the parent may reach them itself. */
-  readonly reach: {
+  readonly requiredAccess: {
     readonly read: readonly string[];
     readonly write: readonly string[];
     readonly sockets: readonly string[];
@@ -181,7 +181,7 @@ export interface InterpreterCommand {
 }
 
 /** A place whose value follows the calls and promises of one flow of work, and no other. */
-export interface FlowStorage {
+export interface AsyncStorage {
   getStore(): unknown;
   /** Sets it for the rest of this turn, and for all that comes of it. */
   enterWith(value: unknown): void;
@@ -198,7 +198,7 @@ export interface Host {
   /** The program and arguments by which a child of this host is started. */
   interpreter(options: InterpreterOptions): InterpreterCommand;
   /** The program and arguments that run a few lines of JavaScript, where a shell is missing; none where that is no way. */
-  evaluate(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
+  evalCommand(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
   /** The arguments that this child's entry was given; the program does not see them afterwards, where that can be done. */
   takeArgs(): readonly string[];
 
@@ -211,24 +211,24 @@ export interface Host {
   serve(address: StreamAddress, handlers: ServerHandlers): StreamServer;
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
   /** The stream over a Unix socket that was connected without the host, and belongs to it from now on. */
-  adopt(file: number): ByteStream;
-  /** Why {@link adopt} does not work here; undefined if it does. */
-  missingAdopt(): string | undefined;
+  adoptFd(fd: number): ByteStream;
+  /** Why {@link adoptFd} does not work here; undefined if it does. */
+  whyNoAdoptFd(): string | undefined;
   /** The keyed digest of a message; rejects if this system does not have that digest. */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
   /**
    * Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. Gives
    * false where this host cannot watch one.
    */
-  watchPipe(file: number, ring: () => void): boolean;
+  watchReadable(fd: number, onReadable: () => void): boolean;
   /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
-  openFiles(): number[];
+  openFds(): number[];
 
   /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
   utf8Read(bytes: Uint8Array, start: number, end: number): string;
   /** Memory of its own for so many bytes, which are all written before anybody sees them: where the host can, it is not cleared. */
-  memoryToFill(size: number): Uint8Array<ArrayBuffer>;
+  allocUnsafe(size: number): Uint8Array<ArrayBuffer>;
   asciiRead(bytes: Uint8Array, start: number, end: number): string;
   /** Writes text into bytes, one for each letter, as far as these go. */
   latin1Write(text: string, bytes: Uint8Array): void;
@@ -244,7 +244,7 @@ export interface Host {
   cwd(): string | undefined;
   readTextFile(path: string): string;
   /** Whether this process is permitted to read a file or folder, as far as the host has a say in that. */
-  mayRead(path: string): boolean;
+  canRead(path: string): boolean;
   /** The folder for temporary files. */
   tempDir(): string;
   /** Makes a new folder that only its owner can enter. */
@@ -266,7 +266,7 @@ export interface Host {
   /** Ends this process at once. */
   exit(code: number): never;
   /** From now on, what was written to the standard streams has left when the process ends, however it is ended by itself. */
-  keepOutputOnExit(): void;
+  flushOutputOnExit(): void;
   /** How many bytes of the standard streams have not been handed to the system. */
   pendingOutput(): number;
   /** Puts the standard streams into the state in which a program expects to find them. */
@@ -278,7 +278,7 @@ export interface Host {
    */
   writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined;
   /** A new place of that kind. */
-  flowStorage(): FlowStorage;
+  asyncLocalStorage(): AsyncStorage;
   /** Starts a thread that runs a module; it does not keep the program alive. */
   startThread(module: URL, name: string): Thread;
   /** The way to who started this thread; undefined in the main thread. */
@@ -290,10 +290,10 @@ export interface Host {
   /** The channel of that name, for those who watch this program. */
   diagnosticsChannel(name: string): DiagnosticsChannel;
   /** Has a function run in the asynchronous context of this moment, whoever calls it. */
-  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
+  bindAsyncContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
   /** Turns of the loop in which input and timers are served. */
-  immediate(run: () => void): void;
+  afterIo(run: () => void): void;
   /** The next turn of the loop, as soon as it can be; input need not be served before. */
-  soon(run: () => void): void;
+  setImmediate(run: () => void): void;
   timer(run: () => void, delay: number, keepAlive: boolean): () => void;
 }

@@ -6,17 +6,17 @@ import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamS
 const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
 
 /** So much is read at once without waiting, in bytes: more than the system keeps, and less than who writes on and on. */
-const READ_NOW = 1024 * 1024;
+const READ_NOW_MAX_BYTES = 1024 * 1024;
 
 /** How a socket is made of a file: it is read when somebody wants to. */
-export const ADOPTED = { readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as const;
+export const FD_SOCKET_OPTIONS = { readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as const;
 
 /** Streams and servers that have not been closed. */
 export const openHandles: Set<{ readonly _handle?: { readonly fd?: number } | null }> = new Set();
 
-export function noteOpen(made: { once(event: "close", run: () => void): void }): void {
-  openHandles.add(made as object);
-  made.once("close", () => openHandles.delete(made as object));
+export function trackHandle(handle: { once(event: "close", run: () => void): void }): void {
+  openHandles.add(handle as object);
+  handle.once("close", () => openHandles.delete(handle as object));
 }
 
 /** Listens as {@link Host.serve} says. */
@@ -29,10 +29,14 @@ export function serve(
   );
   server.on("error", failed);
   server.on("listening", () => {
-    const at = server.address();
-    listening(typeof at === "object" && at !== null ? { host: at.address, port: at.port } : address);
+    const boundAddress = server.address();
+    listening(
+      typeof boundAddress === "object" && boundAddress !== null
+        ? { host: boundAddress.address, port: boundAddress.port }
+        : address,
+    );
   });
-  noteOpen(server);
+  trackHandle(server);
   // Exclusive: a cluster worker would ask its primary, later; this way a socket's file is there when the call returns.
   server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true });
   server.unref();
@@ -47,9 +51,9 @@ export function serve(
 
 /** Connects as {@link Host.connect} says. */
 export function connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
-  const to = typeof address === "string" ? { path: address } : { ...address, noDelay: true };
+  const target = typeof address === "string" ? { path: address } : { ...address, noDelay: true };
   const socket = builtin<typeof Net>("net").connect({
-    ...to,
+    ...target,
     allowHalfOpen: true,
     ...(signal === undefined ? {} : { signal }),
   });
@@ -72,20 +76,20 @@ interface WritableHooks {
 export class NodeStream implements ByteStream {
   readonly remote: StreamAddress;
   readonly #socket: Net.Socket;
-  readonly #file: number | undefined;
+  readonly #fd: number | undefined;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
   /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
-  #isDeaf = false;
+  #isPeerClosed = false;
 
   /** @param file the number of its file, where the socket itself does not tell */
-  constructor(socket: Net.Socket, file?: number) {
+  constructor(socket: Net.Socket, fd?: number) {
     this.#socket = socket;
-    this.#file = file;
+    this.#fd = fd;
     const { remoteAddress: host, remotePort: port } = socket;
     this.remote = host === undefined || port === undefined ? "" : { host, port };
-    this.#outliveFailedWrites();
-    noteOpen(socket);
+    this.#keepReadableOnWriteError();
+    trackHandle(socket);
     socket.on("error", (error) => {
       this.#error = error;
     });
@@ -95,10 +99,10 @@ export class NodeStream implements ByteStream {
     return this.#socket.writableLength;
   }
 
-  get file(): number | undefined {
-    if (this.#file !== undefined) return this.#socket.destroyed ? undefined : this.#file;
-    const file = (this.#socket as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1;
-    return file < 0 ? undefined : file;
+  get fd(): number | undefined {
+    if (this.#fd !== undefined) return this.#socket.destroyed ? undefined : this.#fd;
+    const fd = (this.#socket as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1;
+    return fd < 0 ? undefined : fd;
   }
 
   start(handlers: StreamHandlers): void {
@@ -121,13 +125,13 @@ export class NodeStream implements ByteStream {
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#isDeaf) return 0;
-    this.#socket.write(chunk, this.#written);
+    if (this.#isPeerClosed) return 0;
+    this.#socket.write(chunk, this.#onWritten);
     return this.#socket.writableLength;
   }
 
   pause(): void {
-    if (!this.#isDeaf) this.#socket.pause();
+    if (!this.#isPeerClosed) this.#socket.pause();
   }
 
   resume(): void {
@@ -152,33 +156,33 @@ export class NodeStream implements ByteStream {
 
   readNow(): void {
     while (this.#socket.read() !== null); // what Node has read; it is told as ever
-    const { file } = this;
+    const { fd } = this;
     const buffer = new Uint8Array(64 * 1024);
     try {
-      for (let left = READ_NOW; file !== undefined && left > 0; ) {
-        const count = builtin<typeof Fs>("fs").readSync(file, buffer);
+      for (let remainingBytes = READ_NOW_MAX_BYTES; fd !== undefined && remainingBytes > 0; ) {
+        const count = builtin<typeof Fs>("fs").readSync(fd, buffer);
         if (count === 0) return;
-        left -= count;
+        remainingBytes -= count;
         this.#handlers?.data(buffer.slice(0, count));
       }
     } catch {} // there is no more for now
   }
 
-  readonly #written = (): void => {
+  readonly #onWritten = (): void => {
     // What nobody read is not written: who waits for that learns of the end, which comes next.
     const { destroyed, writableLength } = this.#socket;
-    if (!this.#isDeaf && !destroyed && writableLength === 0) this.#handlers?.drain();
+    if (!this.#isPeerClosed && !destroyed && writableLength === 0) this.#handlers?.drain();
   };
 
   /** Node destroys a socket with its first write that fails, and with it what could still be read. */
-  #outliveFailedWrites(): void {
+  #keepReadableOnWriteError(): void {
     const socket = this.#socket as Net.Socket & WritableHooks;
     for (const name of ["_write", "_writev"] as const) {
       const write = socket[name];
       socket[name] = (chunks: unknown, ...rest: unknown[]) => {
         const done = rest.at(-1) as (error?: Error | null) => void;
         write.call(socket, chunks, ...rest.slice(0, -1), (error?: Error | null) => {
-          if (error != null) this.#hearOut();
+          if (error != null) this.#drainThenEnd();
           done();
         });
       };
@@ -186,8 +190,8 @@ export class NodeStream implements ByteStream {
   }
 
   /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
-  #hearOut(): void {
-    this.#isDeaf = true;
+  #drainThenEnd(): void {
+    this.#isPeerClosed = true;
     if (this.#handlers !== undefined) this.#socket.resume();
   }
 }

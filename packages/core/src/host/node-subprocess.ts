@@ -1,7 +1,7 @@
 import type * as ChildProcess from "node:child_process";
 import type * as Net from "node:net";
 import type { ByteSource, ExitStatus, Subprocess } from "./host.ts";
-import { NodeStream, noteOpen } from "./node-stream.ts";
+import { NodeStream, trackHandle } from "./node-stream.ts";
 
 /** A child of Node's own `spawn()`. */
 export class NodeSubprocess implements Subprocess {
@@ -15,11 +15,11 @@ export class NodeSubprocess implements Subprocess {
     this.#child = child;
     this.pid = child.pid as number;
     this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-    this.stdout = sourceOver(child.stdout);
-    this.stderr = sourceOver(child.stderr);
+    this.stdout = toByteSource(child.stdout);
+    this.stderr = toByteSource(child.stderr);
     child.on("error", () => {}); // a signal that could not be sent
     if (child.stdin !== null) {
-      noteOpen(child.stdin);
+      trackHandle(child.stdin);
       child.stdin.on("error", () => {});
       (child.stdin as Net.Socket).unref?.();
     }
@@ -45,6 +45,6 @@ export class NodeSubprocess implements Subprocess {
 }
 
 /** What a child writes: its pipes are sockets. */
-function sourceOver(stream: object | null): ByteSource | null {
+function toByteSource(stream: object | null): ByteSource | null {
   return stream === null ? null : new NodeStream(stream as Net.Socket);
 }

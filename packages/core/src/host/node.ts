@@ -14,11 +14,11 @@ import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
 import type {
+  AsyncStorage,
   ByteStream,
   Capabilities,
   DiagnosticsChannel,
   Digest,
-  FlowStorage,
   Host,
   InterpreterCommand,
   InterpreterOptions,
@@ -29,7 +29,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
-import { ADOPTED, connect, NodeStream, noteOpen, openHandles, serve } from "./node-stream.ts";
+import { connect, FD_SOCKET_OPTIONS, NodeStream, openHandles, serve, trackHandle } from "./node-stream.ts";
 import { NodeSubprocess } from "./node-subprocess.ts";
 import { startThread, threadStream } from "./worker-threads.ts";
 
@@ -69,7 +69,7 @@ export class NodeHost implements Host {
     return process.argv.splice(2);
   }
 
-  evaluate(source: string, args: readonly string[]): { file: string; args: string[] } {
+  evalCommand(source: string, args: readonly string[]): { file: string; args: string[] } {
     return { file: process.execPath, args: ["-e", source, "--", ...args] };
   }
 
@@ -92,7 +92,7 @@ export class NodeHost implements Host {
     return {
       file: options.executable ?? process.execPath,
       args: [...flags, entry, ...options.args],
-      env: compileCache(),
+      env: compileCacheEnv(),
     };
   }
 
@@ -110,11 +110,11 @@ export class NodeHost implements Host {
     return connect(address, signal);
   }
 
-  adopt(file: number): ByteStream {
-    return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...ADOPTED, fd: file }), file);
+  adoptFd(fd: number): ByteStream {
+    return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: fd }), fd);
   }
 
-  missingAdopt(): undefined {
+  whyNoAdoptFd(): undefined {
     return undefined;
   }
 
@@ -122,24 +122,24 @@ export class NodeHost implements Host {
     return builtin<typeof Crypto>("crypto").createHmac(digest, key).update(message).digest();
   }
 
-  watchPipe(file: number, ring: () => void): true {
-    const socket = new (builtin<typeof Net>("net").Socket)({ fd: file, readable: true, writable: false });
-    noteOpen(socket);
+  watchReadable(fd: number, onReadable: () => void): true {
+    const socket = new (builtin<typeof Net>("net").Socket)({ fd: fd, readable: true, writable: false });
+    trackHandle(socket);
     socket.on("error", () => {});
-    socket.on("data", ring);
+    socket.on("data", onReadable);
     socket.unref();
     return true;
   }
 
-  openFiles(): number[] {
-    return [...openHandles].map(({ _handle }) => _handle?.fd ?? -1).filter((file) => file >= 0);
+  openFds(): number[] {
+    return [...openHandles].map(({ _handle }) => _handle?.fd ?? -1).filter((fd) => fd >= 0);
   }
 
   utf8Write(text: string, bytes: Uint8Array, position: number): number {
     return this.#text.utf8Write.call(bytes, text, position);
   }
 
-  memoryToFill(size: number): Uint8Array<ArrayBuffer> {
+  allocUnsafe(size: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer);
   }
 
@@ -179,7 +179,7 @@ export class NodeHost implements Host {
     }
   }
 
-  mayRead(): boolean {
+  canRead(): boolean {
     return true;
   }
 
@@ -234,21 +234,21 @@ export class NodeHost implements Host {
   }
 
   /** Node writes to sockets (its children's pipes are some) in the background and drops the rest at `process.exit()`. */
-  keepOutputOnExit(): void {
+  flushOutputOnExit(): void {
     for (const name of ["stdout", "stderr"] as const) {
       const get = Object.getOwnPropertyDescriptor(process, name)?.get;
-      if (get === undefined || keeping.has(get)) continue;
-      let blocking = false;
-      const keep = (): unknown => {
+      if (get === undefined || blockingGetters.has(get)) continue;
+      let isBlocking = false;
+      const getBlockingStream = (): unknown => {
         const stream = get.call(process);
-        if (!blocking) {
-          blocking = true;
+        if (!isBlocking) {
+          isBlocking = true;
           stream._handle?.setBlocking?.(true);
         }
         return stream;
       };
-      keeping.add(keep);
-      Object.defineProperty(process, name, { configurable: true, enumerable: true, get: keep });
+      blockingGetters.add(getBlockingStream);
+      Object.defineProperty(process, name, { configurable: true, enumerable: true, get: getBlockingStream });
     }
   }
 
@@ -272,17 +272,17 @@ export class NodeHost implements Host {
 
   writeOutput(name: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined {
     const stream = process[name];
-    let written = (): void => {};
+    let onWritten = (): void => {};
     const hasRoom = stream.write(bytes, (error) => {
       // The event for it comes after this, and would end the program if nobody listened.
       if (error != null && !stream.listeners("error").includes(ignore)) stream.once("error", ignore);
-      written();
+      onWritten();
     });
     // Not when it is drained, which what nobody reads never is.
-    return hasRoom ? undefined : new Promise((resolve) => (written = resolve));
+    return hasRoom ? undefined : new Promise((resolve) => (onWritten = resolve));
   }
 
-  flowStorage(): FlowStorage {
+  asyncLocalStorage(): AsyncStorage {
     return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
   }
 
@@ -307,15 +307,15 @@ export class NodeHost implements Host {
     return builtin<typeof Diagnostics>("diagnostics_channel").channel(name);
   }
 
-  inContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
+  bindAsyncContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R {
     return builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage.bind(run);
   }
 
-  immediate(run: () => void): void {
+  afterIo(run: () => void): void {
     setImmediate(run);
   }
 
-  soon(run: () => void): void {
+  setImmediate(run: () => void): void {
     setImmediate(run);
   }
 
@@ -330,7 +330,7 @@ export class NodeHost implements Host {
  * What has children use the compile cache that this program turned on. None is turned on for them otherwise: its folder must be
  * one that nobody else can write to, and that is for the program to know.
  */
-function compileCache(): Record<string, string> | undefined {
+function compileCacheEnv(): Record<string, string> | undefined {
   const folder = (
     builtin<typeof Module>("module") as { getCompileCacheDir?(): string | undefined }
   ).getCompileCacheDir?.();
@@ -345,7 +345,7 @@ interface HandleHolder {
 }
 
 /** The getters of standard streams that lose nothing at the end. */
-const keeping = new WeakSet<() => unknown>();
+const blockingGetters = new WeakSet<() => unknown>();
 
 /** The parent's flags without those that are about its own program. */
 function inheritedFlags(execArgv: readonly string[]): string[] {

@@ -1,5 +1,5 @@
 /** Worker threads of Node, which Deno has too: a thread with a module of its own, and the stream of bytes to it. */
-import type { ByteStream, StreamHandlers, Thread, ThreadEnd } from "./host.ts";
+import type { ByteStream, StreamHandlers, Thread, ThreadExit } from "./host.ts";
 
 /** As much of `node:worker_threads` as is used. */
 interface WorkerThreads {
@@ -23,28 +23,28 @@ interface NodeWorker extends Port {
 }
 
 /** The last message of a thread on a host that does not tell when one has ended by itself; all others are bytes. */
-const FAREWELL = null;
+const GOODBYE = null;
 
 /**
  * Starts a thread.
  *
  * @param leaves whether a thread that exits runs its exit hooks, so that what it had said arrives
  */
-export function startThread(module: URL, name: string, leaves: boolean): Thread {
-  const worker = new (threads().Worker)(module, { name });
+export function startThread(module: URL, name: string, runsExitHooks: boolean): Thread {
+  const worker = new (workerThreads().Worker)(module, { name });
   // What is written while the thread is being started leaves when it listens.
   const stream = new ThreadStream(worker, () => void worker.terminate());
   stream.unref();
   let error: unknown;
-  const exited = new Promise<ThreadEnd>((resolve) => {
+  const exited = new Promise<ThreadExit>((resolve) => {
     worker.on("error", (reason) => void (error ??= reason));
-    const ended = (code: number): void => {
+    const finish = (code: number): void => {
       stream.end();
-      resolve({ code, error, told: leaves && !isOutOfMemory(error) });
+      resolve({ code, error, complete: runsExitHooks && !isOutOfMemory(error) });
     };
-    worker.on("exit", ended);
+    worker.on("exit", finish);
     worker.on("message", (message: unknown) => {
-      if (message === FAREWELL) ended(0);
+      if (message === GOODBYE) finish(0);
     });
   });
   return { id: worker.threadId, stream, exited, terminate: () => void worker.terminate() };
@@ -56,14 +56,14 @@ export function startThread(module: URL, name: string, leaves: boolean): Thread 
  * @param onExit where the host does not tell that a thread has ended: calls what is run at its end
  */
 export function threadStream(onExit?: (run: () => void) => void): ByteStream | undefined {
-  const { parentPort } = threads();
+  const { parentPort } = workerThreads();
   if (parentPort === null) return undefined;
   if (onExit === undefined) return new ThreadStream(parentPort, () => parentPort.close?.());
-  onExit(() => parentPort.postMessage(FAREWELL, []));
+  onExit(() => parentPort.postMessage(GOODBYE, []));
   return new ThreadStream(parentPort, () => {}); // closing the port would end the thread at once, unheard
 }
 
-function threads(): WorkerThreads {
+function workerThreads(): WorkerThreads {
   const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
   return process.getBuiltinModule("node:worker_threads") as WorkerThreads;
 }
@@ -79,11 +79,11 @@ class ThreadStream implements ByteStream {
   readonly #port: Port;
   readonly #close: () => void;
   #handlers: StreamHandlers | undefined;
-  #isOver = false;
-  #isDrainPlanned = false;
-  #isNeeded = true;
+  #isEnded = false;
+  #isDrainScheduled = false;
+  #isReferenced = true;
   /** What came while nobody wanted it. */
-  #waiting: Uint8Array[] | undefined;
+  #pausedChunks: Uint8Array[] | undefined;
 
   constructor(port: Port, close: () => void) {
     this.#port = port;
@@ -93,16 +93,16 @@ class ThreadStream implements ByteStream {
   start(handlers: StreamHandlers): void {
     this.#handlers = handlers;
     this.#port.on("message", (bytes) => {
-      if (bytes === FAREWELL) return;
-      if (this.#waiting !== undefined) this.#waiting.push(bytes as Uint8Array);
-      else if (!this.#isOver) handlers.data(bytes as Uint8Array);
+      if (bytes === GOODBYE) return;
+      if (this.#pausedChunks !== undefined) this.#pausedChunks.push(bytes as Uint8Array);
+      else if (!this.#isEnded) handlers.data(bytes as Uint8Array);
     });
     this.#port.on("close", () => this.end());
-    if (!this.#isNeeded) this.#port.unref?.(); // who listens to a port of Node needs it again
+    if (!this.#isReferenced) this.#port.unref?.(); // who listens to a port of Node needs it again
   }
 
   write(chunk: Uint8Array): number {
-    if (this.#isOver) return 0;
+    if (this.#isEnded) return 0;
     const bytes = chunk.slice();
     this.#port.postMessage(bytes, [bytes.buffer]);
     this.#drainSoon();
@@ -110,13 +110,13 @@ class ThreadStream implements ByteStream {
   }
 
   pause(): void {
-    this.#waiting ??= [];
+    this.#pausedChunks ??= [];
   }
 
   resume(): void {
-    const waiting = this.#waiting ?? [];
-    this.#waiting = undefined;
-    for (const bytes of waiting) if (!this.#isOver) this.#handlers?.data(bytes);
+    const chunks = this.#pausedChunks ?? [];
+    this.#pausedChunks = undefined;
+    for (const bytes of chunks) if (!this.#isEnded) this.#handlers?.data(bytes);
   }
 
   finish(): void {
@@ -124,35 +124,35 @@ class ThreadStream implements ByteStream {
   }
 
   destroy(): void {
-    if (this.#isOver) return;
+    if (this.#isEnded) return;
     this.#close();
     queueMicrotask(() => this.end());
   }
 
   /** The other side is gone, and all that it sent has been delivered. */
   end(): void {
-    if (this.#isOver) return;
+    if (this.#isEnded) return;
     this.resume();
-    this.#isOver = true;
+    this.#isEnded = true;
     this.#handlers?.end();
   }
 
   ref(): void {
-    this.#isNeeded = true;
+    this.#isReferenced = true;
     this.#port.ref?.();
   }
 
   unref(): void {
-    this.#isNeeded = false;
+    this.#isReferenced = false;
     this.#port.unref?.();
   }
 
   #drainSoon(): void {
-    if (this.#isDrainPlanned) return;
-    this.#isDrainPlanned = true;
+    if (this.#isDrainScheduled) return;
+    this.#isDrainScheduled = true;
     queueMicrotask(() => {
-      this.#isDrainPlanned = false;
-      if (!this.#isOver) this.#handlers?.drain();
+      this.#isDrainScheduled = false;
+      if (!this.#isEnded) this.#handlers?.drain();
     });
   }
 }

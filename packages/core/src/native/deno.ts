@@ -2,12 +2,12 @@
 import {
   bindLibc,
   type Call,
-  isWide,
+  is64Bit,
   type Kind,
   LIBC,
   type Libc,
-  type MissingNative,
   type Native,
+  type NativeUnavailable,
   type Signature,
 } from "./native.ts";
 
@@ -40,7 +40,7 @@ const LIBRARIES: Readonly<Record<string, { path: string; errno: string }>> = {
 };
 
 /** The port by `Deno.dlopen`, or why there is none. */
-export function openOnDeno(): Native | MissingNative {
+export function openOnDeno(): Native | NativeUnavailable {
   const deno = (globalThis as unknown as { Deno: DenoFfi }).Deno;
   const library = LIBRARIES[deno.build.os];
   if (library === undefined)
@@ -118,11 +118,11 @@ function definitions(
 /** Deno takes numbers for 64-bit parameters, but returns bigints; and it knows no strings. */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
   const hasText = parameters.includes("text");
-  if (!isWide(result) && !hasText) return call;
+  if (!is64Bit(result) && !hasText) return call;
   return (...args: unknown[]) => {
     const value = call(
       ...args.map((value) => (typeof value === "string" ? new TextEncoder().encode(`${value}\0`) : value)),
     );
-    return isWide(result) ? Number(value) : value;
+    return is64Bit(result) ? Number(value) : value;
   };
 }

@@ -4,8 +4,8 @@ import {
   type Call,
   type Kind,
   type Libc,
-  type MissingNative,
   type Native,
+  type NativeUnavailable,
   type Signature,
 } from "./native.ts";
 
@@ -32,14 +32,14 @@ const TYPES: Record<Kind, string> = {
 };
 
 /** The port by koffi, or why there is none. */
-export function openKoffi(): Native | MissingNative {
+export function openKoffi(): Native | NativeUnavailable {
   const { createRequire } = process.getBuiltinModule("node:module");
   let koffi: Koffi;
   try {
     // Not imported: it is loaded by those who need it only, and a bundler would look for the binary inside.
     koffi = createRequire(import.meta.url)("koffi") as Koffi;
   } catch (cause) {
-    return missing(cause as NodeJS.ErrnoException);
+    return toUnavailable(cause as NodeJS.ErrnoException);
   }
   try {
     return new KoffiNative(koffi, koffi.load(null));
@@ -48,7 +48,7 @@ export function openKoffi(): Native | MissingNative {
   }
 }
 
-function missing(cause: NodeJS.ErrnoException): MissingNative {
+function toUnavailable(cause: NodeJS.ErrnoException): NativeUnavailable {
   if (cause.code === "MODULE_NOT_FOUND") {
     return { reason: "not-installed", message: 'The package "koffi" is not installed: npm install koffi', cause };
   }

@@ -1,26 +1,26 @@
 /** The way to libc. Nothing is loaded until somebody asks; where there is none, the reason can be told to the user. */
 import type * as Parts from "../fork/mod.ts";
-import { missingNative, native } from "./open.ts";
+import { native, whyNoNative } from "./open.ts";
 
 export type {
-  Fork,
+  ChildEnvironment,
   ForkCounts,
   Forker,
   ForkOptions,
   ForkReason,
   ForkRefusal,
-  Kid,
-  Opened,
-  Surroundings,
+  ForkResult,
+  ForkSupport,
+  WatchedChild,
 } from "../fork/mod.ts";
-export type { Call, Kind, Libc, MissingNative, Native, Signature } from "./native.ts";
+export type { Call, Kind, Libc, Native, NativeUnavailable, Signature } from "./native.ts";
 export { detach } from "./native.ts";
-export { missingNative, native } from "./open.ts";
+export { native, whyNoNative } from "./open.ts";
 
 /** What forks processes, and what a forked one needs. */
 export interface Forking extends Omit<typeof Parts, "openForker"> {
   /** What forks this process, or why it cannot be forked. */
-  openForker(): Parts.Opened | Parts.ForkRefusal;
+  openForker(): Parts.ForkSupport | Parts.ForkRefusal;
 }
 
 let loaded: Forking | undefined;
@@ -32,8 +32,8 @@ let loaded: Forking | undefined;
 export function forking(): Forking {
   if (loaded === undefined) {
     const { createRequire } = process.getBuiltinModule("node:module");
-    const parts = createRequire(import.meta.url)("./forking.cjs") as typeof Parts;
-    loaded = { ...parts, openForker: () => parts.openForker(native(), missingNative()) };
+    const forkModule = createRequire(import.meta.url)("./forking.cjs") as typeof Parts;
+    loaded = { ...forkModule, openForker: () => forkModule.openForker(native(), whyNoNative()) };
   }
   return loaded;
 }

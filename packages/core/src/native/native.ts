@@ -119,7 +119,7 @@ export function detach(buffer: ArrayBuffer): void {
 }
 
 /** Why a process has no way to libc. */
-export interface MissingNative {
+export interface NativeUnavailable {
   readonly reason: "not-installed" | "not-permitted" | "not-supported";
   /** What is missing, and what would make it. */
   readonly message: string;
@@ -127,7 +127,7 @@ export interface MissingNative {
 }
 
 /** Whether values of this kind take 64 bits, which some interfaces have as bigints. */
-export function isWide(kind: Kind): boolean {
+export function is64Bit(kind: Kind): boolean {
   return kind === "size" || kind === "address";
 }
 

@@ -2,11 +2,11 @@
 import {
   bindLibc,
   type Call,
-  isWide,
+  is64Bit,
   type Kind,
   type Libc,
-  type MissingNative,
   type Native,
+  type NativeUnavailable,
   type Signature,
 } from "./native.ts";
 
@@ -33,7 +33,7 @@ const TYPES: Record<Kind, string> = {
 };
 
 /** The port by `node:ffi`, or why there is none. */
-export function openNodeFfi(ffi: NodeFfi): Native | MissingNative {
+export function openNodeFfi(ffi: NodeFfi): Native | NativeUnavailable {
   try {
     return new NodeFfiNative(ffi);
   } catch (cause) {
@@ -89,12 +89,12 @@ class NodeFfiNative implements Native {
 
 /** `node:ffi` has bigints where 64 bits cross, both ways. */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
-  if (!isWide(result) && !parameters.some(isWide)) return call;
+  if (!is64Bit(result) && !parameters.some(is64Bit)) return call;
   return (...args: unknown[]) => {
     for (let i = 0; i < parameters.length; i++) {
-      if (isWide(parameters[i] as Kind)) args[i] = BigInt(args[i] as number);
+      if (is64Bit(parameters[i] as Kind)) args[i] = BigInt(args[i] as number);
     }
     const value = call(...args);
-    return isWide(result) ? Number(value) : value;
+    return is64Bit(result) ? Number(value) : value;
   };
 }

@@ -1,10 +1,10 @@
 /** The port to libc on Node: `node:ffi` where it is built in (26.1 and newer), else koffi, where npm has installed it along. */
 import { openKoffi } from "./koffi.ts";
-import type { MissingNative, Native } from "./native.ts";
+import type { Native, NativeUnavailable } from "./native.ts";
 import { type NodeFfi, openNodeFfi } from "./node-ffi.ts";
 
 /** The port on Node, or why there is none. */
-export function openOnNode(): Native | MissingNative {
+export function openOnNode(): Native | NativeUnavailable {
   const ffi = nodeFfi();
   return ffi === undefined ? openKoffi() : openNodeFfi(ffi);
 }

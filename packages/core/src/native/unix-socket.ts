@@ -15,23 +15,23 @@ import type { Native } from "./native.ts";
 import { native } from "./open.ts";
 
 /** `struct sockaddr_un`: the family in two bytes, then the path and a zero. */
-const ADDRESS_SIZE = 110;
-const PATH_START = 2;
+const SOCKADDR_BYTES = 110;
+const PATH_OFFSET = 2;
 /** Milliseconds between two attempts where the queue is full. */
-const REST = 10;
+const RETRY_INTERVAL_MS = 10;
 
 /** A socket without a peer. @throws if the system has none left */
 export function openSocket(native: Native, flags: number = 0): number {
-  const file = native.libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-  if (file < 0) throw socketFailure(native, undefined, "open a socket");
-  return file;
+  const fd = native.libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+  if (fd < 0) throw socketFailure(native, undefined, "open a socket");
+  return fd;
 }
 
 /** Connects to a socket at a path; the file blocks. @throws if nobody listens there */
 export function connectTo(native: Native, path: string): number {
-  const file = openSocket(native);
-  if (native.libc.connect(file, ...socketAddress(path)) < 0) throw socketFailure(native, file, `connect to ${path}`);
-  return file;
+  const fd = openSocket(native);
+  if (native.libc.connect(fd, ...socketAddress(path)) < 0) throw socketFailure(native, fd, `connect to ${path}`);
+  return fd;
 }
 
 /**
@@ -41,56 +41,56 @@ export function connectTo(native: Native, path: string): number {
  * @returns nothing if the time is over
  * @throws if nobody listens there
  */
-export function connectNow(path: string, until: number): number | undefined {
+export function connectSync(path: string, deadline: number): number | undefined {
   const api = native() as Native;
   const address = socketAddress(path);
   while (true) {
-    const file = openSocket(api, SOCK_NONBLOCK);
-    if (api.libc.connect(file, ...address) === 0) return file;
-    const error = socketFailure(api, file, `connect to ${path}`);
+    const fd = openSocket(api, SOCK_NONBLOCK);
+    if (api.libc.connect(fd, ...address) === 0) return fd;
+    const error = socketFailure(api, fd, `connect to ${path}`);
     if ((error as { code?: string }).code !== "EAGAIN") throw error;
-    const left = until - performance.now();
-    if (left <= 0) return undefined;
-    api.libc.poll(null, 0, Math.min(left, REST));
+    const remainingMs = deadline - performance.now();
+    if (remainingMs <= 0) return undefined;
+    api.libc.poll(null, 0, Math.min(remainingMs, RETRY_INTERVAL_MS));
   }
 }
 
 /** A path as the system takes it, and how long that is. */
 export function socketAddress(path: string): [Uint8Array, number] {
-  const bytes = new Uint8Array(ADDRESS_SIZE);
+  const bytes = new Uint8Array(SOCKADDR_BYTES);
   new DataView(bytes.buffer).setUint16(0, AF_UNIX, true);
-  const { written } = new TextEncoder().encodeInto(path, bytes.subarray(PATH_START, ADDRESS_SIZE - 1));
-  return [bytes, PATH_START + written + 1];
+  const { written } = new TextEncoder().encodeInto(path, bytes.subarray(PATH_OFFSET, SOCKADDR_BYTES - 1));
+  return [bytes, PATH_OFFSET + written + 1];
 }
 
 /** What went wrong in the last call; the file is closed. */
-export function socketFailure(native: Native, file: number | undefined, what: string): Error {
+export function socketFailure(native: Native, fd: number | undefined, action: string): Error {
   const error = native.errno();
-  if (file !== undefined) native.libc.close(file);
-  return Object.assign(new Error(`Cannot ${what} (errno ${error})`), {
+  if (fd !== undefined) native.libc.close(fd);
+  return Object.assign(new Error(`Cannot ${action} (errno ${error})`), {
     errno: error,
     ...(error === EAGAIN ? { code: "EAGAIN" } : {}),
   });
 }
 
 /** Sends a few bytes if the system takes them at once; says whether it did. */
-export function sendNow(file: number, bytes: Uint8Array): boolean {
+export function trySend(fd: number, bytes: Uint8Array): boolean {
   const api = native();
-  return api !== undefined && api.libc.send(file, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL) === bytes.length;
+  return api !== undefined && api.libc.send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL) === bytes.length;
 }
 
 /** Whether the other side of a socket is gone. */
-export function hasHungUp(file: number): boolean {
-  return (poll(file, 0, 0) & (POLLHUP | POLLERR)) !== 0;
+export function hasHungUp(fd: number): boolean {
+  return (poll(fd, 0, 0) & (POLLHUP | POLLERR)) !== 0;
 }
 
 /** Blocks the thread until there is something to be read, and no longer than so many milliseconds. */
-export function waitToRead(file: number, milliseconds: number): void {
-  poll(file, POLLIN, milliseconds);
+export function waitReadable(fd: number, milliseconds: number): void {
+  poll(fd, POLLIN, milliseconds);
 }
 
 /** What the system says of a file: the upper half of the second word. */
-function poll(file: number, events: number, milliseconds: number): number {
-  const polled = Int32Array.of(file, events);
+function poll(fd: number, events: number, milliseconds: number): number {
+  const polled = Int32Array.of(fd, events);
   return (native()?.libc.poll(polled, 1, Math.ceil(milliseconds)) ?? 0) > 0 ? (polled[1] as number) >> 16 : 0;
 }

@@ -9,63 +9,68 @@ import { host } from "../host/mod.ts";
 import { singleton } from "../registry.ts";
 
 /** How the objects of a class pass to a forked child. */
-export interface Heritage<T> {
+export interface AtForkHooks<T> {
   /** In the parent, before the fork. */
-  before(object: T): void;
+  prepare(object: T): void;
   /** In the child, before any code of the program runs. */
-  after(object: T): void;
+  inChild(object: T): void;
 }
 
-interface Heir {
+interface AtForkEntry {
   readonly object: WeakRef<object>;
-  readonly heritage: Heritage<never>;
+  readonly hooks: AtForkHooks<never>;
 }
 
-interface Estate {
-  readonly hooks: Array<() => void>;
-  readonly heirs: Set<Heir>;
-  readonly gone: FinalizationRegistry<Heir>;
+interface AtForkState {
+  readonly childHooks: Array<() => void>;
+  readonly entries: Set<AtForkEntry>;
+  readonly finalization: FinalizationRegistry<AtForkEntry>;
   /** Whether this process is a copy of another. */
-  isForked: boolean;
+  isForkedChild: boolean;
 }
 
-const estate: Estate = singleton("estate", () => {
-  const heirs = new Set<Heir>();
-  return { hooks: [], heirs, gone: new FinalizationRegistry((heir) => heirs.delete(heir)), isForked: false };
+const state: AtForkState = singleton("estate", () => {
+  const entries = new Set<AtForkEntry>();
+  return {
+    childHooks: [],
+    entries,
+    finalization: new FinalizationRegistry((entry) => entries.delete(entry)),
+    isForkedChild: false,
+  };
 });
 
 /** Whether this process is a copy of another, made by `fork()`. */
-export function isForked(): boolean {
-  return estate.isForked;
+export function isForkedChild(): boolean {
+  return state.isForkedChild;
 }
 
 /** Calls `run` in each forked child of this process, and in theirs, before any code of the program runs. */
-export function afterFork(run: () => void): void {
-  estate.hooks.push(run);
+export function afterForkInChild(run: () => void): void {
+  state.childHooks.push(run);
 }
 
 /** Has an object take part in forks for as long as it lives. */
-export function inheritable<T extends object>(object: T, heritage: Heritage<T>): void {
+export function registerAtFork<T extends object>(object: T, hooks: AtForkHooks<T>): void {
   if (!host.capabilities.fork) return;
-  const heir: Heir = { object: new WeakRef(object), heritage };
-  estate.heirs.add(heir);
-  estate.gone.register(object, heir);
+  const entry: AtForkEntry = { object: new WeakRef(object), hooks };
+  state.entries.add(entry);
+  state.finalization.register(object, entry);
 }
 
 /** In a parent that is about to fork. */
-export function prepareHeirs(): void {
-  for (const { object, heritage } of estate.heirs) {
+export function runPrepareHooks(): void {
+  for (const { object, hooks } of state.entries) {
     const found = object.deref();
-    if (found !== undefined) heritage.before(found as never);
+    if (found !== undefined) hooks.prepare(found as never);
   }
 }
 
 /** In a child that was just forked. */
-export function becomeHeir(): void {
-  estate.isForked = true;
-  for (const run of estate.hooks) run();
-  for (const { object, heritage } of estate.heirs) {
+export function runChildHooks(): void {
+  state.isForkedChild = true;
+  for (const run of state.childHooks) run();
+  for (const { object, hooks } of state.entries) {
     const found = object.deref();
-    if (found !== undefined) heritage.after(found as never);
+    if (found !== undefined) hooks.inChild(found as never);
   }
 }

@@ -1,11 +1,11 @@
 /** What a child is told by its parent at its start, before it loads anything else. */
 
 import { singleton } from "../registry.ts";
-import { afterFork } from "./at-fork.ts";
+import { afterForkInChild } from "./at-fork.ts";
 
-interface Inheritance {
+interface ChildConfig {
   /** Where this child opens its door, if it does; the parent removes what is left of it. None in the first process of a family. */
-  place: string | undefined;
+  socketPath: string | undefined;
   /** Whether modules are being loaded for a process that is still to run: they may start none themselves. */
   isImporting: boolean;
   /** Whether it may have children though it is daemonic: they end with it. */
@@ -15,11 +15,13 @@ interface Inheritance {
 }
 
 /** What this process was told. */
-export const inherited: Inheritance = singleton("inheritance", () => ({
-  place: undefined,
+export const childConfig: ChildConfig = singleton("inheritance", () => ({
+  socketPath: undefined,
   isImporting: false,
   mayHaveChildren: false,
   startMethod: undefined,
 }));
 
-afterFork(() => Object.assign(inherited, { place: undefined, isImporting: false, mayHaveChildren: false }));
+afterForkInChild(() =>
+  Object.assign(childConfig, { socketPath: undefined, isImporting: false, mayHaveChildren: false }),
+);

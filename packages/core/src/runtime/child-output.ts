@@ -2,7 +2,7 @@
 
 import type { ByteSource, Stdio } from "../host/host.ts";
 import { host } from "../host/mod.ts";
-import { afterFork } from "./at-fork.ts";
+import { afterForkInChild } from "./at-fork.ts";
 
 /**
  * Gets what a child writes to a standard stream, as it comes, in place of a `ReadableStream`; also what it writes when it
@@ -31,7 +31,7 @@ export interface OutputReader {
    *
    * @param flow holds the child up when it writes more than can be dealt with
    */
-  begin?(flow: { pause(): void; resume(): void }): void;
+  begin?(flowControl: { pause(): void; resume(): void }): void;
   /**
    * Called with bytes as they come.
    *
@@ -50,20 +50,20 @@ interface OpenOutput {
   readonly reader: OutputReader;
 }
 
-const open: Set<OpenOutput> = new Set();
+const openOutputs: Set<OpenOutput> = new Set();
 /** How often anything has come, and how often when the program last had nothing to do. */
-let arrivals = 0;
-let arrivalsSeen = -1;
-let isWatching = false;
-afterFork(() => open.clear()); // they are the parent's
+let chunkCount = 0;
+let chunkCountAtIdle = -1;
+let isDrainScheduled = false;
+afterForkInChild(() => openOutputs.clear()); // they are the parent's
 
 /** What a child's stream has to be for this. */
-export function stdioOf(output: ChildOutput = "inherit"): Stdio {
+export function toStdio(output: ChildOutput = "inherit"): Stdio {
   return typeof output === "string" ? output : "pipe";
 }
 
 /** Has what a child writes go where it shall; what is left for the child's parent to read is the result. */
-export function connectOutput(
+export function routeOutput(
   source: ByteSource | null | undefined,
   output: ChildOutput | undefined,
 ): ReadableStream<Uint8Array> | null {
@@ -75,12 +75,12 @@ export function connectOutput(
 
 function readOutput(source: ByteSource, reader: OutputReader): void {
   const output = { source, reader };
-  watchTheEnd(source);
-  open.add(output);
+  drainAtExit(source);
+  openOutputs.add(output);
   reader.begin?.(source);
   source.start({
     data: (bytes) => {
-      arrivals++;
+      chunkCount++;
       reader.data(bytes);
     },
     end: () => finish(output),
@@ -89,16 +89,16 @@ function readOutput(source: ByteSource, reader: OutputReader): void {
 }
 
 function finish(output: OpenOutput): void {
-  if (open.delete(output)) output.reader.end();
+  if (openOutputs.delete(output)) output.reader.end();
 }
 
 /** What children wrote before this program ends is not lost, though the program does not stay alive for it. */
-function watchTheEnd({ readNow }: ByteSource): void {
-  if (isWatching) return;
-  isWatching = true;
-  if (readNow === undefined) host.onIdle(readOn);
+function drainAtExit({ readNow }: ByteSource): void {
+  if (isDrainScheduled) return;
+  isDrainScheduled = true;
+  if (readNow === undefined) host.onIdle(keepReading);
   host.onExit(() => {
-    for (const output of [...open]) {
+    for (const output of [...openOutputs]) {
       output.source.readNow?.();
       finish(output);
     }
@@ -106,33 +106,33 @@ function watchTheEnd({ readNow }: ByteSource): void {
 }
 
 /** Where reading takes waiting: goes on until nothing has come for a moment. */
-function readOn(): boolean {
-  if (open.size === 0 || arrivals === arrivalsSeen) return false;
-  arrivalsSeen = arrivals;
+function keepReading(): boolean {
+  if (openOutputs.size === 0 || chunkCount === chunkCountAtIdle) return false;
+  chunkCountAtIdle = chunkCount;
   host.timer(() => {}, 1, true);
   return true;
 }
 
 function webStream(source: ByteSource): ReadableStream<Uint8Array> {
-  let isOver = false;
+  let isEnded = false;
   return new ReadableStream<Uint8Array>({
     start(controller) {
       source.start({
         data: (bytes) => {
-          if (isOver) return;
+          if (isEnded) return;
           controller.enqueue(bytes);
           if ((controller.desiredSize ?? 0) <= 0) source.pause();
         },
         end: () => {
-          if (!isOver) controller.close();
-          isOver = true;
+          if (!isEnded) controller.close();
+          isEnded = true;
         },
         drain: () => {},
       });
     },
     pull: () => source.resume(),
     cancel: () => {
-      isOver = true;
+      isEnded = true;
       source.destroy();
     },
   });

@@ -2,7 +2,7 @@
 import { host } from "../host/mod.ts";
 
 /** In how many steps a span is waited for: of a time in which this process heard nothing, only one step counts. */
-const STEPS = 8;
+const STEP_COUNT = 8;
 
 /**
  * Runs a function when the other side has had its time, of which this process could have heard it.
@@ -13,12 +13,12 @@ const STEPS = 8;
  * @param span in milliseconds
  * @returns what ends the wait
  */
-export function patience(run: () => void, span: number): () => void {
-  let left = STEPS;
+export function responsiveTimeout(run: () => void, ms: number): () => void {
+  let stepsLeft = STEP_COUNT;
   let cancel = (): void => {};
   const step = (): void => {
-    if (left-- === 0) return run();
-    cancel = host.timer(step, span / STEPS, false);
+    if (stepsLeft-- === 0) return run();
+    cancel = host.timer(step, ms / STEP_COUNT, false);
   };
   step();
   return () => cancel();

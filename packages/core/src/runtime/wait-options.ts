@@ -24,7 +24,7 @@ export interface WaitOptions {
 }
 
 /** The most milliseconds that a timer of the hosts can wait. */
-export const LARGEST_TIMER: number = 2 ** 31 - 1;
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** A time-out that ran out, told apart from every value. */
 export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
@@ -37,15 +37,15 @@ export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
  * @throws {RangeError} for a time-out that is no duration
  * @throws the signal's reason
  */
-export function within<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
+export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;
   if (timeout === undefined && signal === undefined) return promise;
   checkTimeout(call, timeout);
   if (signal?.aborted) return Promise.reject(signal.reason);
   return new Promise((resolve, reject) => {
     // A timer holds 31 bits; a longer wait is as good as forever.
-    const limited = timeout !== undefined && timeout < 2 ** 31;
-    const cancel = limited ? host.timer(() => settle(() => resolve(TIMED_OUT)), timeout, true) : undefined;
+    const isLimited = timeout !== undefined && timeout < 2 ** 31;
+    const cancel = isLimited ? host.timer(() => settle(() => resolve(TIMED_OUT)), timeout, true) : undefined;
     const abort = (): void => settle(() => reject(signal?.reason));
     signal?.addEventListener("abort", abort, { once: true });
     const settle = (run: () => void): void => {
@@ -61,12 +61,12 @@ export function within<T>(promise: Promise<T>, call: string, options: WaitOption
 }
 
 /**
- * Like {@link within}, for calls whose time-out is an error.
+ * Like {@link withTimeout}, for calls whose time-out is an error.
  *
  * @throws {TimeoutError} when the time ran out
  */
-export async function withinOrThrow<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T> {
-  const value = await within(promise, call, options);
+export async function withTimeoutOrThrow<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T> {
+  const value = await withTimeout(promise, call, options);
   if (value === TIMED_OUT) throw new TimeoutError(call, options.timeout as number);
   return value;
 }
@@ -79,14 +79,14 @@ export function checkTimeout(call: string, timeout: number | undefined): void {
 }
 
 /** Keeps the program alive while that is needed, where nothing that the system watches does. */
-export class Stay {
-  #end: (() => void) | undefined;
+export class KeepAlive {
+  #cancelTimer: (() => void) | undefined;
 
-  set isNeeded(isNeeded: boolean) {
-    if (isNeeded) this.#end ??= host.timer(() => {}, LARGEST_TIMER, true);
+  set active(active: boolean) {
+    if (active) this.#cancelTimer ??= host.timer(() => {}, MAX_TIMER_MS, true);
     else {
-      this.#end?.();
-      this.#end = undefined;
+      this.#cancelTimer?.();
+      this.#cancelTimer = undefined;
     }
   }
 }

@@ -20,7 +20,7 @@
  */
 
 /** The guard as a shell script. */
-export const SHELL_GUARD = `
+export const WATCHDOG_SH = `
 trap '' HUP INT QUIT TERM PIPE TSTP
 owner=$PPID
 folder=$1
@@ -49,7 +49,7 @@ sweep "$owner" $children
 `;
 
 /** The guard as a script for Node. */
-export const SCRIPT_GUARD = `
+export const WATCHDOG_JS = `
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) try { process.on(signal, () => {}); } catch {}
 const fs = require("fs");
 const owner = process.ppid;

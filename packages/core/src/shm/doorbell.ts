@@ -12,45 +12,45 @@
 import { host } from "../host/mod.ts";
 import { EAGAIN, O_CLOEXEC, O_NONBLOCK, O_WRONLY } from "../native/linux.ts";
 import { type Native, native } from "../native/mod.ts";
-import { afterFork } from "../runtime/at-fork.ts";
-import { isGone, numberOf } from "./thread-id.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
+import { hasExited, tidOf } from "./thread-id.ts";
 
 /** What others need in order to ring. */
-export interface Bell {
+export interface Doorbell {
   /** The number of the file in the process that listens; -1 where nobody can ring. */
-  readonly file: number;
+  readonly fd: number;
   /** The lower bits of the pipe's own number. */
-  readonly pipe: number;
+  readonly inode: number;
 }
 
-const DEAF: Bell = { file: -1, pipe: 0 };
+const NO_DOORBELL: Doorbell = { fd: -1, inode: 0 };
 /** So many pipes of others are kept open. */
-const MOST_OPEN = 256;
-const ONE = new Uint8Array([1]);
+const MAX_OPEN_PIPES = 256;
+const RING_BYTE = new Uint8Array([1]);
 
-let own: { readonly bell: Bell; readonly ends: readonly number[] } | undefined;
+let ownPipe: { readonly doorbell: Doorbell; readonly fds: readonly number[] } | undefined;
 const listeners = new Set<() => void>();
 /** Open pipes of others, by the pipe's number. */
-const others = new Map<number, { readonly life: number; readonly file: number }>();
+const peerPipes = new Map<number, { readonly threadId: number; readonly fd: number }>();
 
-afterFork(() => {
+afterForkInChild(() => {
   // The reading end has been made silent by then; rings that are meant for the parent never come here.
-  const [, writer] = own?.ends ?? [];
-  if (writer !== undefined) native()?.libc.close(writer);
-  own = undefined;
+  const [, writeFd] = ownPipe?.fds ?? [];
+  if (writeFd !== undefined) native()?.libc.close(writeFd);
+  ownPipe = undefined;
   listeners.clear();
 });
 
 /** The bell of this thread; there from the first call on. */
-export function ownBell(): Bell {
-  own ??= open();
-  return own.bell;
+export function ownDoorbell(): Doorbell {
+  ownPipe ??= openDoorbell();
+  return ownPipe.doorbell;
 }
 
 /** Calls `ring` whenever the bell rings, until the returned function is called. */
-export function listen(ring: () => void): () => void {
-  listeners.add(ring);
-  return () => listeners.delete(ring);
+export function onRing(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
 }
 
 /**
@@ -58,72 +58,72 @@ export function listen(ring: () => void): () => void {
  *
  * @returns false if that thread is gone
  */
-export function ring(life: number, bell: Bell): boolean {
+export function ringDoorbell(threadId: number, doorbell: Doorbell): boolean {
   const api = native();
-  if (api === undefined || bell.file < 0) return true;
-  let pipe = others.get(bell.pipe);
-  if (pipe !== undefined && pipe.life !== life) {
-    forget(api, bell.pipe);
-    pipe = undefined;
+  if (api === undefined || doorbell.fd < 0) return true;
+  let peerPipe = peerPipes.get(doorbell.inode);
+  if (peerPipe !== undefined && peerPipe.threadId !== threadId) {
+    closePeerPipe(api, doorbell.inode);
+    peerPipe = undefined;
   }
-  if (pipe === undefined) {
-    if (isGone(life)) return false;
-    const file = openPipe(api, life, bell);
+  if (peerPipe === undefined) {
+    if (hasExited(threadId)) return false;
+    const fd = openPeerPipe(api, threadId, doorbell);
     // It may not be opened, or not yet be there: whoever waits looks by itself from time to time.
-    if (file === undefined) return true;
-    pipe = { life, file };
-    keep(api, bell.pipe, pipe);
+    if (fd === undefined) return true;
+    peerPipe = { threadId, fd };
+    cachePeerPipe(api, doorbell.inode, peerPipe);
   }
   // A full pipe has rung already.
-  if (api.libc.write(pipe.file, ONE, 1) === 1 || api.errno() === EAGAIN) return true;
-  forget(api, bell.pipe);
-  return !isGone(life);
+  if (api.libc.write(peerPipe.fd, RING_BYTE, 1) === 1 || api.errno() === EAGAIN) return true;
+  closePeerPipe(api, doorbell.inode);
+  return !hasExited(threadId);
 }
 
-function open(): { bell: Bell; ends: number[] } {
+function openDoorbell(): { doorbell: Doorbell; fds: number[] } {
   const api = native();
-  const ends = new Int32Array(2);
-  if (api === undefined || api.platform !== "linux" || api.libc.pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
-    return { bell: DEAF, ends: [] };
-  const [file, writer] = ends as unknown as [number, number];
-  const pipe = pipeNumber(api, `/proc/self/fd/${file}`);
-  const isWatched = host.watchPipe(file, () => {
-    for (const ring of [...listeners]) ring();
+  const fds = new Int32Array(2);
+  if (api === undefined || api.platform !== "linux" || api.libc.pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    return { doorbell: NO_DOORBELL, fds: [] };
+  const [readFd, writeFd] = fds as unknown as [number, number];
+  const inode = pipeInode(api, `/proc/self/fd/${readFd}`);
+  const isWatched = host.watchReadable(readFd, () => {
+    for (const listener of [...listeners]) listener();
   });
   if (!isWatched) {
-    for (const end of ends) api.libc.close(end);
-    return { bell: DEAF, ends: [] }; // whoever waits looks by itself
+    for (const fd of fds) api.libc.close(fd);
+    return { doorbell: NO_DOORBELL, fds: [] }; // whoever waits looks by itself
   }
   // The writing end stays open, or the pipe would end when the first who rang closes theirs.
-  return { bell: pipe === undefined ? DEAF : { file, pipe }, ends: [file, writer] };
+  return { doorbell: inode === undefined ? NO_DOORBELL : { fd: readFd, inode }, fds: [readFd, writeFd] };
 }
 
-function openPipe(api: Native, life: number, bell: Bell): number | undefined {
-  const path = `/proc/${numberOf(life)}/fd/${bell.file}`;
-  if (pipeNumber(api, path) !== bell.pipe) return undefined;
-  const file = api.libc.open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) return undefined;
-  if (pipeNumber(api, `/proc/self/fd/${file}`) === bell.pipe) return file;
-  api.libc.close(file);
+function openPeerPipe(api: Native, threadId: number, doorbell: Doorbell): number | undefined {
+  const path = `/proc/${tidOf(threadId)}/fd/${doorbell.fd}`;
+  if (pipeInode(api, path) !== doorbell.inode) return undefined;
+  const fd = api.libc.open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return undefined;
+  if (pipeInode(api, `/proc/self/fd/${fd}`) === doorbell.inode) return fd;
+  api.libc.close(fd);
   return undefined;
 }
 
-const link = new Uint8Array(64);
+const linkBuffer = new Uint8Array(64);
 
 /** The lower bits of the number in `pipe:[4711]`. */
-function pipeNumber({ libc }: Native, path: string): number | undefined {
-  const length = libc.readlink(path, link, link.length);
-  const number = length < 0 ? undefined : /^pipe:\[(\d+)\]$/.exec(host.asciiRead(link, 0, length))?.[1];
-  return number === undefined ? undefined : Number(number) | 0;
+function pipeInode({ libc }: Native, path: string): number | undefined {
+  const length = libc.readlink(path, linkBuffer, linkBuffer.length);
+  const inode = length < 0 ? undefined : /^pipe:\[(\d+)\]$/.exec(host.asciiRead(linkBuffer, 0, length))?.[1];
+  return inode === undefined ? undefined : Number(inode) | 0;
 }
 
-function keep(api: Native, pipe: number, entry: { life: number; file: number }): void {
-  others.set(pipe, entry);
-  const [oldest] = others.keys();
-  if (others.size > MOST_OPEN) forget(api, oldest as number);
+function cachePeerPipe(api: Native, inode: number, entry: { threadId: number; fd: number }): void {
+  peerPipes.set(inode, entry);
+  const [oldest] = peerPipes.keys();
+  if (peerPipes.size > MAX_OPEN_PIPES) closePeerPipe(api, oldest as number);
 }
 
-function forget(api: Native, pipe: number): void {
-  api.libc.close(others.get(pipe)?.file as number);
-  others.delete(pipe);
+function closePeerPipe(api: Native, inode: number): void {
+  api.libc.close(peerPipes.get(inode)?.fd as number);
+  peerPipes.delete(inode);
 }

@@ -20,46 +20,46 @@ import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } from "../native/linux.ts";
 import { type Native, native } from "../native/mod.ts";
-import { readSystemFile } from "../native/proc-file.ts";
-import { afterFork } from "../runtime/at-fork.ts";
-import { lifetime } from "../runtime/process-cleanup.ts";
-import { isHeld, Memory, type MemoryAddress } from "./shared-memory-segment.ts";
+import { readProcFile } from "../native/proc-file.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
+import { cleanup } from "../runtime/process-cleanup.ts";
+import { isStillOpen, type SegmentAddress, SharedSegment } from "./shared-memory-segment.ts";
 
 /** Where the folder can be: the same for all processes, whatever their environment. */
-const PARENTS = ["/tmp", "/var/tmp", "/dev/shm"];
-const PREFIX = "n.";
+const NAME_DIR_PARENTS = ["/tmp", "/var/tmp", "/dev/shm"];
+const NAME_PREFIX = "n.";
 /** A file's name holds 255 bytes. */
-const LONGEST = 200;
-const ATTEMPTS = 100;
+const MAX_ENCODED_NAME_LENGTH = 200;
+const MAX_CREATE_ATTEMPTS = 100;
 /** So often the folder of all names may be there when it is made, and gone when it is looked at. */
-const MAKINGS = 30;
+const MAX_MKDIR_ATTEMPTS = 30;
 
 /** How often this process holds each of its files. */
-const held = new Map<string, number>();
+const useCounts = new Map<string, number>();
 let cleansAtExit = false;
-afterFork(() => {
-  held.clear();
+afterForkInChild(() => {
+  useCounts.clear();
   cleansAtExit = false;
 });
 
-/** A process's part in a name; {@link NamedMemory.release} ends it. */
-export class NamedMemory {
-  readonly memory: Memory;
+/** A process's part in a name; {@link NamedSegment.release} ends it. */
+export class NamedSegment {
+  readonly memory: SharedSegment;
   readonly name: string;
   readonly #path: string;
   #isReleased = false;
 
-  private constructor(name: string, memory: Memory, path: string) {
+  private constructor(name: string, memory: SharedSegment, path: string) {
     this.name = name;
     this.memory = memory;
     this.#path = path;
-    held.set(path, (held.get(path) ?? 0) + 1);
-    lifetime.ensureGuard();
+    useCounts.set(path, (useCounts.get(path) ?? 0) + 1);
+    cleanup.ensureWatchdog();
     if (cleansAtExit) return;
     cleansAtExit = true;
     // At an orderly end at once, and also where there is no guard.
     host.onExit(() => {
-      for (const path of held.keys()) remove(path);
+      for (const path of useCounts.keys()) removeFile(path);
     });
   }
 
@@ -68,16 +68,16 @@ export class NamedMemory {
    *
    * @returns undefined if the name is taken
    */
-  static publish(name: string, memory: Memory): NamedMemory | undefined {
-    for (let i = 0; i < ATTEMPTS; i++) {
-      const files = new Files(name);
-      if (files.make()) {
+  static create(name: string, memory: SharedSegment): NamedSegment | undefined {
+    for (let i = 0; i < MAX_CREATE_ATTEMPTS; i++) {
+      const directory = new NameDirectory(name);
+      if (directory.create()) {
         // If the folder is gone again, another found it empty and took it for a dead one's.
-        if (files.add(memory)) return new NamedMemory(name, memory, files.pathOf(memory));
-      } else if (files.addresses().some(isHeld)) return undefined;
-      else files.clear();
+        if (directory.add(memory)) return new NamedSegment(name, memory, directory.pathOf(memory));
+      } else if (directory.addresses().some(isStillOpen)) return undefined;
+      else directory.removeAll();
       // At once, one that makes and one that removes can fall into step.
-      files.pause();
+      directory.sleepBriefly();
     }
     throw new ProcessError(`Shared memory cannot be named "${name}": others make and free that name all the time`);
   }
@@ -87,68 +87,68 @@ export class NamedMemory {
    *
    * @returns undefined if there is none
    */
-  static open(name: string): NamedMemory | undefined {
-    const files = new Files(name);
-    for (const address of files.addresses()) {
-      if (!isHeld(address)) continue;
-      const memory = attachIfThere(address);
+  static open(name: string): NamedSegment | undefined {
+    const directory = new NameDirectory(name);
+    for (const address of directory.addresses()) {
+      if (!isStillOpen(address)) continue;
+      const memory = tryAttach(address);
       if (memory === undefined) continue;
-      if (held.has(files.pathOf(memory)) || files.add(memory))
-        return new NamedMemory(name, memory, files.pathOf(memory));
+      if (useCounts.has(directory.pathOf(memory)) || directory.add(memory))
+        return new NamedSegment(name, memory, directory.pathOf(memory));
       memory.close(); // the last who had it has freed the name meanwhile
     }
     return undefined;
   }
 
   /** Takes part in a name for memory that came in another way; nothing is wrong if the name was freed. */
-  static join(name: string, memory: Memory): NamedMemory {
-    const files = new Files(name);
-    if (!held.has(files.pathOf(memory))) files.add(memory);
-    return new NamedMemory(name, memory, files.pathOf(memory));
+  static adopt(name: string, memory: SharedSegment): NamedSegment {
+    const directory = new NameDirectory(name);
+    if (!useCounts.has(directory.pathOf(memory))) directory.add(memory);
+    return new NamedSegment(name, memory, directory.pathOf(memory));
   }
 
   /** Releases the memory here, and the name if nobody else holds it. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    forget(this.#path);
+    releaseFile(this.#path);
     this.memory.close();
   }
 
   /** For one that is garbage: the memory is released by itself. */
-  get forgotten(): () => void {
+  get finalizer(): () => void {
     const path = this.#path;
-    return () => forget(path);
+    return () => releaseFile(path);
   }
 
   /** Frees the name; whoever has the memory keeps it. */
   unlink(): void {
-    new Files(this.name).clear();
+    new NameDirectory(this.name).removeAll();
   }
 }
 
-function forget(path: string): void {
-  const count = (held.get(path) ?? 0) - 1;
+function releaseFile(path: string): void {
+  const count = (useCounts.get(path) ?? 0) - 1;
   if (count > 0) {
-    held.set(path, count);
+    useCounts.set(path, count);
     return;
   }
-  held.delete(path);
-  remove(path);
+  useCounts.delete(path);
+  removeFile(path);
 }
 
-function remove(path: string): void {
+function removeFile(path: string): void {
   const { libc } = native() as Native;
-  libc.unlink(text(path));
-  const name = path.slice(0, path.lastIndexOf("/"));
-  libc.rmdir(name);
-  libc.rmdir(name.slice(0, name.lastIndexOf("/")));
+  libc.unlink(cString(path));
+  const nameDir = path.slice(0, path.lastIndexOf("/"));
+  libc.rmdir(nameDir);
+  libc.rmdir(nameDir.slice(0, nameDir.lastIndexOf("/")));
 }
 
 /** The memory, unless its last holder has released it in this moment. */
-function attachIfThere(address: MemoryAddress): Memory | undefined {
+function tryAttach(address: SegmentAddress): SharedSegment | undefined {
   try {
-    return Memory.attach(address);
+    return SharedSegment.attach(address);
   } catch (error) {
     if ((error as ProcessError).code === "ERR_MEMORY_GONE") return undefined;
     throw error;
@@ -156,71 +156,74 @@ function attachIfThere(address: MemoryAddress): Memory | undefined {
 }
 
 /** The files of one name. */
-class Files {
+class NameDirectory {
   readonly #api: Native;
   readonly #folder: string;
 
   constructor(name: string) {
     // Whoever has memory has the way to libc.
     this.#api = native() as Native;
-    this.#folder = `${usersFolder(this.#api)}/${fileName(name)}`;
+    this.#folder = `${userNameDir(this.#api)}/${fileName(name)}`;
   }
 
-  pathOf(memory: Memory): string {
-    const [[pid, file]] = memory.address().holders as [readonly [number, number]];
-    return `${this.#folder}/${pid}.${file}`;
+  pathOf(memory: SharedSegment): string {
+    const [[pid, fd]] = memory.address().openFds as [readonly [number, number]];
+    return `${this.#folder}/${pid}.${fd}`;
   }
 
   /** Makes the name's folder; false if there is one. */
-  make(): boolean {
+  create(): boolean {
     return this.#api.libc.mkdir(this.#folder, 0o700) === 0;
   }
 
   /** Writes this process's file; false if the folder is gone. */
-  add(memory: Memory): boolean {
+  add(memory: SharedSegment): boolean {
     const open = this.#api.declare("open", ["i32", "text", "i32", "u32"]);
     const { name, size } = memory.address();
     const content = new TextEncoder().encode(`${size} ${name}`);
     const path = this.pathOf(memory);
     // What stands there is of an earlier process with that pid.
-    this.#api.libc.unlink(text(path));
-    const file = open?.(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) ?? -1;
-    if (file < 0) return false;
-    this.#api.libc.write(file, content, content.length);
-    this.#api.libc.close(file);
+    this.#api.libc.unlink(cString(path));
+    const fd = open?.(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) ?? -1;
+    if (fd < 0) return false;
+    this.#api.libc.write(fd, content, content.length);
+    this.#api.libc.close(fd);
     return true;
   }
 
   /** Where the memory is, by each that says that it has it. */
-  addresses(): MemoryAddress[] {
-    return list(this.#api, this.#folder).flatMap((entry) => {
+  addresses(): SegmentAddress[] {
+    return listHolderFiles(this.#api, this.#folder).flatMap((entry) => {
       const holder = entry.split(".").map(Number) as unknown as readonly [number, number];
-      const [, size, name] = /^(\d+) (.*)$/s.exec(readSystemFile(this.#api, `${this.#folder}/${entry}`) ?? "") ?? [];
-      return name === undefined ? [] : [{ name, size: Number(size), holders: [holder] }];
+      const [, size, name] = /^(\d+) (.*)$/s.exec(readProcFile(this.#api, `${this.#folder}/${entry}`) ?? "") ?? [];
+      return name === undefined ? [] : [{ name, size: Number(size), openFds: [holder] }];
     });
   }
 
   /** Waits for a millisecond or two. */
-  pause(): void {
+  sleepBriefly(): void {
     this.#api.libc.poll(null, 0, Math.ceil(2 * Math.random()));
   }
 
-  clear(): void {
-    for (const entry of list(this.#api, this.#folder)) this.#api.libc.unlink(text(`${this.#folder}/${entry}`));
+  removeAll(): void {
+    for (const entry of listHolderFiles(this.#api, this.#folder))
+      this.#api.libc.unlink(cString(`${this.#folder}/${entry}`));
     this.#api.libc.rmdir(this.#folder);
   }
 }
 
-let folder: string | undefined;
+let cachedUserDir: string | undefined;
 
 /** The folder of this user; made if it is not there. One that another could write to is not used. */
-function usersFolder(api: Native): string {
-  const user = api.libc.getuid();
-  if (folder !== undefined && isOwn(api, folder, user)) return folder;
-  folder = PARENTS.map((parent) => `${parent}/multiproc-names-${user}`).find((path) => makeOwn(api, path, user));
-  if (folder !== undefined) return folder;
+function userNameDir(api: Native): string {
+  const uid = api.libc.getuid();
+  if (cachedUserDir !== undefined && isOwnedByUser(api, cachedUserDir, uid)) return cachedUserDir;
+  cachedUserDir = NAME_DIR_PARENTS.map((parent) => `${parent}/multiproc-names-${uid}`).find((path) =>
+    createOwned(api, path, uid),
+  );
+  if (cachedUserDir !== undefined) return cachedUserDir;
   throw new ProcessError(
-    `Shared memory cannot have a name here: none of ${PARENTS.join(", ")} takes a folder "multiproc-names-${user}" that is this user's alone`,
+    `Shared memory cannot have a name here: none of ${NAME_DIR_PARENTS.join(", ")} takes a folder "multiproc-names-${uid}" that is this user's alone`,
     { code: "ERR_NO_NAME" },
   );
 }
@@ -229,11 +232,11 @@ function usersFolder(api: Native): string {
  * Makes the folder, or finds it. Whoever sees it empty removes it, also right after it was made: to look whether it is there, and
  * to go on to the next parent when it is not, would hide this process's names from all others.
  */
-function makeOwn(api: Native, path: string, user: number): boolean {
-  for (let i = 0; i < MAKINGS; i++) {
+function createOwned(api: Native, path: string, uid: number): boolean {
+  for (let i = 0; i < MAX_MKDIR_ATTEMPTS; i++) {
     if (api.libc.mkdir(path, 0o700) === 0) return true;
-    const own = isOwn(api, path, user);
-    if (own !== undefined) return own;
+    const isOwned = isOwnedByUser(api, path, uid);
+    if (isOwned !== undefined) return isOwned;
   }
   return false;
 }
@@ -241,44 +244,47 @@ function makeOwn(api: Native, path: string, user: number): boolean {
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const STATX_BASIC = 0x7ff;
-const stat = new Uint8Array(256);
+const statBuffer = new Uint8Array(256);
 
 /** Whether it is a folder that is this user's alone, and no link; undefined if there is nothing. */
-function isOwn(api: Native, path: string, user: number): boolean | undefined {
+function isOwnedByUser(api: Native, path: string, uid: number): boolean | undefined {
   const statx = api.declare("statx", ["i32", "i32", "text", "i32", "u32", "bytes"]);
-  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, stat) !== 0) return undefined;
-  const view = new DataView(stat.buffer);
-  return view.getUint32(20, true) === user && view.getUint16(28, true) === 0o40700;
+  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, statBuffer) !== 0) return undefined;
+  const view = new DataView(statBuffer.buffer);
+  return view.getUint32(20, true) === uid && view.getUint16(28, true) === 0o40700;
 }
 
-const GETDENTS: Readonly<Record<string, number>> = { x64: 217, arm64: 61 };
-const entries = new Uint8Array(32 * 1024);
+const SYS_GETDENTS64: Readonly<Record<string, number>> = { x64: 217, arm64: 61 };
+const direntBuffer = new Uint8Array(32 * 1024);
 
 /** The entries of a folder; none if it is not there. */
-function list(api: Native, path: string): string[] {
-  const file = api.libc.open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return [];
-  const call = api.declare("syscall", ["size", "size", "i32", "bytes", "size"]);
+function listHolderFiles(api: Native, path: string): string[] {
+  const fd = api.libc.open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return [];
+  const getdents = api.declare("syscall", ["size", "size", "i32", "bytes", "size"]);
   const names: string[] = [];
-  const view = new DataView(entries.buffer);
-  for (let size: number; (size = call?.(GETDENTS[api.arch] as number, file, entries, entries.length) ?? 0) > 0; ) {
+  const view = new DataView(direntBuffer.buffer);
+  for (
+    let size: number;
+    (size = getdents?.(SYS_GETDENTS64[api.arch] as number, fd, direntBuffer, direntBuffer.length) ?? 0) > 0;
+  ) {
     for (let at = 0; at < size; at += view.getUint16(at + 16, true)) {
-      const end = entries.indexOf(0, at + 19);
-      names.push(host.utf8Read(entries, at + 19, end));
+      const end = direntBuffer.indexOf(0, at + 19);
+      names.push(host.utf8Read(direntBuffer, at + 19, end));
     }
   }
-  api.libc.close(file);
+  api.libc.close(fd);
   return names.filter((name) => /^\d+\.\d+$/.test(name));
 }
 
 /** A file's name that says the same, and holds nothing that is special to a file system or a shell. */
 function fileName(name: string): string {
-  const hex = (letter: string): string => `%${letter.charCodeAt(0).toString(16)}`;
+  const hex = (char: string): string => `%${char.charCodeAt(0).toString(16)}`;
   const encoded = encodeURIComponent(name).replace(/[!'()*~]/g, hex);
-  if (encoded.length <= LONGEST) return PREFIX + encoded;
+  if (encoded.length <= MAX_ENCODED_NAME_LENGTH) return NAME_PREFIX + encoded;
   throw new RangeError(`The name of shared memory is too long: "${name.slice(0, 50)}…"`);
 }
 
-function text(value: string): Uint8Array {
+function cString(value: string): Uint8Array {
   return new TextEncoder().encode(`${value}\0`);
 }

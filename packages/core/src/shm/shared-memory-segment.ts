@@ -31,89 +31,89 @@ import {
   PROT_WRITE,
   SEEK_END,
 } from "../native/linux.ts";
-import { detach, missingNative, type Native, native } from "../native/mod.ts";
+import { detach, type Native, native, whyNoNative } from "../native/mod.ts";
 import { singleton } from "../registry.ts";
 import { freeMemory } from "../system/free-memory.ts";
 import { Futex } from "./futex.ts";
 
 /** Where memory is, for other processes; plain data. */
-export interface MemoryAddress {
+export interface SegmentAddress {
   /** What the system calls it, which nobody can guess and no other memory is called. */
   readonly name: string;
   readonly size: number;
   /** Processes that have it open, with the number of their file. */
-  readonly holders: ReadonlyArray<readonly [pid: number, file: number]>;
+  readonly openFds: ReadonlyArray<readonly [pid: number, file: number]>;
 }
 
 /** What the system gave. */
 interface Mapping {
   readonly native: Native;
   readonly futex: Futex;
-  readonly file: number;
+  readonly fd: number;
   readonly start: number;
   readonly size: number;
 }
 
-interface Port {
+interface SharedMemorySupport {
   readonly native: Native;
   readonly futex: Futex;
 }
 
 /** A variable of the environment that says `off` where memory is not to be shared. */
-const SWITCH = "MULTIPROC_SHARED_MEMORY";
-const LARGEST = 2 ** 47;
+const SHARED_MEMORY_ENV = "MULTIPROC_SHARED_MEMORY";
+const MAX_SEGMENT_BYTES = 2 ** 47;
 /** No look at what is left for so few bytes. */
-const LITTLE = 2 ** 16;
-const link = new Uint8Array(512);
+const SKIP_FREE_CHECK_BYTES = 2 ** 16;
+const linkBuffer = new Uint8Array(512);
 /** What is open here, by its name: what arrives twice is there once. */
-const opened: Map<string, WeakRef<Memory>> = singleton("memories", () => new Map());
-const lost = new FinalizationRegistry((mapping: Mapping) => unmap(mapping));
+const openSegments: Map<string, WeakRef<SharedSegment>> = singleton("memories", () => new Map());
+const finalization = new FinalizationRegistry((mapping: Mapping) => unmap(mapping));
 
 /** Memory in common; see the head of this file. */
-export class Memory {
+export class SharedSegment {
   readonly buffer: ArrayBuffer;
   readonly size: number;
   readonly #name: string;
   readonly #mapping: Mapping | undefined;
-  readonly #origin: ReadonlyArray<readonly [number, number]>;
-  readonly #parts = new Map<string, object>();
-  readonly #closing: Array<() => void> = [];
-  #holders = 1;
+  readonly #originFds: ReadonlyArray<readonly [number, number]>;
+  readonly #singletons = new Map<string, object>();
+  readonly #closeHooks: Array<() => void> = [];
+  #useCount = 1;
   #isClosed = false;
 
   private constructor(
     name: string,
     buffer: ArrayBuffer,
     mapping: Mapping | undefined,
-    origin: MemoryAddress["holders"],
+    originFds: SegmentAddress["openFds"],
   ) {
     this.#name = name;
     this.buffer = buffer;
     this.size = buffer.byteLength;
     this.#mapping = mapping;
-    this.#origin = origin;
-    if (mapping !== undefined) lost.register(buffer, mapping, this);
-    if (mapping !== undefined) opened.set(name, new WeakRef(this));
+    this.#originFds = originFds;
+    if (mapping !== undefined) finalization.register(buffer, mapping, this);
+    if (mapping !== undefined) openSegments.set(name, new WeakRef(this));
   }
 
   /**
    * Makes memory, filled with zeros.
    *
    * @param size how many bytes
-   * @throws {CapabilityError} where there is none, see {@link missingMemory}
+   * @throws {CapabilityError} where there is none, see {@link whyNoSharedMemory}
    * @throws {ProcessError} if the system has not that much left
    */
-  static create(size: number): Memory {
-    const port = requirePort();
+  static create(size: number): SharedSegment {
+    const support = requireSupport();
     checkSize(size);
-    const file = open(port.native, size);
+    const fd = openReserved(support.native, size);
     try {
-      const name = nameOf(port.native, `/proc/self/fd/${file}`);
+      const name = nameOf(support.native, `/proc/self/fd/${fd}`);
       if (name === undefined) throw failure("named: is /proc mounted?");
-      const mapping = map(port, file, size);
-      return new Memory(name, mapping.native.view(mapping.start, size), mapping, [[host.pid, file]]);
+      const mapping = mapFd(support, fd, size);
+      return new SharedSegment(name, mapping.native.view(mapping.start, size), mapping, [[host.pid, fd]]);
     } catch (error) {
-      port.native.libc.close(file);
+      support.native.libc.close(fd);
       throw error;
     }
   }
@@ -122,31 +122,36 @@ export class Memory {
    * Opens memory of another process, or of this one. What is open here already is given out once more, and closed when each of
    * its users has closed it.
    *
-   * @throws {CapabilityError} where there is none, see {@link missingMemory}
+   * @throws {CapabilityError} where there is none, see {@link whyNoSharedMemory}
    * @throws {ProcessError} if no process that the address names is there and has it
    */
-  static attach(address: MemoryAddress): Memory {
-    const here = opened.get(address.name)?.deref();
-    if (here !== undefined && !here.#isClosed) {
-      here.#holders += 1;
-      return here;
+  static attach(address: SegmentAddress): SharedSegment {
+    const existing = openSegments.get(address.name)?.deref();
+    if (existing !== undefined && !existing.#isClosed) {
+      existing.#useCount += 1;
+      return existing;
     }
-    const port = requirePort();
-    const { libc } = port.native;
-    for (const [pid, number] of address.holders) {
-      const path = `/proc/${pid}/fd/${number}`;
+    const support = requireSupport();
+    const { libc } = support.native;
+    for (const [pid, peerFd] of address.openFds) {
+      const path = `/proc/${pid}/fd/${peerFd}`;
       // What is called otherwise is not touched: another process may have that pid by now.
-      if (nameOf(port.native, path) !== address.name) continue;
-      const file = libc.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-      if (file < 0) continue;
-      const isWhole = libc.lseek(file, 0, SEEK_END) >= address.size;
-      if (isWhole && nameOf(port.native, `/proc/self/fd/${file}`) === address.name) {
-        const mapping = map(port, file, address.size);
-        return new Memory(address.name, port.native.view(mapping.start, mapping.size), mapping, address.holders);
+      if (nameOf(support.native, path) !== address.name) continue;
+      const fd = libc.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+      if (fd < 0) continue;
+      const isLargeEnough = libc.lseek(fd, 0, SEEK_END) >= address.size;
+      if (isLargeEnough && nameOf(support.native, `/proc/self/fd/${fd}`) === address.name) {
+        const mapping = mapFd(support, fd, address.size);
+        return new SharedSegment(
+          address.name,
+          support.native.view(mapping.start, mapping.size),
+          mapping,
+          address.openFds,
+        );
       }
-      libc.close(file);
+      libc.close(fd);
     }
-    const pids = address.holders.map(([pid]) => pid).join(" and ");
+    const pids = address.openFds.map(([pid]) => pid).join(" and ");
     throw new ProcessError(
       `Shared memory cannot be reached: process ${pids} which held it is gone or has closed it, or it belongs to another user`,
       { code: "ERR_MEMORY_GONE" },
@@ -154,8 +159,8 @@ export class Memory {
   }
 
   /** Memory of this process alone, with the same face. */
-  static local(size: number): Memory {
-    return new Memory("", new ArrayBuffer(size), undefined, []);
+  static processLocal(size: number): SharedSegment {
+    return new SharedSegment("", new ArrayBuffer(size), undefined, []);
   }
 
   /** Whether other processes can open it. */
@@ -167,97 +172,97 @@ export class Memory {
     return this.#isClosed;
   }
 
-  /** By what others open it; see {@link MemoryAddress}. */
-  address(): MemoryAddress {
-    const { file } = this.#mapping as Mapping;
-    const own = [host.pid, file] as const;
-    const origin = this.#origin.at(-1); // the one that made it
-    const isOrigin = origin === undefined || (origin[0] === own[0] && origin[1] === own[1]);
-    return { name: this.#name, size: this.size, holders: isOrigin ? [own] : [own, origin] };
+  /** By what others open it; see {@link SegmentAddress}. */
+  address(): SegmentAddress {
+    const { fd } = this.#mapping as Mapping;
+    const own = [host.pid, fd] as const;
+    const creator = this.#originFds.at(-1); // the one that made it
+    const isCreator = creator === undefined || (creator[0] === own[0] && creator[1] === own[1]);
+    return { name: this.#name, size: this.size, openFds: isCreator ? [own] : [own, creator] };
   }
 
   /** The object that stands at a place in the memory; all users of this process share one, which `make` makes. */
-  part<T extends object>(place: string, make: () => T): T {
-    let part = this.#parts.get(place);
-    if (part === undefined) {
-      part = make();
-      this.#parts.set(place, part);
+  singleton<T extends object>(key: string, make: () => T): T {
+    let instance = this.#singletons.get(key);
+    if (instance === undefined) {
+      instance = make();
+      this.#singletons.set(key, instance);
     }
-    return part as T;
+    return instance as T;
   }
 
-  /** Calls `run` right before the memory is released here by {@link Memory.close}. */
+  /** Calls `run` right before the memory is released here by {@link SharedSegment.close}. */
   onClose(run: () => void): void {
-    this.#closing.push(run);
+    this.#closeHooks.push(run);
   }
 
   /** Sleeps while the word at that byte has that value, at most so many milliseconds; may wake for no reason. Blocks. */
-  sleep(at: number, value: number, milliseconds: number): void {
+  futexWait(byteOffset: number, value: number, milliseconds: number): void {
     const { futex, start } = this.#mapping as Mapping;
-    futex.wait(start + at, value, milliseconds);
+    futex.wait(start + byteOffset, value, milliseconds);
   }
 
   /** Wakes up to so many threads, of any process, that sleep on the word at that byte; says how many. */
-  wake(at: number, count: number): number {
+  futexWake(byteOffset: number, count: number): number {
     const { futex, start } = this.#mapping as Mapping;
-    return futex.wake(start + at, count);
+    return futex.wake(start + byteOffset, count);
   }
 
   /** Releases the memory here, once each user in this process has; the buffer and its views have length 0 then. */
   close(): void {
     if (this.#isClosed) return;
-    this.#holders -= 1;
-    if (this.#holders > 0) return;
-    for (const run of this.#closing) run();
+    this.#useCount -= 1;
+    if (this.#useCount > 0) return;
+    for (const run of this.#closeHooks) run();
     this.#isClosed = true;
-    this.#parts.clear();
+    this.#singletons.clear();
     if (this.#mapping === undefined) return;
-    if (opened.get(this.#name)?.deref() === this) opened.delete(this.#name);
-    lost.unregister(this);
+    if (openSegments.get(this.#name)?.deref() === this) openSegments.delete(this.#name);
+    finalization.unregister(this);
     detach(this.buffer);
     unmap(this.#mapping);
   }
 }
 
 /** Whether one of the processes that the address names has that memory open. */
-export function isHeld({ name, holders }: MemoryAddress): boolean {
-  const { native } = requirePort();
-  return holders.some(([pid, file]) => nameOf(native, `/proc/${pid}/fd/${file}`) === name);
+export function isStillOpen({ name, openFds }: SegmentAddress): boolean {
+  const { native } = requireSupport();
+  return openFds.some(([pid, fd]) => nameOf(native, `/proc/${pid}/fd/${fd}`) === name);
 }
 
 /** Why there is no memory in common here; undefined if there is. */
-export function missingMemory(): string | undefined {
-  const found = port();
-  return typeof found === "string" ? found : undefined;
+export function whyNoSharedMemory(): string | undefined {
+  const support = getSupport();
+  return typeof support === "string" ? support : undefined;
 }
 
-let found: Port | string | undefined;
+let cachedSupport: SharedMemorySupport | string | undefined;
 
-function port(): Port | string {
-  found ??= openPort();
-  return found;
+function getSupport(): SharedMemorySupport | string {
+  cachedSupport ??= detectSupport();
+  return cachedSupport;
 }
 
-function requirePort(): Port {
-  const found = port();
-  if (typeof found !== "string") return found;
-  throw new CapabilityError(`Memory cannot be shared between processes here: ${found}`);
+function requireSupport(): SharedMemorySupport {
+  const support = getSupport();
+  if (typeof support !== "string") return support;
+  throw new CapabilityError(`Memory cannot be shared between processes here: ${support}`);
 }
 
-function openPort(): Port | string {
-  if (host.env(SWITCH) === "off") return `it is turned off by ${SWITCH}=off`;
+function detectSupport(): SharedMemorySupport | string {
+  if (host.env(SHARED_MEMORY_ENV) === "off") return `it is turned off by ${SHARED_MEMORY_ENV}=off`;
   const api = native();
-  if (api === undefined) return missingNative()?.message as string;
+  if (api === undefined) return whyNoNative()?.message as string;
   const futex = Futex.open(api);
   if (futex === undefined) return `it is made for Linux on x64 and arm64, and this is ${api.platform} on ${api.arch}`;
   const probe = { native: api, futex };
   try {
-    const file = open(api, 4096);
+    const fd = openReserved(api, 4096);
     try {
-      if (nameOf(api, `/proc/self/fd/${file}`) === undefined) return "/proc/self/fd cannot be read";
-      unmap(map(probe, file, 4096), false);
+      if (nameOf(api, `/proc/self/fd/${fd}`) === undefined) return "/proc/self/fd cannot be read";
+      unmap(mapFd(probe, fd, 4096), false);
     } finally {
-      api.libc.close(file);
+      api.libc.close(fd);
     }
   } catch (error) {
     return (error as Error).message;
@@ -266,55 +271,55 @@ function openPort(): Port | string {
 }
 
 /** An open file of that size, with its space reserved. */
-function open(native: Native, size: number): number {
+function openReserved(native: Native, size: number): number {
   const { libc } = native;
-  if (size > LITTLE && size > freeMemory(native))
+  if (size > SKIP_FREE_CHECK_BYTES && size > freeMemory(native))
     throw failure(`reserved: the system has not ${size} bytes of memory left`);
-  let file = libc.memfd_create(`multiproc-${randomToken(12)}`, MFD_CLOEXEC);
-  if (file < 0) file = openUnlinked(native);
+  let fd = libc.memfd_create(`multiproc-${randomToken(12)}`, MFD_CLOEXEC);
+  if (fd < 0) fd = openUnlinked(native);
   let error: number;
-  do error = libc.posix_fallocate(file, 0, size);
+  do error = libc.posix_fallocate(fd, 0, size);
   while (error === EINTR);
-  if (error === 0) return file;
-  libc.close(file);
+  if (error === 0) return fd;
+  libc.close(fd);
   throw failure(`reserved: the system has not ${size} bytes of memory left (error ${error})`);
 }
 
 /** Where there is no memfd: a file that has a name only for a moment. */
 function openUnlinked({ libc, errno }: Native): number {
-  const refusals: string[] = [];
+  const failures: string[] = [];
   for (const folder of new Set([host.tempDir(), "/tmp", "/var/tmp", "/dev/shm"])) {
     const path = new TextEncoder().encode(`${folder}/multiproc-${randomToken(12)}-XXXXXX\0`);
-    const file = libc.mkostemp(path, O_CLOEXEC);
-    if (file >= 0) {
+    const fd = libc.mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) {
       libc.unlink(path);
-      return file;
+      return fd;
     }
-    refusals.push(`${folder}: error ${errno()}`);
+    failures.push(`${folder}: error ${errno()}`);
   }
-  throw failure(`made: the system has no memfd, and no folder takes a file (${refusals.join("; ")})`);
+  throw failure(`made: the system has no memfd, and no folder takes a file (${failures.join("; ")})`);
 }
 
-function map(port: Port, file: number, size: number): Mapping {
-  const { libc, errno } = port.native;
-  const start = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+function mapFd(support: SharedMemorySupport, fd: number, size: number): Mapping {
+  const { libc, errno } = support.native;
+  const start = libc.mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (start === -1) throw failure(`mapped: ${size} bytes (error ${errno()})`);
-  return { ...port, file, start, size };
+  return { ...support, fd, start, size };
 }
 
-function unmap({ native: { libc }, file, start, size }: Mapping, closes = true): void {
+function unmap({ native: { libc }, fd, start, size }: Mapping, closesFd = true): void {
   libc.munmap(start, size);
-  if (closes) libc.close(file);
+  if (closesFd) libc.close(fd);
 }
 
 /** What the system calls an open file; undefined if there is none, or it is another user's. */
 function nameOf({ libc }: Native, path: string): string | undefined {
-  const length = libc.readlink(path, link, link.length);
-  return length < 0 ? undefined : host.utf8Read(link, 0, length);
+  const length = libc.readlink(path, linkBuffer, linkBuffer.length);
+  return length < 0 ? undefined : host.utf8Read(linkBuffer, 0, length);
 }
 
 function checkSize(size: number): void {
-  if (!Number.isInteger(size) || size <= 0 || size > LARGEST)
+  if (!Number.isInteger(size) || size <= 0 || size > MAX_SEGMENT_BYTES)
     throw new RangeError(`Shared memory takes a size of 1 or more bytes, not ${String(size)}`);
 }
 

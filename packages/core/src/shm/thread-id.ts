@@ -10,66 +10,66 @@
 
 import { host } from "../host/mod.ts";
 import { type Native, native } from "../native/mod.ts";
-import { readSystemFile } from "../native/proc-file.ts";
-import { afterFork } from "../runtime/at-fork.ts";
+import { readProcFile } from "../native/proc-file.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
 
 /** A thread, as other processes know it. */
-export interface Life {
+export interface ThreadId {
   /** Its number and a part of its start time: 30 bits, never 0. */
   readonly id: number;
   /** When it started, in ticks of the system's clock; 0 if that is not known. */
-  readonly started: number;
+  readonly startTime: number;
 }
 
-const NUMBER_BITS = 22;
-const NUMBER = (1 << NUMBER_BITS) - 1;
-const GETTID: Readonly<Record<string, number>> = { x64: 186, arm64: 178 };
+const TID_BITS = 22;
+const TID_MASK = (1 << TID_BITS) - 1;
+const SYS_GETTID: Readonly<Record<string, number>> = { x64: 186, arm64: 178 };
 
-let own: Life | undefined;
-afterFork(() => {
-  own = undefined;
+let currentThread: ThreadId | undefined;
+afterForkInChild(() => {
+  currentThread = undefined;
 });
 
 /** The life of this thread. */
-export function ownLife(): Life {
-  own ??= look();
-  return own;
+export function currentThreadId(): ThreadId {
+  currentThread ??= readCurrentThread();
+  return currentThread;
 }
 
 /** The number of the thread that an id names. */
-export function numberOf(id: number): number {
-  return id & NUMBER;
+export function tidOf(id: number): number {
+  return id & TID_MASK;
 }
 
 /** Whether that thread has ended. It asks the system, which takes some microseconds. */
-export function isGone(id: number): boolean {
-  return startOf(id) === undefined;
+export function hasExited(id: number): boolean {
+  return startTimeOf(id) === undefined;
 }
 
 /** When that thread started; undefined if it has ended, 0 where the system cannot be asked. */
-export function startOf(id: number): number | undefined {
+export function startTimeOf(id: number): number | undefined {
   const api = native();
   if (api === undefined) return 0;
-  const started = find(api, id & NUMBER);
-  return started !== undefined && idOf(id & NUMBER, started) === id ? started : undefined;
+  const startTime = readStartTime(api, id & TID_MASK);
+  return startTime !== undefined && packThreadId(id & TID_MASK, startTime) === id ? startTime : undefined;
 }
 
-function look(): Life {
+function readCurrentThread(): ThreadId {
   const api = native();
-  const call = api?.platform === "linux" ? GETTID[api.arch] : undefined;
-  if (api === undefined || call === undefined) return { id: host.pid & NUMBER, started: 0 };
-  const number = api.libc.syscall(call, 0, 0);
-  const started = find(api, number) ?? 0;
-  return { id: idOf(number, started), started };
+  const syscallNumber = api?.platform === "linux" ? SYS_GETTID[api.arch] : undefined;
+  if (api === undefined || syscallNumber === undefined) return { id: host.pid & TID_MASK, startTime: 0 };
+  const tid = api.libc.syscall(syscallNumber, 0, 0);
+  const startTime = readStartTime(api, tid) ?? 0;
+  return { id: packThreadId(tid, startTime), startTime };
 }
 
-function idOf(number: number, started: number): number {
-  return number | ((started & 0xff) << NUMBER_BITS);
+function packThreadId(tid: number, startTime: number): number {
+  return tid | ((startTime & 0xff) << TID_BITS);
 }
 
 /** When a thread started; undefined if there is none, or it has ended and was only not asked about yet. */
-function find(native: Native, number: number): number | undefined {
-  const text = readSystemFile(native, `/proc/${number}/stat`);
+function readStartTime(native: Native, tid: number): number | undefined {
+  const text = readProcFile(native, `/proc/${tid}/stat`);
   if (text === undefined || text === "") return undefined;
   // The name of its program stands in parentheses, and may hold some itself.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");

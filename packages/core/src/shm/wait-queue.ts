@@ -2,7 +2,7 @@
  * Who waits for a change in shared memory, and how they are woken: the one way in which anything here waits.
  *
  * A wait is given a `check` that looks whether what it waits for has come, and takes it. It is called at once, whenever
- * somebody calls {@link WaitList.wake}, and from time to time besides: after 2 ms, then ever more seldom, at least every
+ * somebody calls {@link WaitQueue.wake}, and from time to time besides: after 2 ms, then ever more seldom, at least every
  * 20 ms unless the list is told otherwise. Those looks are told to be *slow*: they are the ones that ask whether some process
  * has died, and they find what a process was woken for that died before it took it. So a wake-up is never lost for long,
  * whoever is killed, wherever.
@@ -28,11 +28,11 @@
 
 import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
-import { inheritable } from "../runtime/at-fork.ts";
-import { checkTimeout, LARGEST_TIMER, type WaitOptions } from "../runtime/wait-options.ts";
-import { listen, ownBell, ring } from "./doorbell.ts";
-import type { Memory } from "./shared-memory-segment.ts";
-import { isGone, ownLife } from "./thread-id.ts";
+import { registerAtFork } from "../runtime/at-fork.ts";
+import { checkTimeout, MAX_TIMER_MS, type WaitOptions } from "../runtime/wait-options.ts";
+import { onRing, ownDoorbell, ringDoorbell } from "./doorbell.ts";
+import type { SharedSegment } from "./shared-memory-segment.ts";
+import { currentThreadId, hasExited } from "./thread-id.ts";
 
 const SIGNAL = 0;
 const ANNOUNCED_SYNC = 1;
@@ -40,59 +40,59 @@ const SERVED_SYNC = 2;
 const ANNOUNCED_SLOTS = 3;
 const SERVED_SLOTS = 4;
 const TURN = 5;
-const HEADER = 8;
-const SLOT = 8;
-const FILE = 1;
-const PIPE = 2;
+const HEADER_WORDS = 8;
+const SLOT_WORDS = 8;
+const SLOT_FD = 1;
+const SLOT_INODE = 2;
 const SLOT_TURN = 3;
-const RUNG = 4;
+const SLOT_RUNG = 4;
 
-const FIRST_LOOK = 2;
-const LATER_LOOKS = 20;
+const FIRST_RECHECK_MS = 2;
+const MAX_RECHECK_MS = 20;
 /** Nobody can wake a thread that found no slot, or has no bell, so it looks more often. */
-const BLIND_LOOKS = 5;
+const MAX_RECHECK_WITHOUT_DOORBELL_MS = 5;
 const NO_SLOT = -1;
 const ALL_RUNG = -2;
 
 /** How a wait in the event loop goes. */
-export interface ListOptions extends WaitOptions {
+export interface WaitQueueOptions extends WaitOptions {
   /** Whether the program stays alive for it; it need not for a wait on behalf of another process. @default true */
   readonly keepAlive?: boolean;
 }
 
 /** Looks whether what is waited for has come, and takes it. @param isSlow whether it should also ask who has died */
-export type Check = (isSlow: boolean) => boolean;
+export type Condition = (checkLiveness: boolean) => boolean;
 
-interface Wait {
-  readonly check: Check;
+interface Waiter {
+  readonly condition: Condition;
   readonly keepAlive: boolean;
   settle(isDone: boolean, error?: unknown): void;
 }
 
 /** A forked child has no part in what its parent waits for. */
-const HERITAGE = {
-  before(): void {},
-  after(list: WaitList): void {
-    list.forget();
+const AT_FORK_HOOKS = {
+  prepare(): void {},
+  inChild(queue: WaitQueue): void {
+    queue.resetAfterFork();
   },
 };
 
 /** A list of those who wait; see the head of this file. */
-export class WaitList {
-  readonly #memory: Memory;
+export class WaitQueue {
+  readonly #memory: SharedSegment;
   readonly #words: Int32Array;
-  readonly #at: number;
-  readonly #slots: number;
-  readonly #longestDelay: number;
-  readonly #waits = new Set<Wait>();
+  readonly #wordOffset: number;
+  readonly #slotCount: number;
+  readonly #maxRecheckMs: number;
+  readonly #waiters = new Set<Waiter>();
   /** This thread's slot, while it has one. */
   #slot = -1;
-  #delay = FIRST_LOOK;
-  #cancelLook: (() => void) | undefined;
-  #due = 0;
+  #recheckMs = FIRST_RECHECK_MS;
+  #cancelRecheck: (() => void) | undefined;
+  #nextRecheckAt = 0;
   #isKeptAlive = false;
   #cancelListening: (() => void) | undefined;
-  #isPoked = false;
+  #isRecheckQueued = false;
 
   /**
    * Makes the list; memory that is all zeros is an empty one.
@@ -101,24 +101,24 @@ export class WaitList {
    * @param slots how many threads can be woken in their event loop; 0 if all waits block
    * @param longestDelay the most milliseconds between two looks of one who blocks, or has a slot, and is not woken
    */
-  constructor(memory: Memory, at: number, slots: number, longestDelay: number = LATER_LOOKS) {
+  constructor(memory: SharedSegment, wordOffset: number, slotCount: number, maxRecheckMs: number = MAX_RECHECK_MS) {
     this.#memory = memory;
     this.#words = new Int32Array(memory.buffer);
-    this.#at = at;
-    this.#slots = slots;
-    this.#longestDelay = longestDelay;
-    inheritable(this, HERITAGE);
+    this.#wordOffset = wordOffset;
+    this.#slotCount = slotCount;
+    this.#maxRecheckMs = maxRecheckMs;
+    registerAtFork(this, AT_FORK_HOOKS);
     memory.onClose(() => this.#fail());
   }
 
   /** How many words it takes. */
-  static words(slots: number): number {
-    return HEADER + slots * SLOT;
+  static wordCount(slotCount: number): number {
+    return HEADER_WORDS + slotCount * SLOT_WORDS;
   }
 
   /** Whether someone in this thread waits in the event loop. */
   get isWaiting(): boolean {
-    return this.#waits.size > 0;
+    return this.#waiters.size > 0;
   }
 
   /**
@@ -129,31 +129,31 @@ export class WaitList {
    * @throws {RangeError} for a time-out that is no duration
    * @throws the signal's reason
    */
-  async wait(check: Check, call: string, options: ListOptions): Promise<boolean> {
+  async wait(condition: Condition, call: string, options: WaitQueueOptions): Promise<boolean> {
     const { timeout, signal, keepAlive = true } = options;
     checkTimeout(call, timeout);
     signal?.throwIfAborted();
-    if (this.#waits.size === 0 && check(false)) return true;
+    if (this.#waiters.size === 0 && condition(false)) return true;
     if (timeout === 0) return false;
     return new Promise<boolean>((resolve, reject) => {
-      const isLimited = timeout !== undefined && timeout <= LARGEST_TIMER;
+      const isLimited = timeout !== undefined && timeout <= MAX_TIMER_MS;
       const cancel = isLimited
-        ? host.timer(() => this.#look(wait, false) || wait.settle(false), timeout, keepAlive)
+        ? host.timer(() => this.#recheck(waiter, false) || waiter.settle(false), timeout, keepAlive)
         : undefined;
-      const abort = (): void => wait.settle(false, { reason: signal?.reason });
-      const wait: Wait = {
-        check,
+      const abort = (): void => waiter.settle(false, { reason: signal?.reason });
+      const waiter: Waiter = {
+        condition,
         keepAlive,
         settle: (isDone, aborted) => {
           cancel?.();
           signal?.removeEventListener("abort", abort);
-          this.#leave(wait, isDone);
+          this.#removeWaiter(waiter, isDone);
           if (aborted === undefined) resolve(isDone);
           else reject((aborted as { reason: unknown }).reason);
         },
       };
       signal?.addEventListener("abort", abort, { once: true });
-      this.#enter(wait);
+      this.#addWaiter(waiter);
     });
   }
 
@@ -162,19 +162,19 @@ export class WaitList {
    *
    * @returns false if the time ran out
    */
-  waitSync(check: Check, timeout: number = Number.POSITIVE_INFINITY): boolean {
+  waitSync(condition: Condition, timeout: number = Number.POSITIVE_INFINITY): boolean {
     const words = this.#words;
-    const end = performance.now() + timeout;
-    let delay = FIRST_LOOK / 2;
-    for (let isSlow = false; ; isSlow = true) {
-      const signal = Atomics.load(words, this.#at + SIGNAL);
+    const deadline = performance.now() + timeout;
+    let recheckMs = FIRST_RECHECK_MS / 2;
+    for (let checkLiveness = false; ; checkLiveness = true) {
+      const signal = Atomics.load(words, this.#wordOffset + SIGNAL);
       // Whoever announces itself before it looks is seen by all who change something afterwards.
-      Atomics.add(words, this.#at + ANNOUNCED_SYNC, 1);
-      if (check(isSlow)) return true;
-      const left = end - performance.now();
-      if (left <= 0) return false;
-      this.#memory.sleep((this.#at + SIGNAL) * 4, signal, Math.min(delay, left));
-      delay = Math.min(delay * 2, this.#longestDelay);
+      Atomics.add(words, this.#wordOffset + ANNOUNCED_SYNC, 1);
+      if (condition(checkLiveness)) return true;
+      const remainingMs = deadline - performance.now();
+      if (remainingMs <= 0) return false;
+      this.#memory.futexWait((this.#wordOffset + SIGNAL) * 4, signal, Math.min(recheckMs, remainingMs));
+      recheckMs = Math.min(recheckMs * 2, this.#maxRecheckMs);
     }
   }
 
@@ -186,131 +186,134 @@ export class WaitList {
 
   #wakeSleepers(count: number): void {
     const words = this.#words;
-    const at = this.#at;
-    const announced = Atomics.load(words, at + ANNOUNCED_SYNC);
-    const served = Atomics.load(words, at + SERVED_SYNC);
+    const wordOffset = this.#wordOffset;
+    const announced = Atomics.load(words, wordOffset + ANNOUNCED_SYNC);
+    const served = Atomics.load(words, wordOffset + SERVED_SYNC);
     if (announced === served) return;
-    Atomics.add(words, at + SIGNAL, 1);
-    const most = Math.min(count, 0x7fff_ffff);
-    if (this.#memory.wake((at + SIGNAL) * 4, most) < most)
-      Atomics.compareExchange(words, at + SERVED_SYNC, served, announced);
+    Atomics.add(words, wordOffset + SIGNAL, 1);
+    const maxCount = Math.min(count, 0x7fff_ffff);
+    if (this.#memory.futexWake((wordOffset + SIGNAL) * 4, maxCount) < maxCount)
+      Atomics.compareExchange(words, wordOffset + SERVED_SYNC, served, announced);
   }
 
   #ringSlots(count: number): void {
     const words = this.#words;
-    const announced = Atomics.load(words, this.#at + ANNOUNCED_SLOTS);
-    const served = Atomics.load(words, this.#at + SERVED_SLOTS);
+    const announced = Atomics.load(words, this.#wordOffset + ANNOUNCED_SLOTS);
+    const served = Atomics.load(words, this.#wordOffset + SERVED_SLOTS);
     if (announced === served) return;
     let isEmpty = false;
-    for (let left = count; left > 0; left--) {
-      const slot = this.#oldest();
+    for (let remaining = count; remaining > 0; remaining--) {
+      const slot = this.#oldestSlot();
       if (slot < 0) {
         isEmpty = slot === NO_SLOT;
         break;
       }
-      if (!this.#ring(slot)) left++; // it was a dead one's
+      if (!this.#ringSlot(slot)) remaining++; // it was a dead one's
     }
-    if (isEmpty) Atomics.compareExchange(words, this.#at + SERVED_SLOTS, served, announced);
+    if (isEmpty) Atomics.compareExchange(words, this.#wordOffset + SERVED_SLOTS, served, announced);
   }
 
   /** The slot of who came first and was not rung yet; or {@link NO_SLOT}, or {@link ALL_RUNG}. */
-  #oldest(): number {
+  #oldestSlot(): number {
     const words = this.#words;
     let oldest = NO_SLOT;
-    let first = 0;
-    for (let i = 0; i < this.#slots; i++) {
-      const slot = this.#place(i);
+    let firstTurn = 0;
+    for (let i = 0; i < this.#slotCount; i++) {
+      const slot = this.#slotOffset(i);
       if (Atomics.load(words, slot) === 0) continue;
       const turn = Atomics.load(words, slot + SLOT_TURN);
-      if (turn === 0 || Atomics.load(words, slot + RUNG) !== 0) {
+      if (turn === 0 || Atomics.load(words, slot + SLOT_RUNG) !== 0) {
         if (oldest === NO_SLOT) oldest = ALL_RUNG;
-      } else if (oldest < 0 || ((turn - first) | 0) < 0) {
+      } else if (oldest < 0 || ((turn - firstTurn) | 0) < 0) {
         oldest = slot;
-        first = turn;
+        firstTurn = turn;
       }
     }
     return oldest;
   }
 
   /** Rings who has that slot; false if that one is gone, and the slot is free now. */
-  #ring(slot: number): boolean {
+  #ringSlot(slot: number): boolean {
     const words = this.#words;
-    const life = Atomics.load(words, slot);
+    const threadId = Atomics.load(words, slot);
     const turn = Atomics.load(words, slot + SLOT_TURN);
-    if (Atomics.compareExchange(words, slot + RUNG, 0, 1) !== 0 || life === 0) return true;
-    if (life === ownLife().id) {
-      this.lookSoon();
+    if (Atomics.compareExchange(words, slot + SLOT_RUNG, 0, 1) !== 0 || threadId === 0) return true;
+    if (threadId === currentThreadId().id) {
+      this.recheckSoon();
       return true;
     }
-    const bell = { file: Atomics.load(words, slot + FILE), pipe: Atomics.load(words, slot + PIPE) };
-    if (ring(life, bell)) return true;
-    this.#clear(slot, life, turn);
+    const doorbell = { fd: Atomics.load(words, slot + SLOT_FD), inode: Atomics.load(words, slot + SLOT_INODE) };
+    if (ringDoorbell(threadId, doorbell)) return true;
+    this.#freeSlot(slot, threadId, turn);
     return false;
   }
 
   /** Frees a slot of a thread that is gone, unless it has another owner by now. */
-  #clear(slot: number, life: number, turn: number): void {
+  #freeSlot(slot: number, threadId: number, turn: number): void {
     Atomics.compareExchange(this.#words, slot + SLOT_TURN, turn, 0);
-    Atomics.compareExchange(this.#words, slot, life, 0);
+    Atomics.compareExchange(this.#words, slot, threadId, 0);
   }
 
-  #enter(wait: Wait): void {
-    this.#waits.add(wait);
-    if (this.#waits.size === 1) this.#takeSlot();
+  #addWaiter(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+    if (this.#waiters.size === 1) this.#takeSlot();
     else if (this.#slot < 0) this.#takeSlot();
-    this.#delay = FIRST_LOOK;
-    const left = this.#cancelLook === undefined ? Number.POSITIVE_INFINITY : this.#due - performance.now();
-    if (left > FIRST_LOOK || (wait.keepAlive && !this.#isKeptAlive)) this.#lookIn(Math.min(left, FIRST_LOOK));
+    this.#recheckMs = FIRST_RECHECK_MS;
+    const remainingMs =
+      this.#cancelRecheck === undefined ? Number.POSITIVE_INFINITY : this.#nextRecheckAt - performance.now();
+    if (remainingMs > FIRST_RECHECK_MS || (waiter.keepAlive && !this.#isKeptAlive))
+      this.#scheduleRecheck(Math.min(remainingMs, FIRST_RECHECK_MS));
     // What changed before the slot was there did not ring it.
-    this.lookSoon();
+    this.recheckSoon();
   }
 
-  #leave(wait: Wait, isDone: boolean): void {
-    this.#waits.delete(wait);
+  #removeWaiter(waiter: Waiter, isDone: boolean): void {
+    this.#waiters.delete(waiter);
     if (this.#memory.closed) return;
-    const wasRung = this.#slot >= 0 && Atomics.load(this.#words, this.#slot + RUNG) !== 0;
-    if (this.#waits.size === 0) this.#release();
-    else if (wait.keepAlive && ![...this.#waits].some(({ keepAlive }) => keepAlive)) this.#lookIn(this.#delay);
+    const wasRung = this.#slot >= 0 && Atomics.load(this.#words, this.#slot + SLOT_RUNG) !== 0;
+    if (this.#waiters.size === 0) this.#releaseSlot();
+    else if (waiter.keepAlive && ![...this.#waiters].some(({ keepAlive }) => keepAlive))
+      this.#scheduleRecheck(this.#recheckMs);
     // It was woken, and takes nothing: somebody else has to look.
     if (!isDone && wasRung) this.wake(1);
   }
 
   #takeSlot(): void {
     const words = this.#words;
-    const { id } = ownLife();
-    const bell = ownBell();
-    if (bell.file < 0) return; // a wake that goes to who cannot hear it would be another's loss
-    this.#cancelListening ??= listen(() => this.#poke(false));
-    for (const cleansFirst of [false, true]) {
-      for (let i = 0; i < this.#slots; i++) {
-        const slot = this.#place(i);
-        if (cleansFirst) this.#clearIfGone(slot);
+    const { id } = currentThreadId();
+    const doorbell = ownDoorbell();
+    if (doorbell.fd < 0) return; // a wake that goes to who cannot hear it would be another's loss
+    this.#cancelListening ??= onRing(() => this.#recheckAll(false));
+    for (const freesDeadFirst of [false, true]) {
+      for (let i = 0; i < this.#slotCount; i++) {
+        const slot = this.#slotOffset(i);
+        if (freesDeadFirst) this.#freeSlotIfExited(slot);
         if (Atomics.load(words, slot) !== 0 || Atomics.compareExchange(words, slot, 0, id) !== 0) continue;
-        Atomics.store(words, slot + FILE, bell.file);
-        Atomics.store(words, slot + PIPE, bell.pipe);
-        Atomics.store(words, slot + RUNG, 0);
+        Atomics.store(words, slot + SLOT_FD, doorbell.fd);
+        Atomics.store(words, slot + SLOT_INODE, doorbell.inode);
+        Atomics.store(words, slot + SLOT_RUNG, 0);
         this.#slot = slot;
-        return this.#goToEnd();
+        return this.#requeue();
       }
     }
   }
 
-  #clearIfGone(slot: number): void {
-    const life = Atomics.load(this.#words, slot);
+  #freeSlotIfExited(slot: number): void {
+    const threadId = Atomics.load(this.#words, slot);
     const turn = Atomics.load(this.#words, slot + SLOT_TURN);
-    if (life !== 0 && isGone(life)) this.#clear(slot, life, turn);
+    if (threadId !== 0 && hasExited(threadId)) this.#freeSlot(slot, threadId, turn);
   }
 
   /** This thread's next wait comes after all who wait now. */
-  #goToEnd(): void {
-    const turn = (Atomics.add(this.#words, this.#at + TURN, 1) + 1) | 0 || 1;
+  #requeue(): void {
+    const turn = (Atomics.add(this.#words, this.#wordOffset + TURN, 1) + 1) | 0 || 1;
     Atomics.store(this.#words, this.#slot + SLOT_TURN, turn);
-    Atomics.add(this.#words, this.#at + ANNOUNCED_SLOTS, 1);
+    Atomics.add(this.#words, this.#wordOffset + ANNOUNCED_SLOTS, 1);
   }
 
-  #release(): void {
-    this.#cancelLook?.();
-    this.#cancelLook = undefined;
+  #releaseSlot(): void {
+    this.#cancelRecheck?.();
+    this.#cancelRecheck = undefined;
     this.#cancelListening?.();
     this.#cancelListening = undefined;
     if (this.#slot < 0) return;
@@ -321,65 +324,68 @@ export class WaitList {
 
   #fail(): void {
     const reason = new ProcessError("It was closed in this process while it was waited for", { code: "ERR_CLOSED" });
-    for (const wait of [...this.#waits]) wait.settle(false, { reason });
+    for (const waiter of [...this.#waiters]) waiter.settle(false, { reason });
   }
 
   /** Has those who wait in this thread look again, soon: something that they look at has changed here. */
-  lookSoon(): void {
-    if (this.#isPoked) return;
-    this.#isPoked = true;
-    queueMicrotask(() => this.#poke(false));
+  recheckSoon(): void {
+    if (this.#isRecheckQueued) return;
+    this.#isRecheckQueued = true;
+    queueMicrotask(() => this.#recheckAll(false));
   }
 
-  #poke(isSlow: boolean): void {
-    this.#isPoked = false;
-    if (this.#waits.size === 0) return;
-    if (this.#slot >= 0) Atomics.store(this.#words, this.#slot + RUNG, 0);
-    let asksWhoDied = isSlow;
+  #recheckAll(checkLiveness: boolean): void {
+    this.#isRecheckQueued = false;
+    if (this.#waiters.size === 0) return;
+    if (this.#slot >= 0) Atomics.store(this.#words, this.#slot + SLOT_RUNG, 0);
+    let livenessCheckPending = checkLiveness;
     let anyDone = false;
-    for (const wait of [...this.#waits]) {
-      if (this.#look(wait, asksWhoDied)) anyDone = true;
-      asksWhoDied = false;
+    for (const waiter of [...this.#waiters]) {
+      if (this.#recheck(waiter, livenessCheckPending)) anyDone = true;
+      livenessCheckPending = false;
     }
-    if (anyDone && this.#slot >= 0) this.#goToEnd();
+    if (anyDone && this.#slot >= 0) this.#requeue();
   }
 
   /** Whether the wait is over now. */
-  #look(wait: Wait, isSlow: boolean): boolean {
+  #recheck(waiter: Waiter, checkLiveness: boolean): boolean {
     try {
-      if (!wait.check(isSlow)) return false;
-      wait.settle(true);
+      if (!waiter.condition(checkLiveness)) return false;
+      waiter.settle(true);
     } catch (reason) {
-      wait.settle(false, { reason });
+      waiter.settle(false, { reason });
     }
     return true;
   }
 
   /** The next slow look comes after that time; nothing that happens meanwhile may put it off. */
-  #lookIn(delay: number): void {
-    this.#cancelLook?.();
-    this.#due = performance.now() + delay;
-    this.#isKeptAlive = [...this.#waits].some(({ keepAlive }) => keepAlive);
-    this.#cancelLook = host.timer(() => this.#lookSlowly(), delay, this.#isKeptAlive);
+  #scheduleRecheck(delayMs: number): void {
+    this.#cancelRecheck?.();
+    this.#nextRecheckAt = performance.now() + delayMs;
+    this.#isKeptAlive = [...this.#waiters].some(({ keepAlive }) => keepAlive);
+    this.#cancelRecheck = host.timer(() => this.#recheckWithLiveness(), delayMs, this.#isKeptAlive);
   }
 
-  #lookSlowly(): void {
-    this.#cancelLook = undefined;
-    this.#poke(true);
-    this.#delay = Math.min(this.#delay * 2, this.#slot < 0 ? BLIND_LOOKS : this.#longestDelay);
-    if (this.#waits.size > 0) this.#lookIn(this.#delay);
+  #recheckWithLiveness(): void {
+    this.#cancelRecheck = undefined;
+    this.#recheckAll(true);
+    this.#recheckMs = Math.min(
+      this.#recheckMs * 2,
+      this.#slot < 0 ? MAX_RECHECK_WITHOUT_DOORBELL_MS : this.#maxRecheckMs,
+    );
+    if (this.#waiters.size > 0) this.#scheduleRecheck(this.#recheckMs);
   }
 
-  #place(slot: number): number {
-    return this.#at + HEADER + slot * SLOT;
+  #slotOffset(index: number): number {
+    return this.#wordOffset + HEADER_WORDS + index * SLOT_WORDS;
   }
 
   /** In a forked child: the waits are the parent's, and so is the slot. */
-  forget(): void {
-    this.#waits.clear();
+  resetAfterFork(): void {
+    this.#waiters.clear();
     this.#slot = -1;
-    this.#cancelLook = undefined;
+    this.#cancelRecheck = undefined;
     this.#cancelListening = undefined;
-    this.#isPoked = false;
+    this.#isRecheckQueued = false;
   }
 }

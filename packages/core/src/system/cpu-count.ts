@@ -2,7 +2,7 @@ import { host } from "../host/mod.ts";
 
 /** A Lambda function gets one CPU's worth of time for so many megabytes of memory (AWS Lambda, "Configure function memory"). */
 const LAMBDA_MB_PER_CPU = 1769;
-const GROUPS = "/sys/fs/cgroup";
+const CGROUP_ROOT = "/sys/fs/cgroup";
 
 /** Where limits are written down: the text of a file, or of a variable; undefined if there is none. */
 export interface LimitSource {
@@ -32,13 +32,13 @@ export function cpuCount(): number {
 export function cpuLimit(source: LimitSource): number {
   const megabytes = Number(source.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
   const lambda = megabytes > 0 ? Math.max(1, Math.round(megabytes / LAMBDA_MB_PER_CPU)) : Number.POSITIVE_INFINITY;
-  return Math.min(lambda, Math.ceil(quota(source)));
+  return Math.min(lambda, Math.ceil(cgroupQuota(source)));
 }
 
 /** A group has what it was given, and no more than any group around it. A container sees its own group as the outermost. */
-function quota(source: LimitSource): number {
+function cgroupQuota(source: LimitSource): number {
   let least = Number.POSITIVE_INFINITY;
-  for (const { folder, path, isUnified } of groups(source)) {
+  for (const { folder, path, isUnified } of cpuCgroups(source)) {
     for (let group = path; ; group = group.slice(0, Math.max(0, group.lastIndexOf("/")))) {
       least = Math.min(least, quotaOf(source, `${folder}${group}`, isUnified));
       if (group === "") break;
@@ -48,15 +48,15 @@ function quota(source: LimitSource): number {
 }
 
 /** The control groups of this process that are about CPU time: of version 2 there is one, of version 1 one by name. */
-function groups(source: LimitSource): Array<{ folder: string; path: string; isUnified: boolean }> {
+function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; isUnified: boolean }> {
   const found = [];
   for (const line of (source.file("/proc/self/cgroup") ?? "0::/\n1:cpu:/").split("\n")) {
-    const [, controllers = "", place = ""] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
-    const path = place.replace(/\/+$/, "");
-    if (controllers === "") found.push({ folder: GROUPS, path, isUnified: true });
+    const [, controllers = "", cgroupPath = ""] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    const path = cgroupPath.replace(/\/+$/, "");
+    if (controllers === "") found.push({ folder: CGROUP_ROOT, path, isUnified: true });
     else if (controllers.split(",").includes("cpu")) {
       for (const name of new Set(["cpu", controllers]))
-        found.push({ folder: `${GROUPS}/${name}`, path, isUnified: false });
+        found.push({ folder: `${CGROUP_ROOT}/${name}`, path, isUnified: false });
     }
   }
   return found;
@@ -67,8 +67,8 @@ function quotaOf(source: LimitSource, folder: string, isUnified: boolean): numbe
   const [max, period] = isUnified
     ? (source.file(`${folder}/cpu.max`)?.split(/\s+/) ?? [])
     : [source.file(`${folder}/cpu.cfs_quota_us`), source.file(`${folder}/cpu.cfs_period_us`)];
-  const share = Number(max) / Number(period);
-  return share > 0 ? share : Number.POSITIVE_INFINITY;
+  const cpus = Number(max) / Number(period);
+  return cpus > 0 ? cpus : Number.POSITIVE_INFINITY;
 }
 
 function read(path: string): string | undefined {

@@ -8,13 +8,13 @@
 import { registry } from "../registry.ts";
 
 /**
- * The name of the method by which an object hands itself over; see {@link Ticket}. It is a string, and classes spell it out,
+ * The name of the method by which an object hands itself over; see {@link SharedHandle}. It is a string, and classes spell it out,
  * because declarations must be made without looking into other files.
  */
 export const shareable = "multiproc:ticket";
 
 /** What a live object sends of itself. */
-export interface Ticket {
+export interface SharedHandle {
   /** Which reviver rebuilds it, such as `"pipe.Connection"`. */
   readonly kind: string;
   /** The URL of the module that registers that reviver. */
@@ -22,18 +22,18 @@ export interface Ticket {
   /** What the reviver gets; any value that can be sent. */
   readonly data: unknown;
   /** Runs once the message holding the ticket is on its way, with what carries it, if that is known. */
-  readonly commit?: (carrier: Carrier | undefined) => void;
+  readonly commit?: (scope: DeliveryScope | undefined) => void;
 }
 
 /** What carries a message to its one receiver: when it ends, the tickets in it that were not used are void. */
-export interface Carrier {
+export interface DeliveryScope {
   /** Calls `run` when the carrier has ended. */
   onEnd(run: () => void): void;
 }
 
 /** An object that can be part of a message as itself. */
 export interface Shareable {
-  "multiproc:ticket"(): Ticket;
+  "multiproc:ticket"(): SharedHandle;
   /**
    * In a forked child, where the object itself is: makes it what its ticket's data would be made into. An object without
    * this must work in a forked child as it is.
@@ -45,16 +45,16 @@ export interface Shareable {
 export function shareablesIn(value: unknown): Shareable[] {
   const found = new Set<Shareable>();
   const seen = new Set<object>();
-  const open: unknown[] = [value];
-  while (open.length > 0) {
-    const next = open.pop();
+  const pending: unknown[] = [value];
+  while (pending.length > 0) {
+    const next = pending.pop();
     if (typeof next !== "object" || next === null || seen.has(next)) continue;
     seen.add(next);
     if (shareable in next) found.add(next as Shareable);
-    else if (Array.isArray(next) || next instanceof Set) for (const item of next) open.push(item);
-    else if (next instanceof Map) for (const entry of next) open.push(...entry);
+    else if (Array.isArray(next) || next instanceof Set) for (const item of next) pending.push(item);
+    else if (next instanceof Map) for (const entry of next) pending.push(...entry);
     else if (Object.getPrototypeOf(next) === Object.prototype || Object.getPrototypeOf(next) === null)
-      for (const item of Object.values(next)) open.push(item);
+      for (const item of Object.values(next)) pending.push(item);
   }
   return [...found];
 }

@@ -9,7 +9,7 @@
 import { TargetError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { type RegisteredClass, registry, singleton } from "../registry.ts";
-import { isForked } from "../runtime/at-fork.ts";
+import { isForkedChild } from "../runtime/at-fork.ts";
 
 /** Any function at all. */
 // biome-ignore lint/suspicious/noExplicitAny: functions of all parameters are assignable to it only so
@@ -23,12 +23,12 @@ export type TargetReference =
   | { readonly module: string; readonly name: string }
   | { readonly source: string; readonly captured: Readonly<Record<string, unknown>>; readonly name: string };
 
-const MARK: unique symbol = Symbol.for("multiproc.target") as never;
+const TARGET_REFERENCE: unique symbol = Symbol.for("multiproc.target") as never;
 /** On functions that only name one of another module. */
-const STAND_IN: unique symbol = Symbol.for("multiproc.stand-in") as never;
+const STUB: unique symbol = Symbol.for("multiproc.stand-in") as never;
 
 /** The exports that modules of this process have named themselves, by URL and name. */
-const declared: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
+const declaredExports: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
 
 /**
  * Marks `fn` as an export of its module, so that other processes can find it, and returns `fn` itself.
@@ -57,7 +57,7 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
       "task() needs the name under which the module exports the function: give it as the third argument",
     );
   }
-  declare(module, exportName, fn);
+  declareExport(module, exportName, fn);
   return mark(fn, { module, name: exportName });
 }
 
@@ -77,12 +77,12 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
  */
 export function fromModule<M extends object>(moduleUrl: string | URL): M {
   const module = checkedModule("fromModule()", moduleUrl);
-  const made = new Map<string, AnyFunction>();
+  const stubs = new Map<string, AnyFunction>();
   return new Proxy(Object.create(null), {
     get(_, name) {
       // `then` would make the whole look like a promise to `await`.
       if (typeof name !== "string" || name === "then") return undefined;
-      let target = made.get(name);
+      let target = stubs.get(name);
       if (target === undefined) {
         target = mark(
           () => {
@@ -92,8 +92,8 @@ export function fromModule<M extends object>(moduleUrl: string | URL): M {
           },
           { module, name },
         );
-        Object.defineProperty(target, STAND_IN, { value: true });
-        made.set(name, target);
+        Object.defineProperty(target, STUB, { value: true });
+        stubs.set(name, target);
       }
       return target;
     },
@@ -168,20 +168,20 @@ export function registerClass(
     name: exportName,
     constructor: Class,
   };
-  declare(entry.module, entry.name, Class);
+  declareExport(entry.module, entry.name, Class);
   registry.classes.set(`${entry.module}#${entry.name}`, entry);
   registry.classesByPrototype.set(Class.prototype, entry);
 }
 
 /** The reference that a function carries, if it is a target. */
 export function targetOf(fn: AnyFunction): TargetReference | undefined {
-  return (fn as { [MARK]?: TargetReference })[MARK];
+  return (fn as { [TARGET_REFERENCE]?: TargetReference })[TARGET_REFERENCE];
 }
 
 /** Whether a function itself is here; `fromModule()` gives others, and `inline()` one that may see other values here. */
-export function isHere(fn: AnyFunction): boolean {
+export function isLocal(fn: AnyFunction): boolean {
   const reference = targetOf(fn);
-  return reference === undefined || ("module" in reference && (fn as { [STAND_IN]?: true })[STAND_IN] !== true);
+  return reference === undefined || ("module" in reference && (fn as { [STUB]?: true })[STUB] !== true);
 }
 
 /** The reference of a function that must be a target; refuses any other in words that show the ways. */
@@ -218,10 +218,10 @@ export function areLoaded(urls: readonly string[]): boolean {
  * @throws {TargetError} if the module has no such export, or the source text is no function
  */
 export function resolveTarget(reference: TargetReference): AnyFunction {
-  if ("source" in reference) return build(reference);
+  if ("source" in reference) return compileInline(reference);
   const { module, name } = reference;
   const exports = registry.modules.get(module);
-  const found = exports?.[name] ?? renamed(exports, declared.get(module)?.[name]);
+  const found = exports?.[name] ?? findRenamedExport(exports, declaredExports.get(module)?.[name]);
   if (typeof found === "function") {
     // A function that was found by its name can be passed on by it.
     if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
@@ -237,7 +237,7 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
 }
 
 /** Bundlers give the exports of a chunk short names; a function that `task()` has marked is known all the same. */
-function renamed(exports: Readonly<Record<string, unknown>> | undefined, marked: unknown): unknown {
+function findRenamedExport(exports: Readonly<Record<string, unknown>> | undefined, marked: unknown): unknown {
   return exports !== undefined && Object.values(exports).includes(marked) ? marked : undefined;
 }
 
@@ -247,25 +247,25 @@ function renamed(exports: Readonly<Record<string, unknown>> | undefined, marked:
  *
  * @param beside the URL of a module beside its `mod`
  */
-export function partOf(beside: string, name: string): string {
+export function registerLibraryModule(siblingUrl: string, name: string): string {
   registry.modules.set(name, {});
-  const { href } = new URL(`./mod${beside.endsWith(".ts") ? ".ts" : ".js"}`, beside);
-  const module = `${href}${PART}${name}`;
+  const { href } = new URL(`./mod${siblingUrl.endsWith(".ts") ? ".ts" : ".js"}`, siblingUrl);
+  const module = `${href}${LIBRARY_MARKER}${name}`;
   registry.modules.set(module, {});
   return module;
 }
 
 /** Stands between the URL and the name of a part of this library. */
-const PART = "#multiproc:";
+const LIBRARY_MARKER = "#multiproc:";
 
 async function loadModule(name: string): Promise<void> {
   if (registry.modules.has(name)) return;
-  const [url = name, part] = name.split(PART);
+  const [url = name, libraryName] = name.split(LIBRARY_MARKER);
   try {
-    registry.modules.set(name, registry.modules.get(part ?? "") ?? (await exportsOf(url)));
+    registry.modules.set(name, registry.modules.get(libraryName ?? "") ?? (await exportsOf(url)));
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
-    throw new TargetError(`Module "${url}" could not be loaded: ${text}`, { cause });
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new TargetError(`Module "${url}" could not be loaded: ${message}`, { cause });
   }
 }
 
@@ -275,20 +275,22 @@ async function loadModule(name: string): Promise<void> {
  */
 async function exportsOf(url: string): Promise<Readonly<Record<string, unknown>>> {
   const loading: Promise<Readonly<Record<string, unknown>>> = import(url);
-  const own = isForked() ? declared.get(url) : undefined;
-  if (own === undefined) return loading;
-  const soon = new Promise<typeof own>((resolve) => host.immediate(() => host.immediate(() => resolve(own))));
-  return Promise.race([loading, soon]);
+  const declaredHere = isForkedChild() ? declaredExports.get(url) : undefined;
+  if (declaredHere === undefined) return loading;
+  const fallback = new Promise<typeof declaredHere>((resolve) =>
+    host.afterIo(() => host.afterIo(() => resolve(declaredHere))),
+  );
+  return Promise.race([loading, fallback]);
 }
 
-function declare(module: string, name: string, value: unknown): void {
-  const exports = declared.get(module) ?? {};
+function declareExport(module: string, name: string, value: unknown): void {
+  const exports = declaredExports.get(module) ?? {};
   exports[name] = value;
-  declared.set(module, exports);
+  declaredExports.set(module, exports);
 }
 
 /** The text comes from `inline()` in the process that started this one, over a channel that only it can write to. */
-function build(reference: Extract<TargetReference, { source: string }>): AnyFunction {
+function compileInline(reference: Extract<TargetReference, { source: string }>): AnyFunction {
   const { source, captured, name } = reference;
   try {
     const make = new Function(...Object.keys(captured), `"use strict"; return (${source}\n);`);
@@ -326,6 +328,6 @@ function checkedModule(call: string, moduleUrl: string | URL): string {
 }
 
 function mark<F extends AnyFunction>(fn: F, reference: TargetReference): F {
-  Object.defineProperty(fn, MARK, { value: reference, configurable: true });
+  Object.defineProperty(fn, TARGET_REFERENCE, { value: reference, configurable: true });
   return fn;
 }

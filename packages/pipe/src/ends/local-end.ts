@@ -1,18 +1,18 @@
 /** The home of a pipe: its two sides and their holders; see `protocol.ts`. */
 import { ProtocolError } from "@multiproc/core";
 import {
-  type Carrier,
   type Channel,
+  closeEndpoint,
+  type DeliveryScope,
   decodeMessage,
+  type EndpointAddress,
   encodeMessage,
+  exposeEndpoint,
   Frame,
   host,
-  type Invitation,
-  invite,
-  missingMemory,
-  revoke,
-  Stay,
+  KeepAlive,
   type SyncChannel,
+  whyNoSharedMemory,
 } from "@multiproc/core/internal";
 import { BrokenPipeError } from "../errors.ts";
 import { ATTACH, BROKEN, BYTES, END, GET, HAND, RETURN, RETURNED, REVIVED, SHARE, VALUE, VOID } from "../protocol.ts";
@@ -65,7 +65,7 @@ export class Side implements Link {
   readonly #tickets = new Set<string>();
   /** The tickets whose holders came before the news that they were handed out. */
   readonly #early = new Set<string>();
-  #invitation: Invitation | undefined;
+  #invitation: EndpointAddress | undefined;
   #ticketCount = 0;
   /** The one holder that messages are pushed to, while the side is not shared. */
   #pushTo: Holder | undefined;
@@ -73,7 +73,7 @@ export class Side implements Link {
   /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
   #returning: { holder: Holder; frames: Frame[] } | undefined;
   #keepsAlive = false;
-  readonly #stay = new Stay();
+  readonly #stay = new KeepAlive();
   #drained: Array<() => void> = [];
 
   join(other: Side): void {
@@ -137,10 +137,10 @@ export class Side implements Link {
     this.#settle();
   }
 
-  address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
+  address(): { data: SideAddress; commit: (carrier: DeliveryScope | undefined) => void } {
     const invitation = this.invitation();
     const ticket = `h${++this.#ticketCount}`;
-    const commit = (carrier: Carrier | undefined): void => {
+    const commit = (carrier: DeliveryScope | undefined): void => {
       this.#expect(ticket);
       this.#holdsHere = false;
       carrier?.onEnd(() => this.#voidLater(ticket));
@@ -149,14 +149,14 @@ export class Side implements Link {
     return { data: { invitation, ticket }, commit };
   }
 
-  invitation(): Invitation {
-    this.#invitation ??= invite((channel) => this.#accept(channel), { many: true });
+  invitation(): EndpointAddress {
+    this.#invitation ??= exposeEndpoint((channel) => this.#accept(channel), { multiple: true });
     return this.#invitation;
   }
 
   close(): void {
     this.#holdsHere = false;
-    if (this.#invitation !== undefined && !this.hasHolders) revoke(this.#invitation);
+    if (this.#invitation !== undefined && !this.hasHolders) closeEndpoint(this.#invitation);
     this.#settle();
   }
 
@@ -166,7 +166,7 @@ export class Side implements Link {
     if (channel?.canBlock !== true || others.length > 0)
       throw cannotBlock(
         call,
-        missingMemory() ??
+        whyNoSharedMemory() ??
           "this process made the pipe, and the other end is not with one process alone that blocks too or has been busy on it",
       );
     return channel;
@@ -204,7 +204,7 @@ export class Side implements Link {
 
   /** Nothing else of the system may stand for those who are still to come. */
   #stayForTickets(): void {
-    this.#stay.isNeeded = this.#keepsAlive && this.#tickets.size > 0;
+    this.#stay.active = this.#keepsAlive && this.#tickets.size > 0;
   }
 
   /** The other side can take more. */

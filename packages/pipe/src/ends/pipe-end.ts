@@ -1,9 +1,9 @@
-import type { Frame, Invitation, SyncChannel } from "@multiproc/core/internal";
+import type { EndpointAddress, Frame, SyncChannel } from "@multiproc/core/internal";
 import type { Inbox } from "./receive-queue.ts";
 
 /** What a side of a pipe is known by in other processes. */
 export interface SideAddress {
-  readonly invitation: Invitation;
+  readonly invitation: EndpointAddress;
   /** The number under which a new holder is expected. */
   readonly ticket: string;
 }
@@ -38,6 +38,6 @@ export interface Link {
    */
   block(call: string, until: number): SyncChannel | undefined;
   /** What another process dials to reach this side. */
-  invitation(): Invitation;
+  invitation(): EndpointAddress;
   close(): void;
 }

@@ -1,5 +1,5 @@
 /** Receiving: what a connection does with the messages of its inbox. */
-import { type Frame, TIMED_OUT, type WaitOptions, within, withinOrThrow } from "@multiproc/core/internal";
+import { type Frame, TIMED_OUT, type WaitOptions, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
 import { ConnectionError, EOFError } from "../errors.ts";
 import { BYTES } from "../protocol.ts";
 import { nextTurn } from "../wait.ts";
@@ -49,7 +49,7 @@ export async function nextFrame(
   if (inbox.size === 0 && !inbox.ended) {
     const { promise, cancel } = inbox.next();
     try {
-      const frame = await withinOrThrow(promise, call, options);
+      const frame = await withTimeoutOrThrow(promise, call, options);
       if (frame !== undefined) {
         if (!isRefused(frame, bytesOnly)) return frame;
         inbox.unshift([frame]);
@@ -79,7 +79,7 @@ export async function pollInbox(inbox: Inbox, options: WaitOptions): Promise<boo
   });
   try {
     if (options.timeout === 0) return await Promise.race([arrival, nextTurn().then(() => inbox.isReady)]);
-    return (await within(arrival, "poll()", options)) !== TIMED_OUT;
+    return (await withTimeout(arrival, "poll()", options)) !== TIMED_OUT;
   } finally {
     cancel();
   }

@@ -1,17 +1,17 @@
 /** A side of a pipe whose home is another process; see `protocol.ts`. */
 import {
-  afterFork,
-  type Carrier,
+  afterForkInChild,
   type Channel,
+  type DeliveryScope,
   decodeMessage,
   dial,
   dialSync,
   encodeMessage,
   type Frame,
   host,
-  leaving,
-  missingDialSync,
+  pendingWork,
   type SyncChannel,
+  whyNoDialSync,
 } from "@multiproc/core/internal";
 import { BrokenPipeError } from "../errors.ts";
 import { ATTACH, BROKEN, BYTES, END, GET, HAND, RETURN, RETURNED, REVIVED, SHARE, VALUE, VOID } from "../protocol.ts";
@@ -24,7 +24,7 @@ const WHAT = "the other end of this pipe";
 
 /** Links that have no channel yet. */
 const opening = new Set<RemoteLink>();
-afterFork(() => opening.clear());
+afterForkInChild(() => opening.clear());
 
 /** The link of a connection that was handed to this process. */
 export class RemoteLink implements Link {
@@ -53,7 +53,7 @@ export class RemoteLink implements Link {
     this.#address = address;
     opening.add(this);
     this.#opened = this.#open();
-    leaving.wait(this.#opened);
+    pendingWork.add(this.#opened);
   }
 
   get full(): boolean {
@@ -95,9 +95,9 @@ export class RemoteLink implements Link {
     this.#isHanded = false;
   }
 
-  address(): { data: SideAddress; commit: (carrier: Carrier | undefined) => void } {
+  address(): { data: SideAddress; commit: (carrier: DeliveryScope | undefined) => void } {
     const ticket = `${host.pid}.${this.#address.ticket}.${++this.#ticketCount}`;
-    const commit = (carrier: Carrier | undefined): void => {
+    const commit = (carrier: DeliveryScope | undefined): void => {
       this.#isHanded = true;
       this.#isShared = true;
       this.#whenOpen((channel) => {
@@ -105,20 +105,20 @@ export class RemoteLink implements Link {
         channel.send(HAND, ticket);
       });
       // What is on its way to here must go back before this process may end.
-      leaving.wait(new Promise<void>((resolve) => this.#returned.push(resolve)));
+      pendingWork.add(new Promise<void>((resolve) => this.#returned.push(resolve)));
       carrier?.onEnd(() => this.#whenOpen((channel) => channel.send(VOID, ticket)));
     };
     return { data: { invitation: this.#address.invitation, ticket }, commit };
   }
 
   block(call: string, until: number): SyncChannel | undefined {
-    const missing = missingDialSync();
+    const missing = whyNoDialSync();
     if (missing !== undefined) throw cannotBlock(call, missing);
     // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
     for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
     const channel = this.#channel;
     // One that has ended, also just now, does not block: the inbox tells of it.
-    if (channel !== undefined && !channel.moveSync(until) && !channel.closed) {
+    if (channel !== undefined && !channel.upgradeSync(until) && !channel.closed) {
       if (performance.now() >= until) return undefined;
       throw cannotBlock(
         call,

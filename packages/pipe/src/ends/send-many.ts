@@ -1,5 +1,5 @@
 /** Sending values one after the other. */
-import { host, Moments } from "@multiproc/core/internal";
+import { FlushLimiter, host } from "@multiproc/core/internal";
 
 /** So many are sent until the event loop has its turn: other things of the process go on, however fast the other side is. */
 const AT_ONCE = 1000;
@@ -28,16 +28,16 @@ export async function sendEach(values: Iterable<unknown> | AsyncIterable<unknown
 }
 
 async function sendSync(values: Iterable<unknown>, sender: Sender): Promise<void> {
-  const moments = new Moments(LONGEST_STRIDE);
+  const moments = new FlushLimiter(LONGEST_STRIDE);
   let count = 0;
   try {
     for (const value of values) {
       const room = sender.send(value);
       count += 1;
       const hasTurn = count % AT_ONCE === 0;
-      if (room !== undefined || hasTurn || moments.isDue()) sender.flush();
+      if (room !== undefined || hasTurn || moments.shouldFlush()) sender.flush();
       if (room !== undefined) await room;
-      else if (hasTurn) await new Promise<void>((resolve) => host.soon(resolve));
+      else if (hasTurn) await new Promise<void>((resolve) => host.setImmediate(resolve));
     }
   } finally {
     sender.flush();

@@ -21,7 +21,7 @@ export class Greeting {
     stream.unref();
     stream.start({
       data: (chunk) => this.#data(chunk),
-      room: () => this.#next?.room?.(),
+      directBuffer: () => this.#next?.directBuffer?.(),
       filled: (count) => this.#next?.filled?.(count),
       end: (error) => this.#end(error),
       drain: () => this.#next?.drain(),

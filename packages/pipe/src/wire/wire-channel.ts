@@ -6,7 +6,7 @@ import {
   type ChannelHandlers,
   type Frame,
   isReset,
-  MAX_MESSAGE,
+  MAX_MESSAGE_BYTES,
   openChannels,
 } from "@multiproc/core/internal";
 import { LONG_HEADER, LONGEST_SHORT, SHORT_HEADER, WireReader } from "./wire-reader.ts";
@@ -46,7 +46,7 @@ export class WireChannel implements Channel {
       if (isFirst) check?.(contentOf(frame));
       isFirst = false;
       this.#handlers?.message(frame);
-    }, MAX_MESSAGE);
+    }, MAX_MESSAGE_BYTES);
     stream.unref();
     openChannels.add(this);
   }
@@ -55,7 +55,7 @@ export class WireChannel implements Channel {
     this.#handlers = handlers;
     this.#stream.start({
       data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
-      room: () => this.#reader.room,
+      directBuffer: () => this.#reader.room,
       filled: (count) => this.#read(() => this.#reader.filled(count)),
       end: (error) => this.#ended(error),
       drain: () => this.#drain(),
@@ -144,8 +144,8 @@ export class WireChannel implements Channel {
     if (this.closed || this.#isEnding)
       throw new ChannelClosedError(`The channel to ${this.#peer} is closed`, { cause: this.#reason });
     const { length } = bytes;
-    if (length > MAX_MESSAGE)
-      throw new SendError("bytes", `it takes ${length} bytes, and a message holds at most ${MAX_MESSAGE}`);
+    if (length > MAX_MESSAGE_BYTES)
+      throw new SendError("bytes", `it takes ${length} bytes, and a message holds at most ${MAX_MESSAGE_BYTES}`);
     if (this.#size + LONG_HEADER + Math.min(length, LARGE) > BUFFER_SIZE) this.flush();
     this.#writeHeader(length);
     if (length >= LARGE) {

@@ -3,27 +3,27 @@ import { fromModule, StartError } from "@multiproc/core";
 import {
   type Channel,
   childModules,
+  closeEndpoint,
+  type EndpointAddress,
+  exposeEndpoint,
   host,
-  type Invitation,
-  invite,
-  revoke,
-  SocketChannel,
+  StreamChannel,
   type Thread,
-  type ThreadEnd,
+  type ThreadExit,
 } from "@multiproc/core/internal";
 import { Process, type ProcessOptions } from "@multiproc/process";
 import { type PoolOutput, WorkerOutput } from "./worker-output.ts";
 
 /** In the build, all files of the package lie in one folder. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
-const WORKER = new URL(IS_SOURCE ? "../worker.ts" : "./worker.js", import.meta.url);
-const THREAD = new URL(IS_SOURCE ? "../thread.ts" : "./thread.js", import.meta.url);
-const { work } = fromModule<{ work(invitation: Invitation): Promise<void> }>(WORKER);
-childModules.add(WORKER.href);
+const WORKER_URL = new URL(IS_SOURCE ? "../worker.ts" : "./worker.js", import.meta.url);
+const THREAD_URL = new URL(IS_SOURCE ? "../thread.ts" : "./thread.js", import.meta.url);
+const { work } = fromModule<{ work(address: EndpointAddress): Promise<void> }>(WORKER_URL);
+childModules.add(WORKER_URL.href);
 
 /** How a worker is started. */
-export type BodyOptions = Omit<
-  ProcessOptions<[Invitation]>,
+export type WorkerOptions = Omit<
+  ProcessOptions<[EndpointAddress]>,
   "target" | "args" | "daemon" | "signal" | "name" | "stdio"
 > & {
   readonly name: string;
@@ -32,19 +32,19 @@ export type BodyOptions = Omit<
 };
 
 /** How a worker ended. */
-export interface BodyEnd {
+export interface WorkerExit {
   readonly exitCode: number | null;
   readonly signal: string | null;
   /** What it did not catch, if that is known. */
   readonly error?: unknown;
   /** What it last wrote to standard error, as far as that is known. */
-  readonly lastWords?: string;
+  readonly stderrTail?: string;
   /** Whether all that it had said has arrived for certain. */
-  readonly told: boolean;
+  readonly complete: boolean;
 }
 
 /** What a worker runs in. */
-export interface WorkerBody {
+export interface WorkerBackend {
   readonly name: string;
   /** The process, or the thread; undefined before it has been started. */
   readonly id: number | undefined;
@@ -54,7 +54,7 @@ export interface WorkerBody {
    * @param opened called once, with the channel to it
    * @throws {StartError} if it cannot be started
    */
-  live(opened: (channel: Channel) => void): Promise<BodyEnd>;
+  run(onOpen: (channel: Channel) => void): Promise<WorkerExit>;
   /** Asks it to end, where there is a way to ask. */
   terminate(): void;
   /** Ends it. */
@@ -62,17 +62,17 @@ export interface WorkerBody {
 }
 
 /** Makes what a worker runs in. */
-export type BodyMaker = (options: BodyOptions) => WorkerBody;
+export type WorkerFactory = (options: WorkerOptions) => WorkerBackend;
 
 /** A process. */
-export class ProcessBody implements WorkerBody {
+export class ProcessWorker implements WorkerBackend {
   readonly name: string;
-  readonly #options: BodyOptions;
+  readonly #options: WorkerOptions;
   /** Ends a start that is under way. */
-  readonly #start = new AbortController();
-  #process: Process<[Invitation]> | undefined;
+  readonly #startController = new AbortController();
+  #process: Process<[EndpointAddress]> | undefined;
 
-  constructor(options: BodyOptions) {
+  constructor(options: WorkerOptions) {
     this.name = options.name;
     this.#options = options;
   }
@@ -81,17 +81,17 @@ export class ProcessBody implements WorkerBody {
     return this.#process?.pid;
   }
 
-  async live(opened: (channel: Channel) => void): Promise<BodyEnd> {
-    const invitation = invite(opened);
-    const { signal: abort } = this.#start;
-    const { output: way, ...options } = this.#options;
-    const output = new WorkerOutput(this.name, () => this.id ?? 0, way);
+  async run(onOpen: (channel: Channel) => void): Promise<WorkerExit> {
+    const address = exposeEndpoint(onOpen);
+    const { signal: abort } = this.#startController;
+    const { output: mode, ...options } = this.#options;
+    const output = new WorkerOutput(this.name, () => this.id ?? 0, mode);
     try {
       const process = new Process({
         ...options,
         stdio: { stdout: output.stdout, stderr: output.stderr },
         target: work,
-        args: [invitation],
+        args: [address],
         daemon: true,
         signal: abort,
       });
@@ -99,11 +99,11 @@ export class ProcessBody implements WorkerBody {
       await process.start();
       if (abort.aborted) process.kill();
       await process.sentinel.ended;
-      await output.over();
+      await output.drained();
       const { exitCode, signal } = process;
-      return { exitCode, signal, lastWords: output.lastWords, told: signal === null };
+      return { exitCode, signal, stderrTail: output.stderrTail, complete: signal === null };
     } finally {
-      revoke(invitation);
+      closeEndpoint(address);
     }
   }
 
@@ -113,19 +113,19 @@ export class ProcessBody implements WorkerBody {
   }
 
   kill(): void {
-    if (this.id === undefined) this.#start.abort(new StartError(`${this.name} is not needed any more`));
+    if (this.id === undefined) this.#startController.abort(new StartError(`${this.name} is not needed any more`));
     else this.#process?.kill();
   }
 }
 
 /** A thread of this process. */
-export class ThreadBody implements WorkerBody {
+export class ThreadWorker implements WorkerBackend {
   readonly name: string;
   #thread: Thread | undefined;
   /** Settles when the thread need not be waited for any more. */
-  #giveUp: (end: ThreadEnd) => void = () => {};
+  #stopWaiting: (end: ThreadExit) => void = () => {};
 
-  constructor({ name }: BodyOptions) {
+  constructor({ name }: WorkerOptions) {
     this.name = name;
   }
 
@@ -133,16 +133,16 @@ export class ThreadBody implements WorkerBody {
     return this.#thread?.id;
   }
 
-  async live(opened: (channel: Channel) => void): Promise<BodyEnd> {
-    const thread = host.startThread(THREAD, this.name);
+  async run(onOpen: (channel: Channel) => void): Promise<WorkerExit> {
+    const thread = host.startThread(THREAD_URL, this.name);
     this.#thread = thread;
-    const givenUp = new Promise<ThreadEnd>((resolve) => {
-      this.#giveUp = resolve;
+    const abandoned = new Promise<ThreadExit>((resolve) => {
+      this.#stopWaiting = resolve;
     });
-    opened(new SocketChannel(thread.stream, { peer: this.name }));
-    const { code, error, told } = await Promise.race([thread.exited, givenUp]);
+    onOpen(new StreamChannel(thread.stream, { peer: this.name }));
+    const { code, error, complete } = await Promise.race([thread.exited, abandoned]);
     thread.stream.destroy();
-    return { exitCode: code, signal: null, error, told };
+    return { exitCode: code, signal: null, error, complete };
   }
 
   terminate(): void {
@@ -152,6 +152,6 @@ export class ThreadBody implements WorkerBody {
   kill(): void {
     this.#thread?.terminate();
     // One that never comes to rest goes on where it cannot be ended; nobody listens to it any more.
-    if (!host.capabilities.threadKill) this.#giveUp({ code: 1, error: undefined, told: false });
+    if (!host.capabilities.threadKill) this.#stopWaiting({ code: 1, error: undefined, complete: false });
   }
 }

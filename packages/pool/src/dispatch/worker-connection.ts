@@ -1,35 +1,35 @@
 /** A worker as its pool sees it: a process or a thread, and the channel to it. */
 import { ProtocolError } from "@multiproc/core";
 import { areLoaded, type Channel, type Frame, host, loadModules } from "@multiproc/core/internal";
-import type { Letter } from "../functions/encoded-payload.ts";
+import type { EncodedPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
 import type { WorkTask } from "../jobs/job.ts";
 import {
   CALL,
+  CANCEL,
   CONTEXT,
-  DROP,
-  FORGET,
+  EVICT_FUNCTION,
   FUNCTION,
+  FUNCTION_UNSENDABLE,
   INIT,
   type Init,
-  NAME,
-  NO_FUNCTION,
   RANGE,
   RECALL,
-  SHARE,
+  SPLIT,
   STOP,
   taskKind,
+  USE_FUNCTION,
 } from "../protocol.ts";
-import type { BodyEnd, WorkerBody } from "./worker-backend.ts";
+import type { WorkerBackend, WorkerExit } from "./worker-backend.ts";
 
-const LOOSE_CALL = taskKind(CALL, "loose");
+const BATCHED_CALL = taskKind(CALL, "loose");
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;
 /** How long the end of a process and the end of its channel may be apart with nothing arriving, in milliseconds. */
-const APART = 1000;
+const CHANNEL_DRAIN_MS = 1000;
 
 /** What a worker tells its pool. */
-export interface LinkHandlers {
+export interface WorkerConnectionHandlers {
   /**
    * A message.
    *
@@ -38,36 +38,36 @@ export interface LinkHandlers {
    */
   message(kind: number, size: number, read: () => unknown): void;
   /** The worker is gone, and all that it sent has been told. */
-  gone(end: BodyEnd): void;
+  exited(exit: WorkerExit): void;
 }
 
 /** A worker that was started, or was to be, and the channel to it. */
-export class WorkerLink {
-  readonly body: WorkerBody;
+export class WorkerConnection {
+  readonly backend: WorkerBackend;
   readonly #init: Init;
-  readonly #handlers: LinkHandlers;
+  readonly #handlers: WorkerConnectionHandlers;
   #channel: Channel | undefined;
   /** Messages that wait for modules to be loaded, with those behind them. */
   readonly #held: Frame[] = [];
   /** The functions that the worker knows, the oldest first. */
   readonly #functions: Set<number> = new Set();
   /** The function that was named last. */
-  #named = 0;
+  #currentFunctionId = 0;
   /** How many messages it has sent. */
-  #count = 0;
+  #receivedCount = 0;
   #isStopping = false;
   #error: unknown;
 
-  constructor(body: WorkerBody, init: Init, handlers: LinkHandlers) {
-    this.body = body;
+  constructor(backend: WorkerBackend, init: Init, handlers: WorkerConnectionHandlers) {
+    this.backend = backend;
     this.#init = init;
     this.#handlers = handlers;
-    void this.#live();
+    void this.#run();
   }
 
   /** The process, or the thread. */
   get pid(): number {
-    return this.body.id ?? 0;
+    return this.backend.id ?? 0;
   }
 
   /** Sends a task. */
@@ -75,28 +75,28 @@ export class WorkerLink {
     const channel = this.#channel;
     // It is gone, and that is on its way to be told.
     if (channel === undefined || channel.closed) return;
-    if (this.#named !== task.fn.id) this.#name(channel, task.fn);
+    if (this.#currentFunctionId !== task.fn.id) this.#useFunction(channel, task.fn);
     task.context?.sendTo(channel, CONTEXT);
-    if (task.isPart) channel.send(RANGE, [task.answered, task.items]);
-    task.letter.sendTo(channel, taskKind(task.kind, task.care, task.isSettling));
+    if (task.isPart) channel.send(RANGE, [task.answeredCount, task.itemCount]);
+    task.payload.sendTo(channel, taskKind(task.kind, task.ackMode, task.isSettling));
   }
 
   /** Sends a short call that is no task of its own. */
-  sendBrief(call: Letter & { readonly fn: KnownFunction }): void {
+  sendLazyTask(call: EncodedPayload & { readonly fn: KnownFunction }): void {
     const channel = this.#channel;
     if (channel === undefined || channel.closed) return;
-    if (this.#named !== call.fn.id) this.#name(channel, call.fn);
-    call.sendTo(channel, LOOSE_CALL);
+    if (this.#currentFunctionId !== call.fn.id) this.#useFunction(channel, call.fn);
+    call.sendTo(channel, BATCHED_CALL);
   }
 
   /** Tells the worker that nobody wants a task any more. */
-  drop(task: WorkTask): void {
+  cancel(task: WorkTask): void {
     const channel = this.#channel;
     if (channel === undefined || channel.closed) return;
     try {
-      channel.send(DROP, [task.ordinal, task.dropReason], "reason");
+      channel.send(CANCEL, [task.sequence, task.cancelReason], "reason");
     } catch {
-      channel.send(DROP, [task.ordinal, new DOMException("The task was cancelled", "AbortError")]);
+      channel.send(CANCEL, [task.sequence, new DOMException("The task was cancelled", "AbortError")]);
     }
   }
 
@@ -106,13 +106,13 @@ export class WorkerLink {
     if (channel?.closed === false)
       channel.send(
         RECALL,
-        tasks.map(({ ordinal }) => ordinal),
+        tasks.map(({ sequence }) => sequence),
       );
   }
 
   /** Asks it to leave some of the items of a task to others. */
-  share(task: WorkTask): void {
-    if (this.#channel?.closed === false) this.#channel.send(SHARE, task.ordinal);
+  split(task: WorkTask): void {
+    if (this.#channel?.closed === false) this.#channel.send(SPLIT, task.sequence);
   }
 
   /** Hands what was sent to the system now. */
@@ -128,16 +128,16 @@ export class WorkerLink {
   }
 
   /** Asks it to end, and if that does not help in time, ends it. */
-  terminate(graceMs: number): void {
+  terminate(gracePeriod: number): void {
     this.#isStopping = true;
-    this.body.terminate();
-    host.timer(() => this.kill(), graceMs, false);
+    this.backend.terminate();
+    host.timer(() => this.kill(), gracePeriod, false);
   }
 
   /** Ends it. */
   kill(): void {
     this.#isStopping = true;
-    this.body.kill();
+    this.backend.kill();
   }
 
   #initialize(channel: Channel): void {
@@ -150,52 +150,52 @@ export class WorkerLink {
   }
 
   /** Names the function of the tasks that follow. */
-  #name(channel: Channel, fn: KnownFunction): void {
-    if (!this.#functions.has(fn.id)) return this.#introduce(channel, fn);
-    channel.send(NAME, fn.id);
-    this.#named = fn.id;
+  #useFunction(channel: Channel, fn: KnownFunction): void {
+    if (!this.#functions.has(fn.id)) return this.#sendFunction(channel, fn);
+    channel.send(USE_FUNCTION, fn.id);
+    this.#currentFunctionId = fn.id;
   }
 
   /** Sends a function to the worker; that it does not keep too many, the oldest is forgotten. */
-  #introduce(channel: Channel, { id, reference }: KnownFunction): void {
+  #sendFunction(channel: Channel, { id, reference }: KnownFunction): void {
     const functions = this.#functions;
     if (functions.size === MAX_FUNCTIONS) {
       const [oldest] = functions;
       functions.delete(oldest as number);
-      channel.send(FORGET, oldest);
+      channel.send(EVICT_FUNCTION, oldest);
     }
     functions.add(id);
-    channel.send(NAME, id);
-    this.#named = id;
+    channel.send(USE_FUNCTION, id);
+    this.#currentFunctionId = id;
     try {
       channel.send(FUNCTION, reference, "fn", channel);
     } catch (error) {
-      channel.send(NO_FUNCTION, error); // what it captures has changed since it was first used
+      channel.send(FUNCTION_UNSENDABLE, error); // what it captures has changed since it was first used
     }
   }
 
   /** Messages are told in order, also when one of them has to wait for its modules. */
   #receive(frame: Frame): void {
-    this.#count++;
-    if (this.#held.length === 0 && areLoaded(frame.modules)) return this.#tell(frame);
+    this.#receivedCount++;
+    if (this.#held.length === 0 && areLoaded(frame.modules)) return this.#deliver(frame);
     this.#held.push(frame);
-    if (this.#held.length === 1) void this.#tellHeld();
+    if (this.#held.length === 1) void this.#deliverHeld();
   }
 
-  async #tellHeld(): Promise<void> {
+  async #deliverHeld(): Promise<void> {
     const held = this.#held;
     for (let frame = held[0]; frame !== undefined; frame = held[0]) {
       const failure = await loadModules(frame.modules).then(
         () => undefined,
         (error) => ({ error }),
       );
-      this.#tell(frame, failure);
+      this.#deliver(frame, failure);
       held.shift();
     }
-    if (this.#channel?.closed) this.#toldAll();
+    if (this.#channel?.closed) this.#allDelivered();
   }
 
-  #tell(frame: Frame, failure?: { readonly error: unknown }): void {
+  #deliver(frame: Frame, failure?: { readonly error: unknown }): void {
     this.#handlers.message(frame.kind, frame.size, () => {
       if (failure === undefined) return this.#decode(frame);
       try {
@@ -219,45 +219,45 @@ export class WorkerLink {
     }
   }
 
-  #toldAll = (): void => {};
+  #allDelivered = (): void => {};
 
   #closed(done: () => void): void {
-    this.#toldAll = done;
+    this.#allDelivered = done;
     if (this.#held.length === 0) done();
     // A worker without its channel is of no use.
-    if (!this.#isStopping) host.timer(() => this.kill(), APART, false);
+    if (!this.#isStopping) host.timer(() => this.kill(), CHANNEL_DRAIN_MS, false);
   }
 
-  async #live(): Promise<void> {
+  async #run(): Promise<void> {
     let close = (): void => {};
     const closed = new Promise<void>((resolve) => {
       close = resolve;
     });
-    let end: BodyEnd = { exitCode: null, signal: null, told: false };
+    let exit: WorkerExit = { exitCode: null, signal: null, complete: false };
     try {
-      end = await this.body.live((channel) => {
+      exit = await this.backend.run((channel) => {
         this.#channel = channel;
         channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
         this.#initialize(channel);
       });
       // What it sent before its end is in the channel, which ends after that.
-      if (this.#channel !== undefined) await this.#heardOut(this.#channel, closed);
+      if (this.#channel !== undefined) await this.#drainChannel(this.#channel, closed);
     } catch (error) {
       this.#error ??= error;
     }
-    this.#handlers.gone({ ...end, error: this.#error ?? end.error });
+    this.#handlers.exited({ ...exit, error: this.#error ?? exit.error });
   }
 
   /** Waits for the end of the channel, which something may keep open that the worker has started; not while there is still something to read. */
-  async #heardOut(channel: Channel, closed: Promise<void>): Promise<void> {
-    let count = this.#count;
+  async #drainChannel(channel: Channel, closed: Promise<void>): Promise<void> {
+    let receivedCount = this.#receivedCount;
     let cancel = (): void => {};
     const check = (): void => {
-      if (this.#count === count) return channel.destroy();
-      count = this.#count;
-      cancel = host.timer(check, APART, false);
+      if (this.#receivedCount === receivedCount) return channel.destroy();
+      receivedCount = this.#receivedCount;
+      cancel = host.timer(check, CHANNEL_DRAIN_MS, false);
     };
-    cancel = host.timer(check, APART, false);
+    cancel = host.timer(check, CHANNEL_DRAIN_MS, false);
     await closed;
     cancel();
   }

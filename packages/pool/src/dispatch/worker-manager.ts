@@ -3,119 +3,119 @@ import { StartError, TimeoutError } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
 import { PoolEvents } from "../diagnostics.ts";
 import { WorkerLostError } from "../errors.ts";
-import { CallJob } from "../jobs/apply-job.ts";
-import { type Job, type Office, WorkTask } from "../jobs/job.ts";
-import { noteOrigin } from "../jobs/result.ts";
+import { ApplyJob } from "../jobs/apply-job.ts";
+import { type Dispatcher, type Job, WorkTask } from "../jobs/job.ts";
+import { recordOrigin } from "../jobs/result.ts";
 import * as protocol from "../protocol.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
-import type { Brief, Commands, Waiting } from "../scheduler/task.ts";
-import type { Seat } from "../scheduler/worker-slot.ts";
-import type { BodyEnd, BodyMaker, BodyOptions } from "./worker-backend.ts";
-import { WorkerLink } from "./worker-connection.ts";
+import type { LazyTask, SchedulerCommands, TaskSource } from "../scheduler/task.ts";
+import type { WorkerSlot } from "../scheduler/worker-slot.ts";
+import type { WorkerExit, WorkerFactory, WorkerOptions } from "./worker-backend.ts";
+import { WorkerConnection } from "./worker-connection.ts";
 
 /** How a crew is made. */
-export interface CrewOptions {
+export interface WorkerManagerOptions {
   readonly processes: number;
   readonly maxTasksPerChild: number | undefined;
-  readonly graceMs: number;
+  readonly gracePeriod: number;
   /** How a worker is started; the crew adds a number to the name. */
-  readonly body: BodyOptions;
-  readonly makeBody: BodyMaker;
+  readonly workerOptions: WorkerOptions;
+  readonly createWorker: WorkerFactory;
   /** What each worker is to begin and end with. */
   readonly init: protocol.Init;
   /** No worker can be had, for this reason. */
-  broken(reason: unknown): void;
+  onBroken(reason: unknown): void;
   /** What is pending, or who is there, has changed. */
-  changed(): void;
+  onChange(): void;
 }
 
-type WorkSeat = Seat<WorkTask, WorkerLink>;
+type Slot = WorkerSlot<WorkTask, WorkerConnection>;
 
 /** So many bytes take longer to decode than a write takes. */
-const SLOW_TO_DECODE = 16 * 1024;
+const FLUSH_BEFORE_DECODE_BYTES = 16 * 1024;
 /** A timer holds 31 bits. */
-const FOREVER = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Workers, and what they do. */
-export class Crew implements Office {
+export class WorkerManager implements Dispatcher {
   /** Tasks that were done, that failed or were given up, and those whose worker died. */
   readonly counts: { completed: number; failed: number; lost: number } = { completed: 0, failed: 0, lost: 0 };
-  readonly #options: CrewOptions;
-  readonly #scheduler: Scheduler<WorkTask, WorkerLink>;
+  readonly #options: WorkerManagerOptions;
+  readonly #scheduler: Scheduler<WorkTask, WorkerConnection>;
   readonly #events: PoolEvents;
-  #started = 0;
+  #startedCount = 0;
   /** Why tasks that are left will not be done. */
-  #reason: unknown;
+  #failReason: unknown;
   /** How the worker that is being mourned ended. */
-  #end: BodyEnd | undefined;
-  #cancelAlarm: () => void = () => {};
+  #lastExit: WorkerExit | undefined;
+  #cancelTimer: () => void = () => {};
 
-  constructor(options: CrewOptions) {
+  constructor(options: WorkerManagerOptions) {
     this.#options = options;
     this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
-    this.#scheduler.hire();
+    this.#scheduler.startMissing();
     // On Deno they take some milliseconds to come up, while the workers start.
     this.#events = new PoolEvents();
   }
 
   /** How many workers have not ended. */
   get size(): number {
-    return this.#scheduler.seats.size;
+    return this.#scheduler.slots.size;
   }
 
   /** How many tasks somebody waits for. */
-  get pending(): number {
-    return this.#scheduler.pending;
+  get pendingCount(): number {
+    return this.#scheduler.pendingCount;
   }
 
   /** How many tasks wait for a worker. */
-  get waiting(): number {
-    return this.#scheduler.queued;
+  get queuedCount(): number {
+    return this.#scheduler.queuedCount;
   }
 
   /** Workers that are ready, and tasks that they have. */
   get state(): { workers: number; running: number } {
     let [workers, running] = [0, 0];
-    for (const seat of this.#scheduler.seats) {
-      if (seat.state === "ready") workers++;
-      running += seat.wanted;
+    for (const slot of this.#scheduler.slots) {
+      if (slot.state === "ready") workers++;
+      running += slot.wantedCount;
     }
     return { workers, running };
   }
 
-  submit(waiting: Waiting<WorkTask>): void {
-    this.#scheduler.submit(waiting);
-    this.#options.changed();
+  submit(source: TaskSource<WorkTask>): void {
+    this.#scheduler.submit(source);
+    this.#options.onChange();
   }
 
-  withdraw(waiting: Waiting<WorkTask>): void {
-    this.counts.failed += waiting.left;
-    this.#scheduler.withdraw(waiting);
-    this.#options.changed();
+  cancelQueued(source: TaskSource<WorkTask>): void {
+    this.counts.failed += source.remaining;
+    this.#scheduler.cancelQueued(source);
+    this.#options.onChange();
   }
 
-  get isWatched(): boolean {
+  get hasSubscribers(): boolean {
     const { taskStart, taskEnd, taskError } = this.#events;
     return taskStart.hasSubscribers || taskEnd.hasSubscribers || taskError.hasSubscribers;
   }
 
-  make(brief: Brief<WorkTask>): void {
-    for (const seat of this.#scheduler.seats) seat.make(brief);
+  materialize(lazyTask: LazyTask<WorkTask>): void {
+    for (const slot of this.#scheduler.slots) slot.materialize(lazyTask);
   }
 
-  drop(task: WorkTask, stop?: { readonly reason: unknown }): void {
+  cancel(task: WorkTask, stop?: { readonly reason: unknown }): void {
     if (task.state !== "queued" && task.state !== "sent") return;
     this.counts.failed++;
-    task.dropReason = stop?.reason;
-    this.#scheduler.drop(task, stop !== undefined);
-    this.#options.changed();
+    task.cancelReason = stop?.reason;
+    this.#scheduler.cancel(task, stop !== undefined);
+    this.#options.onChange();
   }
 
-  dropAll(job: Job, stop?: { readonly reason: unknown }, except?: WorkTask): void {
-    for (const each of this.#scheduler.all) {
-      if ((each as Waiting<WorkTask> & { readonly job?: Job }).job !== job || each === except) continue;
-      if (each instanceof WorkTask) this.drop(each, stop);
-      else this.withdraw(each);
+  cancelJob(job: Job, stop?: { readonly reason: unknown }, except?: WorkTask): void {
+    for (const source of this.#scheduler.all) {
+      if ((source as TaskSource<WorkTask> & { readonly job?: Job }).job !== job || source === except) continue;
+      if (source instanceof WorkTask) this.cancel(source, stop);
+      else this.cancelQueued(source);
     }
   }
 
@@ -126,75 +126,76 @@ export class Crew implements Office {
 
   /** Ends all workers; tasks that are left fail with the reason. */
   terminate(reason: unknown): void {
-    this.#reason = reason;
+    this.#failReason = reason;
     this.#scheduler.terminate();
-    this.#options.changed();
+    this.#options.onChange();
   }
 
-  #commands(): Commands<WorkTask, WorkerLink> {
-    const { graceMs, broken } = this.#options;
+  #commands(): SchedulerCommands<WorkTask, WorkerConnection> {
+    const { gracePeriod, onBroken } = this.#options;
     return {
-      start: (seat) => this.#start(seat),
-      send: (seat, task) => this.#send(seat, task),
-      sendBrief: (seat, brief) => seat.link?.sendBrief(brief as CallJob),
-      tell: (seat, task) => seat.link?.drop(task),
-      recall: (seat, tasks) => seat.link?.recall(tasks),
-      share: (seat, task) => seat.link?.share(task),
-      again: (task) => task.again(),
-      stop: (seat) => seat.link?.stop(),
-      kill: (seat) => seat.link?.kill(),
-      terminate: (seat) => seat.link?.terminate(graceMs),
-      fail: (task, seat) => this.#fail(task, this.#lossOf(task, seat)),
-      expire: (task) => this.#fail(task, (task.dropReason = new TimeoutError(task.job.call, task.timeout as number))),
-      abandon: (task) => this.#fail(task, this.#reason),
-      giveUp: () => broken(this.#reason),
-      alarm: (at) => this.#setAlarm(at),
+      start: (slot) => this.#start(slot),
+      send: (slot, task) => this.#send(slot, task),
+      sendLazyTask: (slot, lazyTask) => slot.connection?.sendLazyTask(lazyTask as ApplyJob),
+      cancel: (slot, task) => slot.connection?.cancel(task),
+      recall: (slot, tasks) => slot.connection?.recall(tasks),
+      split: (slot, task) => slot.connection?.split(task),
+      cloneForRest: (task) => task.cloneForRest(),
+      stop: (slot) => slot.connection?.stop(),
+      kill: (slot) => slot.connection?.kill(),
+      terminate: (slot) => slot.connection?.terminate(gracePeriod),
+      fail: (task, slot) => this.#fail(task, this.#workerLostError(task, slot)),
+      timeOut: (task) =>
+        this.#fail(task, (task.cancelReason = new TimeoutError(task.job.call, task.timeout as number))),
+      reject: (task) => this.#fail(task, this.#failReason),
+      failPool: () => onBroken(this.#failReason),
+      setTimer: (at) => this.#setTimer(at),
     };
   }
 
-  #start(seat: WorkSeat): void {
-    const { body, makeBody, init } = this.#options;
-    const made = makeBody({ ...body, name: `${body.name}-${++this.#started}` });
-    seat.link = new WorkerLink(made, init, {
-      message: (kind, size, read) => this.#receive(seat, kind, size, read),
-      gone: (end) => this.#gone(seat, end),
+  #start(slot: Slot): void {
+    const { workerOptions, createWorker, init } = this.#options;
+    const backend = createWorker({ ...workerOptions, name: `${workerOptions.name}-${++this.#startedCount}` });
+    slot.connection = new WorkerConnection(backend, init, {
+      message: (kind, size, read) => this.#receive(slot, kind, size, read),
+      exited: (exit) => this.#exited(slot, exit),
     });
   }
 
-  #send(seat: WorkSeat, task: WorkTask): void {
-    if (this.isWatched) {
-      const { name } = this.#options.body;
-      const items = task.items - task.answered;
+  #send(slot: Slot, task: WorkTask): void {
+    if (this.hasSubscribers) {
+      const { name } = this.#options.workerOptions;
+      const items = task.itemCount - task.answeredCount;
       const { trace } = task;
       task.event = {
         pool: name,
         task: task.fn.name,
-        worker: seat.link?.pid ?? 0,
+        worker: slot.connection?.pid ?? 0,
         items,
         trace,
         from: performance.now(),
       };
       this.#events.taskStart.publish(task.event);
     }
-    seat.link?.send(task);
+    slot.connection?.send(task);
   }
 
-  #setAlarm(at: number): void {
-    this.#cancelAlarm();
-    const ring = (): void => {
+  #setTimer(at: number): void {
+    this.#cancelTimer();
+    const onTimer = (): void => {
       this.#scheduler.tick();
-      this.#options.changed();
+      this.#options.onChange();
     };
-    this.#cancelAlarm = host.timer(ring, Math.min(FOREVER, Math.max(0, at - performance.now())), false);
+    this.#cancelTimer = host.timer(onTimer, Math.min(MAX_TIMER_MS, Math.max(0, at - performance.now())), false);
   }
 
-  #lossOf(task: WorkTask, seat: WorkSeat): WorkerLostError {
-    const { exitCode = null, signal = null, lastWords: stderr = "", error } = this.#end ?? {};
+  #workerLostError(task: WorkTask, slot: Slot): WorkerLostError {
+    const { exitCode = null, signal = null, stderrTail: stderr = "", error } = this.#lastExit ?? {};
     const cause = error === undefined ? {} : { cause: error };
-    return new WorkerLostError(seat.link?.pid ?? 0, { exitCode, signal, stderr }, task.fn.name, cause);
+    return new WorkerLostError(slot.connection?.pid ?? 0, { exitCode, signal, stderr }, task.fn.name, cause);
   }
 
-  #fail(task: WorkTask, error: unknown, at: number = task.at + task.answered): void {
+  #fail(task: WorkTask, error: unknown, at: number = task.firstIndex + task.answeredCount): void {
     this.counts.failed++;
     const { event } = task;
     task.event = undefined;
@@ -209,107 +210,107 @@ export class Crew implements Office {
     if (event !== undefined) this.#events.taskEnd.publish(Object.assign(event, { ms: performance.now() - event.from }));
   }
 
-  #receive(seat: WorkSeat, kind: number, size: number, read: () => unknown): void {
-    const answer = protocol.answerKind(kind);
-    if (answer >= protocol.RESULT) {
-      this.#answered(seat, answer, protocol.answerMs(kind), size, read);
+  #receive(slot: Slot, kind: number, size: number, read: () => unknown): void {
+    const replyKind = protocol.replyKind(kind);
+    if (replyKind >= protocol.RESULT) {
+      this.#handleReply(slot, replyKind, protocol.replyMs(kind), size, read);
     } else {
       const content = attempt(read);
-      if (answer === protocol.READY) this.#ready(seat);
-      else if (answer === protocol.SPENT) this.#scheduler.spent(seat);
-      else if (answer === protocol.REFUSED) this.#refused(seat, content.error ?? content.value);
-      else if (answer === protocol.BEGIN) return this.#scheduler.began(seat);
-      else if (answer === protocol.DROPPED) this.#scheduler.answered(seat, 0, 0, true);
-      else if (answer === protocol.SHARED) this.#scheduler.shared(seat, content.value as number);
-      else for (const ordinal of content.value as number[]) this.#scheduler.returned(seat, ordinal);
+      if (replyKind === protocol.READY) this.#ready(slot);
+      else if (replyKind === protocol.OVER_MEMORY) this.#scheduler.overLimit(slot);
+      else if (replyKind === protocol.INIT_FAILED) this.#initFailed(slot, content.error ?? content.value);
+      else if (replyKind === protocol.BEGIN) return this.#scheduler.began(slot);
+      else if (replyKind === protocol.CANCELLED) this.#scheduler.answered(slot, 0, 0, true);
+      else if (replyKind === protocol.SPLIT_AT) this.#scheduler.split(slot, content.value as number);
+      else for (const ordinal of content.value as number[]) this.#scheduler.returned(slot, ordinal);
     }
-    this.#options.changed();
+    this.#options.onChange();
   }
 
-  #answered(seat: WorkSeat, answer: number, ms: number, size: number, read: () => unknown): void {
-    const head = seat.head as WorkTask | CallJob | undefined;
-    const isCall = head instanceof CallJob || head?.kind === protocol.CALL;
-    if (answer === protocol.RESULTS && isCall) return this.#answeredCalls(seat, ms, read);
-    const { running: task } = seat;
+  #handleReply(slot: Slot, replyKind: number, ms: number, size: number, read: () => unknown): void {
+    const head = slot.head as WorkTask | ApplyJob | undefined;
+    const isCall = head instanceof ApplyJob || head?.kind === protocol.CALL;
+    if (replyKind === protocol.RESULTS && isCall) return this.#handleCallReplies(slot, ms, read);
+    const { running: task } = slot;
     if (task === undefined) return;
-    const at = task.at + task.answered;
-    const isFailure = answer === protocol.FAILURE;
-    const isLast = isFailure || answer === protocol.LAST || task.kind === protocol.CALL;
+    const at = task.firstIndex + task.answeredCount;
+    const isFailure = replyKind === protocol.FAILURE;
+    const isLast = isFailure || replyKind === protocol.DONE || task.kind === protocol.CALL;
     const isWanted = task.state === "sent";
     if (isLast && !isFailure) {
       // The worker goes on while its results are decoded here.
-      this.#scheduler.answered(seat, task.items - task.answered, ms, true);
-      if (size > SLOW_TO_DECODE) seat.link?.flush();
+      this.#scheduler.answered(slot, task.itemCount - task.answeredCount, ms, true);
+      if (size > FLUSH_BEFORE_DECODE_BYTES) slot.connection?.flush();
     }
     const { value, error, isError } = attempt(read);
-    const count = answer === protocol.RESULT ? 1 : isError || isFailure ? 0 : (value as unknown[]).length;
+    const count = replyKind === protocol.RESULT ? 1 : isError || isFailure ? 0 : (value as unknown[]).length;
     if (isFailure || isError) {
       const reason = isError ? error : value;
-      noteOrigin(reason, `in worker ${seat.link?.pid}`);
+      recordOrigin(reason, `in worker ${slot.connection?.pid}`);
       // The worker goes on with a chunk, since it knows nothing of this.
-      if (!isLast) this.#scheduler.drop(task, false);
+      if (!isLast) this.#scheduler.cancel(task, false);
       if (isWanted) this.#fail(task, reason, at);
     } else if (isWanted) {
       if (isLast) this.#completed(task);
-      if (answer === protocol.RESULT) task.job.result(task, value, at);
+      if (replyKind === protocol.RESULT) task.job.result(task, value, at);
       else if (count > 0) task.job.results(task, value as unknown[], at);
     }
-    if (isFailure || !isLast) this.#scheduler.answered(seat, count, ms, isLast);
+    if (isFailure || !isLast) this.#scheduler.answered(slot, count, ms, isLast);
   }
 
   /** Answers to several calls at once. */
-  #answeredCalls(seat: WorkSeat, ms: number, read: () => unknown): void {
+  #handleCallReplies(slot: Slot, ms: number, read: () => unknown): void {
     const { value } = attempt(read);
     if (value === undefined) return; // what is wrong with the message has ended the worker
     const values = value as unknown[];
-    const tasks = this.#scheduler.answeredAll(seat, values.length, ms);
+    const tasks = this.#scheduler.answeredAll(slot, values.length, ms);
     for (let i = 0; i < tasks.length; i++) {
-      const task = tasks[i] as WorkTask | CallJob;
-      if (task instanceof CallJob) {
+      const task = tasks[i] as WorkTask | ApplyJob;
+      if (task instanceof ApplyJob) {
         this.counts.completed++;
-        task.answer(values[i]);
+        task.complete(values[i]);
       } else if (task.state === "done") {
         this.#completed(task);
-        task.job.result(task, values[i], task.at);
+        task.job.result(task, values[i], task.firstIndex);
       }
     }
   }
 
-  #ready(seat: WorkSeat): void {
+  #ready(slot: Slot): void {
     const { workerStart } = this.#events;
-    if (workerStart.hasSubscribers) workerStart.publish(this.#workerEvent(seat.link as WorkerLink));
-    this.#scheduler.ready(seat);
+    if (workerStart.hasSubscribers) workerStart.publish(this.#workerEvent(slot.connection as WorkerConnection));
+    this.#scheduler.ready(slot);
   }
 
-  #workerEvent(link: WorkerLink): object {
-    return { pool: this.#options.body.name, worker: link.pid, name: link.body.name };
+  #workerEvent(connection: WorkerConnection): object {
+    return { pool: this.#options.workerOptions.name, worker: connection.pid, name: connection.backend.name };
   }
 
   /** The initializer has failed: it would in other workers too. */
-  #refused(seat: WorkSeat, error: unknown): void {
-    this.#reason = error;
-    this.#scheduler.lost(seat, true, true);
-    seat.link?.kill();
+  #initFailed(slot: Slot, error: unknown): void {
+    this.#failReason = error;
+    this.#scheduler.lost(slot, true, true);
+    slot.connection?.kill();
   }
 
-  #gone(seat: WorkSeat, end: BodyEnd): void {
-    const { state, count } = seat;
+  #exited(slot: Slot, exit: WorkerExit): void {
+    const { state, count } = slot;
     const { workerEnd } = this.#events;
     if (workerEnd.hasSubscribers) {
-      const { exitCode, signal } = end;
-      workerEnd.publish({ ...this.#workerEvent(seat.link as WorkerLink), exitCode, signal });
+      const { exitCode, signal } = exit;
+      workerEnd.publish({ ...this.#workerEvent(slot.connection as WorkerConnection), exitCode, signal });
     }
     if (state === "starting") {
-      if (isImporting(end.error) && this.pending === 0) return this.#scheduler.unhire(seat);
-      this.#reason = end.error ?? endedEarly(seat.link as WorkerLink, end);
+      if (isImporting(exit.error) && this.pendingCount === 0) return this.#scheduler.cancelStart(slot);
+      this.#failReason = exit.error ?? earlyExitError(slot.connection as WorkerConnection, exit);
     } else if (state === "ready") {
-      this.#reason = new StartError(`The pool's workers end as soon as they have been started`, end);
+      this.#failReason = new StartError(`The pool's workers end as soon as they have been started`, exit);
       if (count > 0) this.counts.lost++;
     }
-    this.#end = end;
+    this.#lastExit = exit;
     // Who ends by itself sends what it has before.
-    this.#scheduler.lost(seat, end.told);
-    this.#options.changed();
+    this.#scheduler.lost(slot, exit.complete);
+    this.#options.onChange();
   }
 }
 
@@ -326,11 +327,14 @@ function isImporting(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === "ERR_IMPORTING";
 }
 
-function endedEarly(link: WorkerLink, { exitCode, signal, error }: BodyEnd): StartError {
+function earlyExitError(connection: WorkerConnection, { exitCode, signal, error }: WorkerExit): StartError {
   const how = signal === null ? `exit code ${exitCode}` : `signal ${signal}`;
-  return new StartError(`${link.body.name} (${link.pid}) ended with ${how} before it was ready for tasks`, {
-    exitCode,
-    signal,
-    cause: error,
-  });
+  return new StartError(
+    `${connection.backend.name} (${connection.pid}) ended with ${how} before it was ready for tasks`,
+    {
+      exitCode,
+      signal,
+      cause: error,
+    },
+  );
 }

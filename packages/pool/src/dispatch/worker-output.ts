@@ -37,18 +37,18 @@ export interface OutputLine {
 /** What becomes of what workers write; see {@link PoolOptions.output}. */
 export type PoolOutput = "inherit" | "label" | ((line: OutputLine) => void);
 
-type Name = OutputLine["stream"];
-type Flow = Parameters<NonNullable<OutputReader["begin"]>>[0];
+type StreamName = OutputLine["stream"];
+type FlowControl = Parameters<NonNullable<OutputReader["begin"]>>[0];
 
 const NEWLINE = 10;
 /** A line that is longer goes on in pieces, in bytes: somebody may write without end. */
-const LONGEST_LINE = 1024 * 1024;
+const MAX_LINE_BYTES = 1024 * 1024;
 /** How long a line that has no end is kept, in milliseconds, where it goes on as it is: it may be a question, or a progress bar. */
-const PATIENCE = 100;
+const PARTIAL_LINE_FLUSH_MS = 100;
 /** How much of what was written last is kept, in bytes. */
-const LAST_WORDS = 4096;
+const STDERR_TAIL_BYTES = 4096;
 /** How long the streams of a worker that is gone are listened to with nothing coming, in milliseconds: something that it has started may keep them. */
-const QUIET = 100;
+const STREAM_IDLE_MS = 100;
 
 /** What one worker writes. */
 export class WorkerOutput {
@@ -56,153 +56,166 @@ export class WorkerOutput {
   readonly stderr: ChildOutput;
   readonly #worker: string;
   readonly #pid: () => number;
-  readonly #tail = new Tail();
-  #open = 0;
+  readonly #tail = new TailBuffer();
+  #openStreamCount = 0;
   /** Hears of what comes, and of the end. */
-  #heard: (isOver: boolean) => void = () => {};
+  #onActivity: (isOver: boolean) => void = () => {};
 
   /**
    * @param worker the worker's name
    * @param pid tells its process id
    * @param way what becomes of it; undefined is the default
    */
-  constructor(worker: string, pid: () => number, way: PoolOutput | undefined) {
+  constructor(worker: string, pid: () => number, mode: PoolOutput | undefined) {
     this.#worker = worker;
     this.#pid = pid;
-    this.stdout = way === undefined || way === "inherit" ? "inherit" : this.#reader("stdout", way);
-    this.stderr = way === "inherit" ? "inherit" : this.#reader("stderr", way);
+    this.stdout = mode === undefined || mode === "inherit" ? "inherit" : this.#reader("stdout", mode);
+    this.stderr = mode === "inherit" ? "inherit" : this.#reader("stderr", mode);
   }
 
   /** The last of what it wrote to standard error, as far as that is known. */
-  get lastWords(): string {
+  get stderrTail(): string {
     return this.#tail.text;
   }
 
   /** Waits until all that the worker, which is gone, has written is here. */
-  async over(): Promise<void> {
-    if (this.#open === 0) return;
+  async drained(): Promise<void> {
+    if (this.#openStreamCount === 0) return;
     let cancel = (): void => {};
     await new Promise<void>((resolve) => {
-      const wait = (): void => {
+      const restartTimer = (): void => {
         cancel();
-        cancel = host.timer(resolve, QUIET, true);
+        cancel = host.timer(resolve, STREAM_IDLE_MS, true);
       };
-      this.#heard = (isOver) => (isOver ? resolve() : wait());
-      wait();
+      this.#onActivity = (isOver) => (isOver ? resolve() : restartTimer());
+      restartTimer();
     });
     cancel();
   }
 
-  #reader(name: Name, way: Exclude<PoolOutput, "inherit"> | undefined): OutputReader {
-    const outlet = new Outlet(name);
-    const lines = new Lines(this.#sink(name, way, outlet), way === undefined ? PATIENCE : undefined);
+  #reader(name: StreamName, mode: Exclude<PoolOutput, "inherit"> | undefined): OutputReader {
+    const writer = new StdioWriter(name);
+    const lines = new LineBuffer(
+      this.#sink(name, mode, writer),
+      mode === undefined ? PARTIAL_LINE_FLUSH_MS : undefined,
+    );
     return {
-      begin: (flow) => {
-        this.#open++;
-        outlet.flow = flow;
+      begin: (flowControl) => {
+        this.#openStreamCount++;
+        writer.flowControl = flowControl;
       },
       data: (bytes) => {
         if (name === "stderr") this.#tail.add(bytes);
         lines.add(bytes);
-        this.#heard(false);
+        this.#onActivity(false);
       },
       end: () => {
         lines.flush();
-        if (--this.#open === 0) this.#heard(true);
+        if (--this.#openStreamCount === 0) this.#onActivity(true);
       },
     };
   }
 
-  #sink(name: Name, way: Exclude<PoolOutput, "inherit"> | undefined, outlet: Outlet): (lines: Uint8Array) => void {
+  #sink(
+    name: StreamName,
+    mode: Exclude<PoolOutput, "inherit"> | undefined,
+    writer: StdioWriter,
+  ): (lines: Uint8Array) => void {
     const worker = this.#worker;
-    if (way === undefined) return (lines) => outlet.write(lines);
-    if (way === "label") return (lines) => outlet.write(labelled(lines, `[${worker}] `));
+    if (mode === undefined) return (lines) => writer.write(lines);
+    if (mode === "label") return (lines) => writer.write(withPrefix(lines, `[${worker}] `));
     return (lines) => {
-      for (const line of split(lines)) {
+      for (const line of splitLines(lines)) {
         const text = host.utf8Read(line, 0, line.length);
-        tell(way, { worker, pid: this.#pid(), stream: name, text: text.endsWith("\r") ? text.slice(0, -1) : text });
+        callListener(mode, {
+          worker,
+          pid: this.#pid(),
+          stream: name,
+          text: text.endsWith("\r") ? text.slice(0, -1) : text,
+        });
       }
     };
   }
 }
 
 /** Writes to a standard stream of this process; who writes faster than that is held up. */
-class Outlet {
-  flow: Flow | undefined;
-  readonly #name: Name;
+class StdioWriter {
+  flowControl: FlowControl | undefined;
+  readonly #name: StreamName;
   #isFull = false;
 
-  constructor(name: Name) {
+  constructor(name: StreamName) {
     this.#name = name;
   }
 
   write(bytes: Uint8Array): void {
-    const room = host.writeOutput(this.#name, bytes);
-    if (room === undefined || this.#isFull) return;
+    const drained = host.writeOutput(this.#name, bytes);
+    if (drained === undefined || this.#isFull) return;
     this.#isFull = true;
-    this.flow?.pause();
-    void room.then(() => {
+    this.flowControl?.pause();
+    void drained.then(() => {
       this.#isFull = false;
-      this.flow?.resume();
+      this.flowControl?.resume();
     });
   }
 }
 
 /** Lets whole lines through. */
-class Lines {
+class LineBuffer {
   readonly #sink: (lines: Uint8Array) => void;
-  readonly #patience: number | undefined;
-  #rest: Uint8Array[] = [];
+  readonly #flushAfterMs: number | undefined;
+  #pieces: Uint8Array[] = [];
   #size = 0;
-  #cancel: (() => void) | undefined;
+  #cancelTimer: (() => void) | undefined;
 
   /** @param patience how long a line without an end is kept, in milliseconds; undefined is until it ends */
-  constructor(sink: (lines: Uint8Array) => void, patience: number | undefined) {
+  constructor(sink: (lines: Uint8Array) => void, flushAfterMs: number | undefined) {
     this.#sink = sink;
-    this.#patience = patience;
+    this.#flushAfterMs = flushAfterMs;
   }
 
   add(bytes: Uint8Array): void {
     const end = bytes.lastIndexOf(NEWLINE) + 1;
     if (end > 0) {
-      this.#keep(bytes.subarray(0, end));
+      this.#append(bytes.subarray(0, end));
       this.flush();
     }
     if (end === bytes.length) return;
-    this.#keep(bytes.subarray(end));
-    if (this.#size > LONGEST_LINE) this.flush();
-    else if (this.#patience !== undefined) this.#cancel ??= host.timer(() => this.flush(), this.#patience, false);
+    this.#append(bytes.subarray(end));
+    if (this.#size > MAX_LINE_BYTES) this.flush();
+    else if (this.#flushAfterMs !== undefined)
+      this.#cancelTimer ??= host.timer(() => this.flush(), this.#flushAfterMs, false);
   }
 
   /** Lets through what there is. */
   flush(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
     if (this.#size === 0) return;
-    const lines = joined(this.#rest, this.#size);
-    this.#rest = [];
+    const lines = concatBytes(this.#pieces, this.#size);
+    this.#pieces = [];
     this.#size = 0;
     this.#sink(lines);
   }
 
-  #keep(bytes: Uint8Array): void {
-    this.#rest.push(bytes);
+  #append(bytes: Uint8Array): void {
+    this.#pieces.push(bytes);
     this.#size += bytes.length;
   }
 }
 
 /** Keeps the end of what is added. */
-class Tail {
+class TailBuffer {
   #pieces: Uint8Array[] = [];
   #size = 0;
 
   add(bytes: Uint8Array): void {
     // A copy: a piece may be a small part of a large buffer. One byte more than is told shows whether something is missing.
-    const piece = bytes.slice(-LAST_WORDS - 1);
+    const piece = bytes.slice(-STDERR_TAIL_BYTES - 1);
     this.#pieces.push(piece);
     this.#size += piece.length;
     for (let first = this.#pieces[0]; first !== undefined; first = this.#pieces[0]) {
-      if (this.#size - first.length <= LAST_WORDS) break;
+      if (this.#size - first.length <= STDERR_TAIL_BYTES) break;
       this.#size -= first.length;
       this.#pieces.shift();
     }
@@ -210,14 +223,14 @@ class Tail {
 
   /** As text; where something is missing before it, it begins with a whole line if it can. */
   get text(): string {
-    const bytes = joined(this.#pieces, this.#size);
-    const from = Math.max(0, bytes.length - LAST_WORDS);
+    const bytes = concatBytes(this.#pieces, this.#size);
+    const from = Math.max(0, bytes.length - STDERR_TAIL_BYTES);
     const line = from === 0 ? 0 : bytes.indexOf(NEWLINE, from - 1) + 1;
     return host.utf8Read(bytes, line < bytes.length && line > 0 ? line : from, bytes.length).trimEnd();
   }
 }
 
-function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
+function concatBytes(pieces: readonly Uint8Array[], size: number): Uint8Array {
   if (pieces.length === 1) return pieces[0] as Uint8Array;
   const whole = new Uint8Array(size);
   let at = 0;
@@ -229,7 +242,7 @@ function joined(pieces: readonly Uint8Array[], size: number): Uint8Array {
 }
 
 /** Lines without their ends. */
-function* split(lines: Uint8Array): Generator<Uint8Array> {
+function* splitLines(lines: Uint8Array): Generator<Uint8Array> {
   for (let from = 0; from < lines.length; ) {
     const end = lines.indexOf(NEWLINE, from);
     const to = end < 0 ? lines.length : end;
@@ -239,20 +252,20 @@ function* split(lines: Uint8Array): Generator<Uint8Array> {
 }
 
 /** The same lines, each behind the label; all of them have an end. */
-function labelled(lines: Uint8Array, label: string): Uint8Array {
-  const prefix = new TextEncoder().encode(label);
+function withPrefix(lines: Uint8Array, linePrefix: string): Uint8Array {
+  const prefix = new TextEncoder().encode(linePrefix);
   const end = Uint8Array.of(NEWLINE);
-  const pieces = [...split(lines)].flatMap((line) => [prefix, line, end]);
-  return joined(
+  const pieces = [...splitLines(lines)].flatMap((line) => [prefix, line, end]);
+  return concatBytes(
     pieces,
     pieces.reduce((size, piece) => size + piece.length, 0),
   );
 }
 
 /** What a user's function throws is reported as what any listener throws, and keeps nobody from reading on. */
-function tell(listen: (line: OutputLine) => void, line: OutputLine): void {
+function callListener(listener: (line: OutputLine) => void, line: OutputLine): void {
   try {
-    listen(line);
+    listener(line);
   } catch (error) {
     queueMicrotask(() => {
       throw error;

@@ -1,21 +1,21 @@
 /** Encoded messages that wait to be sent, in as few objects as can be: there may be a hundred thousand of them. */
-import type { Channel, EncodedMessage, MessageKeeper } from "@multiproc/core/internal";
+import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/internal";
 
 /** The message of a task, which may be sent to one worker after the other. */
-export interface Letter {
+export interface EncodedPayload {
   /** How many bytes it holds. */
   readonly size: number;
   sendTo(channel: Channel, kind: number): void;
 }
 
 /** Keeps a message as a letter. */
-export const asLetter: MessageKeeper<Letter> = {
-  keepBytes: (bytes, start, end) => new Bytes(bytes, start, end),
-  keep: (message) => new Whole(message),
+export const toPayload: EncodedSink<EncodedPayload> = {
+  putBytes: (bytes, start, end) => new BytesPayload(bytes, start, end),
+  putMessage: (message) => new MessagePayload(message),
 };
 
 /** A message that is bytes alone. */
-class Bytes implements Letter {
+class BytesPayload implements EncodedPayload {
   readonly #bytes: Uint8Array;
   readonly #start: number;
   readonly #end: number;
@@ -36,7 +36,7 @@ class Bytes implements Letter {
 }
 
 /** Any message. */
-class Whole implements Letter {
+class MessagePayload implements EncodedPayload {
   readonly #message: EncodedMessage;
 
   constructor(message: EncodedMessage) {
@@ -54,41 +54,41 @@ class Whole implements Letter {
 }
 
 /** Many messages, in columns. */
-export class Messages implements MessageKeeper<void> {
-  readonly #contents: (Letter | Uint8Array | undefined)[] = [];
+export class PayloadList implements EncodedSink<void> {
+  readonly #payloads: (EncodedPayload | Uint8Array | undefined)[] = [];
   /** Where those that are bytes alone begin and end. */
   readonly #bounds: number[] = [];
 
   get count(): number {
-    return this.#contents.length;
+    return this.#payloads.length;
   }
 
-  keepBytes(bytes: Uint8Array, start: number, end: number): void {
-    this.#contents.push(bytes);
+  putBytes(bytes: Uint8Array, start: number, end: number): void {
+    this.#payloads.push(bytes);
     this.#bounds.push(start, end);
   }
 
-  keep(message: EncodedMessage): void {
-    this.#contents.push(new Whole(message));
+  putMessage(message: EncodedMessage): void {
+    this.#payloads.push(new MessagePayload(message));
     this.#bounds.push(0, 0);
   }
 
   /** How many bytes one of them holds. */
   sizeOf(index: number): number {
-    const content = this.#contents[index];
-    if (!(content instanceof Uint8Array)) return content?.size ?? 0;
+    const payload = this.#payloads[index];
+    if (!(payload instanceof Uint8Array)) return payload?.size ?? 0;
     return (this.#bounds[index * 2 + 1] as number) - (this.#bounds[index * 2] as number);
   }
 
   /** Takes one of them out. */
-  take(index: number): Letter {
-    const content = this.#contents[index] as Letter | Uint8Array;
-    this.#contents[index] = undefined;
-    if (!(content instanceof Uint8Array)) return content;
-    return new Bytes(content, this.#bounds[index * 2] as number, this.#bounds[index * 2 + 1] as number);
+  take(index: number): EncodedPayload {
+    const payload = this.#payloads[index] as EncodedPayload | Uint8Array;
+    this.#payloads[index] = undefined;
+    if (!(payload instanceof Uint8Array)) return payload;
+    return new BytesPayload(payload, this.#bounds[index * 2] as number, this.#bounds[index * 2 + 1] as number);
   }
 
   clear(): void {
-    this.#contents.length = this.#bounds.length = 0;
+    this.#payloads.length = this.#bounds.length = 0;
   }
 }

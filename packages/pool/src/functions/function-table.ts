@@ -2,17 +2,17 @@
 import { type AnyFunction, SendError, TargetError } from "@multiproc/core";
 import {
   decodeMessage,
-  encodeFor,
+  type EncodedSink,
+  encodeInto,
   encodeMessage,
   type Frame,
   loadModules,
-  type MessageKeeper,
   requireTarget,
   resolveTarget,
   type TargetReference,
 } from "@multiproc/core/internal";
-import { FORGET, NAME, NO_FUNCTION } from "../protocol.ts";
-import { Estimate } from "../scheduler/task.ts";
+import { EVICT_FUNCTION, FUNCTION_UNSENDABLE, USE_FUNCTION } from "../protocol.ts";
+import { DurationEstimate } from "../scheduler/task.ts";
 
 const UNNAMED: readonly string[] = Object.freeze([]);
 
@@ -21,7 +21,7 @@ export class KnownFunction {
   readonly id: number;
   readonly reference: TargetReference;
   /** How long it takes. */
-  readonly estimate: Estimate = new Estimate();
+  readonly estimate: DurationEstimate = new DurationEstimate();
 
   constructor(id: number, reference: TargetReference) {
     this.id = id;
@@ -42,21 +42,21 @@ export class KnownFunction {
    * @param rename says what the user calls a value that stands at `args[…]`
    * @throws {SendError} if one of them cannot be sent
    */
-  encode<T>(keeper: MessageKeeper<T>, values: readonly unknown[], rename?: (path: string) => string): T {
+  encode<T>(sink: EncodedSink<T>, values: readonly unknown[], rename?: (path: string) => string): T {
     try {
-      return encodeFor(keeper, values, UNNAMED);
+      return encodeInto(sink, values, UNNAMED);
     } catch {
-      return encodeNamed(keeper, values, rename); // which says how the one is called that cannot be sent
+      return encodeNamed(sink, values, rename); // which says how the one is called that cannot be sent
     }
   }
 
   /** Encodes the arguments for one input of a map. */
-  encodeInput<T>(keeper: MessageKeeper<T>, input: unknown, index: number, isStar: boolean): T {
+  encodeInput<T>(sink: EncodedSink<T>, input: unknown, index: number, isStar: boolean): T {
     try {
-      return encodeFor(keeper, isStar ? input : [input], UNNAMED);
+      return encodeInto(sink, isStar ? input : [input], UNNAMED);
     } catch {
-      const place = isStar ? /^args/ : /^args\[0\]/;
-      return encodeNamed(keeper, isStar ? input : [input], (path) => path.replace(place, `inputs[${index}]`));
+      const argsPath = isStar ? /^args/ : /^args\[0\]/;
+      return encodeNamed(sink, isStar ? input : [input], (path) => path.replace(argsPath, `inputs[${index}]`));
     }
   }
 }
@@ -76,7 +76,7 @@ export class FunctionTable {
    * @throws {TargetError} if a worker could not find it
    * @throws {SendError} if a value that it captures cannot be sent
    */
-  of(fn: AnyFunction, call: string): KnownFunction {
+  getOrAdd(fn: AnyFunction, call: string): KnownFunction {
     const found = this.#byFunction.get(fn);
     if (found !== undefined) return found;
     const reference = requireTarget(fn, call);
@@ -92,7 +92,7 @@ export class FunctionTable {
 }
 
 /** A function in a worker. */
-export interface Piece {
+export interface LoadedFunction {
   readonly name: string;
   readonly fn: AnyFunction;
 }
@@ -101,26 +101,26 @@ export interface Piece {
  * Keeps what the pool names. A function is looked for when the first task that needs it has begun: loading its module may end
  * the process, and then it is known what the worker was at.
  */
-export class Repertoire {
+export class FunctionCache {
   readonly #frames: Map<number, Frame> = new Map();
-  readonly #pieces: Map<number, Piece> = new Map();
-  #named = 0;
+  readonly #loaded: Map<number, LoadedFunction> = new Map();
+  #currentId = 0;
 
   /** The function of the tasks that come next. */
-  get named(): number {
-    return this.#named;
+  get currentId(): number {
+    return this.#currentId;
   }
 
   /** Takes a message about a function. */
-  take(frame: Frame): void {
-    if (frame.kind === NAME) this.#named = decodeMessage(frame) as number;
-    else if (frame.kind === FORGET) this.#forget(decodeMessage(frame) as number);
-    else this.#frames.set(this.#named, frame);
+  handle(frame: Frame): void {
+    if (frame.kind === USE_FUNCTION) this.#currentId = decodeMessage(frame) as number;
+    else if (frame.kind === EVICT_FUNCTION) this.#evict(decodeMessage(frame) as number);
+    else this.#frames.set(this.#currentId, frame);
   }
 
   /** The function, if it was looked for before. */
-  get(id: number): Piece | undefined {
-    return this.#pieces.get(id);
+  get(id: number): LoadedFunction | undefined {
+    return this.#loaded.get(id);
   }
 
   /**
@@ -128,34 +128,34 @@ export class Repertoire {
    *
    * @throws {TargetError} if it cannot be found, with what its module threw as the cause
    */
-  async find(id: number): Promise<Piece> {
+  async load(id: number): Promise<LoadedFunction> {
     const frame = this.#frames.get(id);
     if (frame === undefined) throw new TargetError("The function of this task was not sent with it");
     await loadModules(frame.modules);
     const content = decodeMessage(frame);
-    if (frame.kind === NO_FUNCTION) throw content;
+    if (frame.kind === FUNCTION_UNSENDABLE) throw content;
     const reference = content as TargetReference;
     if ("module" in reference) await loadModules([reference.module]);
-    const piece = { name: reference.name, fn: resolveTarget(reference) };
-    this.#pieces.set(id, piece);
-    return piece;
+    const loaded = { name: reference.name, fn: resolveTarget(reference) };
+    this.#loaded.set(id, loaded);
+    return loaded;
   }
 
-  #forget(id: number): void {
+  #evict(id: number): void {
     this.#frames.delete(id);
-    this.#pieces.delete(id);
+    this.#loaded.delete(id);
   }
 }
 
-function encodeNamed<T>(keeper: MessageKeeper<T>, values: unknown, rename?: (path: string) => string): T {
+function encodeNamed<T>(sink: EncodedSink<T>, values: unknown, rename?: (path: string) => string): T {
   try {
-    return encodeFor(keeper, values, "args");
+    return encodeInto(sink, values, "args");
   } catch (error) {
-    throw error instanceof SendError && rename !== undefined ? renamed(error, rename(error.path)) : error;
+    throw error instanceof SendError && rename !== undefined ? withPath(error, rename(error.path)) : error;
   }
 }
 
-function renamed(error: SendError, path: string): SendError {
+function withPath(error: SendError, path: string): SendError {
   const what = error.message.slice(`Cannot send value at ${error.path}: `.length);
   return new SendError(path, what, "cause" in error ? { cause: error.cause } : {});
 }

@@ -1,43 +1,43 @@
 /** The jobs of a pool that are not over: what gives them up, and what is to be done when they are. */
 
 import type { TaskOptions } from "../options.ts";
-import type { JobEnds, Office } from "./job.ts";
+import type { Dispatcher, JobServices } from "./job.ts";
 import type { Cancellable } from "./result.ts";
 
 /** Keeps book of jobs. */
-export class Register {
+export class ActiveJobs {
   /** How many jobs may still give tasks to the workers. */
   count = 0;
-  readonly #office: Office;
-  readonly #changed: () => void;
+  readonly #dispatcher: Dispatcher;
+  readonly #onChange: () => void;
   /** Jobs that can go on by themselves, without a task under way. */
   readonly #jobs: Set<Cancellable> = new Set();
   /** What ends with a call that nobody can give up by a signal. */
-  readonly ends: JobEnds;
+  readonly services: JobServices;
 
   /**
    * @param office who does the work
    * @param changed called when a job is over
    */
-  constructor(office: Office, changed: () => void) {
-    this.#office = office;
-    this.#changed = changed;
-    this.ends = { office, over: () => this.#over() };
+  constructor(dispatcher: Dispatcher, onChange: () => void) {
+    this.#dispatcher = dispatcher;
+    this.#onChange = onChange;
+    this.services = { dispatcher, done: () => this.#jobDone() };
   }
 
-  /** What ends with a job that is kept here from {@link Register.open} on. */
-  endsOf(job: () => Cancellable, { signal }: TaskOptions): JobEnds {
-    const ends = signal === undefined ? this.ends : this.endsOn(signal, job);
+  /** What ends with a job that is kept here from {@link ActiveJobs.add} on. */
+  trackJob(job: () => Cancellable, { signal }: TaskOptions): JobServices {
+    const services = signal === undefined ? this.services : this.trackSignal(signal, job);
     return {
-      office: this.#office,
-      over: () => {
+      dispatcher: this.#dispatcher,
+      done: () => {
         this.#jobs.delete(job());
-        ends.over();
+        services.done();
       },
     };
   }
 
-  open(job: Cancellable, { signal }: TaskOptions): void {
+  add(job: Cancellable, { signal }: TaskOptions): void {
     this.#jobs.add(job);
     this.count++;
     if (signal?.aborted) job.cancel(signal.reason);
@@ -49,20 +49,20 @@ export class Register {
   }
 
   /** What ends with a job that a signal can give up. */
-  endsOn(signal: AbortSignal, job: () => Cancellable): JobEnds {
+  trackSignal(signal: AbortSignal, job: () => Cancellable): JobServices {
     const abort = (): void => job().cancel(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     return {
-      office: this.#office,
-      over: () => {
+      dispatcher: this.#dispatcher,
+      done: () => {
         signal.removeEventListener("abort", abort);
-        this.#over();
+        this.#jobDone();
       },
     };
   }
 
-  #over(): void {
+  #jobDone(): void {
     this.count--;
-    this.#changed();
+    this.#onChange();
   }
 }

@@ -1,22 +1,22 @@
 /** The calls of `apply()`. */
-import type { Channel, EncodedMessage, MessageKeeper } from "@multiproc/core/internal";
-import { asLetter, type Letter } from "../functions/encoded-payload.ts";
+import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/internal";
+import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
 import { CALL } from "../protocol.ts";
-import { type Brief, type Estimate, isLoose } from "../scheduler/task.ts";
-import { type Job, type JobEnds, WorkTask, type WorkTraits } from "./job.ts";
-import { Outcome } from "./result.ts";
+import { canBatchAcks, type DurationEstimate, type LazyTask } from "../scheduler/task.ts";
+import { type Job, type JobServices, WorkTask, type WorkTraits } from "./job.ts";
+import { Deferred } from "./result.ts";
 
 /**
  * One call: one task, one result. It keeps its message itself, and a task is made of it only if it has to be: a hundred
  * thousand calls take little memory.
  */
-export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKeeper<void>, Brief<WorkTask> {
+export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, EncodedSink<void>, LazyTask<WorkTask> {
   readonly fn: KnownFunction;
-  #ends: JobEnds | undefined;
+  #services: JobServices | undefined;
   #traits: WorkTraits | undefined;
   /** The message or, where that is all, the memory in which it lies; until there is an outcome. */
-  #content: Letter | Uint8Array | undefined;
+  #payload: EncodedPayload | Uint8Array | undefined;
   #start = 0;
   #end = 0;
   /** Once it has been sent; null if that was without a task. */
@@ -31,103 +31,103 @@ export class CallJob extends Outcome<unknown> implements Job, Letter, MessageKee
     return "apply()";
   }
 
-  keepBytes(bytes: Uint8Array, start: number, end: number): void {
-    this.#content = bytes;
+  putBytes(bytes: Uint8Array, start: number, end: number): void {
+    this.#payload = bytes;
     this.#start = start;
     this.#end = end;
   }
 
-  keep(message: EncodedMessage): void {
-    this.#content = asLetter.keep(message);
+  putMessage(message: EncodedMessage): void {
+    this.#payload = toPayload.putMessage(message);
   }
 
   get size(): number {
-    const content = this.#content;
-    return content instanceof Uint8Array ? this.#end - this.#start : (content as Letter).size;
+    const payload = this.#payload;
+    return payload instanceof Uint8Array ? this.#end - this.#start : (payload as EncodedPayload).size;
   }
 
   sendTo(channel: Channel, kind: number): void {
-    const content = this.#content;
-    if (content instanceof Uint8Array) channel.forwardBytes(kind, content, this.#start, this.#end);
-    else content?.sendTo(channel, kind);
+    const payload = this.#payload;
+    if (payload instanceof Uint8Array) channel.forwardBytes(kind, payload, this.#start, this.#end);
+    else payload?.sendTo(channel, kind);
   }
 
-  get left(): number {
-    return this.#content === undefined || this.#task !== undefined ? 0 : 1;
+  get remaining(): number {
+    return this.#payload === undefined || this.#task !== undefined ? 0 : 1;
   }
 
-  get expected(): number {
-    return this.fn.estimate.average;
+  get expectedMs(): number {
+    return this.fn.estimate.averageMs;
   }
 
-  get estimate(): Estimate {
+  get estimate(): DurationEstimate {
     return this.fn.estimate;
   }
 
-  get brief(): this | undefined {
+  get lazyTask(): this | undefined {
     const { timeout, context } = this.#traits as WorkTraits;
-    const isPlain = context === undefined && isLoose(this.fn.estimate, timeout);
-    return isPlain && this.#ends?.office.isWatched === false ? this : undefined;
+    const isPlain = context === undefined && canBatchAcks(this.fn.estimate, timeout);
+    return isPlain && this.#services?.dispatcher.hasSubscribers === false ? this : undefined;
   }
 
-  depart(): void {
+  markSent(): void {
     this.#task = null;
   }
 
   /** @param ends who does it, now that it has its message */
-  begin(ends: JobEnds, traits: WorkTraits): void {
-    this.#ends = ends;
+  begin(services: JobServices, traits: WorkTraits): void {
+    this.#services = services;
     this.#traits = traits;
-    ends.office.submit(this);
+    services.dispatcher.submit(this);
   }
 
-  next(): WorkTask {
+  take(): WorkTask {
     this.#task = new WorkTask(this, this.fn, CALL, this, 0, 1, this.#traits as WorkTraits);
     return this.#task;
   }
 
   clear(): void {
-    this.#content = undefined;
+    this.#payload = undefined;
   }
 
   /** What the call has resulted in. */
-  answer(value: unknown): void {
+  complete(value: unknown): void {
     if (!this.isPending) return;
     this.resolve(value);
-    this.#over();
+    this.#finish();
   }
 
   result(_: WorkTask, value: unknown): void {
-    this.answer(value);
+    this.complete(value);
   }
 
   results(_: WorkTask, values: readonly unknown[]): void {
-    this.answer(values[0]);
+    this.complete(values[0]);
   }
 
   failed(_: WorkTask, error: unknown): void {
-    this.#fail(error);
+    this.#rejectWith(error);
   }
 
-  divided(): void {} // a call is one item
+  split(): void {} // a call is one item
 
   cancel(reason: unknown): void {
     if (!this.isPending) return;
-    const office = this.#ends?.office;
-    if (this.#task === null) office?.make(this);
-    if (this.#task === undefined) office?.withdraw(this);
-    else if (this.#task !== null) office?.drop(this.#task, { reason });
-    this.#fail(reason);
+    const dispatcher = this.#services?.dispatcher;
+    if (this.#task === null) dispatcher?.materialize(this);
+    if (this.#task === undefined) dispatcher?.cancelQueued(this);
+    else if (this.#task !== null) dispatcher?.cancel(this.#task, { reason });
+    this.#rejectWith(reason);
   }
 
-  #fail(error: unknown): void {
+  #rejectWith(error: unknown): void {
     if (!this.isPending) return;
     this.reject(error);
-    this.#over();
+    this.#finish();
   }
 
-  #over(): void {
-    this.#content = this.#task = undefined;
-    this.#ends?.over();
+  #finish(): void {
+    this.#payload = this.#task = undefined;
+    this.#services?.done();
   }
 }

@@ -2,11 +2,11 @@
 import { SendError } from "@multiproc/core";
 import type { KnownFunction } from "../functions/function-table.ts";
 import { InputReader, type Inputs } from "./inputs.ts";
-import { type Job, type JobEnds, taskFor, type WorkTask, type WorkTraits } from "./job.ts";
+import { type Job, type JobServices, taskFor, type WorkTask, type WorkTraits } from "./job.ts";
 import { continueTrace } from "./result.ts";
 
 /** How a stream is made. */
-export interface StreamPlan {
+export interface ImapSpec {
   readonly call: string;
   readonly fn: KnownFunction;
   readonly inputs: Inputs<unknown>;
@@ -18,10 +18,10 @@ export interface StreamPlan {
 }
 
 /** So many chunks for each worker are under way, or wait to be taken, unless the user says otherwise. */
-const CHUNKS_AHEAD = 4;
+const CHUNKS_AHEAD_PER_WORKER = 4;
 /** So much work makes a chunk of tiny tasks, in milliseconds, and so many tasks at most. */
-const CHUNK_MS = 0.2;
-const MAX_CHUNK = 256;
+const TARGET_CHUNK_MS = 0.2;
+const MAX_CHUNK_ITEMS = 256;
 
 interface Waiter {
   resolve(step: IteratorResult<unknown, void>): void;
@@ -38,37 +38,37 @@ interface Failure {
  * Results as they are taken. At any time, no more than the buffer's size of inputs have been read whose results have not been
  * taken. The first error ends it.
  */
-export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
+export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   readonly call: string;
-  readonly #plan: StreamPlan;
-  readonly #ends: JobEnds;
+  readonly #spec: ImapSpec;
+  readonly #services: JobServices;
   readonly #reader: InputReader;
   readonly #tasks: Set<WorkTask> = new Set();
   readonly #waiters: Waiter[] = [];
   /** Results that have not been taken: by their index, or, where order does not matter, as they came. */
-  readonly #ready: Map<number, unknown> = new Map();
-  #readyCount = 0;
-  #taken = 0;
+  readonly #buffered: Map<number, unknown> = new Map();
+  #bufferedCount = 0;
+  #takenCount = 0;
   #failure: Failure | undefined;
-  #isOver = false;
-  #isWorkOver = false;
+  #isDone = false;
+  #isWorkDone = false;
 
-  constructor(plan: StreamPlan, ends: JobEnds) {
-    this.call = plan.call;
-    this.#plan = plan;
-    this.#ends = ends;
-    this.#reader = new InputReader(plan.inputs, {
-      hasRoom: (count) => this.#reader.read - this.#taken + count <= this.#room,
+  constructor(spec: ImapSpec, services: JobServices) {
+    this.call = spec.call;
+    this.#spec = spec;
+    this.#services = services;
+    this.#reader = new InputReader(spec.inputs, {
+      hasRoom: (count) => this.#reader.readCount - this.#takenCount + count <= this.#bufferLimit,
       chunkSize: () => this.#chunkSize,
-      chunk: (items, at) => this.#send(items, at),
-      over: () => this.#inputOver(),
-      failed: (error) => this.#fail(error, this.#reader.read),
+      chunk: (items, at) => this.#submitChunk(items, at),
+      done: () => this.#inputDone(),
+      failed: (error) => this.#fail(error, this.#reader.readCount),
     });
   }
 
   /** Begins to read. */
   begin(): void {
-    this.#reader.readOn();
+    this.#reader.readAhead();
   }
 
   async next(): Promise<IteratorResult<R, void>> {
@@ -98,15 +98,15 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
   }
 
   result(task: WorkTask, value: unknown, at: number): void {
-    if (this.#isOver) return;
-    this.#keep(at, value);
-    this.#settle(task, at + 1);
+    if (this.#isDone) return;
+    this.#buffer(at, value);
+    this.#itemsDone(task, at + 1);
   }
 
   results(task: WorkTask, values: readonly unknown[], at: number): void {
-    if (this.#isOver) return;
-    for (let i = 0; i < values.length; i++) this.#keep(at + i, values[i]);
-    this.#settle(task, at + values.length);
+    if (this.#isDone) return;
+    for (let i = 0; i < values.length; i++) this.#buffer(at + i, values[i]);
+    this.#itemsDone(task, at + values.length);
   }
 
   failed(task: WorkTask, error: unknown, at: number): void {
@@ -114,18 +114,18 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
     this.#fail(error, at);
   }
 
-  divided(part: WorkTask): void {
+  split(part: WorkTask): void {
     this.#tasks.add(part);
   }
 
   /** Ends it at once. */
   cancel(reason: unknown): void {
-    if (this.#isOver) return;
-    this.#ready.clear();
-    this.#readyCount = 0;
+    if (this.#isDone) return;
+    this.#buffered.clear();
+    this.#bufferedCount = 0;
     this.#failure = { error: reason, at: 0 };
-    this.#release(reason);
-    this.#serve();
+    this.#finish(reason);
+    this.#resolveWaiters();
   }
 
   #step(): Promise<IteratorResult<unknown, void>> | IteratorResult<unknown, void> {
@@ -138,79 +138,82 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
   }
 
   get #hasNext(): boolean {
-    return this.#plan.isOrdered ? this.#ready.has(this.#taken) : this.#readyCount > 0;
+    return this.#spec.isOrdered ? this.#buffered.has(this.#takenCount) : this.#bufferedCount > 0;
   }
 
   get #isAtEnd(): boolean {
-    return this.#isOver || (this.#reader.isOver && this.#taken === this.#reader.read && this.#failure === undefined);
+    return (
+      this.#isDone ||
+      (this.#reader.isDone && this.#takenCount === this.#reader.readCount && this.#failure === undefined)
+    );
   }
 
   /** Whether all results that come before the failure have been taken. */
   get #isFailureDue(): boolean {
-    return this.#failure !== undefined && (!this.#plan.isOrdered || this.#taken >= this.#failure.at);
+    return this.#failure !== undefined && (!this.#spec.isOrdered || this.#takenCount >= this.#failure.at);
   }
 
   #take(): IteratorResult<unknown, void> {
-    const key = this.#plan.isOrdered ? this.#taken : (this.#ready.keys().next().value as number);
-    const value = this.#ready.get(key);
-    this.#ready.delete(key);
-    this.#readyCount--;
-    this.#taken++;
-    this.#reader.readOn();
+    const key = this.#spec.isOrdered ? this.#takenCount : (this.#buffered.keys().next().value as number);
+    const value = this.#buffered.get(key);
+    this.#buffered.delete(key);
+    this.#bufferedCount--;
+    this.#takenCount++;
+    this.#reader.readAhead();
     return { done: false, value };
   }
 
   #takeFailure(): unknown {
     const { error } = this.#failure as Failure;
     this.#failure = undefined;
-    this.#release(error);
+    this.#finish(error);
     return error;
   }
 
-  #keep(at: number, value: unknown): void {
-    this.#ready.set(at, value);
-    this.#readyCount++;
+  #buffer(at: number, value: unknown): void {
+    this.#buffered.set(at, value);
+    this.#bufferedCount++;
   }
 
   /** All before `end` has been answered. */
-  #settle(task: WorkTask, end: number): void {
-    if (task.at + task.items === end) this.#tasks.delete(task);
-    this.#serve();
+  #itemsDone(task: WorkTask, end: number): void {
+    if (task.firstIndex + task.itemCount === end) this.#tasks.delete(task);
+    this.#resolveWaiters();
     this.#checkWork();
   }
 
   /** When no task is left and none will come, the pool has done its part, also if results have not been taken. */
   #checkWork(): void {
-    if (this.#isWorkOver || !this.#reader.isOver || this.#tasks.size > 0) return;
-    this.#isWorkOver = true;
-    this.#ends.over();
+    if (this.#isWorkDone || !this.#reader.isDone || this.#tasks.size > 0) return;
+    this.#isWorkDone = true;
+    this.#services.done();
   }
 
   /** Gives those who wait what there is. */
-  #serve(): void {
+  #resolveWaiters(): void {
     const waiters = this.#waiters;
     while (waiters.length > 0 && this.#hasNext) waiters.shift()?.resolve(this.#take());
     if (waiters.length > 0 && this.#isFailureDue) waiters.shift()?.reject(this.#takeFailure());
     if (!this.#isAtEnd) return;
     for (const { resolve } of waiters.splice(0)) resolve({ done: true, value: undefined });
-    this.#release(undefined);
+    this.#finish(undefined);
   }
 
   #fail(error: unknown, at: number): void {
-    if (this.#isOver || (this.#failure !== undefined && this.#failure.at <= at)) return;
+    if (this.#isDone || (this.#failure !== undefined && this.#failure.at <= at)) return;
     this.#failure = { error, at };
     void this.#reader.close().catch(() => {});
     // What comes after it will not be taken.
-    for (const task of this.#tasks) if (task.at >= at) this.#drop(task, error);
+    for (const task of this.#tasks) if (task.firstIndex >= at) this.#cancelTask(task, error);
     this.#checkWork();
-    this.#serve();
+    this.#resolveWaiters();
   }
 
   /** Lets go of everything. */
-  #release(reason: unknown): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    for (const task of this.#tasks) this.#drop(task, reason);
+  #finish(reason: unknown): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    for (const task of this.#tasks) this.#cancelTask(task, reason);
     if (this.#failure === undefined) {
       for (const { resolve } of this.#waiters.splice(0)) resolve({ done: true, value: undefined });
     }
@@ -220,47 +223,47 @@ export class Stream<R> implements Job, AsyncGenerator<R, void, undefined> {
 
   async #close(reason: unknown): Promise<void> {
     this.#failure = undefined;
-    if (this.#isOver) return;
+    if (this.#isDone) return;
     const closing = this.#reader.close();
-    this.#ready.clear();
-    this.#readyCount = 0;
-    this.#release(reason);
+    this.#buffered.clear();
+    this.#bufferedCount = 0;
+    this.#finish(reason);
     await closing;
   }
 
-  #drop(task: WorkTask, reason: unknown): void {
+  #cancelTask(task: WorkTask, reason: unknown): void {
     this.#tasks.delete(task);
-    this.#ends.office.drop(task, { reason });
+    this.#services.dispatcher.cancel(task, { reason });
   }
 
-  #inputOver(): void {
-    this.#serve();
+  #inputDone(): void {
+    this.#resolveWaiters();
     this.#checkWork();
   }
 
-  #send(items: unknown[], at: number): void {
-    const { fn, traits } = this.#plan;
+  #submitChunk(items: unknown[], at: number): void {
+    const { fn, traits } = this.#spec;
     try {
       const task = taskFor(this, fn, items, at, false, traits);
       this.#tasks.add(task);
-      this.#ends.office.submit(task);
+      this.#services.dispatcher.submit(task);
     } catch (error) {
       if (!(error instanceof SendError)) throw error;
       this.#fail(error, at);
     }
   }
 
-  get #room(): number {
-    const { bufferSize, workers } = this.#plan;
-    return Math.max(this.#chunkSize, bufferSize ?? this.#chunkSize * workers * CHUNKS_AHEAD);
+  get #bufferLimit(): number {
+    const { bufferSize, workers } = this.#spec;
+    return Math.max(this.#chunkSize, bufferSize ?? this.#chunkSize * workers * CHUNKS_AHEAD_PER_WORKER);
   }
 
   get #chunkSize(): number {
-    const { chunkSize, bufferSize, workers, fn } = this.#plan;
+    const { chunkSize, bufferSize, workers, fn } = this.#spec;
     if (chunkSize !== undefined) return chunkSize;
     // Inputs that come one by one are not kept waiting for others.
-    if (this.#reader.isAsync || !(fn.estimate.average < CHUNK_MS)) return 1;
-    const share = bufferSize === undefined ? MAX_CHUNK : Math.max(1, Math.floor(bufferSize / workers / 2));
-    return Math.min(share, MAX_CHUNK, Math.floor(CHUNK_MS / fn.estimate.average));
+    if (this.#reader.isAsync || !(fn.estimate.averageMs < TARGET_CHUNK_MS)) return 1;
+    const perWorker = bufferSize === undefined ? MAX_CHUNK_ITEMS : Math.max(1, Math.floor(bufferSize / workers / 2));
+    return Math.min(perWorker, MAX_CHUNK_ITEMS, Math.floor(TARGET_CHUNK_MS / fn.estimate.averageMs));
   }
 }

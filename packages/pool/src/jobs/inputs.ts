@@ -10,7 +10,7 @@ export function checkInputs(call: string, inputs: unknown): void {
 }
 
 /** Refuses inputs of `starmap()` that are no lists of arguments. */
-export function checkLists(list: readonly unknown[]): void {
+export function checkArgumentLists(list: readonly unknown[]): void {
   const at = list.findIndex((args) => !Array.isArray(args));
   if (at >= 0) throw new TypeError(`starmap() takes lists of arguments, and inputs[${at}] is ${typeof list[at]}`);
 }
@@ -18,10 +18,10 @@ export function checkLists(list: readonly unknown[]): void {
 /** Reads inputs to their end: at once, if they are there; an array is its own list. `isWanted` ends it early. */
 export function readAll(
   inputs: Inputs<unknown>,
-  isWanted: () => boolean,
+  shouldContinue: () => boolean,
 ): readonly unknown[] | Promise<readonly unknown[]> {
   if (Array.isArray(inputs) && inputs[Symbol.iterator] === Array.prototype[Symbol.iterator]) return inputs;
-  return isSync(inputs) ? [...inputs] : readAllLater(inputs, isWanted);
+  return isSync(inputs) ? [...inputs] : readAllAsync(inputs, shouldContinue);
 }
 
 /** What a reader asks, and tells. */
@@ -33,7 +33,7 @@ export interface ReaderHandlers {
   /** A chunk, and the index of its first input. */
   chunk(items: unknown[], at: number): void;
   /** There are no more inputs. */
-  over(): void;
+  done(): void;
   /** The inputs failed. */
   failed(error: unknown): void;
 }
@@ -43,9 +43,9 @@ export class InputReader {
   /** Whether inputs come one by one, and each in its own time. */
   readonly isAsync: boolean;
   /** How many inputs have been read. */
-  read = 0;
+  readCount = 0;
   /** Whether no more will be. */
-  isOver = false;
+  isDone = false;
   readonly #handlers: ReaderHandlers;
   readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>;
   #chunk: unknown[] = [];
@@ -58,10 +58,10 @@ export class InputReader {
   }
 
   /** Reads as long as there is room for a whole chunk. */
-  readOn(): void {
+  readAhead(): void {
     const handlers = this.#handlers;
-    while (!this.isOver && !this.#isReading && handlers.hasRoom(handlers.chunkSize() - this.#chunk.length)) {
-      if (this.isAsync) return void this.#readLater();
+    while (!this.isDone && !this.#isReading && handlers.hasRoom(handlers.chunkSize() - this.#chunk.length)) {
+      if (this.isAsync) return void this.#readAsync();
       try {
         this.#put((this.#iterator as Iterator<unknown>).next());
       } catch (error) {
@@ -72,58 +72,58 @@ export class InputReader {
 
   /** Closes the inputs; one that is being read is not waited for, it may never come. */
   async close(): Promise<void> {
-    if (this.isOver) return;
-    this.isOver = true;
+    if (this.isDone) return;
+    this.isDone = true;
     this.#chunk = [];
     const closing = this.#iterator.return?.();
     if (!this.#isReading) await closing;
     else Promise.resolve(closing).catch(() => {});
   }
 
-  async #readLater(): Promise<void> {
+  async #readAsync(): Promise<void> {
     this.#isReading = true;
     try {
       const step = await this.#iterator.next();
       this.#isReading = false;
-      if (!this.isOver) this.#put(step);
+      if (!this.isDone) this.#put(step);
     } catch (error) {
       this.#isReading = false;
       this.#failed(error);
     }
-    this.readOn();
+    this.readAhead();
   }
 
   #put(step: IteratorResult<unknown>): void {
     if (step.done === true) {
-      this.isOver = true;
-      this.#send();
-      this.#handlers.over();
+      this.isDone = true;
+      this.#emitChunk();
+      this.#handlers.done();
       return;
     }
     this.#chunk.push(step.value);
-    this.read++;
-    if (this.#chunk.length >= this.#handlers.chunkSize()) this.#send();
+    this.readCount++;
+    if (this.#chunk.length >= this.#handlers.chunkSize()) this.#emitChunk();
   }
 
   #failed(error: unknown): void {
-    if (this.isOver) return;
-    this.isOver = true;
-    this.#send();
+    if (this.isDone) return;
+    this.isDone = true;
+    this.#emitChunk();
     this.#handlers.failed(error);
   }
 
-  #send(): void {
+  #emitChunk(): void {
     const items = this.#chunk;
     if (items.length === 0) return;
     this.#chunk = [];
-    this.#handlers.chunk(items, this.read - items.length);
+    this.#handlers.chunk(items, this.readCount - items.length);
   }
 }
 
-async function readAllLater(inputs: AsyncIterable<unknown>, isWanted: () => boolean): Promise<unknown[]> {
+async function readAllAsync(inputs: AsyncIterable<unknown>, shouldContinue: () => boolean): Promise<unknown[]> {
   const list: unknown[] = [];
   for await (const input of inputs) {
-    if (!isWanted()) break;
+    if (!shouldContinue()) break;
     list.push(input);
   }
   return list;

@@ -1,9 +1,9 @@
 /** Tasks with what they do and for whom. */
 
-import { asLetter, type Letter } from "../functions/encoded-payload.ts";
+import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "../protocol.ts";
-import { type Brief, Task, type TaskTraits, type Waiting } from "../scheduler/task.ts";
+import { type LazyTask, Task, type TaskSource, type TaskTraits } from "../scheduler/task.ts";
 
 /** What those who watch are told about a task; see `events.ts`. */
 export interface TaskEvent {
@@ -28,33 +28,33 @@ export interface Job {
   /** The item with that index has failed, and with it its task. */
   failed(task: WorkTask, error: unknown, at: number): void;
   /** Some items of a task have become a task of their own. */
-  divided(part: WorkTask): void;
+  split(part: WorkTask): void;
 }
 
 /** Who has tasks done. */
-export interface Office {
+export interface Dispatcher {
   /** A task, or what makes tasks when they can be sent. */
-  submit(waiting: Waiting<WorkTask>): void;
+  submit(source: TaskSource<WorkTask>): void;
   /** Nobody wants what is left in something that waits; it has nothing left after that. */
-  withdraw(waiting: Waiting<WorkTask>): void;
+  cancelQueued(source: TaskSource<WorkTask>): void;
   /** Has a task made of what was sent as it waited. */
-  make(brief: Brief<WorkTask>): void;
+  materialize(lazyTask: LazyTask<WorkTask>): void;
   /** Whether somebody wants to know of each task. */
-  readonly isWatched: boolean;
+  readonly hasSubscribers: boolean;
   /**
    * Nobody wants the answer any more.
    *
    * @param reason aborts `currentTask().signal` with it, and has the worker killed if that does not help; if it is missing,
    * a task that runs already may go on
    */
-  drop(task: WorkTask, reason?: { readonly reason: unknown }): void;
+  cancel(task: WorkTask, reason?: { readonly reason: unknown }): void;
   /** The same for all of a job, whether it waits or was sent. */
-  dropAll(job: Job, reason?: { readonly reason: unknown }, except?: WorkTask): void;
+  cancelJob(job: Job, reason?: { readonly reason: unknown }, except?: WorkTask): void;
 }
 
 /** What a user may ask for a task, and what surrounds the call. */
 export interface WorkTraits extends TaskTraits {
-  readonly context?: Letter | undefined;
+  readonly context?: EncodedPayload | undefined;
   readonly trace?: string | undefined;
 }
 
@@ -64,13 +64,13 @@ export class WorkTask extends Task {
   readonly fn: KnownFunction;
   /** What its message is, see `protocol.ts`. */
   readonly kind: number;
-  readonly letter: Letter;
+  readonly payload: EncodedPayload;
   /** The index of the first item in its message. */
-  readonly at: number;
+  readonly firstIndex: number;
   /** How many items are in its message. */
-  readonly total: number;
+  readonly payloadItemCount: number;
   /** What surrounds the call. */
-  readonly context: Letter | undefined;
+  readonly context: EncodedPayload | undefined;
   /** Where the call stands in a trace. */
   readonly trace: string | undefined;
   /** Whether an item that throws is an answer like others. */
@@ -78,38 +78,38 @@ export class WorkTask extends Task {
   /** What those who watch are told about it, if there are any. */
   event: TaskEvent | undefined;
   /** Why nobody wants its answer any more. */
-  dropReason: unknown;
+  cancelReason: unknown;
 
   constructor(
     job: Job,
     fn: KnownFunction,
     kind: number,
-    letter: Letter,
-    at: number,
-    items: number,
+    payload: EncodedPayload,
+    firstIndex: number,
+    itemCount: number,
     traits: WorkTraits,
   ) {
-    super(fn.estimate, items, letter.size, traits);
+    super(fn.estimate, itemCount, payload.size, traits);
     this.job = job;
     this.fn = fn;
     this.kind = kind;
-    this.letter = letter;
-    this.at = at;
-    this.total = items;
+    this.payload = payload;
+    this.firstIndex = firstIndex;
+    this.payloadItemCount = itemCount;
     this.context = traits.context;
     this.trace = traits.trace;
   }
 
   /** Whether only some of the items in its message are to be done. */
   get isPart(): boolean {
-    return this.answered > 0 || this.items < this.total;
+    return this.answeredCount > 0 || this.itemCount < this.payloadItemCount;
   }
 
   /** A new task with the same message, for the same job. */
-  again(): WorkTask {
-    const task = new WorkTask(this.job, this.fn, this.kind, this.letter, this.at, this.total, this);
+  cloneForRest(): WorkTask {
+    const task = new WorkTask(this.job, this.fn, this.kind, this.payload, this.firstIndex, this.payloadItemCount, this);
     task.isSettling = this.isSettling;
-    this.job.divided(task);
+    this.job.split(task);
     return task;
   }
 }
@@ -125,22 +125,22 @@ export function taskFor(
   job: Job,
   fn: KnownFunction,
   inputs: readonly unknown[],
-  at: number,
+  firstIndex: number,
   isStar: boolean,
   traits: WorkTraits,
 ): WorkTask {
   if (inputs.length === 1) {
-    return new WorkTask(job, fn, CALL, fn.encodeInput(asLetter, inputs[0], at, isStar), at, 1, traits);
+    return new WorkTask(job, fn, CALL, fn.encodeInput(toPayload, inputs[0], firstIndex, isStar), firstIndex, 1, traits);
   }
-  const letter = fn.encode(asLetter, inputs, (path) =>
-    path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + at}]`),
+  const payload = fn.encode(toPayload, inputs, (path) =>
+    path.replace(/^args\[(\d+)\]/, (_, index: string) => `inputs[${Number(index) + firstIndex}]`),
   );
-  return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, letter, at, inputs.length, traits);
+  return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, payload, firstIndex, inputs.length, traits);
 }
 
 /** Who does the work of a job, and what is to be done when it is over. */
-export interface JobEnds {
-  readonly office: Office;
+export interface JobServices {
+  readonly dispatcher: Dispatcher;
   /** Runs once, when there is an outcome. */
-  over(): void;
+  done(): void;
 }

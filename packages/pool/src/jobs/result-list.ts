@@ -1,11 +1,11 @@
 /** The results of a map: they come in pieces, in any order, and become one list. */
 
 /** Shorter pieces are added to the one before them. */
-const SHORT = 64;
+const MIN_PIECE_LENGTH = 64;
 /** So many pieces are looked at for that; workers answer in turn. */
-const LOOK_BACK = 16;
+const MERGE_LOOKBACK_COUNT = 16;
 /** Of so many, no list is made at once. */
-const MANY = 8192;
+const MAX_PIECE_COUNT = 8192;
 
 interface Piece {
   readonly at: number;
@@ -28,7 +28,7 @@ export class ResultList {
    */
   constructor(total: number, chunkSize: number) {
     this.#total = total;
-    if (chunkSize < SHORT) this.#list = new Array(total);
+    if (chunkSize < MIN_PIECE_LENGTH) this.#list = new Array(total);
   }
 
   put(at: number, value: unknown): void {
@@ -37,7 +37,7 @@ export class ResultList {
   }
 
   putAll(at: number, values: unknown[]): void {
-    if (this.#list !== undefined) copy(values, this.#list, at);
+    if (this.#list !== undefined) copyInto(values, this.#list, at);
     else this.#add(at, values);
   }
 
@@ -51,8 +51,8 @@ export class ResultList {
 
   #add(at: number, values: unknown[]): void {
     const pieces = this.#pieces;
-    if (values.length < SHORT) {
-      for (let i = pieces.length - 1; i >= Math.max(0, pieces.length - LOOK_BACK); i--) {
+    if (values.length < MIN_PIECE_LENGTH) {
+      for (let i = pieces.length - 1; i >= Math.max(0, pieces.length - MERGE_LOOKBACK_COUNT); i--) {
         const piece = pieces[i] as Piece;
         if (piece.at + piece.values.length !== at) continue;
         for (const value of values) piece.values.push(value);
@@ -60,17 +60,17 @@ export class ResultList {
       }
     }
     pieces.push({ at, values });
-    if (pieces.length > MANY) this.#spread();
+    if (pieces.length > MAX_PIECE_COUNT) this.#flatten();
   }
 
   /** There are too many pieces for one go. */
-  #spread(): void {
+  #flatten(): void {
     this.#list = new Array(this.#total);
-    for (const { at, values } of this.#pieces) copy(values, this.#list, at);
+    for (const { at, values } of this.#pieces) copyInto(values, this.#list, at);
     this.#pieces = [];
   }
 }
 
-function copy(values: readonly unknown[], list: unknown[], at: number): void {
+function copyInto(values: readonly unknown[], list: unknown[], at: number): void {
   for (let i = 0; i < values.length; i++) list[at + i] = values[i];
 }

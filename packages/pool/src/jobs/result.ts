@@ -1,5 +1,5 @@
 import { ProcessError, type WaitOptions } from "@multiproc/core";
-import { TIMED_OUT, within, withinOrThrow } from "@multiproc/core/internal";
+import { TIMED_OUT, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
 
 /** Something under way that can be given up. */
 export interface Cancellable {
@@ -35,13 +35,13 @@ export interface Progress {
 }
 
 /** What can be said of a call by what of it is done. */
-export function progressOf(done: number, total: number, since: number): Progress {
-  const elapsed = performance.now() - since;
+export function progressOf(done: number, total: number, startedAt: number): Progress {
+  const elapsed = performance.now() - startedAt;
   const rate = done / elapsed;
   return { done, total, elapsed, rate: rate * 1000, timeLeft: done === total ? 0 : (total - done) / rate };
 }
 
-const OVER = (): true => true;
+const returnTrue = (): true => true;
 
 /**
  * What a pool will have computed: a promise, which can also be asked as in Python. A failure that nobody asks for is not reported,
@@ -61,12 +61,12 @@ const OVER = (): true => true;
  * ```
  */
 export class AsyncResult<R> extends Promise<R> {
-  readonly #outcome: Outcome<R>;
+  readonly #deferred: Deferred<R>;
 
   /** @internal */
-  constructor(outcome: Outcome<R>) {
-    super(keepSettle);
-    this.#outcome = outcome;
+  constructor(deferred: Deferred<R>) {
+    super(captureSettle);
+    this.#deferred = deferred;
   }
 
   /**
@@ -78,7 +78,7 @@ export class AsyncResult<R> extends Promise<R> {
    */
   async get(options: WaitOptions = {}): Promise<R> {
     try {
-      return await withinOrThrow(this, "get()", options);
+      return await withTimeoutOrThrow(this, "get()", options);
     } catch (error) {
       throw continueTrace(error);
     }
@@ -91,13 +91,13 @@ export class AsyncResult<R> extends Promise<R> {
    * @returns whether it is; false when the time ran out
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
-    const over = this.then(OVER, OVER);
-    return (await within(over, "wait()", options)) !== TIMED_OUT;
+    const settled = this.then(returnTrue, returnTrue);
+    return (await withTimeout(settled, "wait()", options)) !== TIMED_OUT;
   }
 
   /** Whether the work is over. */
   ready(): boolean {
-    return !this.#outcome.isPending;
+    return !this.#deferred.isPending;
   }
 
   /**
@@ -106,15 +106,15 @@ export class AsyncResult<R> extends Promise<R> {
    * @throws {ProcessError} if it is not over
    */
   successful(): boolean {
-    if (this.#outcome.isPending) {
+    if (this.#deferred.isPending) {
       throw new ProcessError("successful() was called before the result was ready", { code: "ERR_NOT_READY" });
     }
-    return this.#outcome.isFulfilled;
+    return this.#deferred.isFulfilled;
   }
 
   /** How far the work is. */
   progress(): Progress {
-    return this.#outcome.progress();
+    return this.#deferred.progress();
   }
 
   /**
@@ -125,7 +125,7 @@ export class AsyncResult<R> extends Promise<R> {
    * @default reason an AbortError
    */
   cancel(reason: unknown = new DOMException("The task was cancelled", "AbortError")): void {
-    this.#outcome.cancel(reason);
+    this.#deferred.cancel(reason);
   }
 }
 
@@ -134,11 +134,11 @@ export class AsyncResult<R> extends Promise<R> {
 Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
 
 /** Where errors come from, if not from here. */
-const ORIGINS: WeakMap<Error, string> = new WeakMap();
+const ERROR_ORIGINS: WeakMap<Error, string> = new WeakMap();
 /** Errors whose trace has been continued. */
-const CONTINUED: WeakSet<Error> = new WeakSet();
+const CONTINUED_ERRORS: WeakSet<Error> = new WeakSet();
 /** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
-const OWN_FOLDERS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/", "../"] : ["../dist/", "../src/"]).map(
+const PACKAGE_URLS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/", "../"] : ["../dist/", "../src/"]).map(
   (folder) => new URL(folder, import.meta.url).href,
 );
 
@@ -148,32 +148,32 @@ type Settle<R> = (value: R | Promise<R>) => void;
 /** How the promise is settled that was made last. */
 let lastSettle: Settle<unknown> | undefined;
 
-function keepSettle(settle: Settle<never>): void {
+function captureSettle(settle: Settle<never>): void {
   lastSettle = settle as Settle<unknown>;
 }
 
 /** When what begins in this turn began: to look at the clock for each of many calls would take longer than to note them. */
-let moment: { readonly at: number } | undefined;
-const NEW_TURN: Promise<void> = Promise.resolve();
+let turnStart: { readonly at: number } | undefined;
+const RESOLVED: Promise<void> = Promise.resolve();
 
-function thisMoment(): { readonly at: number } {
-  if (moment === undefined) {
-    moment = { at: performance.now() };
-    NEW_TURN.then(forgetMoment);
+function currentTurnStart(): { readonly at: number } {
+  if (turnStart === undefined) {
+    turnStart = { at: performance.now() };
+    RESOLVED.then(clearTurnStart);
   }
-  return moment;
+  return turnStart;
 }
 
-function forgetMoment(): void {
-  moment = undefined;
+function clearTurnStart(): void {
+  turnStart = undefined;
 }
 
 /** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
-export abstract class Outcome<R> implements Cancellable {
+export abstract class Deferred<R> implements Cancellable {
   /** What the user has of it. */
   readonly promise: AsyncResult<R> = new AsyncResult<R>(this);
   #settle: Settle<R> | undefined = lastSettle;
-  readonly #since: { readonly at: number } = thisMoment();
+  readonly #turnStart: { readonly at: number } = currentTurnStart();
   #isFulfilled = false;
 
   abstract cancel(reason: unknown): void;
@@ -197,12 +197,12 @@ export abstract class Outcome<R> implements Cancellable {
   reject(reason: unknown): void {
     const settle = this.#settle;
     this.#settle = undefined;
-    settle?.(failing(this.promise, reason));
+    settle?.(rejectWithTrace(this.promise, reason));
   }
 
   /** How far it is; what consists of many parts knows better. */
   progress(): Progress {
-    return progressOf(this.isPending ? 0 : 1, 1, this.#since.at);
+    return progressOf(this.isPending ? 0 : 1, 1, this.#turnStart.at);
   }
 }
 
@@ -210,7 +210,7 @@ export abstract class Outcome<R> implements Cancellable {
  * Fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the promise that fails with
  * this one: success costs nothing that way.
  */
-async function failing(promise: Promise<unknown>, reason: unknown): Promise<never> {
+async function rejectWithTrace(promise: Promise<unknown>, reason: unknown): Promise<never> {
   // One turn for the two to be linked, others for who awaits something else that the promise is a part of.
   for (let i = 0; i < 3; i++) await undefined;
   const error = continueTrace(reason);
@@ -224,23 +224,26 @@ async function failing(promise: Promise<unknown>, reason: unknown): Promise<neve
  * async function: the engine knows who awaits that, so nothing has to be noted while all goes well.
  */
 export function continueTrace(error: unknown): unknown {
-  if (!(error instanceof Error) || CONTINUED.has(error)) return error;
-  const here: { stack?: string } = {};
-  (Error as { captureStackTrace?: (holder: object, above: unknown) => void }).captureStackTrace?.(here, continueTrace);
-  const frames = (here.stack ?? "").split("\n").filter((line) => isCallersFrame(line));
-  if (frames.length === 0) return error;
-  CONTINUED.add(error);
-  const there = (error.stack ?? "").split("\n").filter((line) => !isOwnFrame(line));
-  const origin = ORIGINS.get(error);
-  const link = origin === undefined ? "called from" : `${origin}, called from`;
-  const stack = `${there.join("\n")}\n    -- ${link} --\n${frames.join("\n")}`;
+  if (!(error instanceof Error) || CONTINUED_ERRORS.has(error)) return error;
+  const holder: { stack?: string } = {};
+  (Error as { captureStackTrace?: (holder: object, above: unknown) => void }).captureStackTrace?.(
+    holder,
+    continueTrace,
+  );
+  const callerFrames = (holder.stack ?? "").split("\n").filter((line) => isCallersFrame(line));
+  if (callerFrames.length === 0) return error;
+  CONTINUED_ERRORS.add(error);
+  const originFrames = (error.stack ?? "").split("\n").filter((line) => !isOwnFrame(line));
+  const origin = ERROR_ORIGINS.get(error);
+  const separator = origin === undefined ? "called from" : `${origin}, called from`;
+  const stack = `${originFrames.join("\n")}\n    -- ${separator} --\n${callerFrames.join("\n")}`;
   Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true, enumerable: false });
   return error;
 }
 
 /** Says where an error comes from, in words: "in worker 4711". */
-export function noteOrigin(error: unknown, origin: string): void {
-  if (error instanceof Error) ORIGINS.set(error, origin);
+export function recordOrigin(error: unknown, origin: string): void {
+  if (error instanceof Error) ERROR_ORIGINS.set(error, origin);
 }
 
 /** Neither the heading, nor this package, nor the host's own machinery. */
@@ -249,5 +252,5 @@ function isCallersFrame(line: string): boolean {
 }
 
 function isOwnFrame(line: string): boolean {
-  return line.startsWith("    at ") && OWN_FOLDERS.some((folder) => line.includes(folder));
+  return line.startsWith("    at ") && PACKAGE_URLS.some((folder) => line.includes(folder));
 }

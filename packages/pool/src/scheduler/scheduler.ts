@@ -24,92 +24,100 @@
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
  */
-import { Backlog, type Brief, type Commands, nextOf, type SchedulerOptions, Task, type Waiting } from "./task.ts";
-import { SHARE_MS, Staff } from "./worker-set.ts";
-import type { Seat } from "./worker-slot.ts";
+import {
+  type LazyTask,
+  type SchedulerCommands,
+  type SchedulerOptions,
+  Task,
+  TaskQueue,
+  type TaskSource,
+  takeNext,
+} from "./task.ts";
+import { MIN_SPLIT_MS, WorkerSet } from "./worker-set.ts";
+import type { WorkerSlot } from "./worker-slot.ts";
 
 /** How often a task is sent again after its worker was lost before it began. */
-const MAX_MISSES = 3;
+const MAX_NOT_STARTED_COUNT = 3;
 /** How long tasks wait behind one that takes longer than it should before they are asked back, in milliseconds. */
 const STALL_MS = 5;
 /** Decides; see the head of this file. */
 export class Scheduler<T extends Task, L> {
   /** Tasks that somebody waits for. */
-  pending = 0;
-  readonly #staff: Staff<T, L>;
+  pendingCount = 0;
+  readonly #workerSet: WorkerSet<T, L>;
   readonly #options: SchedulerOptions;
-  readonly #commands: Commands<T, L>;
+  readonly #commands: SchedulerCommands<T, L>;
   readonly #now: () => number;
-  readonly #backlog: Backlog<T> = new Backlog();
-  #alarmAt: number = Number.POSITIVE_INFINITY;
+  readonly #queue: TaskQueue<T> = new TaskQueue();
+  #timerAt: number = Number.POSITIVE_INFINITY;
 
-  constructor(options: SchedulerOptions, commands: Commands<T, L>, now: () => number) {
+  constructor(options: SchedulerOptions, commands: SchedulerCommands<T, L>, now: () => number) {
     this.#options = options;
     this.#commands = commands;
     this.#now = now;
-    this.#staff = new Staff(options, commands, now);
+    this.#workerSet = new WorkerSet(options, commands, now);
   }
 
   /** The places of all workers that have not ended. */
-  get seats(): ReadonlySet<Seat<T, L>> {
-    return this.#staff.seats;
+  get slots(): ReadonlySet<WorkerSlot<T, L>> {
+    return this.#workerSet.slots;
   }
 
   /** How many tasks wait for a worker. */
-  get queued(): number {
-    return this.#backlog.size;
+  get queuedCount(): number {
+    return this.#queue.size;
   }
 
   /** Starts the workers that are missing. */
-  hire(): void {
-    this.#staff.hire();
+  startMissing(): void {
+    this.#workerSet.startMissing();
   }
 
   /** A worker that was to be started may not be started now. */
-  unhire(seat: Seat<T, L>): void {
-    this.#staff.seats.delete(seat);
+  cancelStart(slot: WorkerSlot<T, L>): void {
+    this.#workerSet.slots.delete(slot);
   }
 
   /** A new task, or what makes new tasks when they can be sent. */
-  submit(waiting: Waiting<T>): void {
-    if (waiting instanceof Task) waiting.state = "queued";
-    const { left } = waiting;
-    if (this.#staff.isClosed) {
-      for (let i = 0; i < left; i++) this.#abandon(waiting.next());
+  submit(source: TaskSource<T>): void {
+    if (source instanceof Task) source.state = "queued";
+    const { remaining } = source;
+    if (this.#workerSet.isClosed) {
+      for (let i = 0; i < remaining; i++) this.#reject(source.take());
       return;
     }
-    this.pending += left;
-    this.#staff.rehire();
+    this.pendingCount += remaining;
+    this.#workerSet.retryStart();
     // While others wait before it, nobody has room.
-    if (this.#backlog.peek() !== undefined) return this.#backlog.push(waiting);
-    for (let i = 0; i < left; i++) {
-      const seat = this.#staff.roomiest(waiting);
-      if (seat === undefined) return this.#backlog.push(waiting);
-      this.#send(seat, nextOf(waiting));
+    if (this.#queue.peek() !== undefined) return this.#queue.push(source);
+    for (let i = 0; i < remaining; i++) {
+      const slot = this.#workerSet.leastLoaded(source);
+      if (slot === undefined) return this.#queue.push(source);
+      this.#send(slot, takeNext(source));
     }
   }
 
   /** Nobody wants what is left in something that waits. */
-  withdraw(waiting: Waiting<T>): void {
-    this.pending -= waiting.left;
-    waiting.clear();
+  cancelQueued(source: TaskSource<T>): void {
+    this.pendingCount -= source.remaining;
+    source.clear();
   }
 
   /** All that waits, and all tasks that were sent. */
-  get all(): Waiting<T>[] {
-    return [...this.#backlog.all, ...[...this.seats].flatMap((seat) => seat.tasks)];
+  get all(): TaskSource<T>[] {
+    return [...this.#queue.all, ...[...this.slots].flatMap((slot) => slot.tasks)];
   }
 
   /** A worker is there. */
-  ready(seat: Seat<T, L>): void {
-    if (seat.state !== "starting") return;
-    this.#staff.ready(seat);
-    this.#fill(seat);
+  ready(slot: WorkerSlot<T, L>): void {
+    if (slot.state !== "starting") return;
+    this.#workerSet.ready(slot);
+    this.#fill(slot);
   }
 
   /** A worker begins with a task of which it was to say so. */
-  began(seat: Seat<T, L>): void {
-    const { running: task } = seat;
+  began(slot: WorkerSlot<T, L>): void {
+    const { running: task } = slot;
     if (task !== undefined) task.hasBegun = true;
   }
 
@@ -119,16 +127,16 @@ export class Scheduler<T extends Task, L> {
    * @param ms how long one of them took
    * @param isLast whether it is done with the task
    */
-  answered(seat: Seat<T, L>, items: number, ms: number, isLast: boolean): void {
-    const { running: task } = seat;
+  answered(slot: WorkerSlot<T, L>, itemCount: number, ms: number, isLast: boolean): void {
+    const { running: task } = slot;
     if (task === undefined) return;
-    task.answered += items;
-    if (items > 0) task.estimate.learn(ms, items);
-    if (!isLast) return this.#watch(seat);
-    seat.remove(0);
-    if (task.state === "sent") this.pending--;
+    task.answeredCount += itemCount;
+    if (itemCount > 0) task.estimate.record(ms, itemCount);
+    if (!isLast) return this.#startTimer(slot);
+    slot.remove(0);
+    if (task.state === "sent") this.pendingCount--;
     task.state = "done";
-    this.#over(seat, 1);
+    this.#tasksDone(slot, 1);
   }
 
   /**
@@ -137,18 +145,18 @@ export class Scheduler<T extends Task, L> {
    * @param ms how long one of them took
    * @returns the tasks, as they were sent; those that were made and that somebody waited for are `done`
    */
-  answeredAll(seat: Seat<T, L>, count: number, ms: number): (T | Brief<T>)[] {
-    const tasks = seat.removeFirst(count);
+  answeredAll(slot: WorkerSlot<T, L>, count: number, ms: number): (T | LazyTask<T>)[] {
+    const tasks = slot.removeFirst(count);
     for (const task of tasks) {
       if (task instanceof Task) {
-        task.answered = task.items;
+        task.answeredCount = task.itemCount;
         if (task.state !== "sent") continue;
         task.state = "done";
       }
-      this.pending--;
+      this.pendingCount--;
     }
-    tasks[0]?.estimate.learn(ms, tasks.length);
-    this.#over(seat, tasks.length);
+    tasks[0]?.estimate.record(ms, tasks.length);
+    this.#tasksDone(slot, tasks.length);
     return tasks;
   }
 
@@ -158,18 +166,18 @@ export class Scheduler<T extends Task, L> {
    * @param told whether all that it answered has arrived for certain
    * @param isFatal whether others would fare no better
    */
-  lost(seat: Seat<T, L>, told: boolean, isFatal = false): void {
-    if (!this.seats.has(seat)) return;
-    this.#staff.lose(seat);
-    const { running } = seat;
+  lost(slot: WorkerSlot<T, L>, complete: boolean, isFatal = false): void {
+    if (!this.slots.has(slot)) return;
+    this.#workerSet.markGone(slot);
+    const { running } = slot;
     // Whose task has failed may drop the others, and is to find them here.
-    if (running !== undefined && this.#isBlamed(running, seat, told)) seat.remove(0);
-    this.#staff.seats.delete(seat);
-    for (const task of seat.removeAll()) this.#return(task, told);
-    if (this.#staff.isClosed) return;
-    if (isFatal || this.#staff.isHopeless(this.pending > 0)) return this.#giveUp();
-    this.hire();
-    for (const other of this.seats) this.#fill(other);
+    if (running !== undefined && this.#failsWithWorker(running, slot, complete)) slot.remove(0);
+    this.#workerSet.slots.delete(slot);
+    for (const task of slot.removeAll()) this.#requeue(task, complete);
+    if (this.#workerSet.isClosed) return;
+    if (isFatal || this.#workerSet.cannotStart(this.pendingCount > 0)) return this.#failPool();
+    this.startMissing();
+    for (const other of this.slots) this.#fill(other);
   }
 
   /**
@@ -177,221 +185,221 @@ export class Scheduler<T extends Task, L> {
    *
    * @param isHard whether a worker that has it is told, and, if it runs it and does not stop in time, is killed
    */
-  drop(task: T, isHard: boolean): void {
-    const { seat } = task;
+  cancel(task: T, cancelRunning: boolean): void {
+    const { slot } = task;
     if (task.state === "queued") {
-      this.withdraw(task);
-    } else if (task.state === "sent" && seat !== undefined) {
-      this.pending--;
+      this.cancelQueued(task);
+    } else if (task.state === "sent" && slot !== undefined) {
+      this.pendingCount--;
       task.state = "dropped";
-      task.isHardDrop = isHard;
-      if (!isHard) return;
-      this.#commands.tell(seat as Seat<T, L>, task);
-      if (seat.head === task) this.#watch(seat as Seat<T, L>);
+      task.cancelRunning = cancelRunning;
+      if (!cancelRunning) return;
+      this.#commands.cancel(slot as WorkerSlot<T, L>, task);
+      if (slot.head === task) this.#startTimer(slot as WorkerSlot<T, L>);
     }
   }
 
   /** A worker gives a task back that it has not begun. */
-  returned(seat: Seat<T, L>, ordinal: number): void {
-    const at = seat.tasks.findIndex((task) => task.ordinal === ordinal);
+  returned(slot: WorkerSlot<T, L>, ordinal: number): void {
+    const at = slot.tasks.findIndex((task) => task.sequence === ordinal);
     if (at < 0) return;
-    seat.returned++;
-    this.#return(seat.remove(at), true);
-    for (const other of this.seats) this.#fill(other);
+    slot.returnedCount++;
+    this.#requeue(slot.remove(at), true);
+    for (const other of this.slots) this.#fill(other);
   }
 
   /** A worker leaves the items of its running task from one on to others; none, if that is their number. */
-  shared(seat: Seat<T, L>, from: number): void {
-    const { running: task } = seat;
+  split(slot: WorkerSlot<T, L>, from: number): void {
+    const { running: task } = slot;
     if (task === undefined) return;
-    seat.isSharing = false;
-    if (from >= task.items) task.isOnLast = true;
-    if (from >= task.items || task.state !== "sent") return;
-    const rest = this.#commands.again(task);
-    task.handOver(rest, from);
-    this.pending++;
+    slot.isSplitting = false;
+    if (from >= task.itemCount) task.isOnLastItem = true;
+    if (from >= task.itemCount || task.state !== "sent") return;
+    const rest = this.#commands.cloneForRest(task);
+    task.splitInto(rest, from);
+    this.pendingCount++;
     rest.state = "queued";
-    this.#backlog.putBack(rest);
-    for (const other of this.seats) this.#fill(other);
+    this.#queue.putBack(rest);
+    for (const other of this.slots) this.#fill(other);
   }
 
   /** A worker is to do no more than it has: another takes its place then. */
-  spent(seat: Seat<T, L>): void {
-    seat.isSpent = true;
-    if (seat.state === "ready" && seat.count === 0) this.#staff.retire(seat);
+  overLimit(slot: WorkerSlot<T, L>): void {
+    slot.isOverLimit = true;
+    if (slot.state === "ready" && slot.count === 0) this.#workerSet.replace(slot);
   }
 
   /** The time of an alarm has come. */
   tick(): void {
-    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#timerAt = Number.POSITIVE_INFINITY;
     const now = this.#now();
-    for (const seat of [...this.seats]) {
-      const { running: task } = seat;
-      if (now >= seat.killAt) {
-        seat.killAt = Number.POSITIVE_INFINITY;
-        seat.state = "stopping";
-        this.#commands.kill(seat);
-      } else if (task?.state === "sent" && task.timeout !== undefined && now >= seat.since + task.timeout) {
-        this.#commands.expire(task, seat);
-        this.drop(task, true);
-      } else this.#announce(seat);
-      this.#checkStall(seat);
+    for (const slot of [...this.slots]) {
+      const { running: task } = slot;
+      if (now >= slot.killDeadline) {
+        slot.killDeadline = Number.POSITIVE_INFINITY;
+        slot.state = "stopping";
+        this.#commands.kill(slot);
+      } else if (task?.state === "sent" && task.timeout !== undefined && now >= slot.itemStartedAt + task.timeout) {
+        this.#commands.timeOut(task, slot);
+        this.cancel(task, true);
+      } else this.#requestTimer(slot);
+      this.#recallStalled(slot);
     }
-    this.#spread();
+    this.#stealForIdle();
   }
 
   /** No more tasks will come, and none are pending: the workers end. */
   finish(): void {
-    if (this.#staff.isClosed) return;
-    this.#staff.isClosed = true;
-    for (const seat of [...this.seats]) this.#staff.stop(seat);
+    if (this.#workerSet.isClosed) return;
+    this.#workerSet.isClosed = true;
+    for (const slot of [...this.slots]) this.#workerSet.stop(slot);
   }
 
   /** Ends all at once. */
   terminate(): void {
-    this.#staff.isClosed = true;
-    const left = this.#backlog.drain();
-    for (const seat of [...this.seats]) {
-      left.push(...seat.removeAll());
-      seat.state = "stopping";
-      seat.killAt = Number.POSITIVE_INFINITY;
-      this.#commands.terminate(seat);
+    this.#workerSet.isClosed = true;
+    const unfinished = this.#queue.drain();
+    for (const slot of [...this.slots]) {
+      unfinished.push(...slot.removeAll());
+      slot.state = "stopping";
+      slot.killDeadline = Number.POSITIVE_INFINITY;
+      this.#commands.terminate(slot);
     }
-    for (const task of left) {
+    for (const task of unfinished) {
       if (task.state === "dropped" || task.state === "done") continue;
-      this.pending--;
-      this.#abandon(task);
+      this.pendingCount--;
+      this.#reject(task);
     }
   }
 
-  #abandon(task: T): void {
+  #reject(task: T): void {
     task.state = "done";
-    this.#commands.abandon(task);
+    this.#commands.reject(task);
   }
 
   /** A worker is done with tasks. */
-  #over(seat: Seat<T, L>, count: number): void {
-    seat.isSharing = false;
-    this.#staff.did(seat, count);
-    seat.isStalled = false;
-    seat.killAt = Number.POSITIVE_INFINITY;
-    this.#watch(seat);
-    if (seat.count === 0 && this.#staff.hasItsShare(seat)) this.#staff.retire(seat);
-    else this.#fill(seat);
+  #tasksDone(slot: WorkerSlot<T, L>, count: number): void {
+    slot.isSplitting = false;
+    this.#workerSet.recordDone(slot, count);
+    slot.isStalled = false;
+    slot.killDeadline = Number.POSITIVE_INFINITY;
+    this.#startTimer(slot);
+    if (slot.count === 0 && this.#workerSet.hasReachedLimit(slot)) this.#workerSet.replace(slot);
+    else this.#fill(slot);
   }
 
-  #giveUp(): void {
-    this.#commands.giveUp();
+  #failPool(): void {
+    this.#commands.failPool();
     this.terminate();
   }
 
   /** Settles what becomes of the first task of a lost worker, if that was the one it ran. */
-  #isBlamed(task: T, seat: Seat<T, L>, told: boolean): boolean {
+  #failsWithWorker(task: T, slot: WorkerSlot<T, L>, complete: boolean): boolean {
     if (task.state !== "sent") {
       task.state = "done";
       return true;
     }
-    if (!task.wasRunning(told) && ++task.misses <= MAX_MISSES) return false;
-    if (++task.losses <= task.retries) return false;
-    this.pending--;
+    if (!task.wasRunning(complete) && ++task.notStartedCount <= MAX_NOT_STARTED_COUNT) return false;
+    if (++task.crashCount <= task.retries) return false;
+    this.pendingCount--;
     task.state = "done";
-    this.#commands.fail(task, seat);
+    this.#commands.fail(task, slot);
     return true;
   }
 
   /** Puts a task of a lost worker back, in front of those that have never been sent. */
-  #return(task: T, told: boolean): void {
-    task.seat = undefined;
+  #requeue(task: T, complete: boolean): void {
+    task.slot = undefined;
     if (task.state !== "sent") {
       task.state = "done";
       return;
     }
     task.state = "queued";
-    if (!told && task.care === "loose" && (task.items === 1 || task.hasBegun)) task.isSuspect = true;
-    this.#backlog.putBack(task);
+    if (!complete && task.ackMode === "loose" && (task.itemCount === 1 || task.hasBegun)) task.isSuspect = true;
+    this.#queue.putBack(task);
   }
 
   /**
    * Gives a worker what it has room for; not before half of what it had is done, or tasks would come and go in ever smaller
    * messages.
    */
-  #fill(seat: Seat<T, L>): void {
-    if (seat.state !== "ready" || seat.count * 2 > seat.peak) return;
-    const backlog = this.#backlog;
-    for (let next = backlog.peek(); next !== undefined && this.#staff.hasRoom(seat, next); next = backlog.peek()) {
-      this.#send(seat, backlog.take());
+  #fill(slot: WorkerSlot<T, L>): void {
+    if (slot.state !== "ready" || slot.count * 2 > slot.highWater) return;
+    const queue = this.#queue;
+    for (let next = queue.peek(); next !== undefined && this.#workerSet.hasRoom(slot, next); next = queue.peek()) {
+      this.#send(slot, queue.take());
     }
-    if (seat.count === 0) this.#spread();
+    if (slot.count === 0) this.#stealForIdle();
   }
 
   /** Has workers share with those that have nothing to do. */
-  #spread(): void {
-    if (this.#staff.isClosed || this.#backlog.peek() !== undefined) return;
-    let idle = 0;
-    for (const seat of this.seats) {
-      if (seat.isSharing) idle--;
-      else if (seat.state === "ready" && seat.count === 0) idle++;
+  #stealForIdle(): void {
+    if (this.#workerSet.isClosed || this.#queue.peek() !== undefined) return;
+    let idleCount = 0;
+    for (const slot of this.slots) {
+      if (slot.isSplitting) idleCount--;
+      else if (slot.state === "ready" && slot.count === 0) idleCount++;
     }
-    for (; idle > 0; idle--) {
-      const seat = this.#staff.richest((at) => this.#setAlarm(at));
-      if (seat === undefined) return;
-      seat.isSharing = true;
-      this.#commands.share(seat, seat.running as T);
+    for (; idleCount > 0; idleCount--) {
+      const slot = this.#workerSet.mostStealable((at) => this.#setTimer(at));
+      if (slot === undefined) return;
+      slot.isSplitting = true;
+      this.#commands.split(slot, slot.running as T);
     }
   }
 
-  #send(seat: Seat<T, L>, task: T | Brief<T>): void {
-    seat.add(task, task.expected);
-    if (seat.count === 2) {
-      seat.answersSeen = -1;
-      this.#setAlarm(this.#now() + STALL_MS);
+  #send(slot: WorkerSlot<T, L>, task: T | LazyTask<T>): void {
+    slot.add(task, task.expectedMs);
+    if (slot.count === 2) {
+      slot.repliesSeen = -1;
+      this.#setTimer(this.#now() + STALL_MS);
     }
-    if (!(task instanceof Task)) return this.#commands.sendBrief(seat, task);
+    if (!(task instanceof Task)) return this.#commands.sendLazyTask(slot, task);
     task.state = "sent";
-    task.seat = seat;
-    task.care = task.neededCare;
-    task.from = task.answered;
+    task.slot = slot;
+    task.ackMode = task.requiredAckMode;
+    task.answeredWhenSent = task.answeredCount;
     task.hasBegun = false;
-    task.ordinal = seat.sent - 1;
-    if (task.items > 1) this.#setAlarm(this.#now() + SHARE_MS); // who is idle by then can have some of it
-    if (seat.count === 1) this.#watch(seat);
-    this.#commands.send(seat, task);
+    task.sequence = slot.sentCount - 1;
+    if (task.itemCount > 1) this.#setTimer(this.#now() + MIN_SPLIT_MS); // who is idle by then can have some of it
+    if (slot.count === 1) this.#startTimer(slot);
+    this.#commands.send(slot, task);
   }
 
   /** The first task of a worker is its running one from now on, or begins its next item. */
-  #watch(seat: Seat<T, L>): void {
-    const { head: task } = seat;
+  #startTimer(slot: WorkerSlot<T, L>): void {
+    const { head: task } = slot;
     if (!(task instanceof Task)) return;
     if (task.state === "dropped") {
-      if (!task.isHardDrop || seat.killAt !== Number.POSITIVE_INFINITY) return;
-      seat.killAt = this.#now() + this.#options.graceMs;
-    } else if (task.timeout !== undefined || task.items > 1) {
-      seat.since = this.#now();
+      if (!task.cancelRunning || slot.killDeadline !== Number.POSITIVE_INFINITY) return;
+      slot.killDeadline = this.#now() + this.#options.gracePeriod;
+    } else if (task.timeout !== undefined || task.itemCount > 1) {
+      slot.itemStartedAt = this.#now();
       if (task.timeout === undefined) return;
     } else return;
-    this.#announce(seat);
+    this.#requestTimer(slot);
   }
 
   /** Asks for an alarm, if this worker needs an earlier one. */
-  #announce(seat: Seat<T, L>): void {
-    const { head: task } = seat;
+  #requestTimer(slot: WorkerSlot<T, L>): void {
+    const { head: task } = slot;
     const isTimed = task instanceof Task && task.state === "sent" && task.timeout !== undefined;
-    this.#setAlarm(isTimed ? seat.since + (task.timeout as number) : seat.killAt);
+    this.#setTimer(isTimed ? slot.itemStartedAt + (task.timeout as number) : slot.killDeadline);
   }
 
-  #setAlarm(at: number): void {
-    if (at >= this.#alarmAt) return;
-    this.#alarmAt = at;
-    this.#commands.alarm(at);
+  #setTimer(at: number): void {
+    if (at >= this.#timerAt) return;
+    this.#timerAt = at;
+    this.#commands.setTimer(at);
   }
 
   /** Asks tasks back that wait behind one which takes long: others could do them. */
-  #checkStall(seat: Seat<T, L>): void {
-    if (seat.count < 2 || seat.isStalled) return;
-    if (seat.answers === seat.answersSeen && this.#staff.working > 1) {
-      seat.isStalled = true;
-      this.#commands.recall(seat, seat.tasks.slice(1));
-    } else this.#setAlarm(this.#now() + STALL_MS);
-    seat.answersSeen = seat.answers;
+  #recallStalled(slot: WorkerSlot<T, L>): void {
+    if (slot.count < 2 || slot.isStalled) return;
+    if (slot.replyCount === slot.repliesSeen && this.#workerSet.activeCount > 1) {
+      slot.isStalled = true;
+      this.#commands.recall(slot, slot.tasks.slice(1));
+    } else this.#setTimer(this.#now() + STALL_MS);
+    slot.repliesSeen = slot.replyCount;
   }
 }

@@ -1,122 +1,123 @@
 /** The workers as the scheduler sees them: when another is started, which one has room, and which one could share. */
-import { type Commands, type SchedulerOptions, Task, type Waiting } from "./task.ts";
-import { Seat } from "./worker-slot.ts";
+import { type SchedulerCommands, type SchedulerOptions, Task, type TaskSource } from "./task.ts";
+import { WorkerSlot } from "./worker-slot.ts";
 
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
-const WINDOW = 1024;
+const MAX_IN_FLIGHT = 1024;
 /** How much work waits at a worker, in milliseconds. */
-const AHEAD_MS = 1;
+const MAX_QUEUED_MS = 1;
 /** How many bytes wait at a worker. */
-const AHEAD_BYTES = 1024 * 1024;
+const MAX_QUEUED_BYTES = 1024 * 1024;
 /** What takes less than this is not worth sharing, in milliseconds. */
-export const SHARE_MS = 2;
+export const MIN_SPLIT_MS = 2;
 /** How many workers in a row may be lost without having done anything; then no more are started for a while. */
-const MAX_FAILURES = 8;
-const REST_MS = 5000;
+const MAX_START_FAILURES = 8;
+const START_RETRY_DELAY_MS = 5000;
 
 /** Workers that come and go. */
-export class Staff<T extends Task, L> {
-  readonly seats: Set<Seat<T, L>> = new Set();
+export class WorkerSet<T extends Task, L> {
+  readonly slots: Set<WorkerSlot<T, L>> = new Set();
   /** No more are started. */
   isClosed = false;
   readonly #options: SchedulerOptions;
-  readonly #commands: Commands<T, L>;
+  readonly #commands: SchedulerCommands<T, L>;
   readonly #now: () => number;
   /** Workers in a row that were lost without having done anything, and when another may be tried. */
-  #failures = 0;
-  #restUntil = 0;
+  #startFailures = 0;
+  #retryAt = 0;
   #wasEverReady = false;
 
-  constructor(options: SchedulerOptions, commands: Commands<T, L>, now: () => number) {
+  constructor(options: SchedulerOptions, commands: SchedulerCommands<T, L>, now: () => number) {
     this.#options = options;
     this.#commands = commands;
     this.#now = now;
   }
 
   /** How many workers there are, or are about to be. */
-  get working(): number {
-    let working = 0;
-    for (const seat of this.seats) if (seat.state !== "stopping") working++;
-    return working;
+  get activeCount(): number {
+    let count = 0;
+    for (const slot of this.slots) if (slot.state !== "stopping") count++;
+    return count;
   }
 
   /** Starts the workers that are missing. */
-  hire(): void {
-    if (this.isClosed || this.#failures >= (this.#wasEverReady ? MAX_FAILURES : 1)) return;
-    for (let working = this.working; working < this.#options.processes; working++) {
-      const seat = new Seat<T, L>();
-      this.seats.add(seat);
-      this.#commands.start(seat);
+  startMissing(): void {
+    if (this.isClosed || this.#startFailures >= (this.#wasEverReady ? MAX_START_FAILURES : 1)) return;
+    for (let count = this.activeCount; count < this.#options.processes; count++) {
+      const slot = new WorkerSlot<T, L>();
+      this.slots.add(slot);
+      this.#commands.start(slot);
     }
   }
 
   /** There is work, for which a worker may be missing: one more try. */
-  rehire(): void {
-    if (this.seats.size >= this.#options.processes) return;
-    const mayTry = this.working === 0 || this.#now() >= this.#restUntil;
-    if (this.#failures >= MAX_FAILURES && mayTry) this.#failures = MAX_FAILURES - 1;
-    this.hire();
+  retryStart(): void {
+    if (this.slots.size >= this.#options.processes) return;
+    const mayTry = this.activeCount === 0 || this.#now() >= this.#retryAt;
+    if (this.#startFailures >= MAX_START_FAILURES && mayTry) this.#startFailures = MAX_START_FAILURES - 1;
+    this.startMissing();
   }
 
   /** A worker is there. */
-  ready(seat: Seat<T, L>): void {
-    seat.state = "ready";
+  ready(slot: WorkerSlot<T, L>): void {
+    slot.state = "ready";
     this.#wasEverReady = true;
   }
 
   /** A worker has done so many tasks. */
-  did(seat: Seat<T, L>, count: number): void {
-    if (seat.answers === 0) this.#failures = 0;
-    seat.answers += count;
+  recordDone(slot: WorkerSlot<T, L>, count: number): void {
+    if (slot.replyCount === 0) this.#startFailures = 0;
+    slot.replyCount += count;
   }
 
   /** A worker is gone; it stays among the others until its tasks are settled. */
-  lose(seat: Seat<T, L>): void {
-    const isOwnFault = seat.state !== "stopping" && seat.sent === 0;
-    seat.state = "gone";
-    if (isOwnFault && ++this.#failures >= MAX_FAILURES) this.#restUntil = this.#now() + REST_MS;
+  markGone(slot: WorkerSlot<T, L>): void {
+    const isStartFailure = slot.state !== "stopping" && slot.sentCount === 0;
+    slot.state = "gone";
+    if (isStartFailure && ++this.#startFailures >= MAX_START_FAILURES)
+      this.#retryAt = this.#now() + START_RETRY_DELAY_MS;
   }
 
   /** Whether it makes no sense to start another worker, and there is none. */
-  isHopeless(hasWork: boolean): boolean {
-    if (this.working > 0) return false;
-    return this.#wasEverReady ? this.#failures >= MAX_FAILURES && hasWork : this.#failures > 0;
+  cannotStart(hasWork: boolean): boolean {
+    if (this.activeCount > 0) return false;
+    return this.#wasEverReady ? this.#startFailures >= MAX_START_FAILURES && hasWork : this.#startFailures > 0;
   }
 
   /** Ends a worker that has done all it may do; another takes its place. */
-  retire(seat: Seat<T, L>): void {
-    this.stop(seat);
-    this.hire();
+  replace(slot: WorkerSlot<T, L>): void {
+    this.stop(slot);
+    this.startMissing();
   }
 
-  stop(seat: Seat<T, L>): void {
-    if (seat.state === "stopping") return;
-    seat.state = "stopping";
-    this.#commands.stop(seat);
+  stop(slot: WorkerSlot<T, L>): void {
+    if (slot.state === "stopping") return;
+    slot.state = "stopping";
+    this.#commands.stop(slot);
   }
 
   /** Whether a worker is to be given no more tasks. */
-  hasItsShare(seat: Seat<T, L>): boolean {
+  hasReachedLimit(slot: WorkerSlot<T, L>): boolean {
     const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
-    return seat.isSpent || seat.sent - seat.returned >= maxTasksPerChild;
+    return slot.isOverLimit || slot.sentCount - slot.returnedCount >= maxTasksPerChild;
   }
 
-  hasRoom(seat: Seat<T, L>, next: Waiting<T>): boolean {
-    if (seat.state !== "ready" || this.hasItsShare(seat)) return false;
-    const { head } = seat;
+  hasRoom(slot: WorkerSlot<T, L>, source: TaskSource<T>): boolean {
+    if (slot.state !== "ready" || this.hasReachedLimit(slot)) return false;
+    const { head } = slot;
     if (head === undefined) return true;
-    if (seat.isStalled || (head instanceof Task && head.state !== "sent")) return false;
-    if (seat.count >= WINDOW || seat.bytes + next.size > AHEAD_BYTES) return false;
+    if (slot.isStalled || (head instanceof Task && head.state !== "sent")) return false;
+    if (slot.count >= MAX_IN_FLIGHT || slot.queuedBytes + source.size > MAX_QUEUED_BYTES) return false;
     // Where one of them is unknown, the sum is no number, and not below anything.
-    return seat.ms + next.expected <= AHEAD_MS;
+    return slot.queuedMs + source.expectedMs <= MAX_QUEUED_MS;
   }
 
   /** The worker with the fewest tasks, if it has room for another. */
-  roomiest(next: Waiting<T>): Seat<T, L> | undefined {
-    let best: Seat<T, L> | undefined;
-    for (const seat of this.seats) {
-      if (best !== undefined && seat.count >= best.count) continue;
-      if (this.hasRoom(seat, next)) best = seat;
+  leastLoaded(source: TaskSource<T>): WorkerSlot<T, L> | undefined {
+    let best: WorkerSlot<T, L> | undefined;
+    for (const slot of this.slots) {
+      if (best !== undefined && slot.count >= best.count) continue;
+      if (this.hasRoom(slot, source)) best = slot;
       if (best?.count === 0) break;
     }
     return best;
@@ -128,26 +129,26 @@ export class Staff<T extends Task, L> {
    *
    * @param wake is told when to ask again
    */
-  richest(wake: (at: number) => void): Seat<T, L> | undefined {
+  mostStealable(requestRetry: (at: number) => void): WorkerSlot<T, L> | undefined {
     const now = this.#now();
-    let best: Seat<T, L> | undefined;
-    let most = SHARE_MS;
-    for (const seat of this.seats) {
-      const { head: task } = seat;
+    let best: WorkerSlot<T, L> | undefined;
+    let mostMs = MIN_SPLIT_MS;
+    for (const slot of this.slots) {
+      const { head: task } = slot;
       if (
         !(task instanceof Task) ||
         task.state !== "sent" ||
-        task.isOnLast ||
-        task.items - task.answered < 2 ||
-        seat.isSharing
+        task.isOnLastItem ||
+        task.itemCount - task.answeredCount < 2 ||
+        slot.isSplitting
       )
         continue;
-      const isSilent = now >= seat.since + SHARE_MS;
-      if (!isSilent) wake(seat.since + SHARE_MS);
-      const work = isSilent ? Number.POSITIVE_INFINITY : task.expected;
-      if (!(work >= most)) continue;
-      most = work;
-      best = seat;
+      const isSilent = now >= slot.itemStartedAt + MIN_SPLIT_MS;
+      if (!isSilent) requestRetry(slot.itemStartedAt + MIN_SPLIT_MS);
+      const stealableMs = isSilent ? Number.POSITIVE_INFINITY : task.expectedMs;
+      if (!(stealableMs >= mostMs)) continue;
+      mostMs = stealableMs;
+      best = slot;
     }
     return best;
   }

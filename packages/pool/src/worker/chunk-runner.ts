@@ -1,14 +1,14 @@
 /** The items of a chunk in a worker. */
 
 import type { AnyFunction } from "@multiproc/core";
-import { HOLD_MS } from "../protocol.ts";
+import { MAX_BATCH_DELAY_MS } from "../protocol.ts";
 
 /** As long as a stride takes less than this, in milliseconds, the next is twice as long: looking at the clock costs time too. */
-const SHORT_STRIDE = 0.1;
-const LONGEST_STRIDE = 4096;
+const SHORT_STRIDE_MS = 0.1;
+const MAX_STRIDE_ITEMS = 4096;
 
 /** Calls a function with item after item, as many in a stride as take no more than a fraction of a millisecond. */
-export class Chunk {
+export class ChunkRunner {
   readonly #fn: AnyFunction;
   readonly #items: readonly unknown[];
   readonly #isStar: boolean;
@@ -18,14 +18,14 @@ export class Chunk {
   /** Before this item it ends. */
   #end: number;
   #isWaiting = false;
-  readonly #isCareful: boolean;
+  readonly #acksEachItem: boolean;
   /** Whether no results have been taken. */
-  #isFresh = true;
+  #isFirstTake = true;
   #stride = 1;
   #results: unknown[] = [];
   #failure: { readonly error: unknown } | undefined;
   /** When the results that have not been taken began to come. */
-  #since: number = performance.now();
+  #resultsSince: number = performance.now();
 
   /**
    * @param fn what is called
@@ -38,15 +38,15 @@ export class Chunk {
     fn: AnyFunction,
     items: readonly unknown[],
     [start, end]: readonly [number, number] = [0, items.length],
-    how: { readonly isStar?: boolean; readonly isSettling?: boolean; readonly isCareful?: boolean } = {},
+    options: { readonly isStar?: boolean; readonly isSettling?: boolean; readonly acksEachItem?: boolean } = {},
   ) {
     this.#fn = fn;
     this.#items = items;
     this.#next = start;
     this.#end = end;
-    this.#isStar = how.isStar ?? false;
-    this.isSettling = how.isSettling ?? false;
-    this.#isCareful = how.isCareful ?? false;
+    this.#isStar = options.isStar ?? false;
+    this.isSettling = options.isSettling ?? false;
+    this.#acksEachItem = options.acksEachItem ?? false;
   }
 
   get isDone(): boolean {
@@ -54,28 +54,28 @@ export class Chunk {
   }
 
   /** Gives up half of the items that have not begun; answers where it ends now. One at least is left. */
-  share(): number {
-    const left = this.#end - this.#next - (this.#isWaiting ? 1 : 0);
-    this.#end -= this.#isWaiting ? Math.ceil(left / 2) : Math.floor(left / 2);
+  splitOff(): number {
+    const remaining = this.#end - this.#next - (this.#isWaiting ? 1 : 0);
+    this.#end -= this.#isWaiting ? Math.ceil(remaining / 2) : Math.floor(remaining / 2);
     return this.#end;
   }
 
   /** Whether there are results that are to be taken now: the first ones, the last ones, or those that have waited. */
   isDue(now: number): boolean {
-    return this.isDone || this.#isFresh || this.#isCareful || now - this.#since >= HOLD_MS;
+    return this.isDone || this.#isFirstTake || this.#acksEachItem || now - this.#resultsSince >= MAX_BATCH_DELAY_MS;
   }
 
   /** Runs a stride; answers what is to be waited for, if an item's result is a promise. Throws what an item throws. */
   run(): PromiseLike<unknown> | undefined {
     const end = Math.min(this.#end, this.#next + this.#stride);
-    const from = performance.now();
+    const startedAt = performance.now();
     if (this.#failure !== undefined) throw this.#failure.error;
-    const pending = this.isSettling ? this.#runAll(end) : this.#isStar ? this.#runStar(end) : this.#runPlain(end);
+    const pending = this.isSettling ? this.#runSettling(end) : this.#isStar ? this.#runStar(end) : this.#runPlain(end);
     this.#isWaiting = pending !== undefined;
-    if (this.#isCareful || this.#isFresh) {
+    if (this.#acksEachItem || this.#isFirstTake) {
       this.#stride = 1;
-    } else if (pending === undefined && performance.now() - from < SHORT_STRIDE) {
-      this.#stride = Math.min(LONGEST_STRIDE, this.#stride * 2);
+    } else if (pending === undefined && performance.now() - startedAt < SHORT_STRIDE_MS) {
+      this.#stride = Math.min(MAX_STRIDE_ITEMS, this.#stride * 2);
     } else this.#stride = Math.max(1, this.#stride >> 2);
     return pending;
   }
@@ -88,7 +88,7 @@ export class Chunk {
   /** Waits for the result of an item, and takes it. */
   async wait(pending: PromiseLike<unknown>): Promise<void> {
     try {
-      this.#take(await pending);
+      this.#putValue(await pending);
     } catch (reason) {
       if (!this.isSettling || this.#failure !== undefined) throw reason;
       this.#put({ status: "rejected", reason });
@@ -98,10 +98,10 @@ export class Chunk {
   /** Takes the results that came since the last time, with how long each took on average. */
   take(now: number): { results: unknown[]; ms: number } {
     const results = this.#results;
-    const ms = (now - this.#since) / Math.max(1, results.length);
+    const ms = (now - this.#resultsSince) / Math.max(1, results.length);
     this.#results = [];
-    this.#since = now;
-    this.#isFresh = false;
+    this.#resultsSince = now;
+    this.#isFirstTake = false;
     return { results, ms };
   }
 
@@ -131,13 +131,13 @@ export class Chunk {
     return undefined;
   }
 
-  #runAll(end: number): PromiseLike<unknown> | undefined {
+  #runSettling(end: number): PromiseLike<unknown> | undefined {
     while (this.#next < end) {
       const item = this.#items[this.#next];
       try {
         const result = this.#isStar ? this.#fn(...(item as unknown[])) : this.#fn(item);
         if (isThenable(result)) return result;
-        this.#take(result);
+        this.#putValue(result);
       } catch (reason) {
         this.#put({ status: "rejected", reason });
       }
@@ -145,7 +145,7 @@ export class Chunk {
     return undefined;
   }
 
-  #take(value: unknown): void {
+  #putValue(value: unknown): void {
     this.#put(this.isSettling ? { status: "fulfilled", value } : value);
   }
 

@@ -1,29 +1,29 @@
 /** What a worker says, and when that leaves; see "Care" in `protocol.ts`. */
 import { ProcessError } from "@multiproc/core";
-import { type Channel, vouching } from "@multiproc/core/internal";
-import { FAILURE, HOLD_MS, LAST, RESULT, RESULTS, timeBits } from "../protocol.ts";
-import type { Chunk } from "./chunk-runner.ts";
+import { assumeDense, type Channel } from "@multiproc/core/internal";
+import { DONE, FAILURE, MAX_BATCH_DELAY_MS, RESULT, RESULTS, timeBits } from "../protocol.ts";
+import type { ChunkRunner } from "./chunk-runner.ts";
 
 /** Longer texts are said by themselves. */
-const MAX_TEXT = 256;
+const MAX_BATCHED_TEXT_LENGTH = 256;
 
 /** The worker's side of the channel to its pool. */
-export class Answers {
+export class ResultWriter {
   readonly #channel: Channel;
   #flushedAt = 0;
-  #isHolding = false;
-  #isLeaving = false;
+  #isBatching = false;
+  #isFlushing = false;
   /** Results that are said together, each the whole answer to a task, and how long those took together. */
-  #group: unknown[] = [];
-  #groupMs = 0;
+  #batch: unknown[] = [];
+  #batchMs = 0;
 
   constructor(channel: Channel) {
     this.#channel = channel;
   }
 
   /** Says something that has no value, or a plain one. */
-  say(kind: number, value?: unknown): void {
-    this.cut();
+  send(kind: number, value?: unknown): void {
+    this.endBatch();
     // A pool that is gone needs no answers; this process is about to end.
     if (!this.#channel.closed) this.#channel.send(kind, value);
   }
@@ -33,14 +33,14 @@ export class Answers {
    *
    * @param mayHold whether it may leave together with others
    */
-  result(result: unknown, now: number, from: number, mayHold: boolean): void {
-    const ms = now - from;
-    if (mayHold && ms < HOLD_MS && isSmall(result)) {
-      this.#group.push(result);
-      this.#groupMs += ms;
-    } else this.#single(RESULT | timeBits(ms), result);
-    this.#isHolding = mayHold && now - this.#flushedAt < HOLD_MS;
-    if (!this.#isHolding) this.flush(now);
+  sendResult(sendResult: unknown, now: number, startedAt: number, mayBatch: boolean): void {
+    const ms = now - startedAt;
+    if (mayBatch && ms < MAX_BATCH_DELAY_MS && isBatchable(sendResult)) {
+      this.#batch.push(sendResult);
+      this.#batchMs += ms;
+    } else this.#sendSingle(RESULT | timeBits(ms), sendResult);
+    this.#isBatching = mayBatch && now - this.#flushedAt < MAX_BATCH_DELAY_MS;
+    if (!this.#isBatching) this.flush(now);
   }
 
   /**
@@ -48,68 +48,68 @@ export class Answers {
    *
    * @throws {SendError} if one of them cannot be sent; those before it were
    */
-  results(chunk: Chunk, now: number): void {
+  sendResults(chunk: ChunkRunner, now: number): void {
     const { results, ms } = chunk.take(now);
     const bits = timeBits(ms);
-    this.cut();
+    this.endBatch();
     try {
-      if (chunk.isDone) this.#sendList(LAST | bits, results);
+      if (chunk.isDone) this.#sendList(DONE | bits, results);
       else if (results.length > 1) this.#sendList(RESULTS | bits, results);
-      else if (results.length === 1) this.#send(RESULT | bits, results[0], "result");
+      else if (results.length === 1) this.#sendValue(RESULT | bits, results[0], "result");
     } catch {
       // One of them cannot be sent, or all of them are too much for one message.
-      for (const result of results) this.#item(RESULT | bits, result, chunk.isSettling);
-      if (chunk.isDone) this.#send(LAST | bits, [], "results");
+      for (const result of results) this.#sendItem(RESULT | bits, result, chunk.isSettling);
+      if (chunk.isDone) this.#sendValue(DONE | bits, [], "results");
     }
     this.flush(now);
   }
 
   /** A task has thrown. */
-  failure(error: unknown, ms: number): void {
-    this.error(FAILURE | timeBits(ms), error);
+  sendFailure(error: unknown, ms: number): void {
+    this.sendError(FAILURE | timeBits(ms), error);
     this.flush();
   }
 
   /** An item of a chunk has thrown; those before it have not. */
-  chunkFailure(chunk: Chunk, error: unknown): void {
+  sendChunkFailure(chunk: ChunkRunner, error: unknown): void {
     const { results, ms } = chunk.take(performance.now());
-    let first = error;
-    this.cut();
+    let firstError = error;
+    this.endBatch();
     try {
-      for (const result of results) this.#send(RESULT | timeBits(ms), result, "result");
+      for (const result of results) this.#sendValue(RESULT | timeBits(ms), result, "result");
     } catch (unsendable) {
-      first = unsendable;
+      firstError = unsendable;
     }
-    this.failure(first, ms);
+    this.sendFailure(firstError, ms);
   }
 
   /** Says what was to be said together. */
-  cut(): void {
-    const group = this.#group;
-    if (group.length === 0) return;
-    this.#group = [];
-    const bits = timeBits(this.#groupMs / group.length);
-    if (group.length === 1) this.#send(RESULT | bits, group[0], "result");
-    else this.#sendList(RESULTS | bits, group);
-    this.#groupMs = 0;
+  endBatch(): void {
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    const bits = timeBits(this.#batchMs / batch.length);
+    if (batch.length === 1) this.#sendValue(RESULT | bits, batch[0], "result");
+    else this.#sendList(RESULTS | bits, batch);
+    this.#batchMs = 0;
   }
 
   /** Something that was thrown, which can be anything. */
-  error(kind: number, error: unknown): void {
-    this.cut();
+  sendError(kind: number, sendError: unknown): void {
+    this.endBatch();
     try {
-      this.#send(kind, error, "error");
+      this.#sendValue(kind, sendError, "error");
     } catch (cause) {
       const { message } = cause as Error;
-      this.say(kind, new ProcessError(`The task threw a value that is no error: ${message}`));
+      this.send(kind, new ProcessError(`The task threw a value that is no error: ${message}`));
     }
   }
 
   /** Hands all that was said to the system. */
   flush(now: number = performance.now()): void {
-    this.cut();
-    this.#isHolding = false;
-    this.#isLeaving = true;
+    this.endBatch();
+    this.#isBatching = false;
+    this.#isFlushing = true;
     this.#flushedAt = now;
     this.#channel.flush();
   }
@@ -118,48 +118,48 @@ export class Answers {
    * What must be awaited before anything else begins: not every host has taken what it was handed when the call returns, and
    * none takes more while it has not.
    */
-  left(): Promise<void> | undefined {
-    if (this.#isHolding) this.flush();
-    if (!this.#isLeaving) return undefined;
-    this.#isLeaving = false;
+  flushed(): Promise<void> | undefined {
+    if (this.#isBatching) this.flush();
+    if (!this.#isFlushing) return undefined;
+    this.#isFlushing = false;
     return this.#channel.flushed();
   }
 
-  /** As {@link Answers.left}, but what is held back stays so. */
-  leftSoFar(): Promise<void> | undefined {
-    return this.#isHolding ? undefined : this.left();
+  /** As {@link ResultWriter.flushed}, but what is held back stays so. */
+  flushedUnlessBatching(): Promise<void> | undefined {
+    return this.#isBatching ? undefined : this.flushed();
   }
 
   /** A result that, if it cannot be sent, is an error of its chunk or, where every item has its own, of its item. */
-  #item(kind: number, result: unknown, isSettling: boolean): void {
+  #sendItem(kind: number, result: unknown, isSettling: boolean): void {
     try {
-      this.#send(kind, result, "result");
+      this.#sendValue(kind, result, "result");
     } catch (reason) {
       if (!isSettling) throw reason;
-      this.#send(kind, { status: "rejected", reason }, "result");
+      this.#sendValue(kind, { status: "rejected", reason }, "result");
     }
   }
 
-  #single(kind: number, result: unknown): void {
-    this.cut();
+  #sendSingle(kind: number, result: unknown): void {
+    this.endBatch();
     try {
-      this.#send(kind, result, "result");
+      this.#sendValue(kind, result, "result");
     } catch (error) {
-      this.error(FAILURE | (kind & ~RESULT), error);
+      this.sendError(FAILURE | (kind & ~RESULT), error);
     }
   }
 
   #sendList(kind: number, results: readonly unknown[]): void {
-    vouching(results, () => this.#send(kind, results, "results"));
+    assumeDense(results, () => this.#sendValue(kind, results, "results"));
   }
 
-  #send(kind: number, value: unknown, root: string): void {
+  #sendValue(kind: number, value: unknown, root: string): void {
     if (!this.#channel.closed) this.#channel.send(kind, value, root, this.#channel);
   }
 }
 
 /** Whether a result is nothing that the next task could change, and not long: then it can be encoded later, with others. */
-function isSmall(result: unknown): boolean {
-  if (typeof result === "string") return result.length <= MAX_TEXT;
+function isBatchable(result: unknown): boolean {
+  if (typeof result === "string") return result.length <= MAX_BATCHED_TEXT_LENGTH;
   return result === null || result === undefined || typeof result === "number" || typeof result === "boolean";
 }

@@ -4,46 +4,46 @@ import {
   type EncodedMessage,
   encodeMessage,
   type Frame,
-  leaving,
+  pendingWork,
   TIMED_OUT,
   type WaitOptions,
-  within,
+  withTimeout,
 } from "@multiproc/core/internal";
-import { type BlockOptions, isNow, remaining } from "../backend.ts";
-import { homeGone, QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
-import { Intake, type Waiter } from "./prefetch-buffer.ts";
+import { type BlockOptions, isNonBlocking, withRemainingTimeout } from "../backend.ts";
+import { ownerGone, QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
+import { PrefetchBuffer, type Waiter } from "./prefetch-buffer.ts";
 import * as kinds from "./protocol.ts";
 
 /** What a put that has been answered came to. */
 type PutOutcome = "accepted" | "full" | "withdrawn" | "refused";
 
 /** Puts an item that was encoded before. */
-type Place = (call: string, item: unknown, message: EncodedMessage, options: BlockOptions) => Promise<void>;
+type PutEncoded = (call: string, item: unknown, message: EncodedMessage, options: BlockOptions) => Promise<void>;
 
 /** What the process knows besides. */
-export interface HomeOwner {
-  readonly home: number;
+export interface BrokerClientContext {
+  readonly ownerPid: number;
   readonly maxSize: number;
   /** Whether the queue was closed in this process. */
   readonly isClosed: boolean;
   /** The channel, as soon as it is open. */
-  reach(call: string): Promise<Channel>;
+  connect(call: string): Promise<Channel>;
   /** A wait is over: the program need not stay alive for the channel if it was the last. */
-  rest(): void;
+  unrefIfIdle(): void;
 }
 
 /** A put that waits for the channel, or to be allowed. */
-interface Early {
-  send(place: Place): void;
+interface UnsentPut {
+  send(put: PutEncoded): void;
   fail(error: Error): void;
 }
 
-interface Answer {
+interface PendingPut {
   resolve(outcome: PutOutcome): void;
   reject(error: Error): void;
 }
 
-const OUTCOMES: ReadonlyMap<number, PutOutcome> = new Map([
+const PUT_OUTCOMES: ReadonlyMap<number, PutOutcome> = new Map([
   [kinds.ACCEPTED, "accepted"],
   [kinds.FULL, "full"],
   [kinds.WITHDRAWN, "withdrawn"],
@@ -52,227 +52,227 @@ const OUTCOMES: ReadonlyMap<number, PutOutcome> = new Map([
 const SETTLED: Promise<void> = Promise.resolve();
 
 /** A process's side of a queue whose items are with the home. */
-export class HomeSide {
-  readonly #owner: HomeOwner;
-  readonly #intake: Intake = new Intake((report, atOnce) => this.#report(report, atOnce));
+export class BrokerClient {
+  readonly #context: BrokerClientContext;
+  readonly #prefetchBuffer: PrefetchBuffer = new PrefetchBuffer((ack, flush) => this.#sendAck(ack, flush));
   /** Where reports go. */
   #channel: Channel | undefined;
   /** The same, once it may be put on. */
-  #outlet: Channel | undefined;
-  readonly #early = new Set<Early>();
+  #putChannel: Channel | undefined;
+  readonly #unsentPuts = new Set<UnsentPut>();
   #isShutDown = false;
   /** Whether the queue is shut down and will never have an item again. */
-  #isOver = false;
+  #isDrained = false;
   /** Settles when what has been put in this turn has left. */
-  #leaving: Promise<void> | undefined;
-  #puts = 0;
-  readonly #answers = new Map<number, Answer>();
-  #probe = 0;
-  readonly #probes = new Map<number, () => void>();
+  #turnFlush: Promise<void> | undefined;
+  #lastPutId = 0;
+  readonly #pendingPuts = new Map<number, PendingPut>();
+  #lastProbeId = 0;
+  readonly #pendingProbes = new Map<number, () => void>();
 
-  constructor(owner: HomeOwner) {
-    this.#owner = owner;
+  constructor(context: BrokerClientContext) {
+    this.#context = context;
   }
 
   /** How many here wait for the home. */
-  get waiting(): number {
-    return this.#intake.waiting + this.#early.size + this.#answers.size;
+  get waitingCount(): number {
+    return this.#prefetchBuffer.waitingCount + this.#unsentPuts.size + this.#pendingPuts.size;
   }
 
   /** Whether something that was put is not on its way yet. */
-  get isBehind(): boolean {
-    return this.#early.size > 0;
+  get hasUnsentPuts(): boolean {
+    return this.#unsentPuts.size > 0;
   }
 
   /** The home has been reached. */
-  open(channel: Channel): void {
+  connected(channel: Channel): void {
     this.#channel = channel;
   }
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
-    const channel = this.#outlet;
-    if (channel === undefined) return this.#putEarly(call, item, encodeMessage(item, "item"), options);
+    const channel = this.#putChannel;
+    if (channel === undefined) return this.#putWhenOpen(call, item, encodeMessage(item, "item"), options);
     if (this.#isShutDown) throw new QueueShutDownError(call);
     channel.send(this.#putKind(options), item, "item");
-    return this.#owner.maxSize === 0 ? this.#left(channel) : this.#answered(call, channel, item, options);
+    return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
   /** Puts an item that was encoded at the call; it has its place in the order when this returns. */
   async putEncoded(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
-    const channel = this.#outlet;
-    if (channel === undefined) return this.#putEarly(call, item, message, options);
+    const channel = this.#putChannel;
+    if (channel === undefined) return this.#putWhenOpen(call, item, message, options);
     if (this.#isShutDown) throw new QueueShutDownError(call);
     channel.forward(this.#putKind(options), message.frame);
     message.commit(undefined);
-    return this.#owner.maxSize === 0 ? this.#left(channel) : this.#answered(call, channel, item, options);
+    return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
   /** Puts elsewhere what was put before it was known where to. */
-  sendEarly(place: Place): void {
-    const early = [...this.#early];
-    this.#early.clear();
-    for (const { send } of early) send(place);
+  sendUnsentPuts(put: PutEncoded): void {
+    const unsent = [...this.#unsentPuts];
+    this.#unsentPuts.clear();
+    for (const { send } of unsent) send(put);
   }
 
   /** Settles when what was put before it was known where to is on its way. */
-  async sentEarly(): Promise<void> {
-    if (this.#early.size > 0)
-      await new Promise<void>((resolve) => this.#early.add({ send: () => resolve(), fail: () => resolve() }));
+  async unsentPutsSent(): Promise<void> {
+    if (this.#unsentPuts.size > 0)
+      await new Promise<void>((resolve) => this.#unsentPuts.add({ send: () => resolve(), fail: () => resolve() }));
   }
 
   /** The next item, if it has come already. */
   take(): Frame | undefined {
-    return this.#intake.take();
+    return this.#prefetchBuffer.take();
   }
 
   async get(call: string, channel: Channel, options: BlockOptions): Promise<Frame> {
-    if (this.#isOver) throw new QueueShutDownError(call);
-    const found = this.#intake.take();
+    if (this.#isDrained) throw new QueueShutDownError(call);
+    const found = this.#prefetchBuffer.take();
     if (found !== undefined) return found;
     let waiter!: Waiter;
-    const promise = new Promise<Frame>((give, end) => {
-      waiter = { give, end };
+    const promise = new Promise<Frame>((deliver, end) => {
+      waiter = { deliver, end };
     });
-    this.#intake.wait(waiter);
+    this.#prefetchBuffer.wait(waiter);
     channel.ref();
     try {
-      if (isNow(options)) await this.#probed(channel, promise);
-      else if ((await within(promise, call, options)) !== TIMED_OUT) return await promise;
+      if (isNonBlocking(options)) await this.#probeServer(channel, promise);
+      else if ((await withTimeout(promise, call, options)) !== TIMED_OUT) return await promise;
     } catch (error) {
-      if (!this.#intake.withdraw(waiter)) return await promise;
+      if (!this.#prefetchBuffer.withdraw(waiter)) return await promise;
       throw error;
     } finally {
-      this.#owner.rest();
+      this.#context.unrefIfIdle();
     }
     // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
-    if (!this.#intake.withdraw(waiter)) return await promise;
-    throw this.#isOver ? new QueueShutDownError(call) : new QueueEmptyError(call);
+    if (!this.#prefetchBuffer.withdraw(waiter)) return await promise;
+    throw this.#isDrained ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
   /** Reports what was taken and has not been reported; with `atOnce`, the system has it when this returns. */
-  report(atOnce: boolean): void {
-    this.#intake.report(atOnce);
+  sendAck(flush: boolean): void {
+    this.#prefetchBuffer.sendAck(flush);
   }
 
   /** Hears what the home says of items. */
-  hear(channel: Channel, frame: Frame): void {
+  receive(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
       case kinds.ITEM:
-        return this.#intake.push(frame);
+        return this.#prefetchBuffer.push(frame);
       case kinds.RECALL:
-        return this.#intake.recall();
+        return this.#prefetchBuffer.recall();
       case kinds.RETURNED:
-        return this.#intake.returned();
-      case kinds.PROBED:
-        return this.#probes.get(channel.decode(frame) as number)?.();
-      case kinds.PRODUCING:
+        return this.#prefetchBuffer.returnConfirmed();
+      case kinds.PROBE_REPLY:
+        return this.#pendingProbes.get(channel.decode(frame) as number)?.();
+      case kinds.REGISTERED:
         if (channel.decode(frame) === true) this.#shutDown();
-        return this.#ready(channel);
+        return this.#startPuts(channel);
       case kinds.SHUT_DOWN:
         this.#shutDown();
-        return void channel.send(kinds.HEARD, null);
-      case kinds.OVER:
-        this.#isOver = true;
-        return this.#intake.end(new QueueShutDownError("get()"));
+        return void channel.send(kinds.SHUTDOWN_ACK, null);
+      case kinds.END:
+        this.#isDrained = true;
+        return this.#prefetchBuffer.end(new QueueShutDownError("get()"));
     }
-    const outcome = OUTCOMES.get(frame.kind);
+    const outcome = PUT_OUTCOMES.get(frame.kind);
     if (outcome === undefined) return;
     const id = channel.decode(frame) as number;
-    this.#answers.get(id)?.resolve(outcome);
-    this.#answers.delete(id);
+    this.#pendingPuts.get(id)?.resolve(outcome);
+    this.#pendingPuts.delete(id);
   }
 
   /** Nothing will be heard any more. */
   end(error: Error): void {
     this.#channel = undefined;
-    this.#failEarly(error);
-    this.#intake.end(error);
-    for (const { reject } of this.#answers.values()) reject(error);
-    this.#answers.clear();
+    this.#failUnsentPuts(error);
+    this.#prefetchBuffer.end(error);
+    for (const { reject } of this.#pendingPuts.values()) reject(error);
+    this.#pendingPuts.clear();
   }
 
   /** Puts what was encoded at the call, as soon as there is a way. */
-  async #putEarly(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
-    let early!: Early;
+  async #putWhenOpen(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
+    let unsent!: UnsentPut;
     const began = performance.now();
-    const sent = new Promise<{ over: Promise<void> }>((resolve, fail) => {
-      early = {
-        send: (place) => resolve({ over: place(call, item, message, remaining(options, began)) }),
+    const sent = new Promise<{ done: Promise<void> }>((resolve, fail) => {
+      unsent = {
+        send: (put) => resolve({ done: put(call, item, message, withRemainingTimeout(options, began)) }),
         fail: (error) => fail(error instanceof QueueShutDownError ? new QueueShutDownError(call) : error),
       };
     });
-    this.#early.add(early);
-    if (this.#early.size === 1) this.#getReady(call);
-    let result: { over: Promise<void> } | typeof TIMED_OUT;
+    this.#unsentPuts.add(unsent);
+    if (this.#unsentPuts.size === 1) this.#openForPuts(call);
+    let result: { done: Promise<void> } | typeof TIMED_OUT;
     try {
-      result = await within(sent, call, options);
+      result = await withTimeout(sent, call, options);
     } catch (error) {
       // Sent in the same turn in which the wait ended: from there on its answer tells.
-      if (this.#early.delete(early)) throw error;
+      if (this.#unsentPuts.delete(unsent)) throw error;
       result = await sent;
     } finally {
-      this.#owner.rest();
+      this.#context.unrefIfIdle();
     }
-    if (result !== TIMED_OUT) return result.over;
-    if (!this.#early.delete(early)) return (await sent).over;
-    throw new QueueFullError(call, this.#owner.maxSize, item);
+    if (result !== TIMED_OUT) return result.done;
+    if (!this.#unsentPuts.delete(unsent)) return (await sent).done;
+    throw new QueueFullError(call, this.#context.maxSize, item);
   }
 
   /** Opens the way for those who put. */
-  #getReady(call: string): void {
-    const opening = this.#channel === undefined ? this.#owner.reach(call) : Promise.resolve(this.#channel);
+  #openForPuts(call: string): void {
+    const opening = this.#channel === undefined ? this.#context.connect(call) : Promise.resolve(this.#channel);
     opening.then(
       (channel) => {
         // Those for the ring are in it by now.
-        if (this.#early.size === 0) return;
+        if (this.#unsentPuts.size === 0) return;
         channel.ref();
-        if (this.#owner.maxSize > 0) this.#ready(channel);
-        else if (!channel.closed) channel.send(kinds.PRODUCE, null);
+        if (this.#context.maxSize > 0) this.#startPuts(channel);
+        else if (!channel.closed) channel.send(kinds.REGISTER_PRODUCER, null);
       },
-      (error) => this.#failEarly(error),
+      (error) => this.#failUnsentPuts(error),
     );
   }
 
-  #ready(channel: Channel): void {
-    this.#outlet = channel;
-    this.sendEarly((call, item, message, options) => this.putEncoded(call, item, message, options));
+  #startPuts(channel: Channel): void {
+    this.#putChannel = channel;
+    this.sendUnsentPuts((call, item, message, options) => this.putEncoded(call, item, message, options));
   }
 
-  #failEarly(error: Error): void {
-    for (const early of this.#early) early.fail(error);
-    this.#early.clear();
+  #failUnsentPuts(error: Error): void {
+    for (const unsent of this.#unsentPuts) unsent.fail(error);
+    this.#unsentPuts.clear();
   }
 
   #putKind(options: BlockOptions): number {
-    return this.#owner.maxSize > 0 && isNow(options) ? kinds.PUT_NOW : kinds.PUT;
+    return this.#context.maxSize > 0 && isNonBlocking(options) ? kinds.PUT_NOW : kinds.PUT;
   }
 
   /** Settles when the system has what has been put; all that is put in one turn leaves together. */
-  #left(channel: Channel): Promise<void> {
-    if (this.#leaving === undefined) {
-      this.#leaving = SETTLED.then(async () => {
-        this.#leaving = undefined;
+  #flushTurn(channel: Channel): Promise<void> {
+    if (this.#turnFlush === undefined) {
+      this.#turnFlush = SETTLED.then(async () => {
+        this.#turnFlush = undefined;
         await channel.flushed();
-        if (channel.closed && !this.#owner.isClosed) throw homeGone(this.#owner.home);
+        if (channel.closed && !this.#context.isClosed) throw ownerGone(this.#context.ownerPid);
       });
-      leaving.wait(this.#leaving);
+      pendingWork.add(this.#turnFlush);
     }
-    return this.#leaving;
+    return this.#turnFlush;
   }
 
   /** Settles when the home has answered the put that was just sent. */
-  async #answered(call: string, channel: Channel, item: unknown, options: BlockOptions): Promise<void> {
-    const id = ++this.#puts;
+  async #putReply(call: string, channel: Channel, item: unknown, options: BlockOptions): Promise<void> {
+    const id = ++this.#lastPutId;
     channel.ref();
-    const outcome = new Promise<PutOutcome>((resolve, reject) => this.#answers.set(id, { resolve, reject }));
-    leaving.wait(outcome);
-    const answer = await this.#answerWithin(call, outcome, id, channel, isNow(options) ? {} : options);
-    this.#owner.rest();
-    if (answer === "refused") throw new QueueShutDownError(call);
-    if (answer !== "accepted") throw new QueueFullError(call, this.#owner.maxSize, item);
+    const outcome = new Promise<PutOutcome>((resolve, reject) => this.#pendingPuts.set(id, { resolve, reject }));
+    pendingWork.add(outcome);
+    const reply = await this.#putReplyWithin(call, outcome, id, channel, isNonBlocking(options) ? {} : options);
+    this.#context.unrefIfIdle();
+    if (reply === "refused") throw new QueueShutDownError(call);
+    if (reply !== "accepted") throw new QueueFullError(call, this.#context.maxSize, item);
   }
 
-  async #answerWithin(
+  async #putReplyWithin(
     call: string,
     outcome: Promise<PutOutcome>,
     id: number,
@@ -280,8 +280,8 @@ export class HomeSide {
     options: WaitOptions,
   ): Promise<PutOutcome> {
     try {
-      const answer = await within(outcome, call, options);
-      if (answer !== TIMED_OUT) return answer;
+      const reply = await withTimeout(outcome, call, options);
+      if (reply !== TIMED_OUT) return reply;
     } catch (error) {
       if (options.signal?.aborted !== true || channel.closed) throw error;
       channel.send(kinds.WITHDRAW, id);
@@ -294,24 +294,24 @@ export class HomeSide {
   }
 
   /** Settles when the home has sent all that it could. */
-  async #probed(channel: Channel, item: Promise<unknown>): Promise<void> {
-    this.#intake.report(false);
-    const id = ++this.#probe;
-    const probed = new Promise<void>((resolve) => this.#probes.set(id, resolve));
+  async #probeServer(channel: Channel, item: Promise<unknown>): Promise<void> {
+    this.#prefetchBuffer.sendAck(false);
+    const id = ++this.#lastProbeId;
+    const replied = new Promise<void>((resolve) => this.#pendingProbes.set(id, resolve));
     channel.send(kinds.PROBE, id);
-    await Promise.race([item, probed]);
-    this.#probes.delete(id);
+    await Promise.race([item, replied]);
+    this.#pendingProbes.delete(id);
   }
 
   #shutDown(): void {
     this.#isShutDown = true;
-    this.#failEarly(new QueueShutDownError("put()"));
+    this.#failUnsentPuts(new QueueShutDownError("put()"));
   }
 
-  #report(report: kinds.Report, atOnce: boolean): void {
+  #sendAck(ack: kinds.Ack, flush: boolean): void {
     const channel = this.#channel;
     if (channel === undefined || channel.closed) return;
-    channel.send(kinds.REPORT, report);
-    if (atOnce) channel.flush();
+    channel.send(kinds.ACK, ack);
+    if (flush) channel.flush();
   }
 }

@@ -2,18 +2,18 @@
 
 import type { Frame } from "@multiproc/core/internal";
 import { Fifo } from "@multiproc/core/internal";
-import type { Tasks } from "./unfinished-tasks.ts";
+import type { UnfinishedTasks } from "./unfinished-tasks.ts";
 
 /** What was put, with its place in the order of all that was. */
 export interface Item {
-  readonly place: number;
+  readonly sequence: number;
   readonly frame: Frame;
 }
 
 /** Someone who waits for an item. */
 export interface Getter {
   /** Gets the item, which is lent to it until the broker hears that it was taken, or gets it back. */
-  give(item: Item): void;
+  deliver(item: Item): void;
   /** The queue was shut down, and nothing is left. */
   end(): void;
   /** The items have moved into a ring. */
@@ -38,10 +38,10 @@ export class Broker {
   readonly maxSize: number;
   /** Whether `shutdown()` has been called: nobody begins to put any more. */
   isShutDown = false;
-  readonly #tasks: Tasks;
+  readonly #tasks: UnfinishedTasks;
   /** Calls for the items that are held: somebody else waits. */
-  readonly #recall: () => void;
-  readonly #holders = new Set<Getter>();
+  readonly #recallPrefetched: () => void;
+  readonly #prefetchers = new Set<Getter>();
   /** Whether nothing can come any more, so that who waits for an item of an empty queue waits in vain. */
   #isSealed = false;
   /** Whether what is left, and what comes back, is thrown away. */
@@ -49,17 +49,17 @@ export class Broker {
   readonly #items = new Fifo<Item>();
   readonly #getters = new Fifo<Getter>();
   readonly #putters = new Fifo<Putter>();
-  #lent = 0;
-  #places = 0;
+  #unackedCount = 0;
+  #nextSequence = 0;
 
-  constructor(maxSize: number, tasks: Tasks, recall: () => void) {
+  constructor(maxSize: number, tasks: UnfinishedTasks, recallPrefetched: () => void) {
     this.maxSize = maxSize;
     this.#tasks = tasks;
-    this.#recall = recall;
+    this.#recallPrefetched = recallPrefetched;
   }
 
   get size(): number {
-    return this.#items.size + this.#lent;
+    return this.#items.size + this.#unackedCount;
   }
 
   get isFull(): boolean {
@@ -67,7 +67,7 @@ export class Broker {
   }
 
   /** Whether the queue was shut down and will never have an item again. */
-  get isOver(): boolean {
+  get isDrained(): boolean {
     // A task that was taken may yet be handed on.
     return this.#isSealed && this.size === 0 && !this.#tasks.mayReturn;
   }
@@ -93,28 +93,28 @@ export class Broker {
   }
 
   /** Lends an item if there is one at this moment. */
-  tryLend(getter?: Getter): Item | undefined {
+  tryGet(getter?: Getter): Item | undefined {
     // Who waits comes first.
-    return this.#getters.size > 0 || !this.#mayGive(getter) ? undefined : this.#lend();
+    return this.#getters.size > 0 || !this.#mayDeliver(getter) ? undefined : this.#dequeue();
   }
 
   /** Lends an item as soon as there is one. */
   get(getter: Getter): void {
-    const item = this.tryLend(getter);
-    if (item !== undefined) return getter.give(item);
-    if (this.isOver) return getter.end();
+    const item = this.tryGet(getter);
+    if (item !== undefined) return getter.deliver(item);
+    if (this.isDrained) return getter.end();
     this.#getters.push(getter);
-    if (!this.#mayGive(getter)) this.#recall();
+    if (!this.#mayDeliver(getter)) this.#recallPrefetched();
   }
 
   /** Says that somebody has got more than it waits for. */
-  hold(getter: Getter): void {
-    this.#holders.add(getter);
+  addPrefetcher(getter: Getter): void {
+    this.#prefetchers.add(getter);
   }
 
   /** Says that this is over. */
-  release(getter: Getter): void {
-    if (this.#holders.delete(getter)) this.#serve();
+  removePrefetcher(getter: Getter): void {
+    if (this.#prefetchers.delete(getter)) this.#serveGetters();
   }
 
   /** Gives up a place; false if an item has been given. */
@@ -123,23 +123,23 @@ export class Broker {
   }
 
   /** So many of the items that were lent have been taken. */
-  taken(count: number): void {
-    this.#lent -= count;
-    this.#makeRoom();
-    this.endIfOver();
+  acknowledge(count: number): void {
+    this.#unackedCount -= count;
+    this.#servePutters();
+    this.endIfDrained();
   }
 
   /** Takes items back that were lent and not taken: each goes where it was. */
-  restore(items: readonly Item[]): void {
+  requeueUnacked(items: readonly Item[]): void {
     if (items.length === 0) return;
-    this.#lent -= items.length;
+    this.#unackedCount -= items.length;
     this.#insert(items);
   }
 
   /** Takes items back that had been taken. */
-  handOn(items: readonly Item[]): void {
+  requeueTaken(items: readonly Item[]): void {
     if (items.length > 0) this.#insert(items);
-    this.endIfOver();
+    this.endIfDrained();
   }
 
   /** Refuses those who want to put from now on; with `immediate`, drops what is there. What is on its way still comes. */
@@ -154,12 +154,12 @@ export class Broker {
   /** Nothing is on its way any more. */
   seal(): void {
     this.#isSealed = true;
-    this.endIfOver();
+    this.endIfDrained();
   }
 
   /** Tells those who wait for an item that none will come, if that is so. */
-  endIfOver(): void {
-    if (this.#isSealed && this.isOver) for (const getter of this.#getters.clear()) getter.end();
+  endIfDrained(): void {
+    if (this.#isSealed && this.isDrained) for (const getter of this.#getters.clear()) getter.end();
   }
 
   /** Hands all items over, which move elsewhere. */
@@ -168,7 +168,7 @@ export class Broker {
   }
 
   /** Tells those who wait that the items have moved. */
-  tellMoved(): void {
+  notifyMoved(): void {
     for (const getter of this.#getters.clear()) getter.moved();
     for (const putter of this.#putters.clear()) putter.moved();
   }
@@ -181,42 +181,42 @@ export class Broker {
   #add(frame: Frame): void {
     this.#tasks.added();
     if (this.#isDropping) return this.#tasks.dropped(1);
-    this.#items.push({ place: this.#places++, frame });
-    if (this.#getters.size > 0) this.#serve();
+    this.#items.push({ sequence: this.#nextSequence++, frame });
+    if (this.#getters.size > 0) this.#serveGetters();
   }
 
   #insert(items: readonly Item[]): void {
     if (this.#isDropping) {
       this.#tasks.dropped(items.length);
     } else {
-      this.#items.merge(items, (a, b) => a.place - b.place);
-      this.#serve();
+      this.#items.merge(items, (a, b) => a.sequence - b.sequence);
+      this.#serveGetters();
     }
-    this.#makeRoom();
-    this.endIfOver();
+    this.#servePutters();
+    this.endIfDrained();
   }
 
-  #serve(): void {
+  #serveGetters(): void {
     while (this.#items.size > 0) {
       const getter = this.#getters.first;
-      if (getter === undefined || !this.#mayGive(getter)) return;
+      if (getter === undefined || !this.#mayDeliver(getter)) return;
       this.#getters.shift();
-      getter.give(this.#lend() as Item);
+      getter.deliver(this.#dequeue() as Item);
     }
   }
 
-  #lend(): Item | undefined {
+  #dequeue(): Item | undefined {
     const item = this.#items.shift();
-    if (item !== undefined) this.#lent += 1;
+    if (item !== undefined) this.#unackedCount += 1;
     return item;
   }
 
-  #mayGive(getter: Getter | undefined): boolean {
-    const holders = this.#holders;
-    return holders.size === 0 || (holders.size === 1 && getter !== undefined && holders.has(getter));
+  #mayDeliver(getter: Getter | undefined): boolean {
+    const prefetchers = this.#prefetchers;
+    return prefetchers.size === 0 || (prefetchers.size === 1 && getter !== undefined && prefetchers.has(getter));
   }
 
-  #makeRoom(): void {
+  #servePutters(): void {
     while (!this.isFull) {
       const putter = this.#putters.shift();
       if (putter === undefined) return;

@@ -52,29 +52,29 @@ export const ACCEPTED = 4;
 export const FULL = 5;
 export const WITHDRAWN = 6;
 export const REFUSED = 7;
-export const PRODUCE = 8;
-export const PRODUCING = 9;
+export const REGISTER_PRODUCER = 8;
+export const REGISTERED = 9;
 export const SHUT_DOWN = 10;
-export const HEARD = 11;
-export const REPORT = 12;
+export const SHUTDOWN_ACK = 11;
+export const ACK = 12;
 export const ITEM = 13;
 export const RECALL = 14;
 export const RETURNED = 15;
 export const PROBE = 16;
-export const PROBED = 17;
-export const OVER = 18;
+export const PROBE_REPLY = 17;
+export const END = 18;
 export const ASK = 19;
 export const ANSWER = 20;
 export const FAILED = 21;
-export const WELCOME = 22;
+export const HELLO = 22;
 export const CLOSE_RING = 23;
-export const ENLARGE = 24;
+export const ADD_LARGE_AREA = 24;
 
 /**
  * What a consumer reports: how many items it has taken since the last report; 1 if it gives all others back; the number of
  * the last item that it wants; of the last that it has room for.
  */
-export type Report = [taken: number, returned: 0 | 1, wanted: number, room: number];
+export type Ack = [taken: number, returned: 0 | 1, wanted: number, room: number];
 
 /** What can be asked. */
 export type Question = "size" | "full" | "shutdown" | "taskDone" | "join";

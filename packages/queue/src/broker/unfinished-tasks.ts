@@ -11,14 +11,14 @@ export interface Joiner {
 }
 
 /** How many tasks are not done, and those who wait until all are. */
-export class Tasks {
+export class UnfinishedTasks {
   readonly onLoss: LostTasks;
-  #unfinished = 0;
+  #unfinishedCount = 0;
   /** How many of them somebody has taken. */
-  #taken = 0;
+  #takenCount = 0;
   readonly #joiners = new Set<Joiner>();
   /** A loss of which nobody has heard yet. */
-  #loss: TasksLostError | undefined;
+  #unreportedLoss: TasksLostError | undefined;
 
   constructor(onLoss: LostTasks) {
     this.onLoss = onLoss;
@@ -26,15 +26,15 @@ export class Tasks {
 
   /** Whether a task that was taken may come back into the queue. */
   get mayReturn(): boolean {
-    return this.onLoss === "requeue" && this.#taken > 0;
+    return this.onLoss === "requeue" && this.#takenCount > 0;
   }
 
   added(): void {
-    this.#unfinished += 1;
+    this.#unfinishedCount += 1;
   }
 
   taken(count: number): void {
-    this.#taken += count;
+    this.#takenCount += count;
   }
 
   /** Items that nobody will take. */
@@ -44,34 +44,34 @@ export class Tasks {
 
   /** A task is done; false if none was open. */
   done(): boolean {
-    if (this.#unfinished === 0) return false;
-    this.#taken = Math.max(0, this.#taken - 1);
+    if (this.#unfinishedCount === 0) return false;
+    this.#takenCount = Math.max(0, this.#takenCount - 1);
     this.#finish(1);
     return true;
   }
 
   /** Tasks that were taken go back into the queue. */
   returned(count: number): void {
-    this.#taken -= count;
+    this.#takenCount -= count;
   }
 
   /** A process ended with tasks taken and not done: those who wait for them hear of it, or the next who does. */
   lost(pid: number, count: number): void {
-    const lost = Math.min(count, this.#unfinished);
-    if (lost === 0) return;
-    this.#taken -= lost;
-    this.#unfinished -= lost;
-    const error = new TasksLostError(pid, lost);
-    if (this.#joiners.size === 0) this.#loss ??= error;
+    const lostCount = Math.min(count, this.#unfinishedCount);
+    if (lostCount === 0) return;
+    this.#takenCount -= lostCount;
+    this.#unfinishedCount -= lostCount;
+    const error = new TasksLostError(pid, lostCount);
+    if (this.#joiners.size === 0) this.#unreportedLoss ??= error;
     for (const joiner of this.#clearJoiners()) joiner.lost(error);
   }
 
   /** Waits until every item that was put has been reported as done. */
   join(joiner: Joiner): void {
-    const loss = this.#loss;
-    this.#loss = undefined;
+    const loss = this.#unreportedLoss;
+    this.#unreportedLoss = undefined;
     if (loss !== undefined) joiner.lost(loss);
-    else if (this.#unfinished === 0) joiner.done();
+    else if (this.#unfinishedCount === 0) joiner.done();
     else this.#joiners.add(joiner);
   }
 
@@ -80,8 +80,8 @@ export class Tasks {
   }
 
   #finish(count: number): void {
-    this.#unfinished -= count;
-    if (this.#unfinished === 0) for (const joiner of this.#clearJoiners()) joiner.done();
+    this.#unfinishedCount -= count;
+    if (this.#unfinishedCount === 0) for (const joiner of this.#clearJoiners()) joiner.done();
   }
 
   #clearJoiners(): Joiner[] {

@@ -40,81 +40,81 @@
  * items stay in order; everyone else finds the ring closed at its next step and turns to the home, which is why that never
  * processes a message before it has taken the items over.
  */
-import { type Frame, host, Memory, REFUSED, RobustLock, WaitList } from "@multiproc/core/internal";
-import { Bulk } from "./large-payloads.ts";
-import { CAPACITY, fits, isLarge, POSITION, RingRecords, sizeIn } from "./records.ts";
+import { type Frame, host, RobustMutex, SharedSegment, WaitQueue, WOULD_BLOCK } from "@multiproc/core/internal";
+import { LargePayloadArea } from "./large-payloads.ts";
+import { fits, needsLargeArea, POSITION_MASK, RECORDS_BYTES, RingRecords, wholeRecordSize } from "./records.ts";
 
-const HEAD = 32;
-const TAIL = 48;
-const MAX_SIZE = 64;
-const QUARTERS = 65;
-const ADDRESS_LENGTH = 66;
-const LISTS = 80;
-const CLOSED = 1;
-const SHUT_DOWN = 2;
+const HEAD_WORD = 32;
+const TAIL_WORD = 48;
+const MAX_SIZE_WORD = 64;
+const QUARTER_COUNT_WORD = 65;
+const AREA_ADDRESS_LENGTH_WORD = 66;
+const WAIT_QUEUES_WORD = 80;
+const CLOSED_BIT = 1;
+const SHUT_DOWN_BIT = 2;
 /** So many threads can be woken; more would look by themselves. */
-const SLOTS = 64;
+const WAITER_SLOT_COUNT = 64;
 /**
  * Milliseconds between two looks of who is not woken, so that to wait costs nothing. The death of the home is told by the
  * channel to it; only one that blocks its thread finds it by looking.
  */
-const LONGEST_DELAY = 500;
-const LIST_WORDS = WaitList.words(SLOTS);
-const ADDRESS = (LISTS + 2 * LIST_WORDS) * 4;
-const MAX_ADDRESS = 1024;
-const DATA = Math.ceil((ADDRESS + MAX_ADDRESS) / 4096) * 4096;
+const MAX_RECHECK_MS = 500;
+const WAIT_QUEUE_WORD_COUNT = WaitQueue.wordCount(WAITER_SLOT_COUNT);
+const AREA_ADDRESS_OFFSET = (WAIT_QUEUES_WORD + 2 * WAIT_QUEUE_WORD_COUNT) * 4;
+const MAX_AREA_ADDRESS_BYTES = 1024;
+const RECORDS_OFFSET = Math.ceil((AREA_ADDRESS_OFFSET + MAX_AREA_ADDRESS_BYTES) / 4096) * 4096;
 /** So many bytes are read at once: few where several take, since then most of them are another's. */
-const LEAST_READ = 256;
-const MOST_READ = 8 * 1024;
+const MIN_READ_BYTES = 256;
+const MAX_READ_BYTES = 8 * 1024;
 /** Who waits for room in an unbounded queue is woken when so many bytes are left, or it would be woken for each. */
-const HALF = CAPACITY / 2;
+const WAKE_PUTTERS_BELOW_BYTES = RECORDS_BYTES / 2;
 /** Milliseconds to wait for another that puts, before waiting in the event loop. */
-const LOCK_PATIENCE = 10;
+const LOCK_TIMEOUT_MS = 10;
 
 /** What came of a put. */
-export type RingPut = "accepted" | "full" | "no space" | "busy" | "shut down" | "closed";
+export type PutResult = "accepted" | "full" | "no space" | "busy" | "shut down" | "closed";
 
-const NOTHING = new Uint8Array(0);
+const NO_BYTES = new Uint8Array(0);
 
 /** A ring; see the head of this file. */
-export class Ring {
+export class MpmcRing {
   /** Those who wait for an item. */
-  readonly getters: WaitList;
+  readonly getters: WaitQueue;
   /** Those who wait for room. */
-  readonly putters: WaitList;
-  readonly memory: Memory;
+  readonly putters: WaitQueue;
+  readonly memory: SharedSegment;
   readonly #words: Int32Array;
   readonly #records: RingRecords;
-  readonly #lock: RobustLock;
-  #bulk: Bulk | undefined;
+  readonly #lock: RobustMutex;
+  #largeArea: LargePayloadArea | undefined;
   /** What has been read and may be taken, and where it stood. */
-  #read: Uint8Array = NOTHING;
-  #readFrom = 0;
-  #readSize = LEAST_READ;
-  #quarters = 0;
+  #readBytes: Uint8Array = NO_BYTES;
+  #readPosition = 0;
+  #readSize = MIN_READ_BYTES;
+  #quarterCount = 0;
   /** The next record that may be taken, and where the tail is as long as nobody else has. */
-  #next = 0;
-  #tail = 0;
+  #nextPosition = 0;
+  #expectedTail = 0;
 
-  private constructor(memory: Memory) {
+  private constructor(memory: SharedSegment) {
     this.memory = memory;
-    this.#words = new Int32Array(memory.buffer, 0, DATA / 4);
-    this.#records = new RingRecords(memory, DATA, () => this.#attached());
-    this.#lock = new RobustLock(memory, 0, 0);
-    this.getters = new WaitList(memory, LISTS, SLOTS, LONGEST_DELAY);
-    this.putters = new WaitList(memory, LISTS + LIST_WORDS, SLOTS, LONGEST_DELAY);
+    this.#words = new Int32Array(memory.buffer, 0, RECORDS_OFFSET / 4);
+    this.#records = new RingRecords(memory, RECORDS_OFFSET, () => this.#attachedLargeArea());
+    this.#lock = new RobustMutex(memory, 0, 0);
+    this.getters = new WaitQueue(memory, WAIT_QUEUES_WORD, WAITER_SLOT_COUNT, MAX_RECHECK_MS);
+    this.putters = new WaitQueue(memory, WAIT_QUEUES_WORD + WAIT_QUEUE_WORD_COUNT, WAITER_SLOT_COUNT, MAX_RECHECK_MS);
   }
 
   /** Makes an empty ring. @param maxSize how many items it holds; 0 for as many as fit */
-  static create(maxSize: number): Ring {
-    const ring = Ring.of(Memory.create(DATA + CAPACITY));
-    ring.#words[MAX_SIZE] = maxSize;
+  static create(maxSize: number): MpmcRing {
+    const ring = MpmcRing.of(SharedSegment.create(RECORDS_OFFSET + RECORDS_BYTES));
+    ring.#words[MAX_SIZE_WORD] = maxSize;
     return ring;
   }
 
   /** The ring in that memory. */
-  static of(memory: Memory): Ring {
-    return memory.part("queue.Ring", () => new Ring(memory));
+  static of(memory: SharedSegment): MpmcRing {
+    return memory.singleton("queue.Ring", () => new MpmcRing(memory));
   }
 
   get size(): number {
@@ -122,49 +122,49 @@ export class Ring {
     let tail: number;
     let count: number;
     do {
-      tail = Atomics.load(words, TAIL);
-      count = this.#records.numberAt(Atomics.load(words, HEAD)) - this.#records.numberAt(tail);
+      tail = Atomics.load(words, TAIL_WORD);
+      count = this.#records.sequenceAt(Atomics.load(words, HEAD_WORD)) - this.#records.sequenceAt(tail);
       // As long as the tail stands still, nobody writes over what is behind it.
-    } while (Atomics.compareExchange(words, TAIL, tail, tail) !== tail);
+    } while (Atomics.compareExchange(words, TAIL_WORD, tail, tail) !== tail);
     return count | 0;
   }
 
   get isEmpty(): boolean {
-    return ((Atomics.load(this.#words, TAIL) ^ Atomics.load(this.#words, HEAD)) & POSITION) === 0;
+    return ((Atomics.load(this.#words, TAIL_WORD) ^ Atomics.load(this.#words, HEAD_WORD)) & POSITION_MASK) === 0;
   }
 
   /** Whether nobody has taken anything yet. */
   get isUntouched(): boolean {
-    return (Atomics.load(this.#words, TAIL) & POSITION) === 0;
+    return (Atomics.load(this.#words, TAIL_WORD) & POSITION_MASK) === 0;
   }
 
   get isFull(): boolean {
-    const maxSize = this.#words[MAX_SIZE] as number;
+    const maxSize = this.#words[MAX_SIZE_WORD] as number;
     return maxSize > 0 && this.size >= maxSize;
   }
 
   get isShutDown(): boolean {
-    return (Atomics.load(this.#words, HEAD) & SHUT_DOWN) !== 0;
+    return (Atomics.load(this.#words, HEAD_WORD) & SHUT_DOWN_BIT) !== 0;
   }
 
   /** Whether the home keeps the items itself now. */
   get isClosed(): boolean {
-    return (Atomics.load(this.#words, HEAD) & CLOSED) !== 0;
+    return (Atomics.load(this.#words, HEAD_WORD) & CLOSED_BIT) !== 0;
   }
 
   /** Whether there is a place for large parts. */
-  get isEnlarged(): boolean {
-    return Atomics.load(this.#words, ADDRESS_LENGTH) !== 0;
+  get hasLargeArea(): boolean {
+    return Atomics.load(this.#words, AREA_ADDRESS_LENGTH_WORD) !== 0;
   }
 
   /** Makes a place for large parts; that is the home's to do, since it must outlive all others. */
-  enlarge(): void {
-    if (this.isEnlarged) return;
-    const bulk = Bulk.create();
-    const text = new TextEncoder().encode(JSON.stringify(bulk.memory.address()));
-    new Uint8Array(this.memory.buffer, ADDRESS, MAX_ADDRESS).set(text);
-    this.#bulk = bulk;
-    Atomics.store(this.#words, ADDRESS_LENGTH, text.length);
+  addLargeArea(): void {
+    if (this.hasLargeArea) return;
+    const area = LargePayloadArea.create();
+    const text = new TextEncoder().encode(JSON.stringify(area.memory.address()));
+    new Uint8Array(this.memory.buffer, AREA_ADDRESS_OFFSET, MAX_AREA_ADDRESS_BYTES).set(text);
+    this.#largeArea = area;
+    Atomics.store(this.#words, AREA_ADDRESS_LENGTH_WORD, text.length);
     this.putters.wake(Number.POSITIVE_INFINITY);
   }
 
@@ -174,15 +174,15 @@ export class Ring {
   }
 
   /** Whether it takes a place for large parts. */
-  isLarge(frame: Frame): boolean {
-    return isLarge(frame);
+  needsLargeArea(frame: Frame): boolean {
+    return needsLargeArea(frame);
   }
 
   /** Puts frames that fit, all of them or none: if there is room for them at this moment. */
-  put(frames: readonly Frame[]): RingPut {
+  put(frames: readonly Frame[]): PutResult {
     if (this.isClosed) return "closed";
-    if (this.#lock.acquireSync(LOCK_PATIENCE) === REFUSED) return "busy";
-    let result: RingPut;
+    if (this.#lock.acquireSync(LOCK_TIMEOUT_MS) === WOULD_BLOCK) return "busy";
+    let result: PutResult;
     try {
       result = this.#put(frames);
     } finally {
@@ -200,17 +200,18 @@ export class Ring {
    */
   take(accept?: (frame: Frame) => void): Frame | undefined {
     const words = this.#words;
-    while (this.#isRead() || this.#readMore()) {
-      const tail = this.#tail;
-      const read = this.#read;
+    while (this.#isNextRead() || this.#readMore()) {
+      const tail = this.#expectedTail;
+      const readBytes = this.#readBytes;
       const frame = this.#nextFrame();
-      if (accept !== undefined) this.#ask(accept, frame, tail);
-      if (Atomics.compareExchange(words, TAIL, tail, this.#tail) === tail) {
-        if ((words[MAX_SIZE] as number) > 0 || frame.bytes !== read || frame.parts.length > 0) this.putters.wake(1);
+      if (accept !== undefined) this.#checkAccepted(accept, frame, tail);
+      if (Atomics.compareExchange(words, TAIL_WORD, tail, this.#expectedTail) === tail) {
+        if ((words[MAX_SIZE_WORD] as number) > 0 || frame.bytes !== readBytes || frame.parts.length > 0)
+          this.putters.wake(1);
         return frame;
       }
-      this.#read = NOTHING;
-      this.#readSize = LEAST_READ;
+      this.#readBytes = NO_BYTES;
+      this.#readSize = MIN_READ_BYTES;
     }
     return undefined;
   }
@@ -218,12 +219,12 @@ export class Ring {
   /** Refuses puts from now on; with `immediate`, drops what is there. False if the ring is closed. */
   shutDown(immediate: boolean): boolean {
     const words = this.#words;
-    const head = Atomics.or(words, HEAD, SHUT_DOWN);
-    if ((head & CLOSED) !== 0) return false;
+    const head = Atomics.or(words, HEAD_WORD, SHUT_DOWN_BIT);
+    if ((head & CLOSED_BIT) !== 0) return false;
     while (immediate) {
-      const tail = Atomics.load(words, TAIL);
-      if ((tail & CLOSED) !== 0) return false;
-      if (Atomics.compareExchange(words, TAIL, tail, head & POSITION) === tail) break;
+      const tail = Atomics.load(words, TAIL_WORD);
+      if ((tail & CLOSED_BIT) !== 0) return false;
+      if (Atomics.compareExchange(words, TAIL_WORD, tail, head & POSITION_MASK) === tail) break;
     }
     this.#wakeAll();
     return true;
@@ -231,26 +232,26 @@ export class Ring {
 
   /** Closes the ring for good and hands over what is in it. */
   close(): Frame[] {
-    const head = Atomics.or(this.#words, HEAD, CLOSED) & POSITION;
-    const tail = Atomics.or(this.#words, TAIL, CLOSED);
+    const head = Atomics.or(this.#words, HEAD_WORD, CLOSED_BIT) & POSITION_MASK;
+    const tail = Atomics.or(this.#words, TAIL_WORD, CLOSED_BIT);
     const frames: Frame[] = [];
-    if ((tail & CLOSED) !== 0) return frames;
-    for (this.#tail = tail; this.#tail !== head; frames.push(this.#nextFrame())) {
-      this.#readFrom = this.#next = this.#records.begin(this.#tail);
-      this.#read = this.#records.copy(this.#next, this.#records.sizeAt(this.#next));
+    if ((tail & CLOSED_BIT) !== 0) return frames;
+    for (this.#expectedTail = tail; this.#expectedTail !== head; frames.push(this.#nextFrame())) {
+      this.#readPosition = this.#nextPosition = this.#records.recordStart(this.#expectedTail);
+      this.#readBytes = this.#records.copy(this.#nextPosition, this.#records.sizeAt(this.#nextPosition));
     }
-    this.#read = NOTHING;
+    this.#readBytes = NO_BYTES;
     this.#wakeAll();
     return frames;
   }
 
-  #ask(accept: (frame: Frame) => void, frame: Frame, tail: number): void {
+  #checkAccepted(accept: (frame: Frame) => void, frame: Frame, tail: number): void {
     try {
       accept(frame);
     } catch (error) {
-      this.#read = NOTHING;
+      this.#readBytes = NO_BYTES;
       // Another may have taken it meanwhile; then the next attempt finds so.
-      if (Atomics.load(this.#words, TAIL) === tail) throw error;
+      if (Atomics.load(this.#words, TAIL_WORD) === tail) throw error;
     }
   }
 
@@ -259,38 +260,43 @@ export class Ring {
     this.putters.wake(Number.POSITIVE_INFINITY);
   }
 
-  #put(frames: readonly Frame[]): RingPut {
+  #put(frames: readonly Frame[]): PutResult {
     const words = this.#words;
     while (true) {
-      const head = Atomics.load(words, HEAD);
-      if ((head & CLOSED) !== 0) return "closed";
-      if ((head & SHUT_DOWN) !== 0) return "shut down";
-      const tail = Atomics.load(words, TAIL) & POSITION;
-      const number = this.#records.numberAt(head);
-      const maxSize = words[MAX_SIZE] as number;
-      if (maxSize > 0 && number - this.#records.numberAt(tail) + frames.length > maxSize) return "full";
+      const head = Atomics.load(words, HEAD_WORD);
+      if ((head & CLOSED_BIT) !== 0) return "closed";
+      if ((head & SHUT_DOWN_BIT) !== 0) return "shut down";
+      const tail = Atomics.load(words, TAIL_WORD) & POSITION_MASK;
+      const sequence = this.#records.sequenceAt(head);
+      const maxSize = words[MAX_SIZE_WORD] as number;
+      if (maxSize > 0 && sequence - this.#records.sequenceAt(tail) + frames.length > maxSize) return "full";
       const end = this.#records.write(frames, head, tail);
       if (end === undefined) return "no space";
-      if (((head ^ end) & (3 << 30)) !== 0) Atomics.add(words, QUARTERS, 1);
+      if (((head ^ end) & (3 << 30)) !== 0) Atomics.add(words, QUARTER_COUNT_WORD, 1);
       // The home may close the ring meanwhile, and anybody may shut the queue down.
-      if (Atomics.compareExchange(words, HEAD, head, end) === head) return "accepted";
+      if (Atomics.compareExchange(words, HEAD_WORD, head, end) === head) return "accepted";
     }
   }
 
   /** Where large parts are, once there is such a place. @throws if this process cannot map it */
-  #attached(): Bulk | undefined {
-    if (this.#bulk === undefined && this.isEnlarged) {
-      const text = new Uint8Array(this.memory.buffer, ADDRESS, Atomics.load(this.#words, ADDRESS_LENGTH));
-      this.#bulk = Bulk.attach(JSON.parse(host.utf8Read(text, 0, text.length)));
+  #attachedLargeArea(): LargePayloadArea | undefined {
+    if (this.#largeArea === undefined && this.hasLargeArea) {
+      const text = new Uint8Array(
+        this.memory.buffer,
+        AREA_ADDRESS_OFFSET,
+        Atomics.load(this.#words, AREA_ADDRESS_LENGTH_WORD),
+      );
+      this.#largeArea = LargePayloadArea.attach(JSON.parse(host.utf8Read(text, 0, text.length)));
     }
-    return this.#bulk;
+    return this.#largeArea;
   }
 
   /** Whether the next record has been read. */
-  #isRead(): boolean {
+  #isNextRead(): boolean {
     // The tail may come to stand where it stood after 2^32 bytes have gone through; by then the head has passed some quarters.
     return (
-      sizeIn(this.#read, this.#next - this.#readFrom) > 0 && this.#quarters === Atomics.load(this.#words, QUARTERS)
+      wholeRecordSize(this.#readBytes, this.#nextPosition - this.#readPosition) > 0 &&
+      this.#quarterCount === Atomics.load(this.#words, QUARTER_COUNT_WORD)
     );
   }
 
@@ -298,30 +304,30 @@ export class Ring {
   #readMore(): boolean {
     const words = this.#words;
     while (true) {
-      this.#quarters = Atomics.load(words, QUARTERS);
-      const tail = Atomics.load(words, TAIL);
-      if ((tail & CLOSED) !== 0) return false;
-      const used = ((Atomics.load(words, HEAD) & POSITION) - tail) >>> 0;
-      if (used <= HALF) this.putters.wake(1);
+      this.#quarterCount = Atomics.load(words, QUARTER_COUNT_WORD);
+      const tail = Atomics.load(words, TAIL_WORD);
+      if ((tail & CLOSED_BIT) !== 0) return false;
+      const used = ((Atomics.load(words, HEAD_WORD) & POSITION_MASK) - tail) >>> 0;
+      if (used <= WAKE_PUTTERS_BELOW_BYTES) this.putters.wake(1);
       if (used === 0) return false;
-      if (used > CAPACITY) continue; // the tail has moved meanwhile, and so may what is read
-      const from = this.#records.begin(tail);
+      if (used > RECORDS_BYTES) continue; // the tail has moved meanwhile, and so may what is read
+      const from = this.#records.recordStart(tail);
       const size = Math.max(this.#records.sizeAt(from), Math.min(this.#readSize, used - (from - tail)));
-      const read = this.#records.copy(from, size);
-      if (Atomics.compareExchange(words, TAIL, tail, tail) !== tail) continue;
-      this.#read = read;
-      this.#readFrom = this.#next = from;
-      this.#tail = tail;
-      this.#readSize = Math.min(2 * this.#readSize, MOST_READ);
+      const bytes = this.#records.copy(from, size);
+      if (Atomics.compareExchange(words, TAIL_WORD, tail, tail) !== tail) continue;
+      this.#readBytes = bytes;
+      this.#readPosition = this.#nextPosition = from;
+      this.#expectedTail = tail;
+      this.#readSize = Math.min(2 * this.#readSize, MAX_READ_BYTES);
       return true;
     }
   }
 
   /** What the next record holds, which has been read; the one behind it is the next then. */
   #nextFrame(): Frame {
-    const at = this.#next - this.#readFrom;
-    const frame = this.#records.frameIn(this.#read, at);
-    this.#next = this.#tail = (this.#next + sizeIn(this.#read, at)) | 0;
+    const offset = this.#nextPosition - this.#readPosition;
+    const frame = this.#records.frameIn(this.#readBytes, offset);
+    this.#nextPosition = this.#expectedTail = (this.#nextPosition + wholeRecordSize(this.#readBytes, offset)) | 0;
     return frame;
   }
 }

@@ -9,122 +9,125 @@
  *
  * Each is in one piece, from a multiple of 16. A position counts bytes, modulo 2^32, and may have marks in its lowest four bits.
  */
-import { Frame, host, type Memory } from "@multiproc/core/internal";
-import { Bulk, MAX_PARTS } from "./large-payloads.ts";
+import { Frame, host, type SharedSegment } from "@multiproc/core/internal";
+import { LargePayloadArea, MAX_LARGE_PARTS_BYTES } from "./large-payloads.ts";
 
 /** So many bytes they take; a power of two. */
-export const CAPACITY: number = 512 * 1024;
+export const RECORDS_BYTES: number = 512 * 1024;
 /** The bits of a number that tell a position; the others may be marks. */
-export const POSITION: number = ~15;
-const MASK = CAPACITY - 1;
-const HEADER = 16;
-const NUMBER = 1;
-const PARTS = 2;
-const LENGTH = 0xffff;
+export const POSITION_MASK: number = ~15;
+const OFFSET_MASK = RECORDS_BYTES - 1;
+const HEADER_BYTES = 16;
+const SEQUENCE_WORD = 1;
+const LARGE_PARTS_WORD = 2;
+const LENGTH_MASK = 0xffff;
 /** A longer body stands with the large parts. */
-const MAX_BODY = 16 * 1024;
+const MAX_BODY_BYTES = 16 * 1024;
 /** The longest record: some must fit, or one waits for the other. */
-const MAX_RECORD = 64 * 1024;
-const REST_UNUSED = -1;
-const SHORT = 64;
+const MAX_RECORD_BYTES = 64 * 1024;
+const WRAP_MARKER = -1;
+const LOOP_COPY_MAX_BYTES = 64;
 
 /** Whether the body is the first of the large parts; the modules; the sizes of the large parts. */
-type Annex = [isApart: 0 | 1, modules: readonly string[], sizes: readonly number[]];
+type Metadata = [isApart: 0 | 1, modules: readonly string[], sizes: readonly number[]];
 
 const NO_PARTS: readonly Uint8Array[] = [];
 const NO_MODULES: readonly string[] = [];
-const NOTHING = new Uint8Array(0);
-const annexes = new WeakMap<readonly string[], Uint8Array>();
+const NO_BYTES = new Uint8Array(0);
+const metadataCache = new WeakMap<readonly string[], Uint8Array>();
 
 /** Where large parts are; undefined as long as there is no such place. */
-export type FindBulk = () => Bulk | undefined;
+export type FindLargeArea = () => LargePayloadArea | undefined;
 
 /** The records of a ring; see the head of this file. */
 export class RingRecords {
   readonly #bytes: Uint8Array;
-  readonly #data: Int32Array;
-  readonly #bulk: FindBulk;
+  readonly #words: Int32Array;
+  readonly #findLargeArea: FindLargeArea;
 
   /** @param at where they begin in the memory @param bulk asked whenever a record has large parts */
-  constructor(memory: Memory, at: number, bulk: FindBulk) {
-    this.#bytes = new Uint8Array(memory.buffer, at, CAPACITY);
-    this.#data = new Int32Array(memory.buffer, at, CAPACITY / 4);
-    this.#bulk = bulk;
+  constructor(memory: SharedSegment, byteOffset: number, findLargeArea: FindLargeArea) {
+    this.#bytes = new Uint8Array(memory.buffer, byteOffset, RECORDS_BYTES);
+    this.#words = new Int32Array(memory.buffer, byteOffset, RECORDS_BYTES / 4);
+    this.#findLargeArea = findLargeArea;
   }
 
   /** Writes records from a position on, and says where the next one comes; undefined if one has no place here, or they take more than is left. */
   write(frames: readonly Frame[], from: number, tail: number): number | undefined {
-    const data = this.#data;
-    const left = CAPACITY - HEADER - ((from - tail) >>> 0);
+    const words = this.#words;
+    const freeBytes = RECORDS_BYTES - HEADER_BYTES - ((from - tail) >>> 0);
     let position = from;
-    let number = this.numberAt(from);
-    let bulkAt = this.#partsAt(from);
+    let sequence = this.sequenceAt(from);
+    let areaPosition = this.#areaPositionAt(from);
     for (const frame of frames) {
       const { bytes, start } = frame;
-      const parts = partsOf(frame);
-      const annex = annexOf(frame, parts);
-      const length = bodySize(frame);
-      const size = recordSize(length, annex.length);
-      if (size > MAX_RECORD) return undefined;
-      const toEnd = CAPACITY - (position & MASK);
+      const parts = largePartsOf(frame);
+      const metadata = metadataOf(frame, parts);
+      const length = inlineBodySize(frame);
+      const size = recordSize(length, metadata.length);
+      if (size > MAX_RECORD_BYTES) return undefined;
+      const toEnd = RECORDS_BYTES - (position & OFFSET_MASK);
       const skipped = toEnd < size ? toEnd : 0;
-      if (((position - from) >>> 0) + skipped + size > left) return undefined;
+      if (((position - from) >>> 0) + skipped + size > freeBytes) return undefined;
       if (skipped > 0) {
-        data[(position & MASK) >> 2] = REST_UNUSED;
+        words[(position & OFFSET_MASK) >> 2] = WRAP_MARKER;
         position = (position + skipped) | 0;
       }
-      const at = position & MASK;
-      data[at >> 2] = length | (annex.length << 16);
-      data[(at >> 2) + NUMBER] = number;
-      data[(at >> 2) + PARTS] = bulkAt;
-      this.#copyIn(bytes, start, start + length, at + HEADER);
-      if (annex.length > 0) this.#bytes.set(annex, at + HEADER + length);
+      const offset = position & OFFSET_MASK;
+      words[offset >> 2] = length | (metadata.length << 16);
+      words[(offset >> 2) + SEQUENCE_WORD] = sequence;
+      words[(offset >> 2) + LARGE_PARTS_WORD] = areaPosition;
+      this.#copyIn(bytes, start, start + length, offset + HEADER_BYTES);
+      if (metadata.length > 0) this.#bytes.set(metadata, offset + HEADER_BYTES + length);
       if (parts.length > 0) {
-        const bulk = this.#bulk();
-        const bulkEnd = bulk && Bulk.end(bulkAt, this.#partsAt(tail), parts);
-        if (bulkEnd === undefined) return undefined;
-        (bulk as Bulk).write(bulkAt, parts);
-        bulkAt = bulkEnd;
+        const area = this.#findLargeArea();
+        const areaEnd = area && LargePayloadArea.endOf(areaPosition, this.#areaPositionAt(tail), parts);
+        if (areaEnd === undefined) return undefined;
+        (area as LargePayloadArea).write(areaPosition, parts);
+        areaPosition = areaEnd;
       }
       position = (position + size) | 0;
-      number = (number + 1) | 0;
-      data[((position & MASK) >> 2) + NUMBER] = number;
-      data[((position & MASK) >> 2) + PARTS] = bulkAt;
+      sequence = (sequence + 1) | 0;
+      words[((position & OFFSET_MASK) >> 2) + SEQUENCE_WORD] = sequence;
+      words[((position & OFFSET_MASK) >> 2) + LARGE_PARTS_WORD] = areaPosition;
     }
     return position;
   }
 
   /** The number of the record that stands, or will stand, there. */
-  numberAt(position: number): number {
-    return this.#data[((position & MASK & POSITION) >> 2) + NUMBER] as number;
+  sequenceAt(position: number): number {
+    return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + SEQUENCE_WORD] as number;
   }
 
   /** Where the record is that begins there, or behind the unused rest. */
-  begin(position: number): number {
-    const at = position & MASK;
-    return this.#data[at >> 2] === REST_UNUSED ? (position + CAPACITY - at) | 0 : position;
+  recordStart(position: number): number {
+    const offset = position & OFFSET_MASK;
+    return this.#words[offset >> 2] === WRAP_MARKER ? (position + RECORDS_BYTES - offset) | 0 : position;
   }
 
   sizeAt(position: number): number {
-    return sizeOf(this.#data[(position & MASK) >> 2] as number);
+    return sizeOf(this.#words[(position & OFFSET_MASK) >> 2] as number);
   }
 
   /** So many bytes from there on, or those up to the end. */
   copy(position: number, size: number): Uint8Array {
-    const at = position & MASK;
-    return this.#bytes.slice(at, Math.min(at + size, CAPACITY));
+    const offset = position & OFFSET_MASK;
+    return this.#bytes.slice(offset, Math.min(offset + size, RECORDS_BYTES));
   }
 
   /** What a record holds that was copied. @throws if it has large parts, and their memory cannot be mapped here */
   frameIn(copy: Uint8Array, at: number): Frame {
     const lengths = wordAt(copy, at);
-    const start = at + HEADER;
-    const end = start + (lengths & LENGTH);
-    const annexLength = lengths >>> 16;
-    if (annexLength === 0) return new Frame(0, copy, start, end, NO_PARTS, NO_MODULES);
-    const [isApart, modules, sizes]: Annex = JSON.parse(host.utf8Read(copy, end, end + annexLength));
-    const parts = sizes.length === 0 ? NO_PARTS : (this.#bulk() as Bulk).read(wordAt(copy, at + 4 * PARTS), sizes);
-    if (isApart === 0) return new Frame(0, copy, start, end, parts, modules);
+    const start = at + HEADER_BYTES;
+    const end = start + (lengths & LENGTH_MASK);
+    const metadataLength = lengths >>> 16;
+    if (metadataLength === 0) return new Frame(0, copy, start, end, NO_PARTS, NO_MODULES);
+    const [isBodySeparate, modules, sizes]: Metadata = JSON.parse(host.utf8Read(copy, end, end + metadataLength));
+    const parts =
+      sizes.length === 0
+        ? NO_PARTS
+        : (this.#findLargeArea() as LargePayloadArea).read(wordAt(copy, at + 4 * LARGE_PARTS_WORD), sizes);
+    if (isBodySeparate === 0) return new Frame(0, copy, start, end, parts, modules);
     const [body, ...others] = parts as [Uint8Array];
     return new Frame(0, body, 0, body.length, others, modules);
   }
@@ -132,42 +135,43 @@ export class RingRecords {
   #copyIn(bytes: Uint8Array, start: number, end: number, at: number): void {
     const target = this.#bytes;
     // For few bytes that is faster than what does it at once.
-    if (end - start <= SHORT) for (let i = start, to = at; i < end; i++, to++) target[to] = bytes[i] as number;
+    if (end - start <= LOOP_COPY_MAX_BYTES)
+      for (let i = start, to = at; i < end; i++, to++) target[to] = bytes[i] as number;
     else target.set(bytes.subarray(start, end), at);
   }
 
   /** Where its large parts begin. */
-  #partsAt(position: number): number {
-    return this.#data[((position & MASK & POSITION) >> 2) + PARTS] as number;
+  #areaPositionAt(position: number): number {
+    return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + LARGE_PARTS_WORD] as number;
   }
 }
 
 /** Whether a frame has a place in a ring. */
 export function fits(frame: Frame): boolean {
-  const parts = partsOf(frame);
-  if (parts.length > 0 && parts.reduce((size, { length }) => size + length, 0) > MAX_PARTS) return false;
-  return recordSize(bodySize(frame), annexOf(frame, parts).length) <= MAX_RECORD;
+  const parts = largePartsOf(frame);
+  if (parts.length > 0 && parts.reduce((size, { length }) => size + length, 0) > MAX_LARGE_PARTS_BYTES) return false;
+  return recordSize(inlineBodySize(frame), metadataOf(frame, parts).length) <= MAX_RECORD_BYTES;
 }
 
 /** Whether it takes a place for large parts. */
-export function isLarge(frame: Frame): boolean {
-  return partsOf(frame).length > 0;
+export function needsLargeArea(frame: Frame): boolean {
+  return largePartsOf(frame).length > 0;
 }
 
 /** The size of a record that was copied; 0 if it is not whole. */
-export function sizeIn(copy: Uint8Array, at: number): number {
-  if (at + HEADER > copy.length) return 0;
+export function wholeRecordSize(copy: Uint8Array, at: number): number {
+  if (at + HEADER_BYTES > copy.length) return 0;
   const size = sizeOf(wordAt(copy, at));
   return at + size <= copy.length ? size : 0;
 }
 
-function recordSize(length: number, annexLength: number): number {
-  return (HEADER + length + annexLength + 15) & POSITION;
+function recordSize(length: number, metadataLength: number): number {
+  return (HEADER_BYTES + length + metadataLength + 15) & POSITION_MASK;
 }
 
 /** The size of a record, from the first word of its header. */
 function sizeOf(lengths: number): number {
-  return recordSize(lengths & LENGTH, lengths >>> 16);
+  return recordSize(lengths & LENGTH_MASK, lengths >>> 16);
 }
 
 function wordAt(bytes: Uint8Array, at: number): number {
@@ -180,24 +184,24 @@ function wordAt(bytes: Uint8Array, at: number): number {
 }
 
 /** How much of the body stands in the record. */
-function bodySize({ start, end }: Frame): number {
-  return end - start > MAX_BODY ? 0 : end - start;
+function inlineBodySize({ start, end }: Frame): number {
+  return end - start > MAX_BODY_BYTES ? 0 : end - start;
 }
 
 /** What stands outside of the record. */
-function partsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
-  return end - start > MAX_BODY ? [bytes.subarray(start, end), ...parts] : parts;
+function largePartsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
+  return end - start > MAX_BODY_BYTES ? [bytes.subarray(start, end), ...parts] : parts;
 }
 
 /** What goes with the body of a frame. Most that need a module need the same, and have the same list of it. */
-function annexOf(frame: Frame, parts: readonly Uint8Array[]): Uint8Array {
+function metadataOf(frame: Frame, parts: readonly Uint8Array[]): Uint8Array {
   const { modules } = frame;
-  if (parts.length === 0 && modules.length === 0) return NOTHING;
-  let annex = parts.length === 0 ? annexes.get(modules) : undefined;
-  if (annex !== undefined) return annex;
-  const isApart = parts.length > frame.parts.length ? 1 : 0;
-  const content: Annex = [isApart, modules, parts.map(({ length }) => length)];
-  annex = new TextEncoder().encode(JSON.stringify(content));
-  if (parts.length === 0) annexes.set(modules, annex);
-  return annex;
+  if (parts.length === 0 && modules.length === 0) return NO_BYTES;
+  let metadata = parts.length === 0 ? metadataCache.get(modules) : undefined;
+  if (metadata !== undefined) return metadata;
+  const isBodySeparate = parts.length > frame.parts.length ? 1 : 0;
+  const fields: Metadata = [isBodySeparate, modules, parts.map(({ length }) => length)];
+  metadata = new TextEncoder().encode(JSON.stringify(fields));
+  if (parts.length === 0) metadataCache.set(modules, metadata);
+  return metadata;
 }

@@ -1,82 +1,82 @@
 /** What the calls of one process do while the items of its queue are in a ring; see `ring.ts`. */
 import {
+  AdaptiveSpin,
   type EncodedMessage,
   type Frame,
   host,
-  leaving,
-  Odds,
-  type WaitList,
+  pendingWork,
   type WaitOptions,
+  type WaitQueue,
 } from "@multiproc/core/internal";
-import { type BlockOptions, isNow, remaining } from "../backend.ts";
+import { type BlockOptions, isNonBlocking, withRemainingTimeout } from "../backend.ts";
 import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
-import type { Ring } from "./mpmc-ring.ts";
+import type { MpmcRing } from "./mpmc-ring.ts";
 
 /**
  * So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. More where
  * items are taken: who takes them may stand still for a moment, since other programs have the processors, and the home is
  * for good. But who takes them slowly must not hold up those who put, so after so many long waits in a row it is less again.
  */
-const PATIENCE = 50;
-const LONGEST_PATIENCE = 500;
-const MAX_LONG_WAITS = 8;
+const SHORT_SPACE_TIMEOUT_MS = 50;
+const LONG_SPACE_TIMEOUT_MS = 500;
+const MAX_LONG_WAIT_COUNT = 8;
 /** Items that are put in one turn go into the ring together, but no more bytes than that. */
-const BATCH_SIZE = 16 * 1024;
+const MAX_BATCH_BYTES = 16 * 1024;
 
 /** So many milliseconds who waits for an item looks again and again before it goes to sleep: to be woken costs more. */
-const LOOKING = 0.1;
+const SPIN_MS = 0.1;
 
 const SETTLED: Promise<void> = Promise.resolve();
 
 /** What the process knows besides. */
-export interface RingOwner {
+export interface RingClientContext {
   readonly maxSize: number;
   /** Throws when the queue can be used no longer: its home is gone, or it was closed. */
   assertUsable(): void;
   /** Has the home keep the items itself. */
-  leaveRing(): void;
+  closeRing(): void;
   /** Has the home make a place for large items; it wakes those who put then, or keeps the items itself. */
-  enlarge(): void;
+  addLargeArea(): void;
   /** Gives an item to the home, which keeps them now, before it returns: so it comes before all that is put later. */
-  moved(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void>;
+  putToBroker(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void>;
   /** Somebody begins to wait, or has stopped: whether the program must stay alive for it. */
-  waiting(change: 1 | -1): void;
+  waitersChanged(change: 1 | -1): void;
 }
 
 /** What is put in one turn, into a queue without a limit. */
 class Batch {
   readonly messages: EncodedMessage[] = [];
   readonly frames: Frame[] = [];
-  size = 0;
-  resolve!: (over: Promise<void> | undefined) => void;
+  byteCount = 0;
+  resolve!: (done: Promise<void> | undefined) => void;
   reject!: (error: unknown) => void;
   /** Settles when it is the queue's. */
-  readonly over: Promise<void> = new Promise((resolve, reject) => {
+  readonly done: Promise<void> = new Promise((resolve, reject) => {
     this.resolve = resolve as Batch["resolve"];
     this.reject = reject;
   });
 }
 
 /** A process's side of a ring. */
-export class RingSide {
-  readonly ring: Ring;
-  readonly #owner: RingOwner;
+export class RingClient {
+  readonly ring: MpmcRing;
+  readonly #context: RingClientContext;
   /** What is put in this turn. */
   #batch: Batch | undefined;
   /** The last that was put so. */
-  #last: Promise<void> = SETTLED;
+  #lastPut: Promise<void> = SETTLED;
   /** Puts that wait, in order: none comes before another of the same process. */
-  readonly #line: object[] = [];
+  readonly #putOrder: object[] = [];
   /** How many that waited in line one after the other have done so for long. */
-  #longWaits = 0;
-  #isEnlarging = false;
+  #longWaitCount = 0;
+  #isLargeAreaRequested = false;
   /** Somebody looks again and again. */
-  #isLooking = false;
-  readonly #odds = new Odds(4);
+  #isSpinning = false;
+  readonly #spin = new AdaptiveSpin(4);
 
-  constructor(ring: Ring, owner: RingOwner) {
+  constructor(ring: MpmcRing, context: RingClientContext) {
     this.ring = ring;
-    this.#owner = owner;
+    this.#context = context;
   }
 
   /** Whether the items are in the ring at this moment. */
@@ -89,54 +89,55 @@ export class RingSide {
    * its place yet.
    */
   get isInUse(): boolean {
-    return this.isOpen || this.isBehind;
+    return this.isOpen || this.hasPendingPuts;
   }
 
   /** Whether something that was put before has not its place yet. */
-  get isBehind(): boolean {
-    return this.#batch !== undefined || this.#line.length > 0;
+  get hasPendingPuts(): boolean {
+    return this.#batch !== undefined || this.#putOrder.length > 0;
   }
 
   /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
-  putSoon(message: EncodedMessage): Promise<void> {
+  putBatched(message: EncodedMessage): Promise<void> {
     const { frame } = message;
-    if (frame.size > BATCH_SIZE) this.#makePlace(frame);
+    if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
     let batch = this.#batch;
     if (batch === undefined) {
       this.#batch = batch = new Batch();
-      this.#last = batch.over;
+      this.#lastPut = batch.done;
       void SETTLED.then(this.#flushSoon);
     }
     batch.messages.push(message);
     batch.frames.push(frame);
-    batch.size += frame.size;
-    if (batch.size > BATCH_SIZE) this.flush();
-    return batch.over;
+    batch.byteCount += frame.size;
+    if (batch.byteCount > MAX_BATCH_BYTES) this.flush();
+    return batch.done;
   }
 
   /** Puts an item; at once, if there is room. */
   async put(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const { frame } = message;
     this.flush();
-    if (frame.size > BATCH_SIZE) this.#makePlace(frame);
+    if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
     const began = performance.now();
-    const full = (): QueueFullError => new QueueFullError(call, this.#owner.maxSize, item);
-    let over: Promise<void> | undefined;
+    const fullError = (): QueueFullError => new QueueFullError(call, this.#context.maxSize, item);
+    let brokerPut: Promise<void> | undefined;
     const attempt = (): boolean => {
       const result = this.ring.put([frame]);
       if (result === "shut down") throw new QueueShutDownError(call);
-      if (result === "full" && isNow(options)) throw full();
-      if (result === "closed") over = this.#owner.moved(call, item, message, remaining(options, began));
+      if (result === "full" && isNonBlocking(options)) throw fullError();
+      if (result === "closed")
+        brokerPut = this.#context.putToBroker(call, item, message, withRemainingTimeout(options, began));
       else if (result !== "accepted") return false;
       else message.commit(undefined);
       return true;
     };
-    if (this.#line.length > 0 && isNow(options)) throw full();
-    if (this.#line.length > 0 || !attempt()) {
+    if (this.#putOrder.length > 0 && isNonBlocking(options)) throw fullError();
+    if (this.#putOrder.length > 0 || !attempt()) {
       // Where there is no limit, there is room as soon as the home makes some.
-      if (!(await this.#inLine(attempt, call, isNow(options) ? {} : options))) throw full();
+      if (!(await this.#waitTurn(attempt, call, isNonBlocking(options) ? {} : options))) throw fullError();
     }
-    return over;
+    return brokerPut;
   }
 
   /** Puts into the ring what was put in this turn so far. */
@@ -144,29 +145,29 @@ export class RingSide {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
-    if (this.#line.length === 0 && this.#place(batch)) return;
-    leaving.wait(batch.over);
-    this.#inLine(() => this.#place(batch), "put()", {}).catch(batch.reject);
+    if (this.#putOrder.length === 0 && this.#putBatch(batch)) return;
+    pendingWork.add(batch.done);
+    this.#waitTurn(() => this.#putBatch(batch), "put()", {}).catch(batch.reject);
   }
 
   /** Settles when what was put here has its place. */
   async flushed(): Promise<void> {
     this.flush();
-    await this.#last.catch(() => {});
+    await this.#lastPut.catch(() => {});
   }
 
   /** The next item, if it is there and nobody in this process has waited for it. */
   take(): Frame | undefined {
     if (this.#batch !== undefined) this.flush();
-    return this.#isLooking || this.ring.getters.isWaiting ? undefined : this.#take();
+    return this.#isSpinning || this.ring.getters.isWaiting ? undefined : this.#take();
   }
 
   /** Waits for an item; `"moved"` if the home keeps them now. */
   async get(call: string, options: BlockOptions): Promise<Frame | "moved"> {
     let found: Frame | "moved" | undefined;
     const check = (): boolean => {
-      this.#owner.assertUsable();
-      if (this.#isLooking) return false;
+      this.#context.assertUsable();
+      if (this.#isSpinning) return false;
       found = this.#take();
       if (found === undefined && this.ring.isClosed) found = "moved";
       if (found === undefined && this.ring.isShutDown) {
@@ -176,34 +177,34 @@ export class RingSide {
       }
       return found !== undefined;
     };
-    if (!isNow(options)) found = await this.#look(options);
-    if (found === undefined && isNow(options)) check();
+    if (!isNonBlocking(options)) found = await this.#spinForItem(options);
+    if (found === undefined && isNonBlocking(options)) check();
     else if (found === undefined) await this.#wait(this.ring.getters, check, call, options);
     if (found === undefined) throw new QueueEmptyError(call);
     return found;
   }
 
   /** Looks for an item for a moment; others of this process come after. */
-  async #look({ timeout = LOOKING, signal }: WaitOptions): Promise<Frame | undefined> {
+  async #spinForItem({ timeout = SPIN_MS, signal }: WaitOptions): Promise<Frame | undefined> {
     const { ring } = this;
-    if (this.#isLooking || ring.getters.isWaiting || timeout < LOOKING) return undefined;
-    if (!this.#odds.areGood) {
-      this.#odds.note(false);
+    if (this.#isSpinning || ring.getters.isWaiting || timeout < SPIN_MS) return undefined;
+    if (!this.#spin.shouldSpin) {
+      this.#spin.record(false);
       return undefined;
     }
-    this.#isLooking = true;
+    this.#isSpinning = true;
     let frame: Frame | undefined;
     try {
-      for (const end = performance.now() + LOOKING; frame === undefined && performance.now() < end; ) {
-        await new Promise<void>((resolve) => host.soon(resolve));
+      for (const end = performance.now() + SPIN_MS; frame === undefined && performance.now() < end; ) {
+        await new Promise<void>((resolve) => host.setImmediate(resolve));
         if (signal?.aborted || ring.isClosed) break;
         frame = this.#take();
       }
     } finally {
-      this.#isLooking = false;
-      if (ring.getters.isWaiting) ring.getters.lookSoon();
+      this.#isSpinning = false;
+      if (ring.getters.isWaiting) ring.getters.recheckSoon();
     }
-    this.#odds.note(frame !== undefined);
+    this.#spin.record(frame !== undefined);
     return frame;
   }
 
@@ -211,30 +212,30 @@ export class RingSide {
     try {
       return this.ring.take();
     } catch {
-      this.#owner.leaveRing(); // this process cannot map what it would take
+      this.#context.closeRing(); // this process cannot map what it would take
       return undefined;
     }
   }
 
   /** Has a place made for a large item. */
-  #makePlace(frame: Frame): void {
-    if (!this.ring.fits(frame)) return this.#owner.leaveRing();
-    if (!this.ring.isLarge(frame) || this.ring.isEnlarged) return;
-    this.#isEnlarging = true;
-    this.#owner.enlarge();
+  #ensureLargeArea(frame: Frame): void {
+    if (!this.ring.fits(frame)) return this.#context.closeRing();
+    if (!this.ring.needsLargeArea(frame) || this.ring.hasLargeArea) return;
+    this.#isLargeAreaRequested = true;
+    this.#context.addLargeArea();
   }
 
   readonly #flushSoon = (): void => this.flush();
 
   /** Whether nothing is left to do with a batch. */
-  #place({ messages, frames, resolve, reject }: Batch): boolean {
+  #putBatch({ messages, frames, resolve, reject }: Batch): boolean {
     switch (this.ring.put(frames)) {
       case "accepted":
         for (const { commit } of messages) commit(undefined);
         resolve(undefined);
         return true;
       case "closed":
-        resolve(this.#allMoved(messages));
+        resolve(this.#putAllToBroker(messages));
         return true;
       case "shut down":
         reject(new QueueShutDownError("put()"));
@@ -244,50 +245,52 @@ export class RingSide {
     }
   }
 
-  async #allMoved(messages: readonly EncodedMessage[]): Promise<void> {
-    await Promise.all(messages.map((message) => this.#owner.moved("put()", undefined, message, {})));
+  async #putAllToBroker(messages: readonly EncodedMessage[]): Promise<void> {
+    await Promise.all(messages.map((message) => this.#context.putToBroker("put()", undefined, message, {})));
   }
 
   /** Waits until an attempt to put something is over, after those of all that came before in this process; false if the time ran out. */
-  async #inLine(attempt: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
-    const place = {};
-    this.#line.push(place);
+  async #waitTurn(attempt: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
+    const turn = {};
+    this.#putOrder.push(turn);
     let began = 0;
     const check = (): boolean => {
-      this.#owner.assertUsable();
-      if (this.#line[0] !== place) return false;
+      this.#context.assertUsable();
+      if (this.#putOrder[0] !== turn) return false;
       const now = performance.now();
       began ||= now;
       if (attempt()) {
-        if (now > began) this.#longWaits = now - began > PATIENCE ? this.#longWaits + 1 : 0;
-        this.#line.shift();
+        if (now > began) this.#longWaitCount = now - began > SHORT_SPACE_TIMEOUT_MS ? this.#longWaitCount + 1 : 0;
+        this.#putOrder.shift();
         return true;
       }
-      const waitsForHome = this.#isEnlarging && !this.ring.isEnlarged;
-      if (!waitsForHome && !this.ring.isFull && now - began > this.#patience) this.#owner.leaveRing();
+      const waitsForLargeArea = this.#isLargeAreaRequested && !this.ring.hasLargeArea;
+      if (!waitsForLargeArea && !this.ring.isFull && now - began > this.#spaceTimeoutMs) this.#context.closeRing();
       return false;
     };
     try {
       return await this.#wait(this.ring.putters, check, call, options);
     } finally {
-      const at = this.#line.indexOf(place);
-      if (at >= 0) this.#line.splice(at, 1);
+      const index = this.#putOrder.indexOf(turn);
+      if (index >= 0) this.#putOrder.splice(index, 1);
       // Those of this process that stood behind it look again.
-      if (at >= 0 && this.#line.length > 0) this.ring.putters.wake(1);
+      if (index >= 0 && this.#putOrder.length > 0) this.ring.putters.wake(1);
     }
   }
 
-  get #patience(): number {
-    return this.ring.isUntouched || this.#longWaits >= MAX_LONG_WAITS ? PATIENCE : LONGEST_PATIENCE;
+  get #spaceTimeoutMs(): number {
+    return this.ring.isUntouched || this.#longWaitCount >= MAX_LONG_WAIT_COUNT
+      ? SHORT_SPACE_TIMEOUT_MS
+      : LONG_SPACE_TIMEOUT_MS;
   }
 
   /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */
-  async #wait(list: WaitList, check: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
-    this.#owner.waiting(1);
+  async #wait(waitQueue: WaitQueue, check: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
+    this.#context.waitersChanged(1);
     try {
-      return await list.wait(check, call, { ...options, keepAlive: options.timeout !== undefined });
+      return await waitQueue.wait(check, call, { ...options, keepAlive: options.timeout !== undefined });
     } finally {
-      this.#owner.waiting(-1);
+      this.#context.waitersChanged(-1);
     }
   }
 }

@@ -1,38 +1,38 @@
 import type { Native } from "@multiproc/core/internal";
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from "@multiproc/core/internal";
-import { type Greeting, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
+import { LineReader, type Reply, type Request, type StartupResult, toLine } from "./protocol.ts";
 
-const CHUNK = 65_536;
+const CHUNK_BYTES = 65_536;
 
 /** A process that asks for children, as the server sees it. */
-export class Caller {
+export class ClientConnection {
   /** The connection. */
-  readonly file: number;
+  readonly fd: number;
   /** Its children that have not ended: their pids by the ids of the requests. */
-  readonly children: Map<number, number> = new Map();
+  readonly childPids: Map<number, number> = new Map();
   readonly #native: Native;
   readonly #lines = new LineReader();
-  readonly #chunk = new Uint8Array(CHUNK);
+  readonly #chunk = new Uint8Array(CHUNK_BYTES);
   #queued: Uint8Array[] = [];
 
-  constructor(native: Native, file: number) {
+  constructor(native: Native, fd: number) {
     this.#native = native;
-    this.file = file;
+    this.fd = fd;
   }
 
   /** Whether replies wait for the other side to read. */
-  get isBehind(): boolean {
+  get hasBacklog(): boolean {
     return this.#queued.length > 0;
   }
 
   /** The requests that have arrived; undefined when the other side has closed. Only where there is something to read. */
   read(): Request[] | undefined {
-    const length = this.#native.libc.read(this.file, this.#chunk, CHUNK);
+    const length = this.#native.libc.read(this.fd, this.#chunk, CHUNK_BYTES);
     return length <= 0 ? undefined : (this.#lines.push(this.#chunk.subarray(0, length)) as Request[]);
   }
 
   /** Sends a reply. Never waits: one caller that does not read must not stop the others. */
-  say(message: Reply | Greeting): void {
+  send(message: Reply | StartupResult): void {
     this.#queued.push(toLine(message));
     this.flush();
   }
@@ -41,7 +41,7 @@ export class Caller {
   flush(): void {
     while (this.#queued.length > 0) {
       const bytes = this.#queued[0] as Uint8Array;
-      const sent = this.#native.libc.send(this.file, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+      const sent = this.#native.libc.send(this.fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0) return; // full, or closed: then there will be an end to read
       if (sent < bytes.length) this.#queued[0] = bytes.subarray(sent);
       else this.#queued.shift();
@@ -49,6 +49,6 @@ export class Caller {
   }
 
   close(): void {
-    this.#native.libc.close(this.file);
+    this.#native.libc.close(this.fd);
   }
 }

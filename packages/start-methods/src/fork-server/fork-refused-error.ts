@@ -5,11 +5,11 @@ import { StartMethodError } from "../start-method.ts";
 export class ForkRefusedError extends StartMethodError {
   readonly reason: ForkReason;
   /** What stands in the way, as words that can follow "because". */
-  readonly because: string;
+  readonly explanation: string;
 
   constructor({ reason, message }: ForkRefusal) {
     super(`A process cannot be forked, because ${message}`);
     this.reason = reason;
-    this.because = message;
+    this.explanation = message;
   }
 }

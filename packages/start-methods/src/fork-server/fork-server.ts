@@ -1,10 +1,10 @@
 /** The owner's side of a fork server: its start, and its end. */
 import { StartError } from "@multiproc/core";
-import { type ExitStatus, host, lifetime, placeForChild, type Subprocess } from "@multiproc/core/internal";
+import { cleanup, type ExitStatus, host, reserveSocketPath, type Subprocess } from "@multiproc/core/internal";
 import type { Child } from "../launcher.ts";
 import { preloadError } from "../start-failure.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
-import type { Greeting, ServerConfig } from "./protocol.ts";
+import type { ServerConfig, StartupResult } from "./protocol.ts";
 import { type ForkOrder, ServerConnection } from "./server-connection.ts";
 
 /** How a fork server is started. */
@@ -12,7 +12,7 @@ export interface ForkServerOptions {
   /** The URLs of modules to load first, in this order. @default [] */
   readonly preload?: readonly string[];
   /** Those of them that have a function `rehearse()`: it does what children will do first, so that they inherit it compiled. */
-  readonly rehearsals?: readonly string[] | undefined;
+  readonly warmUpModules?: readonly string[] | undefined;
   /** How many worker threads V8 gets in each child. @default 1 */
   readonly threads?: number;
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -35,19 +35,19 @@ export class ForkServer {
    * What its environment has besides. The kernel's thread for io_uring never looks at rest, and a ring cannot be copied. Each
    * thread that the server has is looked at twice at a fork, and children make their own.
    */
-  static readonly variables: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
+  static readonly extraEnv: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
 
   readonly pid: number;
   /** Where other processes can ask for children, see {@link ServerConnection}. */
-  readonly address: string;
+  readonly socketPath: string;
   /** Settles when the server has ended. */
   readonly ended: Promise<ExitStatus>;
   readonly #subprocess: Subprocess;
   readonly #connection: ServerConnection;
 
-  private constructor(subprocess: Subprocess, address: string, connection: ServerConnection) {
+  private constructor(subprocess: Subprocess, socketPath: string, connection: ServerConnection) {
     this.pid = subprocess.pid;
-    this.address = address;
+    this.socketPath = socketPath;
     this.ended = subprocess.exited;
     this.#subprocess = subprocess;
     this.#connection = connection;
@@ -64,24 +64,28 @@ export class ForkServer {
     if (host.name !== "node")
       throw new ForkRefusedError({ reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" });
     options.signal?.throwIfAborted();
-    const address = placeForChild();
-    const meeting = meet();
+    const socketPath = reserveSocketPath();
+    const incoming = awaitConnection();
     try {
-      const subprocess = await launch(options, { owner: meeting.socket, address, ...pick(options) });
+      const subprocess = await launch(options, {
+        ownerSocketPath: incoming.socketPath,
+        socketPath,
+        ...serverConfig(options),
+      });
       void subprocess.exited.then(() => {
-        lifetime.forget(subprocess.pid);
-        host.remove(address);
+        cleanup.forgetChild(subprocess.pid);
+        host.remove(socketPath);
       });
       const abort = (): void => subprocess.kill("SIGKILL");
       options.signal?.addEventListener("abort", abort, { once: true });
-      await lifetime.watch(subprocess.pid);
-      const [connection, greeting] = await Promise.race([meeting.greeted, died(subprocess, options.signal)]);
+      await cleanup.watchChild(subprocess.pid);
+      const [connection, result] = await Promise.race([incoming.connected, exitedEarly(subprocess, options.signal)]);
       options.signal?.removeEventListener("abort", abort);
-      judge(greeting, connection);
+      requireReady(result, connection);
       subprocess.unref();
-      return new ForkServer(subprocess, address, connection);
+      return new ForkServer(subprocess, socketPath, connection);
     } finally {
-      meeting.close();
+      incoming.close();
     }
   }
 
@@ -111,12 +115,12 @@ export class ForkServer {
   }
 }
 
-function pick({
+function serverConfig({
   preload = [],
-  rehearsals = [],
+  warmUpModules = [],
   threads = 1,
-}: ForkServerOptions): Pick<ServerConfig, "preload" | "rehearsals" | "threads"> {
-  return { preload, rehearsals, threads };
+}: ForkServerOptions): Pick<ServerConfig, "preload" | "warmUpModules" | "threads"> {
+  return { preload, warmUpModules, threads };
 }
 
 async function launch(options: ForkServerOptions, config: ServerConfig): Promise<Subprocess> {
@@ -127,49 +131,53 @@ async function launch(options: ForkServerOptions, config: ServerConfig): Promise
     args,
     execArgv,
     executable,
-    reach: { read: [], write: [], sockets: [] },
+    requiredAccess: { read: [], write: [], sockets: [] },
   });
   try {
-    return await host.spawn(command.file, { args: command.args, env: { ...env, ...ForkServer.variables }, cwd });
+    return await host.spawn(command.file, { args: command.args, env: { ...env, ...ForkServer.extraEnv }, cwd });
   } catch (cause) {
     throw new StartError(`Cannot start the fork server: ${(cause as Error).message}`, { cause });
   }
 }
 
 /** A place where the server comes to, once, and greets. */
-function meet(): { socket: string; greeted: Promise<[ServerConnection, Greeting]>; close(): void } {
-  const socket = placeForChild();
-  let arrived: (met: [ServerConnection, Greeting]) => void;
-  const greeted = new Promise<[ServerConnection, Greeting]>((resolve) => (arrived = resolve));
+function awaitConnection(): {
+  socketPath: string;
+  connected: Promise<[ServerConnection, StartupResult]>;
+  close(): void;
+} {
+  const socketPath = reserveSocketPath();
+  let resolveConnected: (connection: [ServerConnection, StartupResult]) => void;
+  const connected = new Promise<[ServerConnection, StartupResult]>((resolve) => (resolveConnected = resolve));
   const server = host.listen(
-    socket,
+    socketPath,
     (stream) => {
-      const connection: ServerConnection = new ServerConnection(stream, (greeting) =>
-        arrived([connection, greeting as Greeting]),
+      const connection: ServerConnection = new ServerConnection(stream, (result) =>
+        resolveConnected([connection, result as StartupResult]),
       );
     },
     () => {}, // the server finds nobody there, and ends
   );
   const close = (): void => {
     server.close();
-    host.remove(socket);
+    host.remove(socketPath);
   };
-  return { socket, greeted, close };
+  return { socketPath, connected, close };
 }
 
-async function died(subprocess: Subprocess, signal: AbortSignal | undefined): Promise<never> {
+async function exitedEarly(subprocess: Subprocess, signal: AbortSignal | undefined): Promise<never> {
   const { code, signal: killer } = await subprocess.exited;
   signal?.throwIfAborted();
-  const how = killer === null ? `exit code ${code}` : `signal ${killer}`;
-  throw new StartError(`The fork server (pid ${subprocess.pid}) ended with ${how} while it loaded its modules`, {
+  const exitText = killer === null ? `exit code ${code}` : `signal ${killer}`;
+  throw new StartError(`The fork server (pid ${subprocess.pid}) ended with ${exitText} while it loaded its modules`, {
     exitCode: code,
     signal: killer,
   });
 }
 
-function judge(greeting: Greeting, connection: ServerConnection): void {
-  if ("ready" in greeting) return;
+function requireReady(result: StartupResult, connection: ServerConnection): void {
+  if ("ready" in result) return;
   connection.close(); // the server ends then
-  if ("refused" in greeting) throw new ForkRefusedError(greeting.refused);
-  throw preloadError("The fork server", greeting.failed);
+  if ("refused" in result) throw new ForkRefusedError(result.refused);
+  throw preloadError("The fork server", result.failed);
 }

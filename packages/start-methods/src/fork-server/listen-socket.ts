@@ -4,20 +4,20 @@
  */
 import { type Native, openSocket, SOCK_CLOEXEC, socketAddress, socketFailure } from "@multiproc/core/internal";
 
-const BACKLOG = 512;
+const LISTEN_BACKLOG = 512;
 
 /** Listens at a path, which must be free. */
 export function listenAt(native: Native, path: string): number {
   const { libc } = native;
-  const file = openSocket(native);
+  const fd = openSocket(native);
   const [address, length] = socketAddress(path);
-  if (libc.bind(file, address, length) < 0 || libc.listen(file, BACKLOG) < 0)
-    throw socketFailure(native, file, `listen at ${path}`);
-  return file;
+  if (libc.bind(fd, address, length) < 0 || libc.listen(fd, LISTEN_BACKLOG) < 0)
+    throw socketFailure(native, fd, `listen at ${path}`);
+  return fd;
 }
 
 /** Takes the next connection; undefined if whoever made it is gone again. */
-export function acceptFrom(native: Native, listener: number): number | undefined {
-  const file = native.libc.accept4(listener, null, null, SOCK_CLOEXEC);
-  return file < 0 ? undefined : file;
+export function acceptFrom(native: Native, listenFd: number): number | undefined {
+  const fd = native.libc.accept4(listenFd, null, null, SOCK_CLOEXEC);
+  return fd < 0 ? undefined : fd;
 }

@@ -2,5 +2,5 @@
 
 export { ForkRefusedError } from "./fork-refused-error.ts";
 export { ForkServer } from "./fork-server.ts";
-export { ForkSource } from "./fork-server-launcher.ts";
+export { ForkServerLauncher } from "./fork-server-launcher.ts";
 export { ServerConnection } from "./server-connection.ts";

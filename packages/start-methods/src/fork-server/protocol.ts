@@ -19,13 +19,13 @@ import type { Failure } from "../start-failure.ts";
 /** What a fork server is started with, as its only argument. */
 export interface ServerConfig {
   /** The socket of its owner. */
-  readonly owner: string;
+  readonly ownerSocketPath: string;
   /** The socket that it shall listen on, for others. */
-  readonly address: string;
+  readonly socketPath: string;
   /** Modules to load before any child is made, in this order. */
   readonly preload: readonly string[];
   /** Modules whose `rehearse()` runs once all is loaded, so that children inherit compiled what they will run first. */
-  readonly rehearsals: readonly string[];
+  readonly warmUpModules: readonly string[];
   /** How many worker threads V8 gets in each child. */
   readonly threads: number;
 }
@@ -37,7 +37,7 @@ export interface FunctionName {
 }
 
 /** Where a standard stream of a child goes; `socket` is a Unix socket where somebody listens. */
-export type Output = "inherit" | "ignore" | { readonly socket: string };
+export type OutputTarget = "inherit" | "ignore" | { readonly socketPath: string };
 
 /** What a child runs, and in what surroundings. */
 export interface ForkRequest {
@@ -48,8 +48,8 @@ export interface ForkRequest {
   readonly env?: Readonly<Record<string, string | null>> | undefined;
   /** The absolute path of its working directory. @default that of the server */
   readonly cwd?: string | undefined;
-  readonly stdout: Output;
-  readonly stderr: Output;
+  readonly stdout: OutputTarget;
+  readonly stderr: OutputTarget;
 }
 
 /** What is asked of the server; `id` is the asking side's own. */
@@ -66,14 +66,14 @@ export type Reply =
   | ({ readonly id: number } & ExitStatus);
 
 /** What the server says to its owner before all else. */
-export type Greeting = { readonly ready: true } | { readonly refused: ForkRefusal } | { readonly failed: Failure };
+export type StartupResult = { readonly ready: true } | { readonly refused: ForkRefusal } | { readonly failed: Failure };
 
 const NEWLINE = 0x0a;
 
 /** Makes lines from chunks of bytes. */
 export class LineReader {
   readonly #decoder = new TextDecoder();
-  #rest: Uint8Array[] = [];
+  #partial: Uint8Array[] = [];
 
   /** The lines that end in this chunk. */
   push(chunk: Uint8Array): unknown[] {
@@ -81,17 +81,17 @@ export class LineReader {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
       let text = "";
-      for (const part of this.#rest) text += this.#decoder.decode(part, { stream: true });
-      this.#rest = [];
+      for (const part of this.#partial) text += this.#decoder.decode(part, { stream: true });
+      this.#partial = [];
       messages.push(JSON.parse(text + this.#decoder.decode(chunk.subarray(start, end))));
       start = end + 1;
     }
-    if (start < chunk.length) this.#rest.push(chunk.slice(start));
+    if (start < chunk.length) this.#partial.push(chunk.slice(start));
     return messages;
   }
 }
 
 /** A message as a line. */
-export function toLine(message: Request | Reply | Greeting): Uint8Array {
+export function toLine(message: Request | Reply | StartupResult): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(message)}\n`);
 }

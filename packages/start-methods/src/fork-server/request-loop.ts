@@ -5,212 +5,219 @@
  * So nothing of the server runs in a child: no timer, no handler; `fork()` returns there as it does in C, the loop below is
  * left, and the event loop of the child begins. A child's end is seen by a pidfd, which tells it at once and of that child only.
  *
- * While nobody asks for anything, one child is forked in advance, see {@link Standby}.
+ * While nobody asks for anything, one child is forked in advance, see {@link PreforkedChild}.
  */
 
-import type { Fork, Forker, Forking, ForkRefusal, Native } from "@multiproc/core/internal";
+import type { Forker, Forking, ForkRefusal, ForkResult, Native } from "@multiproc/core/internal";
 import { O_CLOEXEC, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "@multiproc/core/internal";
-import { Caller } from "./client-connection.ts";
+import { ClientConnection } from "./client-connection.ts";
 import { acceptFrom } from "./listen-socket.ts";
-import { Standby } from "./preforked-child.ts";
+import { PreforkedChild } from "./preforked-child.ts";
 import type { ForkRequest, Request } from "./protocol.ts";
 
 /** What a child does, since the server's loop has ended in it: what was asked for, or what it will read from a pipe. */
-export type ChildWork = { readonly request: ForkRequest } | { readonly pipe: number };
+export type ChildTask = { readonly request: ForkRequest } | { readonly pipeFd: number };
 
-interface Kid {
-  readonly caller: Caller;
+interface TrackedChild {
+  readonly client: ClientConnection;
   readonly id: number;
   /** Readable when it has ended; -1 where the system has no such thing. */
   readonly pidfd: number;
 }
 
 /** The size of `struct pollfd` in 32-bit words: the file, then two halves, what to look for and what was seen. */
-const WORDS = 2;
+const POLLFD_WORDS = 2;
 /** How often children are asked after where there are no pidfds (before Linux 5.3), in milliseconds. */
-const SWEEP = 20;
+const REAP_INTERVAL_MS = 20;
 
 /** Serves until the owner is gone, or until this is a child. */
-export class Serving {
-  readonly #forking: Forking;
+export class RequestLoop {
+  readonly #forkApi: Forking;
   readonly #native: Native;
   readonly #forker: Forker;
   readonly #threads: number;
-  readonly #listener: number;
-  readonly #owner: Caller;
-  readonly #callers = new Map<number, Caller>();
-  readonly #kids = new Map<number, Kid>();
-  #polled = new Int32Array(64 * WORDS);
-  #standby: Standby | undefined;
+  readonly #listenFd: number;
+  readonly #owner: ClientConnection;
+  readonly #clients = new Map<number, ClientConnection>();
+  readonly #children = new Map<number, TrackedChild>();
+  #pollfds = new Int32Array(64 * POLLFD_WORDS);
+  #standby: PreforkedChild | undefined;
   /** Whether one is to be forked in advance; one that is lost is not replaced before somebody asks for a child. */
   #wantsStandby = true;
 
-  constructor(forking: Forking, native: Native, forker: Forker, threads: number, listener: number, owner: Caller) {
-    this.#forking = forking;
+  constructor(
+    forkApi: Forking,
+    native: Native,
+    forker: Forker,
+    threads: number,
+    listenFd: number,
+    owner: ClientConnection,
+  ) {
+    this.#forkApi = forkApi;
     this.#native = native;
     this.#forker = forker;
     this.#threads = threads;
-    this.#listener = listener;
+    this.#listenFd = listenFd;
     this.#owner = owner;
-    this.#callers.set(owner.file, owner);
+    this.#clients.set(owner.fd, owner);
   }
 
   /** Returns in children only. */
-  serve(): ChildWork {
+  run(): ChildTask {
     for (;;) {
-      let ready = this.#wait(this.#wantsStandby ? 0 : -1);
-      if (ready.size === 0 && this.#wantsStandby) {
-        const work = this.#prepareStandby();
-        if (work !== undefined) return work;
-        ready = this.#wait(-1);
+      let readyFds = this.#poll(this.#wantsStandby ? 0 : -1);
+      if (readyFds.size === 0 && this.#wantsStandby) {
+        const task = this.#preforkChild();
+        if (task !== undefined) return task;
+        readyFds = this.#poll(-1);
       }
-      if (this.#standby !== undefined && ready.has(this.#standby.pidfd)) this.#loseStandby(this.#standby);
-      for (const pid of [...this.#kids.keys()]) this.#reap(pid, ready);
-      for (const caller of [...this.#callers.values()]) {
-        const seen = ready.get(caller.file);
-        if (seen === undefined) continue;
-        caller.flush();
-        if (seen === POLLOUT) continue;
-        const requests = caller.read();
-        if (requests === undefined) this.#lose(caller);
+      if (this.#standby !== undefined && readyFds.has(this.#standby.pidfd)) this.#dropStandby(this.#standby);
+      for (const pid of [...this.#children.keys()]) this.#reap(pid, readyFds);
+      for (const client of [...this.#clients.values()]) {
+        const returnedEvents = readyFds.get(client.fd);
+        if (returnedEvents === undefined) continue;
+        client.flush();
+        if (returnedEvents === POLLOUT) continue;
+        const requests = client.read();
+        if (requests === undefined) this.#drop(client);
         for (const request of requests ?? []) {
-          const work = this.#handle(caller, request);
-          if (work !== undefined) return work;
+          const task = this.#handle(client, request);
+          if (task !== undefined) return task;
         }
       }
-      if (ready.has(this.#listener)) this.#welcome();
+      if (readyFds.has(this.#listenFd)) this.#accept();
     }
   }
 
   /** The files that something happened to, and what. */
-  #wait(timeout: number): Map<number, number> {
-    const files: number[] = [this.#listener];
-    const wishes: number[] = [POLLIN];
-    let sweeps = false;
-    for (const caller of this.#callers.values()) {
-      files.push(caller.file);
-      wishes.push(caller.isBehind ? POLLIN | POLLOUT : POLLIN);
+  #poll(timeoutMs: number): Map<number, number> {
+    const fds: number[] = [this.#listenFd];
+    const requestedEvents: number[] = [POLLIN];
+    let mustReapByTimer = false;
+    for (const client of this.#clients.values()) {
+      fds.push(client.fd);
+      requestedEvents.push(client.hasBacklog ? POLLIN | POLLOUT : POLLIN);
     }
-    for (const kid of this.#kids.values()) {
-      sweeps ||= kid.pidfd < 0;
-      files.push(kid.pidfd); // a negative one is passed over
-      wishes.push(POLLIN);
+    for (const child of this.#children.values()) {
+      mustReapByTimer ||= child.pidfd < 0;
+      fds.push(child.pidfd); // a negative one is passed over
+      requestedEvents.push(POLLIN);
     }
     if (this.#standby !== undefined) {
-      files.push(this.#standby.pidfd);
-      wishes.push(POLLIN);
+      fds.push(this.#standby.pidfd);
+      requestedEvents.push(POLLIN);
     }
-    if (this.#polled.length < files.length * WORDS) this.#polled = new Int32Array(files.length * WORDS * 2);
-    const polled = this.#polled;
-    for (let i = 0; i < files.length; i++) {
-      polled[i * WORDS] = files[i] as number;
-      polled[i * WORDS + 1] = wishes[i] as number;
+    if (this.#pollfds.length < fds.length * POLLFD_WORDS) this.#pollfds = new Int32Array(fds.length * POLLFD_WORDS * 2);
+    const pollfds = this.#pollfds;
+    for (let i = 0; i < fds.length; i++) {
+      pollfds[i * POLLFD_WORDS] = fds[i] as number;
+      pollfds[i * POLLFD_WORDS + 1] = requestedEvents[i] as number;
     }
-    const ready = new Map<number, number>();
-    const longest = sweeps && timeout < 0 ? SWEEP : timeout;
-    if (this.#native.libc.poll(polled, files.length, longest) < 0) return ready; // interrupted by a signal
-    for (let i = 0; i < files.length; i++) {
-      const seen = (polled[i * WORDS + 1] as number) >>> 16;
-      if (seen !== 0) ready.set(files[i] as number, seen);
+    const readyFds = new Map<number, number>();
+    const pollMs = mustReapByTimer && timeoutMs < 0 ? REAP_INTERVAL_MS : timeoutMs;
+    if (this.#native.libc.poll(pollfds, fds.length, pollMs) < 0) return readyFds; // interrupted by a signal
+    for (let i = 0; i < fds.length; i++) {
+      const returnedEvents = (pollfds[i * POLLFD_WORDS + 1] as number) >>> 16;
+      if (returnedEvents !== 0) readyFds.set(fds[i] as number, returnedEvents);
     }
-    return ready;
+    return readyFds;
   }
 
-  #reap(pid: number, ready: ReadonlyMap<number, number>): void {
-    const { caller, id, pidfd } = this.#kids.get(pid) as Kid;
-    if (pidfd >= 0 && !ready.has(pidfd)) return;
-    const status = this.#forking.reap(this.#native, pid);
+  #reap(pid: number, readyFds: ReadonlyMap<number, number>): void {
+    const { client, id, pidfd } = this.#children.get(pid) as TrackedChild;
+    if (pidfd >= 0 && !readyFds.has(pidfd)) return;
+    const status = this.#forkApi.reap(this.#native, pid);
     if (status === undefined) return;
-    this.#kids.delete(pid);
-    caller.children.delete(id);
+    this.#children.delete(pid);
+    client.childPids.delete(id);
     if (pidfd >= 0) this.#native.libc.close(pidfd);
-    if (this.#callers.has(caller.file)) caller.say({ id, ...status });
+    if (this.#clients.has(client.fd)) client.send({ id, ...status });
   }
 
-  #welcome(): void {
-    const file = acceptFrom(this.#native, this.#listener);
-    if (file !== undefined) this.#callers.set(file, new Caller(this.#native, file));
+  #accept(): void {
+    const fd = acceptFrom(this.#native, this.#listenFd);
+    if (fd !== undefined) this.#clients.set(fd, new ClientConnection(this.#native, fd));
   }
 
   /** Who asked for children is gone, so these go too. */
-  #lose(caller: Caller): void {
+  #drop(client: ClientConnection): void {
     // The kernel kills all children of this process, see `diesWithParent`.
-    if (caller === this.#owner) this.#native.libc._exit(0);
-    for (const pid of caller.children.values()) this.#native.libc.kill(pid, SIGKILL);
-    this.#callers.delete(caller.file);
-    caller.close();
+    if (client === this.#owner) this.#native.libc._exit(0);
+    for (const pid of client.childPids.values()) this.#native.libc.kill(pid, SIGKILL);
+    this.#clients.delete(client.fd);
+    client.close();
   }
 
-  #handle(caller: Caller, request: Request): ChildWork | undefined {
-    if (request.do === "fork") return this.#fork(caller, request.id, request.request);
-    const pid = caller.children.get(request.id);
+  #handle(client: ClientConnection, request: Request): ChildTask | undefined {
+    if (request.do === "fork") return this.#fork(client, request.id, request.request);
+    const pid = client.childPids.get(request.id);
     // A child that has not been asked after yet keeps its pid, so this can be no other process.
     if (pid !== undefined) this.#native.libc.kill(pid, request.signal);
     return undefined;
   }
 
-  #fork(caller: Caller, id: number, request: ForkRequest): ChildWork | undefined {
-    if (request.cwd !== undefined && !this.#forking.isFolder(request.cwd)) {
+  #fork(client: ClientConnection, id: number, request: ForkRequest): ChildTask | undefined {
+    if (request.cwd !== undefined && !this.#forkApi.isDirectory(request.cwd)) {
       const message = `there is no folder "${request.cwd}" to start in`;
-      caller.say({ id, refused: { reason: "system", message } satisfies ForkRefusal });
+      client.send({ id, refused: { reason: "system", message } satisfies ForkRefusal });
       return undefined;
     }
     this.#wantsStandby = true;
     const standby = this.#standby;
-    if (standby?.become(request) === true) {
+    if (standby?.assign(request) === true) {
       this.#standby = undefined;
-      if (caller !== this.#owner) this.#owner.say({ standby: 0 });
-      this.#follow(caller, id, standby.pid, standby.pidfd);
+      if (client !== this.#owner) this.#owner.send({ standby: 0 });
+      this.#track(client, id, standby.pid, standby.pidfd);
       return undefined;
     }
-    const fork = this.#copy();
+    const fork = this.#forkProcess();
     if (fork.role === "child") return { request };
-    if (fork.role === "refused") caller.say({ id, refused: fork.refusal });
-    else this.#follow(caller, id, fork.pid, this.#pidfdOf(fork.pid));
+    if (fork.role === "refused") client.send({ id, refused: fork.refusal });
+    else this.#track(client, id, fork.pid, this.#openPidfd(fork.pid));
     return undefined;
   }
 
-  #follow(caller: Caller, id: number, pid: number, pidfd: number): void {
-    caller.children.set(id, pid);
-    this.#kids.set(pid, { caller, id, pidfd });
-    caller.say({ id, pid });
+  #track(client: ClientConnection, id: number, pid: number, pidfd: number): void {
+    client.childPids.set(id, pid);
+    this.#children.set(pid, { client, id, pidfd });
+    client.send({ id, pid });
   }
 
   /** In the child, what it waits for. */
-  #prepareStandby(): ChildWork | undefined {
+  #preforkChild(): ChildTask | undefined {
     this.#wantsStandby = false;
     if (this.#standby !== undefined) return undefined;
     const { libc } = this.#native;
-    const ends = new Int32Array(new ArrayBuffer(8));
-    if (libc.pipe2(ends, O_CLOEXEC) < 0) return undefined;
-    const [pipe, input] = ends as unknown as [number, number];
-    const fork = this.#copy();
-    libc.close(fork.role === "child" ? input : pipe);
-    if (fork.role === "child") return { pipe };
-    if (fork.role === "refused") return void libc.close(input); // who asks for a child is told the reason
-    this.#standby = new Standby(this.#native, fork.pid, this.#pidfdOf(fork.pid), input);
-    this.#owner.say({ standby: fork.pid });
+    const fds = new Int32Array(new ArrayBuffer(8));
+    if (libc.pipe2(fds, O_CLOEXEC) < 0) return undefined;
+    const [pipeFd, writeFd] = fds as unknown as [number, number];
+    const fork = this.#forkProcess();
+    libc.close(fork.role === "child" ? writeFd : pipeFd);
+    if (fork.role === "child") return { pipeFd };
+    if (fork.role === "refused") return void libc.close(writeFd); // who asks for a child is told the reason
+    this.#standby = new PreforkedChild(this.#native, fork.pid, this.#openPidfd(fork.pid), writeFd);
+    this.#owner.send({ standby: fork.pid });
     return undefined;
   }
 
-  #loseStandby({ pid, pidfd, pipe }: Standby): void {
+  #dropStandby({ pid, pidfd, pipeFd }: PreforkedChild): void {
     this.#standby = undefined;
-    this.#forking.reap(this.#native, pid);
-    for (const file of [pidfd, pipe]) this.#native.libc.close(file);
-    this.#owner.say({ standby: 0 });
+    this.#forkApi.reap(this.#native, pid);
+    for (const fd of [pidfd, pipeFd]) this.#native.libc.close(fd);
+    this.#owner.send({ standby: 0 });
   }
 
-  #copy(): Fork {
+  #forkProcess(): ForkResult {
     // What a child must not hold: the connections that tell of owners, the place where others ask.
-    const own = [this.#listener, ...this.#callers.keys()];
-    for (const { pidfd } of this.#kids.values()) if (pidfd >= 0) own.push(pidfd);
-    if (this.#standby !== undefined) own.push(this.#standby.pidfd, this.#standby.pipe);
+    const ownFds = [this.#listenFd, ...this.#clients.keys()];
+    for (const { pidfd } of this.#children.values()) if (pidfd >= 0) ownFds.push(pidfd);
+    if (this.#standby !== undefined) ownFds.push(this.#standby.pidfd, this.#standby.pipeFd);
     const fork = this.#forker.fork({ threads: this.#threads, diesWithParent: true });
-    if (fork.role === "child") for (const file of own) this.#native.libc.close(file);
+    if (fork.role === "child") for (const fd of ownFds) this.#native.libc.close(fd);
     return fork;
   }
 
-  #pidfdOf(pid: number): number {
+  #openPidfd(pid: number): number {
     return this.#native.libc.syscall(SYS_PIDFD_OPEN, pid, 0);
   }
 }

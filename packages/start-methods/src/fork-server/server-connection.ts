@@ -1,8 +1,8 @@
 /** The asking side of the protocol: one connection to a fork server, and the children that were had by it. */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import { type ExitStatus, host } from "@multiproc/core/internal";
-import { OutputStreams } from "../child-output-socket.ts";
-import { idle } from "../helper-processes.ts";
+import { ChildOutputSockets } from "../child-output-socket.ts";
+import { helperPids } from "../helper-processes.ts";
 import type { Child } from "../launcher.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
 import { type ForkRequest, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
@@ -18,7 +18,7 @@ export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
 type Stream = Awaited<ReturnType<typeof host.connect>>;
 
 /** What the kernel does to the children of a server that is gone. */
-const KILLED: ExitStatus = { code: null, signal: "SIGKILL" };
+const KILLED_STATUS: ExitStatus = { code: null, signal: "SIGKILL" };
 
 /** A connection to a fork server. */
 export class ServerConnection {
@@ -26,19 +26,19 @@ export class ServerConnection {
   readonly closed: Promise<void>;
   readonly #stream: Stream;
   readonly #lines = new LineReader();
-  readonly #starting = new Map<number, { resolve(pid: number): void; reject(error: Error): void }>();
-  readonly #running = new Map<number, (status: ExitStatus) => void>();
+  readonly #pendingForks = new Map<number, { resolve(pid: number): void; reject(error: Error): void }>();
+  readonly #exitHandlers = new Map<number, (status: ExitStatus) => void>();
   /** What keeps this program alive: starts, and children that it waits for. */
-  readonly #holds = new Set<number>();
-  #greet: ((greeting: unknown) => void) | undefined;
+  readonly #refs = new Set<number>();
+  #onFirstMessage: ((message: unknown) => void) | undefined;
   #isOpen = true;
-  #standby = 0;
-  #count = 0;
+  #standbyPid = 0;
+  #lastId = 0;
 
   /** @param greet gets the first message, if the server sends one of itself */
-  constructor(stream: Stream, greet?: (greeting: unknown) => void) {
+  constructor(stream: Stream, onFirstMessage?: (message: unknown) => void) {
     this.#stream = stream;
-    this.#greet = greet;
+    this.#onFirstMessage = onFirstMessage;
     this.closed = new Promise((resolve) => {
       stream.start({
         data: (chunk) => {
@@ -66,23 +66,23 @@ export class ServerConnection {
    * @throws {StartError} if the server is gone
    */
   async start(order: ForkOrder): Promise<Child> {
-    const id = ++this.#count;
-    const outputs = new OutputStreams(order);
-    const stdout = place(order.stdout, outputs.stdout?.socket);
-    const stderr = place(order.stderr, outputs.stderr?.socket);
+    const id = ++this.#lastId;
+    const outputs = new ChildOutputSockets(order);
+    const stdout = outputTarget(order.stdout, outputs.stdout?.socketPath);
+    const stderr = outputTarget(order.stderr, outputs.stderr?.socketPath);
     const request: ForkRequest = { ...order, stdout, stderr };
     // Kept before the pid is known: the end of a child can come in the same chunk.
-    const exited = new Promise<ExitStatus>((resolve) => this.#running.set(id, resolve));
-    this.#hold(id, true);
+    const exited = new Promise<ExitStatus>((resolve) => this.#exitHandlers.set(id, resolve));
+    this.#setRef(id, true);
     try {
       const pid = await new Promise<number>((resolve, reject) => {
-        this.#starting.set(id, { resolve, reject });
+        this.#pendingForks.set(id, { resolve, reject });
         this.#send({ id, do: "fork", request });
       });
-      return this.#child(id, pid, exited, outputs);
+      return this.#toChild(id, pid, exited, outputs);
     } catch (error) {
-      this.#running.delete(id);
-      this.#hold(id, false);
+      this.#exitHandlers.delete(id);
+      this.#setRef(id, false);
       outputs.close();
       throw error;
     }
@@ -94,21 +94,21 @@ export class ServerConnection {
     this.#end();
   }
 
-  #child(id: number, pid: number, exited: Promise<ExitStatus>, outputs: OutputStreams): Child {
-    void exited.then(() => this.#hold(id, false));
+  #toChild(id: number, pid: number, exited: Promise<ExitStatus>, outputs: ChildOutputSockets): Child {
+    void exited.then(() => this.#setRef(id, false));
     return {
       pid,
       exited,
       ...outputs.connect(),
       kill: (signal) => {
-        if (this.#running.has(id)) this.#send({ id, do: "kill", signal: host.signalNumber(signal) });
+        if (this.#exitHandlers.has(id)) this.#send({ id, do: "kill", signal: host.signalNumber(signal) });
       },
       ref: () => {
-        this.#hold(id, this.#running.has(id));
+        this.#setRef(id, this.#exitHandlers.has(id));
         outputs.ref();
       },
       unref: () => {
-        this.#hold(id, false);
+        this.#setRef(id, false);
         outputs.unref();
       },
     };
@@ -116,62 +116,62 @@ export class ServerConnection {
 
   #send(request: Request): void {
     if (this.#isOpen) this.#stream.write(toLine(request));
-    else this.#starting.get(request.id)?.reject(gone());
+    else this.#pendingForks.get(request.id)?.reject(serverGoneError());
   }
 
   #receive(message: unknown): void {
-    if (this.#greet !== undefined) {
-      this.#greet(message);
-      this.#greet = undefined;
+    if (this.#onFirstMessage !== undefined) {
+      this.#onFirstMessage(message);
+      this.#onFirstMessage = undefined;
       return;
     }
     const reply = message as Reply;
-    if ("standby" in reply) return this.#keep(reply.standby);
-    if ("pid" in reply && reply.pid === this.#standby) this.#keep(0);
-    const start = this.#starting.get(reply.id);
+    if ("standby" in reply) return this.#setStandby(reply.standby);
+    if ("pid" in reply && reply.pid === this.#standbyPid) this.#setStandby(0);
+    const pending = this.#pendingForks.get(reply.id);
     if ("pid" in reply) {
-      this.#starting.delete(reply.id);
-      start?.resolve(reply.pid);
+      this.#pendingForks.delete(reply.id);
+      pending?.resolve(reply.pid);
     } else if ("refused" in reply) {
-      this.#starting.delete(reply.id);
-      start?.reject(new ForkRefusedError(reply.refused));
+      this.#pendingForks.delete(reply.id);
+      pending?.reject(new ForkRefusedError(reply.refused));
     } else {
       const { code, signal } = reply;
-      this.#running.get(reply.id)?.({ code, signal });
-      this.#running.delete(reply.id);
+      this.#exitHandlers.get(reply.id)?.({ code, signal });
+      this.#exitHandlers.delete(reply.id);
     }
   }
 
   /** Notes the child that the server has forked in advance. */
-  #keep(standby: number): void {
-    idle.delete(this.#standby);
-    this.#standby = standby;
-    if (standby > 0) idle.add(standby);
+  #setStandby(pid: number): void {
+    helperPids.delete(this.#standbyPid);
+    this.#standbyPid = pid;
+    if (pid > 0) helperPids.add(pid);
   }
 
   #end(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#keep(0);
-    for (const start of this.#starting.values()) start.reject(gone());
-    this.#starting.clear();
-    for (const settle of this.#running.values()) settle(KILLED);
-    this.#running.clear();
+    this.#setStandby(0);
+    for (const pending of this.#pendingForks.values()) pending.reject(serverGoneError());
+    this.#pendingForks.clear();
+    for (const onExit of this.#exitHandlers.values()) onExit(KILLED_STATUS);
+    this.#exitHandlers.clear();
   }
 
-  #hold(id: number, wanted: boolean): void {
-    if (wanted) this.#holds.add(id);
-    else this.#holds.delete(id);
-    if (this.#holds.size > 0) this.#stream.ref();
+  #setRef(id: number, isNeeded: boolean): void {
+    if (isNeeded) this.#refs.add(id);
+    else this.#refs.delete(id);
+    if (this.#refs.size > 0) this.#stream.ref();
     else this.#stream.unref();
   }
 }
 
-function place(wish: ChildOutput | undefined, socket: string | undefined): ForkRequest["stdout"] {
-  if (socket !== undefined) return { socket };
-  return wish === "ignore" ? "ignore" : "inherit";
+function outputTarget(output: ChildOutput | undefined, socketPath: string | undefined): ForkRequest["stdout"] {
+  if (socketPath !== undefined) return { socketPath };
+  return output === "ignore" ? "ignore" : "inherit";
 }
 
-function gone(): StartError {
+function serverGoneError(): StartError {
   return new StartError("The fork server has ended");
 }

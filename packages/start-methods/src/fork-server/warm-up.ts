@@ -2,11 +2,11 @@
  * What a child does first, done in the fork server: dialling, and reading what the parent sends. What Node and this library
  * run for that is compiled then, and every child inherits it.
  */
-import { dial, encodeMessage, type Frame, host, SocketChannel } from "@multiproc/core/internal";
+import { dial, encodeMessage, type Frame, host, StreamChannel } from "@multiproc/core/internal";
 
-const TIMES = 25;
+const WARM_UP_SESSIONS = 25;
 /** Of the kinds of values that every start sends. */
-const MESSAGE = {
+const SAMPLE_MESSAGE = {
   name: "Process-1",
   daemon: false,
   identity: [1],
@@ -15,38 +15,38 @@ const MESSAGE = {
 };
 
 /** Leaves no socket open. */
-export async function rehearseSessions(place: string): Promise<void> {
-  let accepted: (channel: SocketChannel) => void;
+export async function warmUpSessions(socketPath: string): Promise<void> {
+  let onAccept: (channel: StreamChannel) => void;
   const server = host.listen(
-    place,
-    (stream) => accepted(new SocketChannel(stream)),
+    socketPath,
+    (stream) => onAccept(new StreamChannel(stream)),
     () => {},
   );
-  for (let i = 0; i < TIMES; i++) {
-    const arrival = new Promise<SocketChannel>((resolve) => (accepted = resolve));
-    const child = await dial({ address: place, token: "rehearsal" }, "the rehearsal");
-    const parent = await arrival;
-    let closed = (): void => {};
-    const end = new Promise<void>((resolve) => (closed = resolve));
+  for (let i = 0; i < WARM_UP_SESSIONS; i++) {
+    const accepted = new Promise<StreamChannel>((resolve) => (onAccept = resolve));
+    const child = await dial({ socketPath: socketPath, token: "rehearsal" }, "the rehearsal");
+    const parent = await accepted;
+    let onClosed = (): void => {};
+    const childClosed = new Promise<void>((resolve) => (onClosed = resolve));
     const frames: Frame[] = [];
-    let arrived = (): void => {};
+    let onFrame = (): void => {};
     parent.start({ message: () => {}, closed: () => {} });
     child.start({
       message(frame) {
         frames.push(frame);
-        arrived();
+        onFrame();
       },
-      closed,
+      closed: onClosed,
     });
     child.ref();
-    for (let j = 0; j < 4; j++) parent.forward(0, encodeMessage(MESSAGE, "rehearsal").frame);
+    for (let j = 0; j < 4; j++) parent.forward(0, encodeMessage(SAMPLE_MESSAGE, "rehearsal").frame);
     for (let j = 0; j < 4; j++) {
-      while (frames.length === 0) await new Promise<void>((resolve) => (arrived = resolve));
+      while (frames.length === 0) await new Promise<void>((resolve) => (onFrame = resolve));
       child.decode(frames.shift() as Frame);
     }
     parent.destroy();
-    await end;
+    await childClosed;
   }
   server.close();
-  host.remove(place);
+  host.remove(socketPath);
 }

@@ -5,16 +5,16 @@ export const READY = 1;
 /** A spare could not load them: a `Failure`. */
 export const FAILED = 2;
 /** A spare has work. */
-export const WORK = 3;
+export const ASSIGN = 3;
 
 /** A spare has its work: from here on it is the child. */
-export const BEGUN = 4;
+export const ASSIGNED = 4;
 
 /** What a spare is to do. */
-export interface SpareWork {
+export interface SpareAssignment {
   /** The module whose `run` it calls. */
   readonly entry: string;
   readonly args: readonly string[];
   /** Whether its owner's messages are among them: then it ends when the channel to its owner does. */
-  readonly isTied: boolean;
+  readonly endsWithOwner: boolean;
 }

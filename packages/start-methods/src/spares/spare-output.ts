@@ -2,22 +2,22 @@
 import type { OutputReader } from "@multiproc/core";
 import { type ByteSource, host } from "@multiproc/core/internal";
 
-type Flow = Parameters<NonNullable<OutputReader["begin"]>>[0];
+type FlowControl = Parameters<NonNullable<OutputReader["begin"]>>[0];
 type Handlers = Parameters<ByteSource["start"]>[0];
 
 /** Goes where what its owner writes does, until it is known where else. */
 export class SpareOutput implements OutputReader, ByteSource {
   readonly #name: "stdout" | "stderr";
-  #flow: Flow | undefined;
+  #flowControl: FlowControl | undefined;
   #handlers: Handlers | undefined;
-  #isOver = false;
+  #isEnded = false;
 
   constructor(name: "stdout" | "stderr") {
     this.#name = name;
   }
 
-  begin(flow: Flow): void {
-    this.#flow = flow;
+  begin(flowControl: FlowControl): void {
+    this.#flowControl = flowControl;
   }
 
   data(bytes: Uint8Array): void {
@@ -26,21 +26,21 @@ export class SpareOutput implements OutputReader, ByteSource {
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#isEnded = true;
     this.#handlers?.end();
   }
 
   start(handlers: Handlers): void {
     this.#handlers = handlers;
-    if (this.#isOver) handlers.end();
+    if (this.#isEnded) handlers.end();
   }
 
   pause(): void {
-    this.#flow?.pause();
+    this.#flowControl?.pause();
   }
 
   resume(): void {
-    this.#flow?.resume();
+    this.#flowControl?.resume();
   }
 
   destroy(): void {

@@ -17,38 +17,38 @@
 import { cpuCount, StartError } from "@multiproc/core";
 import {
   type Channel,
-  connectOutput,
+  cleanup,
+  closeEndpoint,
   decodeMessage,
+  type EndpointAddress,
+  exposeEndpoint,
   host,
-  type Invitation,
-  invite,
-  lifetime,
-  placeForChild,
-  revoke,
-  stdioOf,
-  within,
+  reserveSocketPath,
+  routeOutput,
+  toStdio,
+  withTimeout,
 } from "@multiproc/core/internal";
 import { type Deferred, deferred } from "../deferred.ts";
 import { getExecutable } from "../executable.ts";
 import type { ForkserverKind } from "../forkserver.ts";
-import { idle } from "../helper-processes.ts";
-import { argsWithWork, type Child, type StartOptions } from "../launcher.ts";
-import { filePath, launchSpawned } from "../spawn.ts";
-import { endedEarly, type Failure, preloadError } from "../start-failure.ts";
-import { BEGUN, FAILED, type SpareWork, WORK } from "./protocol.ts";
+import { helperPids } from "../helper-processes.ts";
+import { argsWithPayload, type Child, type StartOptions } from "../launcher.ts";
+import { filePath, spawnChild } from "../spawn.ts";
+import { earlyExitError, type Failure, preloadError } from "../start-failure.ts";
+import { ASSIGN, ASSIGNED, FAILED, type SpareAssignment } from "./protocol.ts";
 import { SpareOutput } from "./spare-output.ts";
 
 const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "../spare-entry.ts" : "./spare-entry.js", import.meta.url);
 /** How long a child that was just started has the CPU to itself, in milliseconds. */
-const REFILL_DELAY = 20;
+const REFILL_DELAY_MS = 20;
 
 /** Processes in stock. */
-export class Spares {
+export class SparePool {
   readonly #preload: readonly string[];
   /** Those that may be ready first come first. */
-  #stock: Spare[] = [];
+  #idle: Spare[] = [];
   /** How many there should be, by where their streams lead. */
-  readonly #sizes: Map<string, number> = new Map();
+  readonly #targetSizes: Map<string, number> = new Map();
   #cancelRefill: (() => void) | undefined;
   #isClosed = false;
 
@@ -67,80 +67,81 @@ export class Spares {
 
   /** Has a spare do the work of a child. */
   async launch(options: StartOptions, args: readonly string[]): Promise<Child> {
-    if (!isOrdinary(options)) return this.launchOne(options, args);
-    const wanted = this.#orderFor(options);
-    const key = keyOf(wanted);
+    if (!canUseIdleSpare(options)) return this.launchDedicated(options, args);
+    const spareOptions = this.#spareOptions(options);
+    const key = compatibilityKey(spareOptions);
     for (;;) {
-      const known = this.#take(key, streamsOf(wanted));
-      const spare = known ?? new Spare(wanted, this.#preload, key);
-      this.#refillSoon(wanted, key);
+      const reused = this.#take(key, stdioKeyOf(spareOptions));
+      const spare = reused ?? new Spare(spareOptions, this.#preload, key);
+      this.#scheduleRefill(spareOptions, key);
       try {
-        return await spare.handOver(options, args);
+        return await spare.assign(options, args);
       } catch (error) {
         // One in stock was killed, or could not be had when it was made; the next one may be well.
-        if (known === undefined || options.signal?.aborted) throw error;
+        if (reused === undefined || options.signal?.aborted) throw error;
       }
     }
   }
 
   /** Starts a spare for this child alone. */
-  launchOne(options: StartOptions, args: readonly string[]): Promise<Child> {
-    return new Spare(this.#orderFor(options), this.#preload, "").handOver(options, args);
+  launchDedicated(options: StartOptions, args: readonly string[]): Promise<Child> {
+    return new Spare(this.#spareOptions(options), this.#preload, "").assign(options, args);
   }
 
   /** Ends those in stock. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRefill?.();
-    for (const spare of this.#stock.splice(0)) spare.end();
+    for (const spare of this.#idle.splice(0)) spare.end();
   }
 
   /** Has the first spare made, and waits until it is ready. */
-  async filled(signal: AbortSignal): Promise<this> {
+  async warmed(signal: AbortSignal): Promise<this> {
     signal.addEventListener("abort", () => void this.close(), { once: true });
-    const wanted = this.#orderFor({
+    const spareOptions = this.#spareOptions({
       name: "a spare process",
       method: "forkserver",
       entry: ENTRY,
       messages: [],
       modules: [],
     });
-    this.#sizes.set(streamsOf(wanted), 1);
-    this.#refill(wanted, keyOf(wanted));
-    await this.#stock[0]?.untilReady();
+    this.#targetSizes.set(stdioKeyOf(spareOptions), 1);
+    this.#refill(spareOptions, compatibilityKey(spareOptions));
+    await this.#idle[0]?.untilReady();
     return this;
   }
 
-  #take(key: string, streams: string): Spare | undefined {
+  #take(key: string, stdioKey: string): Spare | undefined {
     // Another environment, folder or interpreter than when they were started.
-    for (const spare of this.#stock.filter((each) => each.key !== key)) spare.end();
-    this.#stock = this.#stock.filter((each) => each.key === key && !each.isGone);
-    const fitting = this.#stock.filter((each) => each.streams === streams);
-    const ready = fitting.find(({ isReady }) => isReady);
+    for (const spare of this.#idle.filter((each) => each.key !== key)) spare.end();
+    this.#idle = this.#idle.filter((each) => each.key === key && !each.isGone);
+    const candidates = this.#idle.filter((each) => each.stdioKey === stdioKey);
+    const ready = candidates.find(({ isReady }) => isReady);
     // None is ready: next time there should be one more.
-    if (ready === undefined) this.#sizes.set(streams, Math.min((this.#sizes.get(streams) ?? 0) + 1, cpuCount()));
-    const taken = ready ?? fitting[0];
-    this.#stock = this.#stock.filter((each) => each !== taken);
+    if (ready === undefined)
+      this.#targetSizes.set(stdioKey, Math.min((this.#targetSizes.get(stdioKey) ?? 0) + 1, cpuCount()));
+    const taken = ready ?? candidates[0];
+    this.#idle = this.#idle.filter((each) => each !== taken);
     return taken;
   }
 
-  #refillSoon(wanted: StartOptions, key: string): void {
+  #scheduleRefill(spareOptions: StartOptions, key: string): void {
     this.#cancelRefill?.();
-    this.#cancelRefill = host.timer(() => this.#refill(wanted, key), REFILL_DELAY, false);
+    this.#cancelRefill = host.timer(() => this.#refill(spareOptions, key), REFILL_DELAY_MS, false);
   }
 
-  #refill(wanted: StartOptions, key: string): void {
+  #refill(spareOptions: StartOptions, key: string): void {
     if (this.#isClosed) return;
-    const streams = streamsOf(wanted);
-    const size = this.#sizes.get(streams) ?? 0;
-    for (let count = this.#stock.filter((each) => each.streams === streams).length; count < size; count++)
-      this.#stock.push(new Spare(wanted, this.#preload, key));
+    const stdioKey = stdioKeyOf(spareOptions);
+    const targetSize = this.#targetSizes.get(stdioKey) ?? 0;
+    for (let count = this.#idle.filter((each) => each.stdioKey === stdioKey).length; count < targetSize; count++)
+      this.#idle.push(new Spare(spareOptions, this.#preload, key));
   }
 
   /** How a spare for such a child is started. */
-  #orderFor(options: StartOptions): StartOptions {
-    const reach = [...this.#preload, options.entry.href, ...options.modules];
-    return { ...options, entry: ENTRY, messages: [], modules: reach, signal: undefined };
+  #spareOptions(options: StartOptions): StartOptions {
+    const requiredModules = [...this.#preload, options.entry.href, ...options.modules];
+    return { ...options, entry: ENTRY, messages: [], modules: requiredModules, signal: undefined };
   }
 }
 
@@ -148,12 +149,12 @@ export class Spares {
 class Spare {
   readonly key: string;
   /** Where its streams lead. */
-  readonly streams: string;
+  readonly stdioKey: string;
   readonly #outputs: { readonly stdout?: SpareOutput; readonly stderr?: SpareOutput };
   isReady = false;
   isGone = false;
   readonly #ready: Deferred<Channel> = deferred();
-  readonly #begun: Deferred<void> = deferred();
+  readonly #assigned: Deferred<void> = deferred();
   readonly #launched: Promise<Child>;
   #child: Child | undefined;
   /** When it cannot outlive this process any more. */
@@ -165,43 +166,43 @@ class Spare {
 
   constructor(options: StartOptions, preload: readonly string[], key: string) {
     this.key = key;
-    this.streams = streamsOf(options);
+    this.stdioKey = stdioKeyOf(options);
     this.#outputs = {
-      ...(stdioOf(options.stdout) === "pipe" ? { stdout: new SpareOutput("stdout") } : {}),
-      ...(stdioOf(options.stderr) === "pipe" ? { stderr: new SpareOutput("stderr") } : {}),
+      ...(toStdio(options.stdout) === "pipe" ? { stdout: new SpareOutput("stdout") } : {}),
+      ...(toStdio(options.stderr) === "pipe" ? { stderr: new SpareOutput("stderr") } : {}),
     };
     this.#name = options.name;
     this.#launched = this.#launch(options, preload);
-    this.#launched.catch((error) => this.#lose(error));
+    this.#launched.catch((error) => this.#fail(error));
   }
 
   /** Waits until it has loaded its modules. */
   async untilReady(): Promise<void> {
-    this.#await();
+    this.#markAwaited();
     await this.#ready.promise;
     if (this.isReady) this.#child?.unref();
   }
 
   /** Makes it the child; not to be called twice. */
-  async handOver(options: StartOptions, args: readonly string[]): Promise<Child> {
+  async assign(options: StartOptions, args: readonly string[]): Promise<Child> {
     const { entry, name, signal } = options;
-    const withWork = argsWithWork(options, args);
-    const isTied = withWork !== undefined;
+    const payloadArgs = argsWithPayload(options, args);
+    const endsWithOwner = payloadArgs !== undefined;
     this.#name = name;
-    this.#await();
+    this.#markAwaited();
     try {
-      const channel = (await within(this.#ready.promise, "start()", { signal })) as Channel;
+      const channel = (await withTimeout(this.#ready.promise, "start()", { signal })) as Channel;
       await this.#watched;
       const child = {
         ...(this.#child as Child),
-        stdout: connectOutput(this.#outputs.stdout, options.stdout),
-        stderr: connectOutput(this.#outputs.stderr, options.stderr),
+        stdout: routeOutput(this.#outputs.stdout, options.stdout),
+        stderr: routeOutput(this.#outputs.stderr, options.stderr),
       };
-      idle.delete(child.pid);
-      channel.send(WORK, { entry: entry.href, args: withWork ?? args, isTied } satisfies SpareWork);
+      helperPids.delete(child.pid);
+      channel.send(ASSIGN, { entry: entry.href, args: payloadArgs ?? args, endsWithOwner } satisfies SpareAssignment);
       // Until it says so, it can be gone without having done anything.
-      await within(this.#begun.promise, "start()", { signal });
-      return Object.assign(child, { hasWork: isTied });
+      await withTimeout(this.#assigned.promise, "start()", { signal });
+      return Object.assign(child, { hasPayload: endsWithOwner });
     } catch (error) {
       this.end();
       if (error instanceof StartError || signal?.aborted) throw error;
@@ -218,37 +219,37 @@ class Spare {
     );
   }
 
-  #await(): void {
+  #markAwaited(): void {
     this.#isAwaited = true;
     this.#child?.ref();
   }
 
   async #launch(options: StartOptions, preload: readonly string[]): Promise<Child> {
-    const place = placeForChild();
-    const invitation = invite((channel) => this.#meet(channel));
+    const socketPath = reserveSocketPath();
+    const endpoint = exposeEndpoint((channel) => this.#onConnect(channel));
     try {
-      const args = [invitation.address, invitation.token, place, JSON.stringify(preload)];
-      const child = await launchSpawned({ ...options, ...this.#outputs }, args);
+      const args = [endpoint.socketPath, endpoint.token, socketPath, JSON.stringify(preload)];
+      const child = await spawnChild({ ...options, ...this.#outputs }, args);
       this.#child = child;
       if (!this.#isAwaited) child.unref();
-      idle.add(child.pid);
-      this.#watched = lifetime.watch(child.pid);
+      helperPids.add(child.pid);
+      this.#watched = cleanup.watchChild(child.pid);
       void child.exited.then((status) => {
-        this.#forget(child, invitation, place);
-        this.#lose(endedEarly(this.#name, child.pid, status));
+        this.#cleanUp(child, endpoint, socketPath);
+        this.#fail(earlyExitError(this.#name, child.pid, status));
       });
       return child;
     } catch (error) {
-      revoke(invitation);
+      closeEndpoint(endpoint);
       throw error;
     }
   }
 
-  #meet(channel: Channel): void {
+  #onConnect(channel: Channel): void {
     channel.start({
       message: (frame) => {
-        if (frame.kind === FAILED) return this.#lose(preloadError("A spare process", decodeMessage(frame) as Failure));
-        if (frame.kind === BEGUN) return this.#begun.resolve();
+        if (frame.kind === FAILED) return this.#fail(preloadError("A spare process", decodeMessage(frame) as Failure));
+        if (frame.kind === ASSIGNED) return this.#assigned.resolve();
         this.isReady = true;
         this.#ready.resolve(channel);
       },
@@ -259,36 +260,36 @@ class Spare {
     });
   }
 
-  #forget(child: Child, invitation: Invitation, place: string): void {
-    revoke(invitation);
-    lifetime.forget(child.pid);
-    idle.delete(child.pid);
-    host.remove(place);
+  #cleanUp(child: Child, endpoint: EndpointAddress, socketPath: string): void {
+    closeEndpoint(endpoint);
+    cleanup.forgetChild(child.pid);
+    helperPids.delete(child.pid);
+    host.remove(socketPath);
   }
 
   /** It cannot be given work any more. If it had some, that is its parent's to see. */
-  #lose(error: unknown): void {
+  #fail(error: unknown): void {
     this.isGone = true;
     this.isReady = false;
     this.#ready.reject(error);
-    this.#begun.reject(error);
+    this.#assigned.reject(error);
   }
 }
 
 /** Where the streams of a child lead; who reads them does not matter to it. */
-function streamsOf({ stdout, stderr }: StartOptions): string {
-  return `${stdioOf(stdout)} ${stdioOf(stderr)}`;
+function stdioKeyOf({ stdout, stderr }: StartOptions): string {
+  return `${toStdio(stdout)} ${toStdio(stderr)}`;
 }
 
 /** Whether a process that runs already can be this child. */
-function isOrdinary({ env, cwd, execArgv, permissions }: StartOptions): boolean {
+function canUseIdleSpare({ env, cwd, execArgv, permissions }: StartOptions): boolean {
   return env === undefined && cwd === undefined && execArgv === undefined && (permissions ?? "inherit") === "inherit";
 }
 
 /** What two processes have in common that can take each other's place. */
-function keyOf({ entry, modules }: StartOptions): string {
-  const reach = { read: modules.flatMap(filePath), write: [], sockets: [] };
-  const command = host.interpreter({ entry, args: [], executable: getExecutable(), reach });
+function compatibilityKey({ entry, modules }: StartOptions): string {
+  const requiredAccess = { read: modules.flatMap(filePath), write: [], sockets: [] };
+  const command = host.interpreter({ entry, args: [], executable: getExecutable(), requiredAccess });
   // Deno lists the variables in another order each time.
   const variables = Object.entries(host.environment() ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([command, host.cwd(), variables]);

@@ -6,14 +6,14 @@
  * else may come.
  */
 import {
-  type ListOptions,
-  type Memory,
-  numberOf,
-  ownLife,
-  RobustLock,
+  currentThreadId,
+  RobustMutex,
+  type SharedSegment,
   TIMED_OUT,
-  WaitList,
+  tidOf,
   type WaitOptions,
+  WaitQueue,
+  type WaitQueueOptions,
 } from "@multiproc/core/internal";
 import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
 import type { RemoteLink } from "../remote/primitive-client.ts";
@@ -58,7 +58,7 @@ export interface BarrierLink {
 }
 
 const SLOTS = 64;
-const PARTIES = RobustLock.words(0);
+const PARTIES = RobustMutex.wordCount(0);
 const GENERATION = PARTIES + 1;
 const COUNT = PARTIES + 2;
 const STATE = PARTIES + 3;
@@ -69,7 +69,7 @@ const KEPT = 64;
 const OUTCOMES = PARTIES + 8;
 const DEPARTED = OUTCOMES + KEPT;
 const LIST = DEPARTED + KEPT;
-const ROWS = LIST + WaitList.words(SLOTS);
+const ROWS = LIST + WaitQueue.wordCount(SLOTS);
 const SIZE = 8192;
 const WAITING = 1;
 const OPEN = 0;
@@ -77,18 +77,18 @@ const TRIPPING = 1;
 const BROKEN = 2;
 
 class MemoryBarrier implements BarrierLink, Servant {
-  readonly #guard: RobustLock;
-  readonly #list: WaitList;
+  readonly #guard: RobustMutex;
+  readonly #list: WaitQueue;
   readonly #words: Int32Array;
   /** How many flows of a thread have come in this generation. */
   readonly #rows: Holders;
   readonly #isShared: boolean;
   readonly #guests = new Map<Guest, Set<number>>();
 
-  constructor(memory: Memory) {
-    this.#guard = new RobustLock(memory, 0, 0);
+  constructor(memory: SharedSegment) {
+    this.#guard = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitList(memory, LIST, SLOTS);
+    this.#list = new WaitQueue(memory, LIST, SLOTS);
     this.#rows = new Holders(this.#words, ROWS, (SIZE / 4 - ROWS) >> 1, 2);
     this.#isShared = memory.isShared;
   }
@@ -99,7 +99,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   arrive(): Arrival {
     const words = this.#words;
-    return this.#guard.guarded(() => {
+    return this.#guard.withLock(() => {
       if (words[STATE] === BROKEN) return { broken: words[REASON] as number };
       if (words[STATE] === TRIPPING) return { isBusy: true };
       const row = this.#rows.own();
@@ -111,11 +111,11 @@ class MemoryBarrier implements BarrierLink, Servant {
     });
   }
 
-  idle(call: string, options: ListOptions): Promise<boolean> {
+  idle(call: string, options: WaitQueueOptions): Promise<boolean> {
     return this.#list.wait((isSlow) => this.#isIdle(isSlow), call, options);
   }
 
-  wait(call: string, generation: number, options: ListOptions): Promise<boolean> {
+  wait(call: string, generation: number, options: WaitQueueOptions): Promise<boolean> {
     return this.#list.wait((isSlow) => this.#isOver(generation, isSlow), call, options);
   }
 
@@ -128,7 +128,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   depart(_call: string, generation: number): Departure {
     const words = this.#words;
-    return this.#guard.guarded(() => {
+    return this.#guard.withLock(() => {
       if (words[GENERATION] === generation) return undefined;
       const place = generation & (KEPT - 1);
       if (words[OUTCOMES + place] !== PASSED) return { broken: words[OUTCOMES + place] as number };
@@ -139,7 +139,7 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   end(_call: string, how: number, generation?: number): void {
     const words = this.#words;
-    const isChanged = this.#guard.guarded(() => {
+    const isChanged = this.#guard.withLock(() => {
       const state = words[STATE];
       if (generation !== undefined && generation !== words[GENERATION]) return false;
       // Who runs out of time while all have come is about to be let go.
@@ -155,7 +155,7 @@ class MemoryBarrier implements BarrierLink, Servant {
   leave(callOrGuest: string | Guest, generation?: number): void {
     if (typeof callOrGuest !== "string") return this.#forget(callOrGuest);
     const words = this.#words;
-    this.#guard.guarded(() => {
+    this.#guard.withLock(() => {
       if (words[GENERATION] !== generation || words[STATE] !== OPEN) return;
       const row = this.#rows.own();
       if (row !== undefined && (words[row + WAITING] as number) > 0) this.#add(row + WAITING, -1);
@@ -165,13 +165,13 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   state(): BarrierState {
     const words = this.#words;
-    return this.#guard.guarded(() => ({
+    return this.#guard.withLock(() => ({
       waiting: words[STATE] === BROKEN ? 0 : (words[COUNT] as number),
       isBroken: words[STATE] === BROKEN,
     }));
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: ListOptions): unknown {
+  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
     const [call, number, generation] = args as [string, number, number];
     switch (operation) {
       case "arrive": {
@@ -223,11 +223,11 @@ class MemoryBarrier implements BarrierLink, Servant {
 
   #breakIfDied(): void {
     const words = this.#words;
-    const found = this.#guard.guarded(() => {
+    const found = this.#guard.withLock(() => {
       const [row] = this.#rows.gone((row) => words[row + WAITING] !== 0);
       return row === undefined ? undefined : ([words[row] as number, words[GENERATION] as number] as const);
     });
-    if (found !== undefined) this.end("wait()", DIED | (numberOf(found[0]) << 8), found[1]);
+    if (found !== undefined) this.end("wait()", DIED | (tidOf(found[0]) << 8), found[1]);
   }
 
   /** The next generation begins. */
@@ -237,7 +237,7 @@ class MemoryBarrier implements BarrierLink, Servant {
     words[OUTCOMES + place] = how;
     words[DEPARTED + place] = 0;
     words[COUNT] = 0;
-    for (const row of [...this.#rows.all()]) if (words[row] !== ownLife().id) this.#rows.free(row);
+    for (const row of [...this.#rows.all()]) if (words[row] !== currentThreadId().id) this.#rows.free(row);
     const own = this.#rows.own();
     if (own !== undefined) words[own + WAITING] = 0;
     Atomics.store(words, GENERATION, ((words[GENERATION] as number) + 1) | 0);

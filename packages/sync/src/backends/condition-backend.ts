@@ -6,7 +6,13 @@
  * was given goes to others, by whoever waits.
  */
 import { ProcessError } from "@multiproc/core";
-import { type ListOptions, type Memory, RobustLock, WaitList, type WaitOptions } from "@multiproc/core/internal";
+import {
+  RobustMutex,
+  type SharedSegment,
+  type WaitOptions,
+  WaitQueue,
+  type WaitQueueOptions,
+} from "@multiproc/core/internal";
 import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
 import type { RemoteLink } from "../remote/primitive-client.ts";
 import type { Guest, Servant } from "../remote/primitive-server.ts";
@@ -26,9 +32,9 @@ export interface ConditionLink {
 }
 
 const SLOTS = 64;
-const LIST = RobustLock.words(0) + 8;
-const TURN = RobustLock.words(0);
-const ROWS = LIST + WaitList.words(SLOTS);
+const LIST = RobustMutex.wordCount(0) + 8;
+const TURN = RobustMutex.wordCount(0);
+const ROWS = LIST + WaitQueue.wordCount(SLOTS);
 const SIZE = 8192;
 const WAITING = 1;
 const GRANTED = 2;
@@ -36,8 +42,8 @@ const ROW_TURN = 3;
 const WIDTH = 4;
 
 class MemoryCondition implements ConditionLink, Servant {
-  readonly #guard: RobustLock;
-  readonly #list: WaitList;
+  readonly #guard: RobustMutex;
+  readonly #list: WaitQueue;
   readonly #words: Int32Array;
   readonly #rows: Holders;
   readonly #isShared: boolean;
@@ -45,16 +51,16 @@ class MemoryCondition implements ConditionLink, Servant {
   readonly #guests = new Map<Guest, Set<number>>();
   #flows = 0;
 
-  constructor(memory: Memory) {
-    this.#guard = new RobustLock(memory, 0, 0);
+  constructor(memory: SharedSegment) {
+    this.#guard = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitList(memory, LIST, SLOTS);
+    this.#list = new WaitQueue(memory, LIST, SLOTS);
     this.#rows = new Holders(this.#words, ROWS, Math.floor((SIZE / 4 - ROWS) / WIDTH), WIDTH);
     this.#isShared = memory.isShared;
   }
 
   enroll(call: string): number {
-    return this.#guard.guarded(() => {
+    return this.#guard.withLock(() => {
       const row = this.#rows.own() ?? this.#ownAfterBurial();
       if (row === undefined) throw new ProcessError(`${call} found too many threads waiting`, { code: "ERR_TOO_MANY" });
       if (this.#words[row + WAITING] === 0) this.#goToEnd(row);
@@ -63,7 +69,7 @@ class MemoryCondition implements ConditionLink, Servant {
     });
   }
 
-  wait(call: string, _flow: number, options: ListOptions): Promise<boolean> {
+  wait(call: string, _flow: number, options: WaitQueueOptions): Promise<boolean> {
     return this.#list.wait((isSlow) => this.#go(isSlow), call, options);
   }
 
@@ -73,7 +79,7 @@ class MemoryCondition implements ConditionLink, Servant {
   }
 
   withdraw(): boolean {
-    return this.#guard.guarded(() => {
+    return this.#guard.withLock(() => {
       const row = this.#rows.own();
       if (row === undefined) return false;
       const wasGranted = (this.#words[row + GRANTED] as number) >= (this.#words[row + WAITING] as number);
@@ -84,12 +90,12 @@ class MemoryCondition implements ConditionLink, Servant {
   }
 
   notify(_call: string, flows: number): void {
-    this.#guard.guarded(() => this.#grant(flows));
+    this.#guard.withLock(() => this.#grant(flows));
     // Each looks at its own row.
     this.#list.wake(Number.POSITIVE_INFINITY);
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: ListOptions): unknown {
+  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
     const [call, number] = args as [string, number];
     const flows = this.#flowsOf(guest);
     switch (operation) {
@@ -128,7 +134,7 @@ class MemoryCondition implements ConditionLink, Servant {
 
   /** Whether one of this thread's flows may go, which it does then. */
   #go(isSlow: boolean): boolean {
-    return this.#guard.guarded(() => {
+    return this.#guard.withLock(() => {
       if (isSlow) this.#bury();
       const row = this.#rows.own();
       if (row === undefined || this.#words[row + GRANTED] === 0) return false;

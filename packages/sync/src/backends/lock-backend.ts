@@ -1,13 +1,13 @@
 /** What locks are built on: one holder at a time among all processes, in shared memory or at a home process. */
 import {
-  type Acquired,
-  INHERITED,
-  type ListOptions,
-  type Memory,
-  REFUSED,
-  RobustLock,
+  type AcquireResult,
+  OWNER_DIED,
+  RobustMutex,
+  type SharedSegment,
   TIMED_OUT,
   type WaitOptions,
+  type WaitQueueOptions,
+  WOULD_BLOCK,
 } from "@multiproc/core/internal";
 import { DeadlockError, NotHeldError } from "../errors.ts";
 import type { Holding } from "../ownership/lock-ownership.ts";
@@ -19,9 +19,9 @@ import type { Guest, Servant } from "../remote/primitive-server.ts";
 export interface LockLink {
   /** What this process knows of its holder: one for all objects that stand for the same lock. */
   holding: Holding | undefined;
-  acquire(call: string, options: WaitOptions): Promise<Acquired>;
-  acquireSync(call: string, timeout: number | undefined): Acquired;
-  tryAcquire(call: string): Acquired;
+  acquire(call: string, options: WaitOptions): Promise<AcquireResult>;
+  acquireSync(call: string, timeout: number | undefined): AcquireResult;
+  tryAcquire(call: string): AcquireResult;
   /** Takes a lock that is free, if there is nothing to tell about it (see `decline()`): the shortest way there is. */
   takeFree(): boolean;
   /** Frees the lock, whoever has it. */
@@ -35,19 +35,19 @@ export interface LockLink {
 
 const SLOTS = 64;
 /** Whether the last holder died where others could not see it: as a guest, or before one who declined. */
-const DIED = RobustLock.words(SLOTS);
+const DIED = RobustMutex.wordCount(SLOTS);
 
 /** A lock in memory. */
 class MemoryLock implements LockLink, Servant {
-  readonly #lock: RobustLock;
+  readonly #lock: RobustMutex;
   readonly #words: Int32Array;
   readonly #isShared: boolean;
   holding: Holding | undefined;
   /** The guest for which this process has the lock. */
   #guest: Guest | undefined;
 
-  constructor(memory: Memory) {
-    this.#lock = new RobustLock(memory, 0, SLOTS);
+  constructor(memory: SharedSegment) {
+    this.#lock = new RobustMutex(memory, 0, SLOTS);
     this.#words = new Int32Array(memory.buffer);
     this.#isShared = memory.isShared;
     memory.onClose(() => {
@@ -60,22 +60,22 @@ class MemoryLock implements LockLink, Servant {
   }
 
   takeFree(): boolean {
-    if (!this.#lock.takeFree()) return false;
+    if (!this.#lock.tryLockFast()) return false;
     this.#guest = undefined;
     return true;
   }
 
-  tryAcquire(): Acquired {
+  tryAcquire(): AcquireResult {
     return this.#taken(this.#lock.tryAcquire());
   }
 
-  async acquire(call: string, options: ListOptions): Promise<Acquired> {
+  async acquire(call: string, options: WaitQueueOptions): Promise<AcquireResult> {
     return this.#taken(await this.#lock.acquire(call, options));
   }
 
-  acquireSync(call: string, timeout: number | undefined): Acquired {
+  acquireSync(call: string, timeout: number | undefined): AcquireResult {
     const taken = this.tryAcquire();
-    if (taken !== REFUSED || timeout === 0) return taken;
+    if (taken !== WOULD_BLOCK || timeout === 0) return taken;
     if (!this.#isShared) requireMemory(call, `await ${call.replace("Sync", "")}`);
     if (timeout === undefined && this.#lock.isOurs) {
       throw new DeadlockError(
@@ -100,7 +100,7 @@ class MemoryLock implements LockLink, Servant {
     return this.#lock.isHeld;
   }
 
-  serve(guest: Guest, operation: string, [call]: readonly unknown[], options: ListOptions): unknown {
+  serve(guest: Guest, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
     switch (operation) {
       case "acquire":
         return this.acquire(call as string, options).then((taken) => this.#give(guest, taken));
@@ -119,20 +119,20 @@ class MemoryLock implements LockLink, Servant {
     if (this.#guest === guest && this.#lock.isOurs) this.decline();
   }
 
-  #give(guest: Guest, taken: Acquired): Acquired {
-    if (taken === REFUSED) return REFUSED;
+  #give(guest: Guest, taken: AcquireResult): AcquireResult {
+    if (taken === WOULD_BLOCK) return WOULD_BLOCK;
     this.#guest = guest;
     if (guest.isGone) this.decline();
     return taken;
   }
 
   /** The same, with what its last holder left behind. */
-  #taken(taken: Acquired): Acquired {
-    if (taken === REFUSED) return REFUSED;
+  #taken(taken: AcquireResult): AcquireResult {
+    if (taken === WOULD_BLOCK) return WOULD_BLOCK;
     this.#guest = undefined;
     if (this.#words[DIED] === 0) return taken;
     this.#words[DIED] = 0;
-    return INHERITED;
+    return OWNER_DIED;
   }
 }
 
@@ -150,25 +150,25 @@ class RemoteLock implements LockLink {
     return false;
   }
 
-  tryAcquire(call: string): Acquired {
+  tryAcquire(call: string): AcquireResult {
     return requireMemory(call, "await acquire({ timeout: 0 })");
   }
 
-  acquireSync(call: string): Acquired {
+  acquireSync(call: string): AcquireResult {
     return requireMemory(call, `await ${call.replace("Sync", "")}`);
   }
 
-  async acquire(call: string, options: WaitOptions): Promise<Acquired> {
+  async acquire(call: string, options: WaitOptions): Promise<AcquireResult> {
     const undo = (taken: unknown): void => {
-      if (taken !== REFUSED) this.#remote.tell("release", ["release()"]);
+      if (taken !== WOULD_BLOCK) this.#remote.tell("release", ["release()"]);
     };
     const isTry = options.timeout === 0;
     const answer = isTry
       ? await this.#remote.ask(call, "try", [call], { signal: options.signal }, undo)
       : await this.#remote.ask(call, "acquire", [call], options, undo);
-    if (answer === TIMED_OUT || answer === REFUSED) return REFUSED;
+    if (answer === TIMED_OUT || answer === WOULD_BLOCK) return WOULD_BLOCK;
     this.isOurs = true;
-    return answer as Acquired;
+    return answer as AcquireResult;
   }
 
   async release(call: string): Promise<void> {

@@ -7,15 +7,15 @@
  * has, there is one more.
  */
 import {
-  INHERITED,
-  isGone,
-  type ListOptions,
-  type Memory,
-  ownLife,
-  RobustLock,
+  currentThreadId,
+  hasExited,
+  OWNER_DIED,
+  RobustMutex,
+  type SharedSegment,
   TIMED_OUT,
-  WaitList,
   type WaitOptions,
+  WaitQueue,
+  type WaitQueueOptions,
 } from "@multiproc/core/internal";
 import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
 import type { RemoteLink } from "../remote/primitive-client.ts";
@@ -34,12 +34,12 @@ export interface SemaphoreLink {
 }
 
 const SLOTS = 64;
-const TOTAL = RobustLock.words(0);
+const TOTAL = RobustMutex.wordCount(0);
 /** The life of one who has waited long: the last unit is kept for it. */
 const PRIORITY = TOTAL + 1;
 const VALUE = TOTAL + 2;
 const LIST = TOTAL + 8;
-const HOLDERS = LIST + WaitList.words(SLOTS);
+const HOLDERS = LIST + WaitQueue.wordCount(SLOTS);
 const SIZE = 8192;
 const UNITS = 1;
 const PATIENCE = 5;
@@ -47,17 +47,17 @@ const PATIENCE = 5;
 export const MOST_UNITS = 0x7fff_ffff;
 
 class MemorySemaphore implements SemaphoreLink, Servant {
-  readonly #guard: RobustLock;
-  readonly #list: WaitList;
+  readonly #guard: RobustMutex;
+  readonly #list: WaitQueue;
   readonly #words: Int32Array;
   readonly #holders: Holders;
   readonly #isShared: boolean;
   readonly #guests = new Map<Guest, number>();
 
-  constructor(memory: Memory) {
-    this.#guard = new RobustLock(memory, 0, 0);
+  constructor(memory: SharedSegment) {
+    this.#guard = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitList(memory, LIST, SLOTS);
+    this.#list = new WaitQueue(memory, LIST, SLOTS);
     this.#holders = new Holders(this.#words, HOLDERS, (SIZE / 4 - HOLDERS) >> 1, 2);
     this.#isShared = memory.isShared;
   }
@@ -72,7 +72,7 @@ class MemorySemaphore implements SemaphoreLink, Servant {
     return !this.#list.isWaiting && this.#take(false, 0);
   }
 
-  acquire(call: string, options: ListOptions): Promise<boolean> {
+  acquire(call: string, options: WaitQueueOptions): Promise<boolean> {
     let began = 0;
     const check = (isSlow: boolean): boolean => {
       began ||= performance.now();
@@ -114,7 +114,7 @@ class MemorySemaphore implements SemaphoreLink, Servant {
     return value;
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: ListOptions): unknown {
+  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
     const [call, units, limit] = args as [string, number, number];
     switch (operation) {
       case "acquire":
@@ -146,11 +146,11 @@ class MemorySemaphore implements SemaphoreLink, Servant {
     this.#enter();
     try {
       const words = this.#words;
-      const { id } = ownLife();
+      const { id } = currentThreadId();
       if (isSlow && this.#value === 0) this.#bury();
       const left = this.#value;
       const priority = words[PRIORITY] as number;
-      const isOpen = priority === 0 || priority === id || (isSlow && isGone(priority));
+      const isOpen = priority === 0 || priority === id || (isSlow && hasExited(priority));
       if (left === 0 || (left === 1 && !isOpen)) {
         if (waited > PATIENCE && priority === 0) words[PRIORITY] = id;
         return false;
@@ -184,7 +184,7 @@ class MemorySemaphore implements SemaphoreLink, Servant {
   }
 
   #enter(): void {
-    if (this.#guard.acquireSync() === INHERITED) this.#count();
+    if (this.#guard.acquireSync() === OWNER_DIED) this.#count();
   }
 
   #count(): void {
@@ -201,7 +201,8 @@ class MemorySemaphore implements SemaphoreLink, Servant {
 
   #ended(isTaken: boolean): boolean {
     if (isTaken || this.#list.isWaiting) return isTaken;
-    if (Atomics.compareExchange(this.#words, PRIORITY, ownLife().id, 0) === ownLife().id) this.#list.wake(1);
+    if (Atomics.compareExchange(this.#words, PRIORITY, currentThreadId().id, 0) === currentThreadId().id)
+      this.#list.wake(1);
     return isTaken;
   }
 }

@@ -2,7 +2,7 @@
  * A table in memory of the threads that take part in something, and a number or two for each; read and changed under a lock of
  * the caller's, who also takes out the rows of threads that are gone.
  */
-import { isGone, ownLife } from "@multiproc/core/internal";
+import { currentThreadId, hasExited } from "@multiproc/core/internal";
 
 /** Such a table, of rows of so many words; the first word of each is the life of its thread, 0 where it is free. */
 export class Holders {
@@ -21,7 +21,7 @@ export class Holders {
 
   /** This thread's row, which is made if there is none; undefined if there is no room. */
   own(): number | undefined {
-    const { id } = ownLife();
+    const { id } = currentThreadId();
     if (this.#own >= 0 && this.#words[this.#own] === id) return this.#own;
     const row = this.#rowOf(id) ?? this.#rowOf(0);
     if (row === undefined) return undefined;
@@ -46,10 +46,10 @@ export class Holders {
 
   /** The rows of threads that are gone. Asks the system about each row for which `isOfInterest`. */
   gone(isOfInterest: (row: number) => boolean): number[] {
-    const { id } = ownLife();
+    const { id } = currentThreadId();
     const isLost = (row: number): boolean => {
       const life = this.#words[row] as number;
-      return life !== id && isOfInterest(row) && isGone(life);
+      return life !== id && isOfInterest(row) && hasExited(life);
     };
     return [...this.all()].filter(isLost);
   }

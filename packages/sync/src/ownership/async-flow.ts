@@ -12,7 +12,7 @@
  *
  * In each of them the mark is set, and from then on follows the flow into whatever it calls.
  */
-import { afterFork, type FlowStorage, host } from "@multiproc/core/internal";
+import { type AsyncStorage, afterForkInChild, host } from "@multiproc/core/internal";
 
 /** One piece of work, from when it took a lock until it gave it back; and the one that it is part of. */
 export interface Flow {
@@ -20,11 +20,11 @@ export interface Flow {
   isOver: boolean;
 }
 
-let storage: FlowStorage | undefined;
+let storage: AsyncStorage | undefined;
 /** The flow whose wait was just over, while its code runs. */
 let resumed: Flow | undefined;
 
-afterFork(() => {
+afterForkInChild(() => {
   resumed = undefined;
 });
 
@@ -44,7 +44,7 @@ export function newFlow(): Flow {
 
 /** The code that runs now is that flow, or part of it. */
 export function enterFlow(flow: Flow): void {
-  storage ??= host.flowStorage();
+  storage ??= host.asyncLocalStorage();
   if (!isWithin(flow, storage.getStore() as Flow | undefined)) storage.enterWith(flow);
 }
 

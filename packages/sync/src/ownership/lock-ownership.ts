@@ -1,13 +1,13 @@
 /** Who in this process holds a lock: nobody in particular for {@link Lock}, one flow for {@link RLock}. */
 import {
-  type Acquired,
+  type AcquireResult,
+  type AtForkHooks,
   checkTimeout,
-  type Heritage,
-  INHERITED,
-  inheritable,
-  ownLife,
-  REFUSED,
+  currentThreadId,
+  OWNER_DIED,
+  registerAtFork,
   type WaitOptions,
+  WOULD_BLOCK,
 } from "@multiproc/core/internal";
 import type { LockLink } from "../backends/lock-backend.ts";
 import { NotHeldError, OwnerDiedError } from "../errors.ts";
@@ -56,7 +56,7 @@ export interface Holding {
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: Heritage<PlainHolding>;
+let HERITAGE: AtForkHooks<PlainHolding>;
 
 /** A lock that belongs to whoever took it last. */
 export class PlainHolding implements Holding {
@@ -66,13 +66,13 @@ export class PlainHolding implements Holding {
   constructor(link: LockLink) {
     this.#link = link;
     this.#source = new PlainSource(link);
-    inheritable<PlainHolding>(this, HERITAGE);
+    registerAtFork<PlainHolding>(this, HERITAGE);
   }
 
   static {
     HERITAGE = {
-      before() {},
-      after(holding) {
+      prepare() {},
+      inChild(holding) {
         holding.#source.isOver = true;
         holding.#source = new PlainSource(holding.#link);
       },
@@ -115,10 +115,10 @@ export class PlainHolding implements Holding {
     this.#link.acquireSync(call, undefined);
   }
 
-  #guard(call: string, taken: Acquired, options: AcquireSyncOptions): Guard | null {
-    if (taken === REFUSED) return null;
+  #guard(call: string, taken: AcquireResult, options: AcquireSyncOptions): Guard | null {
+    if (taken === WOULD_BLOCK) return null;
     refuseInheritance(this.#link, call, taken, options);
-    return new Guard(taken === INHERITED, this.#source);
+    return new Guard(taken === OWNER_DIED, this.#source);
   }
 }
 
@@ -165,7 +165,7 @@ export class FlowHolding implements Holding {
       this.#link
         .acquire(call, options)
         .then((taken) => {
-          if (taken === REFUSED) return resolve(null);
+          if (taken === WOULD_BLOCK) return resolve(null);
           const guard = this.#begin(call, taken, options, flow);
           resumeAs(flow, () => resolve(guard));
         })
@@ -223,26 +223,26 @@ export class FlowHolding implements Holding {
   }
 
   /** Takes the lock in the code that runs now. */
-  #enter(call: string, options: AcquireSyncOptions, take: () => Acquired): Guard | null {
+  #enter(call: string, options: AcquireSyncOptions, take: () => AcquireResult): Guard | null {
     const flow = newFlow();
     const taken = take();
-    if (taken === REFUSED) return null;
+    if (taken === WOULD_BLOCK) return null;
     const guard = this.#begin(call, taken, options, flow);
     enterFlow(flow);
     (this.#hold as Hold).isKnown = true;
     return guard;
   }
 
-  #begin(call: string, taken: Acquired, options: AcquireSyncOptions, flow: Flow): Guard {
+  #begin(call: string, taken: AcquireResult, options: AcquireSyncOptions, flow: Flow): Guard {
     refuseInheritance(this.#link, call, taken, options);
-    this.#hold = { flow, life: ownLife(), isKnown: false, count: 1 };
-    return this.#guard(this.#hold, taken === INHERITED);
+    this.#hold = { flow, life: currentThreadId(), isKnown: false, count: 1 };
+    return this.#guard(this.#hold, taken === OWNER_DIED);
   }
 
   #guard(hold: Hold, died: boolean): Guard {
     const giveBack = (): MaybePromise<void> => {
       // In a forked child, the guard is about what its parent holds.
-      if (this.#hold !== hold || hold.life !== ownLife()) return;
+      if (this.#hold !== hold || hold.life !== currentThreadId()) return;
       hold.count -= 1;
       if (hold.count > 0) return;
       this.#hold = undefined;
@@ -265,7 +265,7 @@ export class FlowHolding implements Holding {
   }
 
   #current(): Hold | undefined {
-    return this.#hold?.life === ownLife() ? this.#hold : undefined;
+    return this.#hold?.life === currentThreadId() ? this.#hold : undefined;
   }
 }
 
@@ -280,8 +280,8 @@ function refusal(call: string, { timeout, signal }: AcquireOptions): unknown {
   }
 }
 
-function refuseInheritance(link: LockLink, call: string, taken: Acquired, options: AcquireSyncOptions): void {
-  if (taken !== INHERITED || options.onOwnerDeath !== "throw") return;
+function refuseInheritance(link: LockLink, call: string, taken: AcquireResult, options: AcquireSyncOptions): void {
+  if (taken !== OWNER_DIED || options.onOwnerDeath !== "throw") return;
   link.decline();
   throw new OwnerDiedError(call);
 }

@@ -13,11 +13,11 @@
 import {
   type Channel,
   dial,
+  type EndpointAddress,
   type Frame,
-  type Invitation,
   TIMED_OUT,
   type WaitOptions,
-  within,
+  withTimeout,
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "../errors.ts";
 
@@ -36,7 +36,7 @@ const links = new Map<string, RemoteLink>();
 
 /** A channel to the process that serves a primitive; one for all objects of this process that stand for it. */
 export class RemoteLink {
-  readonly invitation: Invitation;
+  readonly invitation: EndpointAddress;
   #channel: Promise<Channel> | undefined;
   readonly #questions = new Map<number, Question>();
   readonly #parts = new Map<string, object>();
@@ -44,12 +44,12 @@ export class RemoteLink {
   #users = 0;
   #isClosed = false;
 
-  private constructor(invitation: Invitation) {
+  private constructor(invitation: EndpointAddress) {
     this.invitation = invitation;
   }
 
   /** The link to what was invited to; each call of this wants one of {@link RemoteLink.close}. */
-  static reach(invitation: Invitation): RemoteLink {
+  static reach(invitation: EndpointAddress): RemoteLink {
     let link = links.get(invitation.token);
     if (link === undefined) {
       link = new RemoteLink(invitation);
@@ -94,7 +94,7 @@ export class RemoteLink {
     channel.send(ASK, [id, operation, args], "argument");
     let isOver = false;
     try {
-      const value = await within(answer, call, options);
+      const value = await withTimeout(answer, call, options);
       isOver = value !== TIMED_OUT;
       return value;
     } catch (error) {

@@ -1,12 +1,12 @@
 /** A primitive in the process that serves it to others: those that cannot open its memory. See `remote.ts`. */
 import {
   type Channel,
+  closeEndpoint,
+  type EndpointAddress,
+  exposeEndpoint,
   type Frame,
-  type Invitation,
-  inheritable,
-  invite,
-  type ListOptions,
-  revoke,
+  registerAtFork,
+  type WaitQueueOptions,
 } from "@multiproc/core/internal";
 import { ANSWER, ASK, FAILED, WITHDRAW } from "./primitive-client.ts";
 
@@ -20,7 +20,7 @@ export interface Guest {
 /** What serves guests. */
 export interface Servant {
   /** Does what a guest asks for; may give a promise. Waits end with the signal. */
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: ListOptions): unknown;
+  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown;
   /** A guest is gone: whatever it had is free. */
   leave(guest: Guest): void;
 }
@@ -41,14 +41,14 @@ class Visitor implements Guest {
 export class Home {
   readonly #servant: Servant;
   readonly #visitors = new Set<Visitor>();
-  #invitation: Invitation | undefined;
+  #invitation: EndpointAddress | undefined;
 
   constructor(servant: Servant) {
     this.#servant = servant;
     // A forked child has no visitors, and an invitation of its own.
-    inheritable<Home>(this, {
-      before() {},
-      after(home) {
+    registerAtFork<Home>(this, {
+      prepare() {},
+      inChild(home) {
         home.#invitation = undefined;
         home.#visitors.clear();
       },
@@ -56,13 +56,13 @@ export class Home {
   }
 
   /** By what others reach the servant. */
-  invitation(): Invitation {
-    this.#invitation ??= invite((channel, pid) => this.#accept(channel, pid), { many: true });
+  invitation(): EndpointAddress {
+    this.#invitation ??= exposeEndpoint((channel, pid) => this.#accept(channel, pid), { multiple: true });
     return this.#invitation;
   }
 
   close(): void {
-    if (this.#invitation !== undefined) revoke(this.#invitation);
+    if (this.#invitation !== undefined) closeEndpoint(this.#invitation);
     for (const { channel } of this.#visitors) channel.end();
   }
 

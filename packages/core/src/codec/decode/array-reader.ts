@@ -1,12 +1,12 @@
 /** Arrays that are not simply one element after the other. */
 import { ProtocolError } from "../../errors.ts";
 import { readProperties } from "./property-reader.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** Reads an array by its indices, with holes between them, and its other properties. */
-export function readArrayWithKeys(reader: Reader): unknown[] {
+export function readSparse(reader: ValueReader): unknown[] {
   const length = reader.count();
-  const array = reader.track(reader.spend(length) ? new Array<unknown>(length) : emptyArray(length));
+  const array = reader.addReference(reader.chargeElements(length) ? new Array<unknown>(length) : emptyArray(length));
   const count = reader.length(2);
   for (let i = 0; i < count; i++) {
     const index = reader.count();
@@ -25,15 +25,15 @@ function emptyArray(length: number): unknown[] {
 }
 
 /** Reads an array of nothing but strings, which lie together as one text for each group. */
-export function readStrings(reader: Reader): string[] {
+export function readStrings(reader: ValueReader): string[] {
   const length = reader.length(1);
-  if (!reader.spend(length)) throw new ProtocolError("An array of strings is malformed");
-  const array = reader.track(new Array<string>(length));
+  if (!reader.chargeElements(length)) throw new ProtocolError("An array of strings is malformed");
+  const array = reader.addReference(new Array<string>(length));
   for (let i = 0; i < length; ) i = readGroup(reader, array, i);
   return array;
 }
 
-function readGroup(reader: Reader, array: string[], start: number): number {
+function readGroup(reader: ValueReader, array: string[], start: number): number {
   const count = reader.length(1);
   const end = start + count;
   if (count === 0 || end > array.length) throw new ProtocolError("An array of strings is malformed");
@@ -47,7 +47,7 @@ function readGroup(reader: Reader, array: string[], start: number): number {
 }
 
 /** Reads an array of integers of `width` bytes each. */
-export function readInts(reader: Reader, width: number): number[] {
+export function readInts(reader: ValueReader, width: number): number[] {
   const length = reader.length(width);
   const array = new Array<number>(length);
   const { bytes, position } = reader;
@@ -64,7 +64,7 @@ export function readInts(reader: Reader, width: number): number[] {
 }
 
 /** Reads an array of floating point numbers. */
-export function readDoubles(reader: Reader): number[] {
+export function readDoubles(reader: ValueReader): number[] {
   const length = reader.length(8);
   const array = new Array<number>(length);
   const { position } = reader;

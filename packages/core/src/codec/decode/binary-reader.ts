@@ -2,23 +2,23 @@
 import { ProtocolError } from "../../errors.ts";
 import { host } from "../../host/mod.ts";
 import { BINARY_KINDS } from "../format/tags.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** Node's own class, which makes no new memory. */
 interface BufferClass {
   from(buffer: ArrayBuffer, offset: number, length: number): Uint8Array;
 }
-type View = new (buffer: ArrayBuffer, offset: number, length: number) => ArrayBufferView;
+type ViewConstructor = new (buffer: ArrayBuffer, offset: number, length: number) => ArrayBufferView;
 type ResizableBuffer = new (length: number, options: { maxByteLength: number }) => ArrayBuffer;
 
-type Classes = Readonly<Record<string, (View & { BYTES_PER_ELEMENT?: number }) | undefined>>;
+type Classes = Readonly<Record<string, (ViewConstructor & { BYTES_PER_ELEMENT?: number }) | undefined>>;
 
 const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
 const BUFFER = BINARY_KINDS.indexOf("Buffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
 
 /** Reads contents that are in the message itself. */
-export function readBinary(reader: Reader): object {
+export function readBinary(reader: ValueReader): object {
   const kind = reader.byte();
   const length = reader.length(1);
   const copy = new Uint8Array(length);
@@ -29,12 +29,12 @@ export function readBinary(reader: Reader): object {
 }
 
 /** Takes contents that came beside the message. */
-export function readPart(reader: Reader): object {
+export function readPart(reader: ValueReader): object {
   const kind = reader.byte();
   return withKind(reader, kind, reader.part());
 }
 
-function withKind(reader: Reader, kind: number, bytes: Uint8Array): object {
+function withKind(reader: ValueReader, kind: number, bytes: Uint8Array): object {
   const name = BINARY_KINDS[kind];
   if (name === undefined) throw new ProtocolError(`A message holds binary contents of an unknown kind (${kind})`);
   if (kind === RESIZABLE) return resizable(bytes, reader.float64());
@@ -45,11 +45,11 @@ function withKind(reader: Reader, kind: number, bytes: Uint8Array): object {
 }
 
 function viewOf(name: string, buffer: ArrayBuffer): object {
-  const found = (globalThis as unknown as Classes)[name];
-  if (found === undefined) throw new ProtocolError(`This host has no ${name}`);
-  const size = found.BYTES_PER_ELEMENT ?? 1;
+  const viewClass = (globalThis as unknown as Classes)[name];
+  if (viewClass === undefined) throw new ProtocolError(`This host has no ${name}`);
+  const size = viewClass.BYTES_PER_ELEMENT ?? 1;
   if (buffer.byteLength % size !== 0) throw new ProtocolError(`A ${name} cannot be ${buffer.byteLength} bytes long`);
-  return new found(buffer, 0, buffer.byteLength / size);
+  return new viewClass(buffer, 0, buffer.byteLength / size);
 }
 
 function nodeBuffer(buffer: ArrayBuffer): Uint8Array {

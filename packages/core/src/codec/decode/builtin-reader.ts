@@ -1,10 +1,10 @@
 /** Big integers, and builtin classes with contents that are no properties. */
 import { ProtocolError } from "../../errors.ts";
 import { BIGINT64 } from "../format/tags.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** Reads a big integer. */
-export function readBigInt(reader: Reader, tag: number): bigint {
+export function readBigInt(reader: ValueReader, tag: number): bigint {
   if (tag === BIGINT64) {
     const position = reader.position;
     reader.position = position + 8;
@@ -18,26 +18,26 @@ export function readBigInt(reader: Reader, tag: number): bigint {
 }
 
 /** Reads a Map. */
-export function readMap(reader: Reader): Map<unknown, unknown> {
-  const map = reader.track(new Map<unknown, unknown>());
+export function readMap(reader: ValueReader): Map<unknown, unknown> {
+  const map = reader.addReference(new Map<unknown, unknown>());
   const size = reader.length(2);
   for (let i = 0; i < size; i++) map.set(reader.read(), reader.read());
   return map;
 }
 
 /** Reads a Set. */
-export function readSet(reader: Reader): Set<unknown> {
-  const set = reader.track(new Set<unknown>());
+export function readSet(reader: ValueReader): Set<unknown> {
+  const set = reader.addReference(new Set<unknown>());
   const size = reader.length(1);
   for (let i = 0; i < size; i++) set.add(reader.read());
   return set;
 }
 
 /** Reads a primitive in its object. */
-export function readBoxed(reader: Reader): object {
+export function readBoxed(reader: ValueReader): object {
   const value = reader.read();
   if (value === null || !["number", "string", "boolean", "bigint"].includes(typeof value)) {
     throw new ProtocolError("A message holds an object of a primitive that is none");
   }
-  return reader.track(Object(value) as object);
+  return reader.addReference(Object(value) as object);
 }

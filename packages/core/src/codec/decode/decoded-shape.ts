@@ -6,16 +6,16 @@
  */
 import { ProtocolError } from "../../errors.ts";
 import type { TargetReference } from "../../targets/target.ts";
-import { wordsOf } from "../format/bytes-as-words.ts";
-import { FUNCTION_FORM, MAX_FORM_KEYS, PLAIN_FORM } from "../format/tags.ts";
-import type { Reader } from "./value-reader.ts";
+import { bytesAsWords } from "../format/bytes-as-words.ts";
+import { FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** A power of two; each form is kept in one of two places. */
-const CACHE_SIZE = 2048;
-const cache: (Form | undefined)[] = new Array(CACHE_SIZE).fill(undefined);
+const CACHE_SLOTS = 2048;
+const cache: (DecodedShape | undefined)[] = new Array(CACHE_SLOTS).fill(undefined);
 
 /** What a definition says. */
-export class Form {
+export class DecodedShape {
   readonly kind: number;
   readonly keys: readonly string[];
   readonly size: number;
@@ -31,11 +31,11 @@ export class Form {
   /** Whose instances, or which function. */
   readonly reference: Extract<TargetReference, { module: string }> | null;
   /** Assigning to one of these keys could do something else than make a property. */
-  readonly isDelicate: boolean;
+  readonly hasPrototypeKeys: boolean;
   /** How often it was built. */
-  uses = 0;
+  useCount = 0;
   /** What builds objects of this form alone, see `object-builder.ts`. */
-  builder: ((reader: Reader, form: Form) => object) | null = null;
+  builder: ((reader: ValueReader, shape: DecodedShape) => object) | null = null;
   readonly #words: Int32Array;
   readonly #lastWord: number;
   readonly #length: number;
@@ -43,10 +43,10 @@ export class Form {
   /** @param definition its bytes, from the check number on */
   constructor(kind: number, texts: readonly string[], definition: Uint8Array) {
     this.kind = kind;
-    this.#words = wordsOf(definition);
-    this.#lastWord = wordsOf(definition.subarray(-4))[0] as number;
+    this.#words = bytesAsWords(definition);
+    this.#lastWord = bytesAsWords(definition.subarray(-4))[0] as number;
     this.#length = definition.length;
-    const keys = unique(kind === PLAIN_FORM ? texts : texts.slice(2));
+    const keys = internalize(kind === PLAIN_SHAPE ? texts : texts.slice(2));
     this.keys = keys;
     this.size = keys.length;
     const [k0 = "", k1 = "", k2 = "", k3 = "", k4 = "", k5 = "", k6 = "", k7 = ""] = keys;
@@ -58,12 +58,12 @@ export class Form {
     this.k5 = k5;
     this.k6 = k6;
     this.k7 = k7;
-    this.reference = kind === PLAIN_FORM ? null : { module: texts[0] as string, name: texts[1] as string };
-    this.isDelicate = keys.some((key) => key in Object.prototype);
+    this.reference = kind === PLAIN_SHAPE ? null : { module: texts[0] as string, name: texts[1] as string };
+    this.hasPrototypeKeys = keys.some((key) => key in Object.prototype);
   }
 
   /** Whether these bytes define this form; they are looked at by words, the last of which may have some of the one before. */
-  isDefinedBy(view: DataView, start: number, end: number): boolean {
+  matchesBytes(view: DataView, start: number, end: number): boolean {
     if (end - start !== this.#length) return false;
     const words = this.#words;
     const last = end - 4;
@@ -76,27 +76,27 @@ export class Form {
  * The same keys as the strings that the engine itself uses for property names: it takes no others for equal without
  * looking at their characters, and inline caches give up on them.
  */
-function unique(keys: readonly string[]): readonly string[] {
+function internalize(keys: readonly string[]): readonly string[] {
   return keys.map((key) => Object.keys({ [key]: 0 })[0] as string);
 }
 
 /** The form that these bytes define, if it was read before. */
-export function cachedForm(check: number, view: DataView, start: number, end: number): Form | undefined {
-  const place = check & (CACHE_SIZE - 1);
-  const first = cache[place];
-  if (first?.isDefinedBy(view, start, end)) return first;
-  const second = cache[place ^ 1];
-  return second?.isDefinedBy(view, start, end) ? second : undefined;
+export function cachedShape(hash: number, view: DataView, start: number, end: number): DecodedShape | undefined {
+  const slot = hash & (CACHE_SLOTS - 1);
+  const first = cache[slot];
+  if (first?.matchesBytes(view, start, end)) return first;
+  const second = cache[slot ^ 1];
+  return second?.matchesBytes(view, start, end) ? second : undefined;
 }
 
 /** A form made of what its definition says; kept for the next time. */
-export function makeForm(check: number, kind: number, texts: readonly string[], definition: Uint8Array): Form {
-  const own = kind === PLAIN_FORM ? 0 : 2;
-  const isWhole = kind === FUNCTION_FORM ? texts.length === own : texts.length >= own;
-  if (kind > FUNCTION_FORM || !isWhole || texts.length > MAX_FORM_KEYS + own)
+export function makeShape(hash: number, kind: number, texts: readonly string[], definition: Uint8Array): DecodedShape {
+  const nameCount = kind === PLAIN_SHAPE ? 0 : 2;
+  const isComplete = kind === FUNCTION_ENTRY ? texts.length === nameCount : texts.length >= nameCount;
+  if (kind > FUNCTION_ENTRY || !isComplete || texts.length > MAX_SHAPE_KEYS + nameCount)
     throw new ProtocolError("A definition is malformed");
-  const form = new Form(kind, texts, definition);
-  const place = check & (CACHE_SIZE - 1);
-  cache[cache[place] === undefined ? place : place ^ 1] = form;
-  return form;
+  const shape = new DecodedShape(kind, texts, definition);
+  const slot = hash & (CACHE_SLOTS - 1);
+  cache[cache[slot] === undefined ? slot : slot ^ 1] = shape;
+  return shape;
 }

@@ -1,9 +1,9 @@
 /** Bytes to values. What the bytes mean is told in `README.md` beside this file. */
-import { Reader } from "./value-reader.ts";
+import { ValueReader } from "./value-reader.ts";
 
 /** Reads the messages of an {@link Encoder} in any process on any host, whatever its options. */
 export class Decoder {
-  readonly #reader: Reader = new Reader();
+  readonly #reader: ValueReader = new ValueReader();
 
   /**
    * The value of the message that fills `bytes` from `start` to `end`. It shares no memory with `bytes`; typed arrays in it
@@ -22,7 +22,7 @@ export class Decoder {
    */
   decode(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): unknown {
     // What rebuilds a live object may itself decode a message.
-    const reader = this.#reader.isBusy ? new Reader() : this.#reader;
+    const reader = this.#reader.isBusy ? new ValueReader() : this.#reader;
     return reader.message(bytes, start, end, parts);
   }
 }

@@ -1,19 +1,19 @@
 /** Errors, which never make the receiver load a module. */
 import { ProtocolError } from "../../errors.ts";
 import { errorPrototype } from "../format/error-classes.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** Reads an error; of the nearest class that is known here, else an `Error` that has the other's name. */
-export function readError(reader: Reader): unknown {
+export function readError(reader: ValueReader): unknown {
   const classes: string[] = [];
   const count = reader.length(1);
   for (let i = 0; i < count; i++) classes.push(reader.text());
   const [name, message, stack] = [optionalText(reader), optionalText(reader), optionalText(reader)];
-  const error = reader.track(make(errorPrototype(classes), name, message));
-  if (name !== undefined && !hasName(error, name)) hidden(error, "name", name);
-  hidden(error, "stack", stack ?? `${name}: ${message}`);
-  const properties = reader.length(3);
-  for (let i = 0; i < properties; i++) {
+  const error = reader.addReference(createError(errorPrototype(classes), name, message));
+  if (name !== undefined && !hasName(error, name)) defineHidden(error, "name", name);
+  defineHidden(error, "stack", stack ?? `${name}: ${message}`);
+  const propertyCount = reader.length(3);
+  for (let i = 0; i < propertyCount; i++) {
     const key = reader.text();
     const enumerable = reader.byte() === 1;
     Object.defineProperty(error, key, { value: reader.read(), writable: true, enumerable, configurable: true });
@@ -21,7 +21,7 @@ export function readError(reader: Reader): unknown {
   return error;
 }
 
-function make(prototype: object, name: string | undefined, message: string | undefined): Error {
+function createError(prototype: object, name: string | undefined, message: string | undefined): Error {
   if (prototype === DOMException.prototype) return new DOMException(message, name);
   const error = new Error(message);
   if (prototype !== Error.prototype) Object.setPrototypeOf(error, prototype);
@@ -37,11 +37,11 @@ function hasName(error: Error, name: string): boolean {
   }
 }
 
-function hidden(error: object, key: string, value: string): void {
+function defineHidden(error: object, key: string, value: string): void {
   Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
 }
 
-function optionalText(reader: Reader): string | undefined {
+function optionalText(reader: ValueReader): string | undefined {
   const value = reader.read();
   if (value === undefined || typeof value === "string") return value;
   throw new ProtocolError("An error is malformed");

@@ -2,40 +2,40 @@
 import { ProtocolError } from "../../errors.ts";
 import { registry } from "../../registry.ts";
 import { resolveTarget, type TargetReference } from "../../targets/target.ts";
-import type { Form } from "./decoded-shape.ts";
+import type { DecodedShape } from "./decoded-shape.ts";
 import { readProperties } from "./property-reader.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** The function that a form names. */
-export function readFunctionForm(reader: Reader, form: Form): unknown {
-  return readFunction(reader, form.reference as TargetReference);
+export function readFunctionEntry(reader: ValueReader, entry: DecodedShape): unknown {
+  return readFunction(reader, entry.reference as TargetReference);
 }
 
 /** The function that a reference names. */
-export function readFunction(reader: Reader, reference: TargetReference): unknown {
-  return reader.attempt(() => resolveTarget(reference));
+export function readFunction(reader: ValueReader, reference: TargetReference): unknown {
+  return reader.deferFailure(() => resolveTarget(reference));
 }
 
 /** Reads a function that travels as its source text. */
-export function readSource(reader: Reader): unknown {
-  const number = reader.reserve();
+export function readFunctionSource(reader: ValueReader): unknown {
+  const id = reader.reserveReference();
   const name = reader.text();
   const source = reader.text();
   const captured = readProperties(reader, {});
-  return reader.fulfil(
-    number,
-    reader.attempt(() => resolveTarget({ name, source, captured })),
+  return reader.resolveReference(
+    id,
+    reader.deferFailure(() => resolveTarget({ name, source, captured })),
   );
 }
 
 /** Reads the ticket of a live object and has it rebuilt. */
-export function readLive(reader: Reader): unknown {
-  const number = reader.reserve();
+export function readShareable(reader: ValueReader): unknown {
+  const id = reader.reserveReference();
   const kind = reader.text();
   const data = reader.read();
-  return reader.fulfil(
-    number,
-    reader.attempt(() => revive(kind, data)),
+  return reader.resolveReference(
+    id,
+    reader.deferFailure(() => revive(kind, data)),
   );
 }
 

@@ -1,32 +1,32 @@
 /** Properties, of plain objects and of instances. */
 import { ProtocolError, TargetError } from "../../errors.ts";
 import { registry } from "../../registry.ts";
-import type { Form } from "./decoded-shape.ts";
-import { define } from "./object-builder.ts";
-import type { Reader } from "./value-reader.ts";
+import type { DecodedShape } from "./decoded-shape.ts";
+import { defineOwn } from "./object-builder.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 /** Reads a count, and names and values, into `object`. */
-export function readProperties<T extends object>(reader: Reader, object: T): T {
+export function readProperties<T extends object>(reader: ValueReader, object: T): T {
   const count = reader.length(2);
   for (let i = 0; i < count; i++) {
     const key = reader.text();
-    if (key in object) define(object, key, reader.read());
+    if (key in object) defineOwn(object, key, reader.read());
     else (object as Record<string, unknown>)[key] = reader.read();
   }
   return object;
 }
 
 /** Reads an instance of a registered class of known keys. */
-export function readInstance(reader: Reader, form: Form): object {
-  const { module, name } = form.reference as { module: string; name: string };
-  const object = reader.track(Object.create(prototypeOf(reader, module, name)) as object);
-  for (const key of form.keys) define(object, key, reader.read());
+export function readInstance(reader: ValueReader, shape: DecodedShape): object {
+  const { module, name } = shape.reference as { module: string; name: string };
+  const object = reader.addReference(Object.create(prototypeOf(reader, module, name)) as object);
+  for (const key of shape.keys) defineOwn(object, key, reader.read());
   return object;
 }
 
 /** Reads an object of a registered class that inherits from a builtin one. */
-export function readDerived(reader: Reader): unknown {
-  const prototype = readOwner(reader);
+export function readBuiltinSubclass(reader: ValueReader): unknown {
+  const prototype = readPrototype(reader);
   const object = reader.read();
   if (typeof object !== "object" || object === null)
     throw new ProtocolError("A message gives a class to what is no object");
@@ -35,18 +35,18 @@ export function readDerived(reader: Reader): unknown {
 }
 
 /** Reads an instance of a registered class, with its keys. */
-export function readUnshaped(reader: Reader): object {
-  return readProperties(reader, reader.track(Object.create(readOwner(reader)) as object));
+export function readInstanceWithKeys(reader: ValueReader): object {
+  return readProperties(reader, reader.addReference(Object.create(readPrototype(reader)) as object));
 }
 
-function readOwner(reader: Reader): object {
+function readPrototype(reader: ValueReader): object {
   return prototypeOf(reader, reader.text(), reader.text());
 }
 
 /** The prototype of a registered class; that of plain objects when there is none, and the failure is noted. */
-function prototypeOf(reader: Reader, module: string, name: string): object {
+function prototypeOf(reader: ValueReader, module: string, name: string): object {
   return (
-    reader.attempt(() => {
+    reader.deferFailure(() => {
       const found = registry.classes.get(`${module}#${name}`);
       if (found !== undefined) return found.constructor.prototype as object;
       throw new TargetError(

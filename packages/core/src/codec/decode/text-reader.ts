@@ -1,16 +1,16 @@
 /** Bytes to text: short texts by character codes, longer ones by the host. */
 import { host } from "../../host/mod.ts";
-import type { Reader } from "./value-reader.ts";
+import type { ValueReader } from "./value-reader.ts";
 
 const { fromCharCode } = String;
 /** Up to these lengths character codes are faster than a call of the host; measured. */
-const ASCII_LOOP = host.name === "node" ? 24 : 48;
-const UTF16_LOOP = host.name === "node" ? 16 : 128;
+const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 24 : 48;
+const UTF16_LOOP_MAX_CHARS = host.name === "node" ? 16 : 128;
 
 /** Text of one byte a character. */
 export function readAscii(bytes: Uint8Array, position: number, length: number): string {
   if (length <= 12) return readShort(bytes, position, length);
-  if (length > ASCII_LOOP) return host.asciiRead(bytes, position, position + length);
+  if (length > ASCII_LOOP_MAX_CHARS) return host.asciiRead(bytes, position, position + length);
   return readShort(bytes, position, 12) + readAscii(bytes, position + 12, length - 12);
 }
 
@@ -20,18 +20,18 @@ export function readUtf8(bytes: Uint8Array, position: number, length: number): s
 }
 
 /** Text in UTF-16, little endian, of `length` units. */
-export function readUtf16(reader: Reader, position: number, length: number): string {
+export function readUtf16(reader: ValueReader, position: number, length: number): string {
   const end = position + length * 2;
-  if (length > UTF16_LOOP) return host.utf16Read(reader.bytes, position, end);
+  if (length > UTF16_LOOP_MAX_CHARS) return host.utf16Read(reader.bytes, position, end);
   const view = reader.view();
   let text = "";
   let p = position;
-  for (; p + 16 <= end; p += 16) text += readEight(view, p);
+  for (; p + 16 <= end; p += 16) text += readEightUnits(view, p);
   for (; p + 4 <= end; p += 4) text += fromCharCode(view.getUint16(p, true), view.getUint16(p + 2, true));
   return p < end ? text + fromCharCode(view.getUint16(p, true)) : text;
 }
 
-function readEight(view: DataView, p: number): string {
+function readEightUnits(view: DataView, p: number): string {
   const a = view.getUint16(p, true);
   const b = view.getUint16(p + 2, true);
   const c = view.getUint16(p + 4, true);

@@ -8,35 +8,35 @@
 import { ProtocolError } from "../../errors.ts";
 import { isStackOverflow } from "../encode/encode-failure.ts";
 import {
-  BEGINS,
-  CLASS_FORM,
+  CLASS_SHAPE,
+  DICTIONARY_RESET,
   HAS_REFERENCES,
+  MAX_DEFINITION_BYTES,
   MAX_DEPTH,
-  MAX_FORM_BYTES,
-  MAX_FORMS,
-  PLAIN_FORM,
-  STANDS_ALONE,
+  MAX_DICTIONARY_ENTRIES,
+  PLAIN_SHAPE,
+  SELF_CONTAINED,
 } from "../format/tags.ts";
 import { readBigInt } from "./builtin-reader.ts";
-import { cachedForm, type Form, makeForm } from "./decoded-shape.ts";
-import { readFunctionForm } from "./function-reader.ts";
+import { cachedShape, type DecodedShape, makeShape } from "./decoded-shape.ts";
+import { readFunctionEntry } from "./function-reader.ts";
 import { buildObject } from "./object-builder.ts";
 import { readInstance } from "./property-reader.ts";
-import { readers, refuse } from "./tag-readers.ts";
+import { tagReaders, throwUnknownTag } from "./tag-readers.ts";
 import { readAscii, readUtf8, readUtf16 } from "./text-reader.ts";
 
 const NO_BYTES = new Uint8Array(0);
 const NO_PARTS: readonly Uint8Array[] = [];
 /** Memory of up to this size is kept between messages, since the next one often lies in the same. */
-const KEPT_MEMORY = 1 << 20;
+const MAX_KEPT_BYTES = 1 << 20;
 
 /** What went wrong for other reasons than bytes. */
-interface Failure {
+interface DeferredFailure {
   readonly error: unknown;
 }
 
 /** The state of one decoder. */
-export class Reader {
+export class ValueReader {
   bytes: Uint8Array = NO_BYTES;
   /** Where the next byte is. */
   position = 0;
@@ -47,36 +47,36 @@ export class Reader {
   /** Whether a message is being read. */
   isBusy = false;
 
-  readonly #dictionary: Form[] = [];
-  readonly #own: Form[] = [];
-  #forms: Form[] = this.#own;
-  #formCount = 0;
+  readonly #channelEntries: DecodedShape[] = [];
+  readonly #messageEntries: DecodedShape[] = [];
+  #entries: DecodedShape[] = this.#messageEntries;
+  #entryCount = 0;
   #view: DataView | null = null;
   #objects: unknown[] = [];
   #parts: readonly Uint8Array[] = NO_PARTS;
   #nextPart = 0;
   /** For how many elements of arrays memory may yet be reserved: no more than there are bytes. */
-  #elements = 0;
+  #elementBudget = 0;
   #depth = 0;
-  #failure: Failure | null = null;
+  #failure: DeferredFailure | null = null;
 
   /** Reads a whole message. */
   message(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): unknown {
     let value: unknown;
-    let failure: Failure | null = null;
+    let failure: DeferredFailure | null = null;
     this.isBusy = true;
     try {
-      this.#begin(bytes, start, end, parts);
+      this.#startMessage(bytes, start, end, parts);
       value = this.read();
       if (this.position !== end)
         throw new ProtocolError(this.position < end ? "A message is longer than its value" : TRUNCATED);
       if (this.#nextPart !== parts.length) throw new ProtocolError("A message has more parts than its value");
       failure = this.#failure;
     } catch (thrown) {
-      throw thrown instanceof ProtocolError ? thrown : malformed(thrown);
+      throw thrown instanceof ProtocolError ? thrown : toProtocolError(thrown);
     } finally {
       this.isBusy = false;
-      this.#release();
+      this.#endMessage();
     }
     if (failure !== null) throw failure.error;
     return value;
@@ -91,7 +91,11 @@ export class Reader {
     if (++this.#depth > MAX_READ_DEPTH) throw new ProtocolError(TOO_DEEP);
     // Called from here and not from a function for what is rarer: each one more on the way costs stack.
     const value =
-      tag >= 0x40 ? this.known(tag & 0x1f) : tag >= 0x30 ? this.array(tag & 0x0f) : (readers[tag] ?? refuse)(this, tag);
+      tag >= 0x40
+        ? this.knownEntry(tag & 0x1f)
+        : tag >= 0x30
+          ? this.array(tag & 0x0f)
+          : (tagReaders[tag] ?? throwUnknownTag)(this, tag);
     this.#depth--;
     return value;
   }
@@ -116,15 +120,15 @@ export class Reader {
   }
 
   /** Reads how many things of at least `size` bytes follow. */
-  length(size: number): number {
+  length(minBytesEach: number): number {
     const length = this.count();
-    this.need(length * size);
+    this.requireBytes(length * minBytesEach);
     return length;
   }
 
   /** Makes sure that so many bytes are left. */
-  need(bytes: number): void {
-    if (!(this.position + bytes <= this.end)) throw new ProtocolError(TRUNCATED);
+  requireBytes(count: number): void {
+    if (!(this.position + count <= this.end)) throw new ProtocolError(TRUNCATED);
   }
 
   uint16(): number {
@@ -161,33 +165,33 @@ export class Reader {
   }
 
   /** Begins a plain object. */
-  begin(): Record<string, unknown> {
+  startObject(): Record<string, unknown> {
     const object: Record<string, unknown> = {};
     if (this.isTracking) this.#objects.push(object);
     return object;
   }
 
   /** Gives an object its number, before what it contains is read. */
-  track<T>(object: T): T {
+  addReference<T>(object: T): T {
     if (this.isTracking) this.#objects.push(object);
     return object;
   }
 
   /** Gives a number to an object that can be made only when what it contains has been read. */
-  reserve(): number {
+  reserveReference(): number {
     return this.isTracking ? this.#objects.push(RESERVED) - 1 : -1;
   }
 
-  fulfil<T>(number: number, object: T): T {
-    if (number >= 0) this.#objects[number] = object;
+  resolveReference<T>(id: number, object: T): T {
+    if (id >= 0) this.#objects[id] = object;
     return object;
   }
 
   /** Takes the next part. */
   part(): Uint8Array {
-    const number = this.count();
-    const part = this.#parts[number];
-    if (number !== this.#nextPart || part === undefined)
+    const index = this.count();
+    const part = this.#parts[index];
+    if (index !== this.#nextPart || part === undefined)
       throw new ProtocolError("A message names a part that it does not have");
     this.#nextPart++;
     return part;
@@ -197,8 +201,8 @@ export class Reader {
    * Runs what can fail for other reasons than bytes. The error waits until the whole message has been read, since later
    * messages may refer to what it defines; after a first error no more live objects are rebuilt.
    */
-  attempt<T>(run: () => T): T | undefined {
-    this.need(0);
+  deferFailure<T>(run: () => T): T | undefined {
+    this.requireBytes(0);
     if (this.#failure !== null) return undefined;
     try {
       return run();
@@ -209,20 +213,20 @@ export class Reader {
   }
 
   /** Reads a value of the form with that number. */
-  known(number: number): unknown {
-    if (!(number < this.#formCount)) throw new ProtocolError("A message refers to what nobody defined");
-    return this.build(this.#forms[number] as Form);
+  knownEntry(id: number): unknown {
+    if (!(id < this.#entryCount)) throw new ProtocolError("A message refers to what nobody defined");
+    return this.build(this.#entries[id] as DecodedShape);
   }
 
   /** Reads a value of a form. */
-  build(form: Form): unknown {
-    if (form.kind === PLAIN_FORM) return buildObject(this, form);
-    return form.kind === CLASS_FORM ? readInstance(this, form) : readFunctionForm(this, form);
+  build(entry: DecodedShape): unknown {
+    if (entry.kind === PLAIN_SHAPE) return buildObject(this, entry);
+    return entry.kind === CLASS_SHAPE ? readInstance(this, entry) : readFunctionEntry(this, entry);
   }
 
   /** Reads an array of so many elements. */
   array(length: number): unknown[] {
-    if (!this.spend(length)) throw new ProtocolError(TRUNCATED);
+    if (!this.chargeElements(length)) throw new ProtocolError(TRUNCATED);
     const array = new Array<unknown>(length);
     if (this.isTracking) this.#objects.push(array);
     for (let i = 0; i < length; i++) array[i] = this.read();
@@ -230,35 +234,36 @@ export class Reader {
   }
 
   /** Whether memory may be reserved for so many elements: arrays in arrays could each announce as many as there are bytes. */
-  spend(elements: number): boolean {
-    if (elements > this.#elements) return false;
-    this.#elements -= elements;
+  chargeElements(elements: number): boolean {
+    if (elements > this.#elementBudget) return false;
+    this.#elementBudget -= elements;
     return true;
   }
 
   /** The object with that number, which must have been begun. */
-  object(number: number): unknown {
-    const object = this.#objects[number];
+  object(id: number): unknown {
+    const object = this.#objects[id];
     if (object === undefined || object === RESERVED)
       throw new ProtocolError("A message refers to an object that it does not hold");
     return object;
   }
 
   /** Reads a form's definition and gives it the next number. */
-  define(): Form {
+  readDefinition(): DecodedShape {
     const start = this.position;
-    const check = this.uint16();
+    const hash = this.uint16();
     const length = this.uint16();
-    this.need(length);
-    if (length > MAX_FORM_BYTES || this.#formCount === MAX_FORMS) throw new ProtocolError("A message defines too much");
+    this.requireBytes(length);
+    if (length > MAX_DEFINITION_BYTES || this.#entryCount === MAX_DICTIONARY_ENTRIES)
+      throw new ProtocolError("A message defines too much");
     const end = this.position + length;
-    const form = cachedForm(check, this.view(), start, end) ?? this.#newForm(check, start, end);
+    const entry = cachedShape(hash, this.view(), start, end) ?? this.#parseDefinition(hash, start, end);
     this.position = end;
-    this.#forms[this.#formCount++] = form;
-    return form;
+    this.#entries[this.#entryCount++] = entry;
+    return entry;
   }
 
-  #begin(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): void {
+  #startMessage(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): void {
     if (!(start >= 0 && start < end && end <= bytes.length)) throw new ProtocolError("A message is empty");
     if (bytes !== this.bytes) {
       this.bytes = bytes;
@@ -269,29 +274,29 @@ export class Reader {
     this.#depth = 0;
     this.#failure = null;
     this.end = end;
-    this.#elements = end - start;
+    this.#elementBudget = end - start;
     this.position = start + 1;
     const header = bytes[start] as number;
-    if (header > (HAS_REFERENCES | STANDS_ALONE | BEGINS))
+    if (header > (HAS_REFERENCES | SELF_CONTAINED | DICTIONARY_RESET))
       throw new ProtocolError(`A message has an unknown header (${header})`);
     this.isTracking = (header & HAS_REFERENCES) !== 0;
     if (this.isTracking) this.#objects = [];
-    if ((header & BEGINS) !== 0) this.#dictionary.length = 0;
-    const standsAlone = (header & STANDS_ALONE) !== 0;
-    this.#forms = standsAlone ? this.#own : this.#dictionary;
-    this.#formCount = standsAlone ? 0 : this.#dictionary.length;
+    if ((header & DICTIONARY_RESET) !== 0) this.#channelEntries.length = 0;
+    const standsAlone = (header & SELF_CONTAINED) !== 0;
+    this.#entries = standsAlone ? this.#messageEntries : this.#channelEntries;
+    this.#entryCount = standsAlone ? 0 : this.#channelEntries.length;
   }
 
-  #release(): void {
+  #endMessage(): void {
     if (this.isTracking) this.#objects = [];
     this.#parts = NO_PARTS;
-    if (this.bytes.length > KEPT_MEMORY) {
+    if (this.bytes.length > MAX_KEPT_BYTES) {
       this.bytes = NO_BYTES;
       this.#view = null;
     }
   }
 
-  #newForm(check: number, start: number, end: number): Form {
+  #parseDefinition(hash: number, start: number, end: number): DecodedShape {
     const kind = this.byte();
     const count = this.length(1);
     const texts: string[] = [];
@@ -299,7 +304,7 @@ export class Reader {
     if (this.position !== end) throw new ProtocolError("A definition is malformed");
     const definition = new Uint8Array(end - start);
     definition.set(this.bytes.subarray(start, end));
-    return makeForm(check, kind, texts, definition);
+    return makeShape(hash, kind, texts, definition);
   }
 
   /** Literals, since only those make a jump of the switch. */
@@ -335,14 +340,14 @@ export class Reader {
   }
 
   #utf8(length: number): string {
-    this.need(length);
+    this.requireBytes(length);
     const position = this.position;
     this.position = position + length;
     return readUtf8(this.bytes, position, length);
   }
 
   #utf16(length: number): string {
-    this.need(length * 2);
+    this.requireBytes(length * 2);
     const position = this.position;
     this.position = position + length * 2;
     return readUtf16(this, position, length);
@@ -356,7 +361,7 @@ const TRUNCATED = "A message ends in the middle of a value";
 /** Stands for an object that is still being read. */
 const RESERVED = Symbol("reserved");
 
-function malformed(thrown: unknown): ProtocolError {
+function toProtocolError(thrown: unknown): ProtocolError {
   if (isStackOverflow(thrown)) return new ProtocolError(TOO_DEEP, { cause: thrown });
   return new ProtocolError(`A message is malformed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, {
     cause: thrown,

@@ -1,62 +1,62 @@
 /** Arrays: dense ones by their elements, those of nothing but numbers or strings as blocks, others by their keys. */
 
 import { ARRAY, DOUBLES, INTS8, INTS16, INTS32, SHORT_ARRAY, SPARSE, STRINGS } from "../format/tags.ts";
-import { refusedAt } from "./encode-failure.ts";
+import { atPath } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { Scribe } from "./value-writer.ts";
+import type { ValueWriter } from "./value-writer.ts";
 
 /** From this length on it is worth looking whether all elements are of one kind. */
-const MIN_BLOCK = 8;
+const MIN_BLOCK_ELEMENTS = 8;
 /** The texts of so many characters together are written as one; longer, and a part would keep too much alive. */
-const MAX_JOINED = 4096;
+const MAX_JOINED_CHARS = 4096;
 
 /** The last keys of short arrays, by length. */
 const LAST_KEYS = ["0", "1", "2"];
 
-/** See {@link vouching}. */
-let vouched: readonly unknown[] | undefined;
+/** See {@link assumeDense}. */
+let assumedDense: readonly unknown[] | undefined;
 
 /**
  * Has something written in which there is a list that the library has made itself, with neither holes nor other properties:
  * it is not looked for them, which would take most of the time that a long list of numbers takes.
  */
-export function vouching(list: readonly unknown[], write: () => void): void {
-  vouched = list;
+export function assumeDense(list: readonly unknown[], write: () => void): void {
+  assumedDense = list;
   try {
     write();
   } finally {
-    vouched = undefined;
+    assumedDense = undefined;
   }
 }
 
 /** Appends an array, with its holes and own properties. */
-export function writeArray(scribe: Scribe, array: readonly unknown[]): void {
+export function writeArray(writer: ValueWriter, array: readonly unknown[]): void {
   const { length } = array;
-  if (array === vouched) {
-    if (length < MIN_BLOCK || !writeBlock(scribe, array, true)) writeElements(scribe, array);
+  if (array === assumedDense) {
+    if (length < MIN_BLOCK_ELEMENTS || !writeBlock(writer, array, true)) writeElements(writer, array);
     return;
   }
-  if (length < MIN_BLOCK) {
-    if (hasOnlyElements(array)) writeElements(scribe, array);
-    else writeOdd(scribe, array);
+  if (length < MIN_BLOCK_ELEMENTS) {
+    if (hasOnlyElements(array)) writeElements(writer, array);
+    else writeSparse(writer, array);
     return;
   }
-  if (writeBlock(scribe, array, false)) return;
-  if (hasOnlyElements(array)) writeElements(scribe, array);
-  else writeOdd(scribe, array);
+  if (writeBlock(writer, array, false)) return;
+  if (hasOnlyElements(array)) writeElements(writer, array);
+  else writeSparse(writer, array);
 }
 
 /** Appends an array that the library has made itself. Its elements are called by names instead of their places. */
-export function writeTuple(scribe: Scribe, tuple: readonly unknown[], names: readonly string[]): void {
+export function writeTuple(writer: ValueWriter, tuple: readonly unknown[], names: readonly string[]): void {
   const { length } = tuple;
-  scribe.refer(tuple);
-  if (length >= MIN_BLOCK && writeBlock(scribe, tuple, true)) return;
-  writeHead(scribe, length);
+  writer.tryWriteReference(tuple);
+  if (length >= MIN_BLOCK_ELEMENTS && writeBlock(writer, tuple, true)) return;
+  writeArrayHeader(writer, length);
   let i = 0;
   try {
-    for (; i < length; i++) scribe.write(tuple[i]);
+    for (; i < length; i++) writer.write(tuple[i]);
   } catch (thrown) {
-    throw refusedAt(thrown, names[i] ?? `[${i}]`);
+    throw atPath(thrown, names[i] ?? `[${i}]`);
   }
 }
 
@@ -65,10 +65,10 @@ export function writeTuple(scribe: Scribe, tuple: readonly unknown[], names: rea
  *
  * @param isBare whether it is known that it has no properties
  */
-function writeBlock(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
+function writeBlock(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
   const first = array[0];
-  if (typeof first === "number") return writeNumbers(scribe, array, isBare);
-  return typeof first === "string" && writeStrings(scribe, array, isBare);
+  if (typeof first === "number") return writeNumbers(writer, array, isKnownDense);
+  return typeof first === "string" && writeStrings(writer, array, isKnownDense);
 }
 
 function hasOnlyElements(array: readonly unknown[]): boolean {
@@ -92,44 +92,44 @@ function hasProperties(array: readonly unknown[]): boolean {
   return Object.values(array).length !== array.length;
 }
 
-function writeElements(scribe: Scribe, array: readonly unknown[]): void {
+function writeElements(writer: ValueWriter, array: readonly unknown[]): void {
   const { length } = array;
-  writeHead(scribe, length);
+  writeArrayHeader(writer, length);
   let i = 0;
   try {
-    for (; i < length; i++) scribe.write(array[i]);
+    for (; i < length; i++) writer.write(array[i]);
   } catch (thrown) {
-    throw refusedAt(thrown, `[${i}]`);
+    throw atPath(thrown, `[${i}]`);
   }
 }
 
-function writeHead(scribe: Scribe, length: number): void {
+function writeArrayHeader(writer: ValueWriter, length: number): void {
   if (length >= 16) {
-    scribe.tagAndCount(ARRAY, length);
+    writer.tagAndCount(ARRAY, length);
   } else {
-    scribe.grow(1);
-    scribe.tag(SHORT_ARRAY | length);
+    writer.ensure(1);
+    writer.tag(SHORT_ARRAY | length);
   }
 }
 
 /** Keys cost more than places, but there are arrays of four thousand million holes. */
-function writeOdd(scribe: Scribe, array: readonly unknown[]): void {
+function writeSparse(writer: ValueWriter, array: readonly unknown[]): void {
   const keys = Object.keys(array);
-  let elements = 0;
-  while (elements < keys.length && isIndex(keys[elements] as string)) elements++;
-  scribe.tagAndCount(SPARSE, array.length);
-  scribe.count(elements);
+  let elementCount = 0;
+  while (elementCount < keys.length && isIndex(keys[elementCount] as string)) elementCount++;
+  writer.tagAndCount(SPARSE, array.length);
+  writer.count(elementCount);
   let i = 0;
   try {
-    for (; i < elements; i++) {
+    for (; i < elementCount; i++) {
       const index = Number(keys[i]);
-      scribe.count(index);
-      scribe.write(array[index]);
+      writer.count(index);
+      writer.write(array[index]);
     }
   } catch (thrown) {
-    throw refusedAt(thrown, `[${keys[i]}]`);
+    throw atPath(thrown, `[${keys[i]}]`);
   }
-  scribe.properties(array, keys.slice(elements));
+  writer.properties(array, keys.slice(elementCount));
 }
 
 /** Own keys are in order: indices first. */
@@ -139,32 +139,32 @@ function isIndex(key: string): boolean {
 }
 
 /** Appends an array of nothing but strings: their lengths, and all of them as one text. */
-function writeStrings(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
+function writeStrings(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   for (let i = 1; i < length; i++) {
     if (typeof array[i] !== "string") return false;
   }
-  if (!isBare && hasProperties(array)) return false;
-  scribe.tagAndCount(STRINGS, length);
-  for (let i = 0; i < length; ) i = writeJoined(scribe, array as readonly string[], i);
+  if (!isKnownDense && hasProperties(array)) return false;
+  writer.tagAndCount(STRINGS, length);
+  for (let i = 0; i < length; ) i = writeJoined(writer, array as readonly string[], i);
   return true;
 }
 
 /** Appends one group of strings and answers where the next begins. */
-function writeJoined(scribe: Scribe, array: readonly string[], start: number): number {
+function writeJoined(writer: ValueWriter, array: readonly string[], start: number): number {
   const { length } = array;
   let joined = array[start] as string;
   let end = start + 1;
-  while (end < length && end - start < 128 && joined.length + (array[end] as string).length <= MAX_JOINED)
+  while (end < length && end - start < 128 && joined.length + (array[end] as string).length <= MAX_JOINED_CHARS)
     joined += array[end++];
-  scribe.count(end - start);
-  for (let i = start; i < end; i++) scribe.count((array[i] as string).length);
-  writeText(scribe, joined);
+  writer.count(end - start);
+  for (let i = start; i < end; i++) writer.count((array[i] as string).length);
+  writeText(writer, joined);
   return end;
 }
 
 /** Appends an array of nothing but numbers as one block; `false` if there is anything else in it. */
-function writeNumbers(scribe: Scribe, array: readonly unknown[], isBare: boolean): boolean {
+function writeNumbers(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   let bits = 0;
   let i = 0;
@@ -173,23 +173,23 @@ function writeNumbers(scribe: Scribe, array: readonly unknown[], isBare: boolean
     if (typeof value !== "number" || (value | 0) !== value || (value === 0 && 1 / value < 0)) break;
     bits |= value ^ (value >> 31);
   }
-  const isInts = i === length;
+  const areIntegers = i === length;
   for (; i < length; i++) {
     if (typeof array[i] !== "number") return false;
   }
-  if (!isBare && hasProperties(array)) return false;
-  if (isInts) writeInts(scribe, array as readonly number[], bits);
-  else writeDoubles(scribe, array as readonly number[]);
+  if (!isKnownDense && hasProperties(array)) return false;
+  if (areIntegers) writeInts(writer, array as readonly number[], bits);
+  else writeDoubles(writer, array as readonly number[]);
   return true;
 }
 
 /** @param bits all bits that any of the numbers needs, but for its sign */
-function writeInts(scribe: Scribe, array: readonly number[], bits: number): void {
+function writeInts(writer: ValueWriter, array: readonly number[], bits: number): void {
   const { length } = array;
   const width = bits < 0x80 ? 1 : bits < 0x8000 ? 2 : 4;
-  scribe.tagAndCount(width === 1 ? INTS8 : width === 2 ? INTS16 : INTS32, length);
-  scribe.grow(length * width);
-  const { bytes, view, position } = scribe;
+  writer.tagAndCount(width === 1 ? INTS8 : width === 2 ? INTS16 : INTS32, length);
+  writer.ensure(length * width);
+  const { bytes, view, position } = writer;
   if (width === 1) {
     for (let i = 0; i < length; i++) bytes[position + i] = array[i] as number;
   } else if (width === 2) {
@@ -197,14 +197,14 @@ function writeInts(scribe: Scribe, array: readonly number[], bits: number): void
   } else {
     for (let i = 0; i < length; i++) view.setInt32(position + i * 4, array[i] as number, true);
   }
-  scribe.position = position + length * width;
+  writer.position = position + length * width;
 }
 
-function writeDoubles(scribe: Scribe, array: readonly number[]): void {
+function writeDoubles(writer: ValueWriter, array: readonly number[]): void {
   const { length } = array;
-  scribe.tagAndCount(DOUBLES, length);
-  scribe.grow(length * 8);
-  const { view, position } = scribe;
+  writer.tagAndCount(DOUBLES, length);
+  writer.ensure(length * 8);
+  const { view, position } = writer;
   for (let i = 0; i < length; i++) view.setFloat64(position + i * 8, array[i] as number, true);
-  scribe.position = position + length * 8;
+  writer.position = position + length * 8;
 }

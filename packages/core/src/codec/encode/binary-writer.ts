@@ -1,8 +1,8 @@
 /** Binary contents: small ones are copied into the message, large ones travel beside it without being copied. */
 import { host } from "../../host/mod.ts";
-import { BINARY, BINARY_KINDS, PART, PART_SIZE } from "../format/tags.ts";
-import { Refusal } from "./encode-failure.ts";
-import type { Scribe } from "./value-writer.ts";
+import { BINARY, BINARY_KINDS, BINARY_PART, MIN_PART_BYTES } from "../format/tags.ts";
+import { EncodeFailure } from "./encode-failure.ts";
+import type { ValueWriter } from "./value-writer.ts";
 
 const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
@@ -20,17 +20,17 @@ const NodeBuffer =
   host.name === "node" ? (globalThis as unknown as { Buffer: { prototype: object } }).Buffer.prototype : undefined;
 
 /** Appends a typed array or a DataView: what it shows of its buffer, no more. */
-export function writeView(scribe: Scribe, object: object): boolean {
+export function writeView(writer: ValueWriter, object: object): boolean {
   if (!ArrayBuffer.isView(object)) return false;
   const name = typedArrayName.call(object);
   const kind = name === undefined ? DATA_VIEW : isNodeBuffer(object) ? BUFFER : BINARY_KINDS.indexOf(name);
-  if (kind === -1) throw new Refusal(`a ${name}, which this version does not know`);
-  writeContents(scribe, kind, object.buffer, object.byteOffset, object.byteLength);
+  if (kind === -1) throw new EncodeFailure(`a ${name}, which this version does not know`);
+  writeContents(writer, kind, object.buffer, object.byteOffset, object.byteLength);
   return true;
 }
 
 /** Appends an ArrayBuffer, with how far it can grow. */
-export function writeArrayBuffer(scribe: Scribe, object: object): boolean {
+export function writeArrayBuffer(writer: ValueWriter, object: object): boolean {
   let length: number;
   try {
     length = bufferLength.call(object);
@@ -39,34 +39,40 @@ export function writeArrayBuffer(scribe: Scribe, object: object): boolean {
   }
   const buffer = object as ArrayBuffer & { resizable?: boolean; maxByteLength?: number };
   const kind = buffer.resizable === true ? RESIZABLE : ARRAY_BUFFER;
-  writeContents(scribe, kind, buffer, 0, length);
-  if (kind === RESIZABLE) scribe.float64(buffer.maxByteLength as number);
+  writeContents(writer, kind, buffer, 0, length);
+  if (kind === RESIZABLE) writer.float64(buffer.maxByteLength as number);
   return true;
 }
 
-function writeContents(scribe: Scribe, kind: number, buffer: ArrayBufferLike, offset: number, length: number): void {
+function writeContents(
+  writer: ValueWriter,
+  kind: number,
+  buffer: ArrayBufferLike,
+  offset: number,
+  length: number,
+): void {
   const bytes = bytesOf(buffer, offset, length);
-  scribe.grow(2);
-  if (length >= PART_SIZE) {
-    scribe.tag(PART);
-    scribe.tag(kind);
-    scribe.count(scribe.cargo.addPart(bytes));
+  writer.ensure(2);
+  if (length >= MIN_PART_BYTES) {
+    writer.tag(BINARY_PART);
+    writer.tag(kind);
+    writer.count(writer.attachments.addPart(bytes));
     return;
   }
-  scribe.tag(BINARY);
-  scribe.tag(kind);
-  scribe.count(length);
-  scribe.grow(length);
-  scribe.bytes.set(bytes, scribe.position);
-  scribe.position += length;
+  writer.tag(BINARY);
+  writer.tag(kind);
+  writer.count(length);
+  writer.ensure(length);
+  writer.bytes.set(bytes, writer.position);
+  writer.position += length;
 }
 
 function bytesOf(buffer: ArrayBufferLike, offset: number, length: number): Uint8Array {
-  if (!isArrayBuffer(buffer)) throw new Refusal("a view of a SharedArrayBuffer: use SharedMemory");
+  if (!isArrayBuffer(buffer)) throw new EncodeFailure("a view of a SharedArrayBuffer: use SharedMemory");
   try {
     return new Uint8Array(buffer, offset, length);
   } catch (cause) {
-    throw new Refusal("a detached ArrayBuffer", { cause });
+    throw new EncodeFailure("a detached ArrayBuffer", { cause });
   }
 }
 

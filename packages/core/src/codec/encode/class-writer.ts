@@ -1,21 +1,21 @@
 /** Finds out what an object is that is neither a plain one nor a plain array, and has it written. */
 import { type RegisteredClass, registry } from "../../registry.ts";
 import { type Shareable, shareable } from "../../targets/shareable.ts";
-import { DERIVED } from "../format/tags.ts";
+import { BUILTIN_SUBCLASS } from "../format/tags.ts";
 import { writeArray } from "./array-writer.ts";
 import { writeArrayBuffer, writeView } from "./binary-writer.ts";
 import { writeBoxed, writeDate, writeMap, writeRegExp, writeSet, writeUrl } from "./builtin-writer.ts";
-import { Refusal } from "./encode-failure.ts";
+import { EncodeFailure } from "./encode-failure.ts";
 import { writeError } from "./error-writer.ts";
-import { writeLive } from "./function-writer.ts";
+import { writeShareable } from "./function-writer.ts";
 import { writeText } from "./text-writer.ts";
-import { refusalFor } from "./unsendable-classes.ts";
-import type { Scribe } from "./value-writer.ts";
+import { whyUnsendable } from "./unsendable-classes.ts";
+import type { ValueWriter } from "./value-writer.ts";
 
 /** Writes an object of a builtin class; `false` if it only looks as if it were of that class. */
-type BuiltinWriter = (scribe: Scribe, object: object) => boolean;
+type BuiltinWriter = (writer: ValueWriter, object: object) => boolean;
 /** Writes an object with that prototype. */
-type Writer = (scribe: Scribe, object: object, prototype: object) => void;
+type Writer = (writer: ValueWriter, object: object, prototype: object) => void;
 
 /** Builtin classes by the name that `Object.prototype.toString` gives their instances, also those of other realms. */
 const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }> = new Map([
@@ -39,33 +39,33 @@ const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }>
 const writers = new WeakMap<object, Writer>();
 
 /** Appends an object that is neither plain nor a plain array. */
-export function writeClassed(scribe: Scribe, object: object, prototype: object | null): void {
+export function writeByClass(writer: ValueWriter, object: object, prototype: object | null): void {
   if (prototype === null) {
-    if (tagOf(object) === "Module") throw new Refusal("a module");
-    scribe.keyed(object, null);
+    if (tagOf(object) === "Module") throw new EncodeFailure("a module");
+    writer.writeObject(object, null);
     return;
   }
   let write = writers.get(prototype);
   if (write === undefined) writers.set(prototype, (write = classify(object, prototype)));
-  write(scribe, object, prototype);
+  write(writer, object, prototype);
 }
 
 function classify(object: object, prototype: object): Writer {
   const tag = tagOf(object);
-  const builtin = builtinAbove(prototype) ?? foreignBuiltin(object, tag);
+  const builtin = nearestBuiltin(prototype) ?? foreignBuiltin(object, tag);
   if (builtin === undefined) {
-    const refusal = refusalFor(object, tag);
-    return (scribe, each, proto) => writeInstance(scribe, each, proto, refusal);
+    const whyNot = whyUnsendable(object, tag);
+    return (writer, each, proto) => writeInstance(writer, each, proto, whyNot);
   }
   const { write } = builtin;
   if (prototype === builtin.prototype || write === writeError || isTypedArrayPrototype(prototype)) {
-    return (scribe, each) => write(scribe, each) || scribe.keyed(each, null);
+    return (writer, each) => write(writer, each) || writer.writeObject(each, null);
   }
-  return (scribe, each, proto) => writeDerived(scribe, each, proto, write);
+  return (writer, each, proto) => writeBuiltinSubclass(writer, each, proto, write);
 }
 
 /** The builtin class that a prototype is of, or inherits from. */
-function builtinAbove(prototype: object): { prototype: object; write: BuiltinWriter } | undefined {
+function nearestBuiltin(prototype: object): { prototype: object; write: BuiltinWriter } | undefined {
   for (let each: object | null = prototype; each !== null; each = Object.getPrototypeOf(each)) {
     for (const builtin of BUILTINS.values()) if (builtin.prototype === each) return builtin;
   }
@@ -83,46 +83,46 @@ function isTypedArrayPrototype(prototype: object): boolean {
 }
 
 /** Appends an object of a class that inherits from a builtin one: as itself if the class is registered. */
-function writeDerived(scribe: Scribe, object: object, prototype: object, write: BuiltinWriter): void {
-  if (isLive(object)) {
-    writeLive(scribe, object);
+function writeBuiltinSubclass(writer: ValueWriter, object: object, prototype: object, write: BuiltinWriter): void {
+  if (isShareable(object)) {
+    writeShareable(writer, object);
     return;
   }
   const entry = registry.classesByPrototype.get(prototype);
   if (entry !== undefined) {
-    const mark = scribe.mark();
-    writeOwner(scribe, entry);
-    if (write(scribe, object)) {
-      scribe.properties(object, ownNames(object));
+    const mark = writer.mark();
+    writeSubclassHeader(writer, entry);
+    if (write(writer, object)) {
+      writer.properties(object, ownKeys(object));
       return;
     }
-    scribe.rollback(mark);
-  } else if (write(scribe, object)) {
+    writer.rollback(mark);
+  } else if (write(writer, object)) {
     return;
   }
-  writeInstance(scribe, object, prototype, null);
+  writeInstance(writer, object, prototype, null);
 }
 
-function writeInstance(scribe: Scribe, object: object, prototype: object, refusal: string | null): void {
-  if (isLive(object)) {
-    writeLive(scribe, object);
+function writeInstance(writer: ValueWriter, object: object, prototype: object, whyNot: string | null): void {
+  if (isShareable(object)) {
+    writeShareable(writer, object);
     return;
   }
   const entry = registry.classesByPrototype.get(prototype);
-  if (entry === undefined && refusal !== null) throw new Refusal(refusal);
-  scribe.keyed(object, entry ?? null);
+  if (entry === undefined && whyNot !== null) throw new EncodeFailure(whyNot);
+  writer.writeObject(object, entry ?? null);
 }
 
-function writeOwner(scribe: Scribe, entry: RegisteredClass): void {
-  scribe.cargo.need(entry.module);
-  scribe.grow(1);
-  scribe.tag(DERIVED);
-  writeText(scribe, entry.module);
-  writeText(scribe, entry.name);
+function writeSubclassHeader(writer: ValueWriter, entry: RegisteredClass): void {
+  writer.attachments.requireModule(entry.module);
+  writer.ensure(1);
+  writer.tag(BUILTIN_SUBCLASS);
+  writeText(writer, entry.module);
+  writeText(writer, entry.name);
 }
 
 /** The own enumerable properties that are not part of the contents. */
-function ownNames(object: object): string[] {
+function ownKeys(object: object): string[] {
   if (Array.isArray(object)) return [];
   return Object.keys(object).filter((key) => !(isIndexed(object) && /^\d+$/.test(key)));
 }
@@ -131,13 +131,13 @@ function isIndexed(object: object): boolean {
   return ArrayBuffer.isView(object) || object instanceof String;
 }
 
-function isLive(object: object): object is Shareable {
+function isShareable(object: object): object is Shareable {
   return typeof (object as Partial<Shareable>)[shareable] === "function";
 }
 
-function writeAnyArray(scribe: Scribe, object: object): boolean {
+function writeAnyArray(writer: ValueWriter, object: object): boolean {
   if (!Array.isArray(object)) return false;
-  writeArray(scribe, object);
+  writeArray(writer, object);
   return true;
 }
 

@@ -6,42 +6,42 @@ import { MAX_DEPTH } from "../format/tags.ts";
  * Travels from the value that cannot be sent to the call that sends it. Each container on the way adds where it holds the
  * value, so that a path costs nothing as long as nothing fails.
  */
-export class Refusal {
-  readonly what: string;
+export class EncodeFailure {
+  readonly reason: string;
   readonly cause: { readonly cause?: unknown };
   /** The steps of the path, innermost first. */
   readonly steps: string[] = [];
   /** Whether the path stays empty: one of a thousand steps helps nobody. */
-  readonly isDeep: boolean;
+  readonly isTooDeep: boolean;
 
-  constructor(what: string, cause: { readonly cause?: unknown } = {}, isDeep = false) {
-    this.what = what;
+  constructor(reason: string, cause: { readonly cause?: unknown } = {}, isTooDeep = false) {
+    this.reason = reason;
     this.cause = cause;
-    this.isDeep = isDeep;
+    this.isTooDeep = isTooDeep;
   }
 
   toError(root: string): SendError {
-    return new SendError(root + this.steps.reverse().join(""), this.what, this.cause);
+    return new SendError(root + this.steps.reverse().join(""), this.reason, this.cause);
   }
 }
 
 /** Makes a refusal of whatever was thrown: by the codec itself, by a getter, a proxy or the engine. */
-export function refusalOf(thrown: unknown): Refusal {
-  if (thrown instanceof Refusal) return thrown;
-  if (isStackOverflow(thrown)) return tooDeep({ cause: thrown });
-  return new Refusal(`a value that cannot be read (${describe(thrown)})`, { cause: thrown });
+export function toEncodeFailure(thrown: unknown): EncodeFailure {
+  if (thrown instanceof EncodeFailure) return thrown;
+  if (isStackOverflow(thrown)) return nestingTooDeep({ cause: thrown });
+  return new EncodeFailure(`a value that cannot be read (${describe(thrown)})`, { cause: thrown });
 }
 
 /** The refusal of a value that would not end, or not in time. */
-export function tooDeep(cause: { readonly cause?: unknown } = {}): Refusal {
-  return new Refusal(`it is nested more than ${MAX_DEPTH} levels deep`, cause, true);
+export function nestingTooDeep(cause: { readonly cause?: unknown } = {}): EncodeFailure {
+  return new EncodeFailure(`it is nested more than ${MAX_DEPTH} levels deep`, cause, true);
 }
 
 /** The refusal for what was thrown, seen from the container that holds the value at `step`. */
-export function refusedAt(thrown: unknown, step: string): Refusal {
-  const refusal = refusalOf(thrown);
-  if (!refusal.isDeep) refusal.steps.push(step);
-  return refusal;
+export function atPath(thrown: unknown, step: string): EncodeFailure {
+  const failure = toEncodeFailure(thrown);
+  if (!failure.isTooDeep) failure.steps.push(step);
+  return failure;
 }
 
 /** How a property is written behind the object that has it. */
@@ -57,7 +57,7 @@ export function describe(value: unknown): string {
     case "bigint":
       return `${value}n`;
     case "function":
-      return `function ${nameOf(value) || "without a name"}`;
+      return `function ${functionName(value) || "without a name"}`;
     case "object":
       return value === null ? "null" : describeObject(value);
     default:
@@ -70,14 +70,14 @@ function describeObject(value: object): string {
     if (value instanceof Error) return `${value.name}: ${value.message}`;
     if (Array.isArray(value)) return `Array(${value.length})`;
     const tag = Object.prototype.toString.call(value).slice(8, -1);
-    return tag === "Object" ? nameOf(Object.getPrototypeOf(value)?.constructor) || tag : tag;
+    return tag === "Object" ? functionName(Object.getPrototypeOf(value)?.constructor) || tag : tag;
   } catch {
     return "an object that cannot be read";
   }
 }
 
 /** A function's own name, if that is plain data. */
-export function nameOf(fn: unknown): string {
+export function functionName(fn: unknown): string {
   if (typeof fn !== "function") return "";
   const name: unknown = Object.getOwnPropertyDescriptor(fn, "name")?.value;
   return typeof name === "string" ? name : "";

@@ -1,13 +1,13 @@
 /** Values to bytes. What the bytes mean is told in `README.md` beside this file. */
 
 import type { ByteWriter } from "../../bytes/byte-writer.ts";
-import type { Carrier } from "../../targets/shareable.ts";
+import type { DeliveryScope } from "../../targets/shareable.ts";
 import { writeTuple } from "./array-writer.ts";
 import type { Commit } from "./attachments.ts";
-import { Refusal, refusalOf } from "./encode-failure.ts";
-import { Scribe } from "./value-writer.ts";
+import { EncodeFailure, toEncodeFailure } from "./encode-failure.ts";
+import { ValueWriter } from "./value-writer.ts";
 
-const BUSY = "a value that is sent while another one of the same channel is read";
+const REENTRANT_ENCODE = "a value that is sent while another one of the same channel is read";
 
 /** How an encoder names the keys of objects. */
 export interface EncoderOptions {
@@ -22,16 +22,16 @@ export interface EncoderOptions {
 
 /** Writes values as messages for a {@link Decoder} in any process on any host. */
 export class Encoder {
-  readonly #scribe: Scribe;
+  readonly #valueWriter: ValueWriter;
 
   /** @param options how the keys of objects are named */
   constructor(options: EncoderOptions = {}) {
-    this.#scribe = new Scribe(options.shapes !== "dictionary");
+    this.#valueWriter = new ValueWriter(options.shapes !== "dictionary");
   }
 
   /** Whether a value is being read: a getter of it may have called. */
   get isBusy(): boolean {
-    return this.#scribe.isBusy;
+    return this.#valueWriter.isBusy;
   }
 
   /**
@@ -46,33 +46,33 @@ export class Encoder {
    * @throws {SendError} for a value that cannot be sent; then writer and dictionary are as they were
    */
   encode(value: unknown, writer: ByteWriter, root: string | readonly string[] = "value"): void {
-    const scribe = this.#scribe;
-    if (scribe.isBusy) throw new Refusal(BUSY).toError(typeof root === "string" ? root : "");
+    const valueWriter = this.#valueWriter;
+    if (valueWriter.isBusy) throw new EncodeFailure(REENTRANT_ENCODE).toError(typeof root === "string" ? root : "");
     const start = writer.position;
-    scribe.isBusy = true;
+    valueWriter.isBusy = true;
     try {
-      scribe.begin(writer);
-      if (typeof root === "string") scribe.write(value);
-      else writeTuple(scribe, value as readonly unknown[], root);
-      scribe.finish();
+      valueWriter.begin(writer);
+      if (typeof root === "string") valueWriter.write(value);
+      else writeTuple(valueWriter, value as readonly unknown[], root);
+      valueWriter.finish();
     } catch (thrown) {
       writer.position = start;
-      scribe.abandon();
-      throw refusalOf(thrown).toError(typeof root === "string" ? root : "");
+      valueWriter.abandon();
+      throw toEncodeFailure(thrown).toError(typeof root === "string" ? root : "");
     } finally {
       // No call: there may be no stack left for one.
-      scribe.isBusy = false;
+      valueWriter.isBusy = false;
     }
   }
 
   /** The large binary contents of the last message, in order: views of the caller's memory, not copies. */
   get parts(): readonly Uint8Array[] {
-    return this.#scribe.cargo.parts;
+    return this.#valueWriter.attachments.parts;
   }
 
   /** URLs of the modules that the receiver must have loaded before it decodes the last message. */
   get modules(): readonly string[] {
-    return this.#scribe.cargo.modules;
+    return this.#valueWriter.attachments.modules;
   }
 
   /**
@@ -80,19 +80,19 @@ export class Encoder {
    *
    * @param carrier what carries the message, for those who want to know when it ends
    */
-  commit(carrier?: Carrier): void {
-    const commits = this.#scribe.cargo.takeCommits();
+  commit(scope?: DeliveryScope): void {
+    const commits = this.#valueWriter.attachments.takeCommits();
     // An iterator for nothing would be a good part of what a small message takes.
-    if (commits.length > 0) for (const commit of commits) commit(carrier);
+    if (commits.length > 0) for (const commit of commits) commit(scope);
   }
 
   /** What is to be called, in place of `commit()`, when the last message leaves only after others have been encoded. */
   takeCommits(): readonly Commit[] {
-    return this.#scribe.cargo.takeCommits();
+    return this.#valueWriter.attachments.takeCommits();
   }
 
   /** Says that the last message will not be sent after all: the dictionary becomes what it was before it. */
   discard(): void {
-    this.#scribe.discard();
+    this.#valueWriter.discard();
   }
 }

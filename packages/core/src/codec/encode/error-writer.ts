@@ -3,47 +3,47 @@ import { errorClassNames } from "../format/error-classes.ts";
 import { ARRAY, ERROR } from "../format/tags.ts";
 import { describe } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { Scribe } from "./value-writer.ts";
+import type { ValueWriter } from "./value-writer.ts";
 
 /** What is written for every error, before its properties. */
-const HEAD = new Set(["message", "stack"]);
+const HEADER_PROPERTIES = new Set(["message", "stack"]);
 /** Properties that matter although they are not enumerable. */
-const HIDDEN = ["cause", "errors", "code"];
+const NON_ENUMERABLE_PROPERTIES = ["cause", "errors", "code"];
 
 /** Appends an error: classes, name, message, stack, and properties with whether they are enumerable. */
-export function writeError(scribe: Scribe, error: object): boolean {
-  scribe.grow(1);
-  scribe.tag(ERROR);
+export function writeError(writer: ValueWriter, error: object): boolean {
+  writer.ensure(1);
+  writer.tag(ERROR);
   const classes = errorClassNames(error);
-  scribe.count(classes.length);
-  for (const name of classes) writeText(scribe, name);
-  for (const name of ["name", "message", "stack"]) scribe.write(textOf(error, name));
+  writer.count(classes.length);
+  for (const name of classes) writeText(writer, name);
+  for (const name of ["name", "message", "stack"]) writer.write(textOf(error, name));
   const properties = propertiesOf(error);
-  scribe.count(properties.length);
+  writer.count(properties.length);
   for (const [name, enumerable] of properties) {
-    writeText(scribe, name);
-    scribe.grow(1);
-    scribe.tag(enumerable ? 1 : 0);
-    writeProperty(scribe, error, name);
+    writeText(writer, name);
+    writer.ensure(1);
+    writer.tag(enumerable ? 1 : 0);
+    writeProperty(writer, error, name);
   }
   return true;
 }
 
 function propertiesOf(error: object): [name: string, enumerable: boolean][] {
   const found: [string, boolean][] = [];
-  for (const name of Object.keys(error)) if (!HEAD.has(name)) found.push([name, true]);
-  for (const name of HIDDEN) {
-    if (name in error && !Object.keys(error).includes(name) && isOfItself(error, name)) found.push([name, false]);
+  for (const name of Object.keys(error)) if (!HEADER_PROPERTIES.has(name)) found.push([name, true]);
+  for (const name of NON_ENUMERABLE_PROPERTIES) {
+    if (name in error && !Object.keys(error).includes(name) && mustBeSent(error, name)) found.push([name, false]);
   }
   return found;
 }
 
 /** Whether a property is the error's own, or comes from a class that its receiver may not have. */
-function isOfItself(error: object, name: string): boolean {
+function mustBeSent(error: object, name: string): boolean {
   return Object.hasOwn(error, name) || (name === "code" && !(error instanceof DOMException));
 }
 
-function writeProperty(scribe: Scribe, error: object, name: string): void {
+function writeProperty(writer: ValueWriter, error: object, name: string): void {
   let value: unknown;
   try {
     value = (error as Record<string, unknown>)[name];
@@ -51,20 +51,20 @@ function writeProperty(scribe: Scribe, error: object, name: string): void {
     value = `cannot be read: ${describe(thrown)}`;
   }
   if (name !== "errors" || !Array.isArray(value)) {
-    writeOrDescribe(scribe, value);
-  } else if (!scribe.refer(value)) {
-    scribe.tagAndCount(ARRAY, value.length);
-    for (const each of value) writeOrDescribe(scribe, each);
+    writeOrDescribe(writer, value);
+  } else if (!writer.tryWriteReference(value)) {
+    writer.tagAndCount(ARRAY, value.length);
+    for (const each of value) writeOrDescribe(writer, each);
   }
 }
 
-function writeOrDescribe(scribe: Scribe, value: unknown): void {
-  const mark = scribe.mark();
+function writeOrDescribe(writer: ValueWriter, value: unknown): void {
+  const mark = writer.mark();
   try {
-    scribe.write(value);
+    writer.write(value);
   } catch {
-    scribe.rollback(mark);
-    writeText(scribe, describe(value));
+    writer.rollback(mark);
+    writeText(writer, describe(value));
   }
 }
 

@@ -1,53 +1,53 @@
 /** What is not copied but found or built anew by the receiver: functions with a reference, and live objects. */
 import { type Shareable, shareable } from "../../targets/shareable.ts";
 import { type TargetReference, targetOf } from "../../targets/target.ts";
-import { FUNCTION, LIVE, SOURCE } from "../format/tags.ts";
-import { nameOf, Refusal, refusedAt } from "./encode-failure.ts";
+import { FUNCTION, FUNCTION_SOURCE, SHAREABLE } from "../format/tags.ts";
+import { atPath, EncodeFailure, functionName } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { Scribe } from "./value-writer.ts";
+import type { ValueWriter } from "./value-writer.ts";
 
 /** Appends how a function is named across processes. */
-export function writeFunction(scribe: Scribe, fn: (...args: unknown[]) => unknown): void {
+export function writeFunction(writer: ValueWriter, fn: (...args: unknown[]) => unknown): void {
   const reference = targetOf(fn);
-  if (reference === undefined) throw new Refusal(words(fn));
+  if (reference === undefined) throw new EncodeFailure(whyNoReference(fn));
   if ("source" in reference) {
-    if (!scribe.refer(fn)) writeSource(scribe, reference);
+    if (!writer.tryWriteReference(fn)) writeFunctionSource(writer, reference);
     return;
   }
-  scribe.cargo.need(reference.module);
-  if (scribe.form(scribe.dictionary.functionForm(reference))) return;
-  scribe.grow(1);
-  scribe.tag(FUNCTION);
-  writeText(scribe, reference.module);
-  writeText(scribe, reference.name);
+  writer.attachments.requireModule(reference.module);
+  if (writer.entry(writer.dictionary.functionEntry(reference))) return;
+  writer.ensure(1);
+  writer.tag(FUNCTION);
+  writeText(writer, reference.module);
+  writeText(writer, reference.name);
 }
 
 /** Appends the ticket of a live object. */
-export function writeLive(scribe: Scribe, object: Shareable): void {
-  const ticket = object[shareable]();
-  scribe.cargo.need(ticket.module);
-  if (ticket.commit !== undefined) scribe.cargo.addCommit((carrier) => ticket.commit?.(carrier));
-  scribe.grow(1);
-  scribe.tag(LIVE);
-  writeText(scribe, ticket.kind);
-  scribe.write(ticket.data);
+export function writeShareable(writer: ValueWriter, object: Shareable): void {
+  const handle = object[shareable]();
+  writer.attachments.requireModule(handle.module);
+  if (handle.commit !== undefined) writer.attachments.addCommit((scope) => handle.commit?.(scope));
+  writer.ensure(1);
+  writer.tag(SHAREABLE);
+  writeText(writer, handle.kind);
+  writer.write(handle.data);
 }
 
-function writeSource(scribe: Scribe, reference: Extract<TargetReference, { source: string }>): void {
-  scribe.grow(1);
-  scribe.tag(SOURCE);
-  writeText(scribe, reference.name);
-  writeText(scribe, reference.source);
+function writeFunctionSource(writer: ValueWriter, reference: Extract<TargetReference, { source: string }>): void {
+  writer.ensure(1);
+  writer.tag(FUNCTION_SOURCE);
+  writeText(writer, reference.name);
+  writeText(writer, reference.source);
   const names = Object.keys(reference.captured);
   try {
-    scribe.properties(reference.captured, names);
+    writer.properties(reference.captured, names);
   } catch (thrown) {
-    throw refusedAt(thrown, ".captured");
+    throw atPath(thrown, ".captured");
   }
 }
 
-function words(fn: unknown): string {
-  const name = nameOf(fn);
-  const called = name === "" ? "" : ` ("${name}")`;
-  return `a function without a module reference${called}: export it as task(import.meta.url, …), or wrap a small one as inline(…)`;
+function whyNoReference(fn: unknown): string {
+  const name = functionName(fn);
+  const quotedName = name === "" ? "" : ` ("${name}")`;
+  return `a function without a module reference${quotedName}: export it as task(import.meta.url, …), or wrap a small one as inline(…)`;
 }

@@ -5,11 +5,11 @@
  * child that was taken last, and a walk is one comparison of pointers for each key.
  */
 import type { RegisteredClass } from "../../registry.ts";
-import { CLASS_FORM, FUNCTION_FORM, MAX_FORM_KEYS, PLAIN_FORM } from "../format/tags.ts";
+import { CLASS_SHAPE, FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
 import type { Definition } from "./dictionary.ts";
 
 /** How large the trie gets before it is cut back to what is in the dictionary. */
-const MAX_NODES = 16384;
+const MAX_TRIE_NODES = 16384;
 
 /** Keys in an order, and whose they are: a node of the trie. */
 export class Shape {
@@ -17,7 +17,7 @@ export class Shape {
   readonly key: string;
   readonly depth: number;
   /** The class of the objects; `null` for plain ones. */
-  readonly owner: RegisteredClass | null;
+  readonly ownerClass: RegisteredClass | null;
   lastKey: string | undefined = undefined;
   lastChild: Shape | null = null;
   children: Map<string, Shape> | null = null;
@@ -25,23 +25,23 @@ export class Shape {
   epoch = -1;
   definition: Definition | null = null;
   /** A definition is worth sending only if the keys come again; objects used as maps have ever new ones. */
-  cameBefore = false;
+  seenOnce = false;
 
-  constructor(parent: Shape | null, key: string, owner: RegisteredClass | null) {
+  constructor(parent: Shape | null, key: string, ownerClass: RegisteredClass | null) {
     this.parent = parent;
     this.key = key;
-    this.owner = owner;
+    this.ownerClass = ownerClass;
     this.depth = parent === null ? 0 : parent.depth + 1;
   }
 
   get kind(): number {
-    return this.owner === null ? PLAIN_FORM : CLASS_FORM;
+    return this.ownerClass === null ? PLAIN_SHAPE : CLASS_SHAPE;
   }
 
   /** What its definition says. */
   texts(): string[] {
     const keys = this.keys();
-    return this.owner === null ? keys : [this.owner.module, this.owner.name, ...keys];
+    return this.ownerClass === null ? keys : [this.ownerClass.module, this.ownerClass.name, ...keys];
   }
 
   keys(): string[] {
@@ -52,9 +52,9 @@ export class Shape {
 }
 
 /** The name of a function in its module, which has a place in the dictionary too. */
-export class FunctionForm {
+export class FunctionEntry {
   readonly reference: { readonly module: string; readonly name: string };
-  readonly kind: number = FUNCTION_FORM;
+  readonly kind: number = FUNCTION_ENTRY;
   id = 0;
   epoch = -1;
   definition: Definition | null = null;
@@ -74,13 +74,13 @@ export class ShapeTrie {
   plain: Shape = new Shape(null, "", null);
   /** Missing at first, as most encoders never see a registered class. */
   #roots: WeakMap<RegisteredClass, Shape> | undefined;
-  #nodes = 0;
+  #nodeCount = 0;
 
-  root(owner: RegisteredClass | null): Shape {
-    if (owner === null) return this.plain;
+  root(ownerClass: RegisteredClass | null): Shape {
+    if (ownerClass === null) return this.plain;
     this.#roots ??= new WeakMap();
-    let root = this.#roots.get(owner);
-    if (root === undefined) this.#roots.set(owner, (root = new Shape(null, "", owner)));
+    let root = this.#roots.get(ownerClass);
+    if (root === undefined) this.#roots.set(ownerClass, (root = new Shape(null, "", ownerClass)));
     return root;
   }
 
@@ -88,9 +88,9 @@ export class ShapeTrie {
   step(shape: Shape, key: string): Shape | null {
     let child = shape.children?.get(key);
     if (child === undefined) {
-      if (shape.depth === MAX_FORM_KEYS || this.isFull) return null;
-      this.#nodes++;
-      child = new Shape(shape, key, shape.owner);
+      if (shape.depth === MAX_SHAPE_KEYS || this.isFull) return null;
+      this.#nodeCount++;
+      child = new Shape(shape, key, shape.ownerClass);
       (shape.children ??= new Map()).set(key, child);
     }
     shape.lastKey = key;
@@ -99,23 +99,23 @@ export class ShapeTrie {
   }
 
   get isFull(): boolean {
-    return this.#nodes >= MAX_NODES;
+    return this.#nodeCount >= MAX_TRIE_NODES;
   }
 
   clear(): void {
-    this.#nodes = 0;
+    this.#nodeCount = 0;
     this.plain = new Shape(null, "", null);
     this.#roots = undefined;
   }
 
   /** A node like `old`, which was part of this trie before it was cleared. */
-  regrow(old: Shape): Shape {
-    let shape = this.root(old.owner);
+  reinsert(old: Shape): Shape {
+    let shape = this.root(old.ownerClass);
     for (const key of old.keys()) shape = this.step(shape, key) as Shape;
     shape.id = old.id;
     shape.epoch = old.epoch;
     shape.definition = old.definition;
-    shape.cameBefore = true;
+    shape.seenOnce = true;
     return shape;
   }
 }

@@ -1,7 +1,7 @@
 /** Builtin objects that cannot be sent: the system gave them to this process alone, or nobody can look into them. */
-import { nameOf } from "./encode-failure.ts";
+import { functionName } from "./encode-failure.ts";
 
-const NAMES: ReadonlySet<string> = new Set(
+const UNSENDABLE_CLASS_NAMES: ReadonlySet<string> = new Set(
   (
     "Promise WeakMap WeakSet WeakRef FinalizationRegistry Symbol Generator AsyncGenerator AsyncFromSyncIterator Module process global " +
     "Atomics Math JSON Window SharedArrayBuffer ReadableStream WritableStream TransformStream CompressionStream DecompressionStream " +
@@ -11,7 +11,7 @@ const NAMES: ReadonlySet<string> = new Set(
     "DisposableStack AsyncDisposableStack"
   ).split(" "),
 );
-const PATTERN = /(^| )Iterator( |$)|^(Intl|Temporal|WebAssembly)\./;
+const UNSENDABLE_CLASS_PATTERN = /(^| )Iterator( |$)|^(Intl|Temporal|WebAssembly)\./;
 
 const HINTS: Readonly<Record<string, string>> = {
   Promise: ": await it first",
@@ -19,9 +19,10 @@ const HINTS: Readonly<Record<string, string>> = {
 };
 
 /** Why an object cannot be sent, by what `Object.prototype.toString` calls it; `null` if it can. */
-export function refusalFor(object: object, tag: string): string | null {
-  const name = nameOf(object.constructor);
-  if (NAMES.has(tag) || PATTERN.test(tag)) return `${withArticle(NAMES.has(name) ? name : tag)}${HINTS[tag] ?? ""}`;
+export function whyUnsendable(object: object, tag: string): string | null {
+  const name = functionName(object.constructor);
+  if (UNSENDABLE_CLASS_NAMES.has(tag) || UNSENDABLE_CLASS_PATTERN.test(tag))
+    return `${withArticle(UNSENDABLE_CLASS_NAMES.has(name) ? name : tag)}${HINTS[tag] ?? ""}`;
   // What must be closed is a handle to something; a copy of its fields would be neither the thing nor a handle to it.
   for (const symbol of [Symbol.dispose, Symbol.asyncDispose]) {
     if (symbol !== undefined && symbol in object) {

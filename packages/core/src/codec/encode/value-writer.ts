@@ -9,37 +9,37 @@ import { ByteWriter } from "../../bytes/byte-writer.ts";
 import type { RegisteredClass } from "../../registry.ts";
 import * as tags from "../format/tags.ts";
 import { writeArray } from "./array-writer.ts";
-import { Cargo, type CargoMark } from "./attachments.ts";
+import { Attachments, type AttachmentsMark } from "./attachments.ts";
 import { writeBigInt } from "./builtin-writer.ts";
-import { writeClassed } from "./class-writer.ts";
+import { writeByClass } from "./class-writer.ts";
 import { type Definition, Dictionary, writeDefinition } from "./dictionary.ts";
-import { propertyStep, Refusal, refusedAt, tooDeep } from "./encode-failure.ts";
+import { atPath, EncodeFailure, nestingTooDeep, propertyStep } from "./encode-failure.ts";
 import { writeFunction } from "./function-writer.ts";
-import { Seen } from "./reference-table.ts";
-import type { FunctionForm, Shape } from "./shape.ts";
+import { ReferenceTable } from "./reference-table.ts";
+import type { FunctionEntry, Shape } from "./shape.ts";
 import { writeText } from "./text-writer.ts";
 
 /** A point of a message to which a scribe can go back. */
-export interface Mark {
+export interface WriterMark {
   readonly position: number;
   readonly depth: number;
-  readonly forms: number;
-  readonly objects: number;
-  readonly cargo: CargoMark;
+  readonly entryCount: number;
+  readonly objectCount: number;
+  readonly attachments: AttachmentsMark;
 }
 
 const OBJECT_PROTOTYPE = Object.prototype;
 const ARRAY_PROTOTYPE = Array.prototype;
 /** An object that has nothing but what it inherits. */
-const EMPTY = {};
+const EMPTY_OBJECT = {};
 /** Memory of more than this is not kept between messages. */
-const KEPT_MEMORY = 1 << 20;
-const NO_MEMORY = new ByteWriter(0);
+const MAX_KEPT_BYTES = 1 << 20;
+const EMPTY_WRITER = new ByteWriter(0);
 
 /** The state of one encoder. */
-export class Scribe {
-  bytes: Uint8Array = NO_MEMORY.bytes;
-  view: DataView = NO_MEMORY.view;
+export class ValueWriter {
+  bytes: Uint8Array = EMPTY_WRITER.bytes;
+  view: DataView = EMPTY_WRITER.view;
   /** Where the next byte goes. */
   position = 0;
   /** How far `bytes` reaches. */
@@ -47,67 +47,71 @@ export class Scribe {
   /** Whether a message is being written. */
   isBusy = false;
   /** What goes with the message. */
-  readonly cargo: Cargo = new Cargo();
+  readonly attachments: Attachments = new Attachments();
   readonly dictionary: Dictionary;
-  readonly #standsAlone: boolean;
-  readonly #seen: Seen = new Seen();
-  #referenced = false;
+  readonly #selfContained: boolean;
+  readonly #references: ReferenceTable = new ReferenceTable();
+  #hasReferences = false;
   #depth = 0;
   #start = 0;
-  #formsBefore = 0;
-  #writer: ByteWriter | null = null;
+  #entryCountBefore = 0;
+  #byteWriter: ByteWriter | null = null;
   #isOpen = false;
   /** Whether `for in` lists more than own properties. */
-  #polluted = false;
+  #isPolluted = false;
 
   /** @param standsAlone whether each message carries its own dictionary */
-  constructor(standsAlone: boolean) {
-    this.#standsAlone = standsAlone;
-    this.dictionary = new Dictionary(standsAlone);
+  constructor(selfContained: boolean) {
+    this.#selfContained = selfContained;
+    this.dictionary = new Dictionary(selfContained);
   }
 
   /** Begins a message; `finish` or `abandon` must end it. */
-  begin(writer: ByteWriter): void {
+  begin(byteWriter: ByteWriter): void {
     // The message before has failed, and there was too little stack left to clear up.
     this.abandon();
-    this.#formsBefore = this.dictionary.begin();
+    this.#entryCountBefore = this.dictionary.begin();
     this.#isOpen = true;
-    this.#writer = writer;
-    this.#start = writer.position;
-    this.position = writer.position;
-    this.#adopt(writer);
-    this.cargo.clear();
-    this.#referenced = false;
+    this.#byteWriter = byteWriter;
+    this.#start = byteWriter.position;
+    this.position = byteWriter.position;
+    this.#useMemoryOf(byteWriter);
+    this.attachments.clear();
+    this.#hasReferences = false;
     this.#depth = 0;
-    this.#polluted = isPolluted();
-    this.grow(1);
+    this.#isPolluted = isPolluted();
+    this.ensure(1);
     this.position++;
   }
 
   /** Ends the message. */
   finish(): void {
-    const dictionary = this.#standsAlone ? tags.STANDS_ALONE : this.#formsBefore === 0 ? tags.BEGINS : 0;
-    this.bytes[this.#start] = this.#referenced ? dictionary | tags.HAS_REFERENCES : dictionary;
-    (this.#writer as ByteWriter).position = this.position;
-    this.#release();
+    const dictionary = this.#selfContained
+      ? tags.SELF_CONTAINED
+      : this.#entryCountBefore === 0
+        ? tags.DICTIONARY_RESET
+        : 0;
+    this.bytes[this.#start] = this.#hasReferences ? dictionary | tags.HAS_REFERENCES : dictionary;
+    (this.#byteWriter as ByteWriter).position = this.position;
+    this.#endMessage();
   }
 
   /** Ends the message that has failed, if there is one: all is as it was before it. */
   abandon(): void {
     if (!this.#isOpen) return;
     this.discard();
-    this.#release();
+    this.#endMessage();
   }
 
   /** Takes back what the last message did to the dictionary. */
   discard(): void {
-    this.dictionary.truncate(this.#formsBefore);
-    this.cargo.clear();
+    this.dictionary.truncate(this.#entryCountBefore);
+    this.attachments.clear();
   }
 
   /** Appends any value. */
   write(value: unknown): void {
-    if (this.position + 16 > this.limit) this.grow(16);
+    if (this.position + 16 > this.limit) this.ensure(16);
     if (typeof value === "number") {
       this.#number(value);
     } else if (typeof value === "string") {
@@ -124,21 +128,21 @@ export class Scribe {
     } else if (typeof value === "bigint") {
       writeBigInt(this, value);
     } else {
-      throw new Refusal(`a symbol (${String(value)})`);
+      throw new EncodeFailure(`a symbol (${String(value)})`);
     }
   }
 
   /** Makes sure that `n` more bytes fit. */
-  grow(n: number): void {
+  ensure(n: number): void {
     if (this.position + n <= this.limit) return;
-    const writer = this.#writer as ByteWriter;
-    writer.position = this.position;
+    const byteWriter = this.#byteWriter as ByteWriter;
+    byteWriter.position = this.position;
     try {
-      writer.ensure(n);
+      byteWriter.ensure(n);
     } catch (cause) {
-      throw new Refusal("there is no memory for the message", { cause });
+      throw new EncodeFailure("there is no memory for the message", { cause });
     }
-    this.#adopt(writer);
+    this.#useMemoryOf(byteWriter);
   }
 
   /** Appends a byte, for which there is room. */
@@ -148,7 +152,7 @@ export class Scribe {
 
   /** Appends a count: one byte, or a mark and two bytes or four. */
   count(n: number): void {
-    this.grow(5);
+    this.ensure(5);
     const { bytes, view, position } = this;
     if (n < 0xfe) {
       bytes[position] = n;
@@ -165,41 +169,41 @@ export class Scribe {
   }
 
   tagAndCount(tag: number, n: number): void {
-    this.grow(6);
+    this.ensure(6);
     this.bytes[this.position++] = tag;
     this.count(n);
   }
 
   float64(n: number): void {
-    this.grow(8);
+    this.ensure(8);
     this.view.setFloat64(this.position, n, true);
     this.position += 8;
   }
 
   /** Appends a reference to `object` if it was met before; otherwise notes that it is met now. */
-  refer(object: object): boolean {
-    const number = this.#seen.meet(object);
-    if (number === -1) return false;
-    this.#referenced = true;
-    this.tagAndCount(tags.REFERENCE, number);
+  tryWriteReference(object: object): boolean {
+    const id = this.#references.add(object);
+    if (id === -1) return false;
+    this.#hasReferences = true;
+    this.tagAndCount(tags.REFERENCE, id);
     return true;
   }
 
   /** Appends the own enumerable properties of an object, behind a form or a tag that says whose they are. */
-  keyed(object: object, owner: RegisteredClass | null): void {
+  writeObject(object: object, ownerClass: RegisteredClass | null): void {
     const keys = Object.keys(object);
     const trie = this.dictionary.trie;
-    let shape: Shape | null = trie.root(owner);
+    let shape: Shape | null = trie.root(ownerClass);
     for (let i = 0; i < keys.length && shape !== null; i++) shape = trie.step(shape, keys[i] as string);
-    if (shape === null || !this.#shape(shape)) {
-      this.#unshaped(object, keys, owner);
+    if (shape === null || !this.#tryWriteShape(shape)) {
+      this.#writeWithKeys(object, keys, ownerClass);
       return;
     }
     let i = 0;
     try {
       for (; i < keys.length; i++) this.write((object as Record<string, unknown>)[keys[i] as string]);
     } catch (thrown) {
-      throw refusedAt(thrown, propertyStep(keys[i] as string));
+      throw atPath(thrown, propertyStep(keys[i] as string));
     }
   }
 
@@ -214,42 +218,42 @@ export class Scribe {
         this.write((object as Record<string, unknown>)[key]);
       }
     } catch (thrown) {
-      throw refusedAt(thrown, propertyStep(keys[i] as string));
+      throw atPath(thrown, propertyStep(keys[i] as string));
     }
   }
 
   /** Appends the number of a form, or its definition, which gives it one; `false` if there is no more room for it. */
-  form(form: Shape | FunctionForm): boolean {
-    if (form.epoch !== this.dictionary.epoch) return this.#define(form);
-    if (form.id < 32) {
-      this.grow(1);
-      this.tag(tags.SHORT_KNOWN | form.id);
+  entry(entry: Shape | FunctionEntry): boolean {
+    if (entry.epoch !== this.dictionary.epoch) return this.#define(entry);
+    if (entry.id < 32) {
+      this.ensure(1);
+      this.tag(tags.SHORT_KNOWN_ENTRY | entry.id);
     } else {
-      this.grow(3);
-      this.tag(tags.KNOWN);
-      this.view.setUint16(this.position, form.id, true);
+      this.ensure(3);
+      this.tag(tags.KNOWN_ENTRY);
+      this.view.setUint16(this.position, entry.id, true);
       this.position += 2;
     }
     return true;
   }
 
-  mark(): Mark {
+  mark(): WriterMark {
     return {
       position: this.position,
       depth: this.#depth,
-      forms: this.dictionary.count,
-      objects: this.#seen.count,
-      cargo: this.cargo.mark(),
+      entryCount: this.dictionary.count,
+      objectCount: this.#references.count,
+      attachments: this.attachments.mark(),
     };
   }
 
   /** Takes back what was written since `mark`. */
-  rollback(mark: Mark): void {
+  rollback(mark: WriterMark): void {
     this.position = mark.position;
     this.#depth = mark.depth;
-    this.dictionary.truncate(mark.forms);
-    this.#seen.truncate(mark.objects);
-    this.cargo.rollback(mark.cargo);
+    this.dictionary.truncate(mark.entryCount);
+    this.#references.truncate(mark.objectCount);
+    this.attachments.rollback(mark.attachments);
   }
 
   #number(value: number): void {
@@ -280,18 +284,18 @@ export class Scribe {
   }
 
   #object(object: object): void {
-    if (this.refer(object)) return;
-    if (++this.#depth > tags.MAX_DEPTH) throw tooDeep();
+    if (this.tryWriteReference(object)) return;
+    if (++this.#depth > tags.MAX_DEPTH) throw nestingTooDeep();
     const prototype: object | null = Object.getPrototypeOf(object);
-    if (prototype === OBJECT_PROTOTYPE) this.#plain(object as Record<string, unknown>);
+    if (prototype === OBJECT_PROTOTYPE) this.#plainObject(object as Record<string, unknown>);
     else if (prototype === ARRAY_PROTOTYPE && Array.isArray(object)) writeArray(this, object);
-    else writeClassed(this, object, prototype);
+    else writeByClass(this, object, prototype);
     this.#depth--;
   }
 
   /** Two walks with `for in`, in which V8 takes keys and values straight from the object's hidden class. */
-  #plain(object: Record<string, unknown>): void {
-    if (this.#polluted) return this.keyed(object, null);
+  #plainObject(object: Record<string, unknown>): void {
+    if (this.#isPolluted) return this.writeObject(object, null);
     const { dictionary } = this;
     let shape = dictionary.trie.plain;
     for (const key in object) {
@@ -299,85 +303,86 @@ export class Scribe {
         shape = shape.lastChild as Shape;
       } else {
         const next = dictionary.trie.step(shape, key);
-        if (next === null) return this.keyed(object, null);
+        if (next === null) return this.writeObject(object, null);
         shape = next;
       }
     }
     // The frequent case, which `#shape` would find out too.
-    if (shape.epoch === dictionary.epoch && shape.id < 32) this.bytes[this.position++] = tags.SHORT_KNOWN | shape.id;
-    else if (!this.#shape(shape)) return this.#unshaped(object, Object.keys(object), null);
+    if (shape.epoch === dictionary.epoch && shape.id < 32)
+      this.bytes[this.position++] = tags.SHORT_KNOWN_ENTRY | shape.id;
+    else if (!this.#tryWriteShape(shape)) return this.#writeWithKeys(object, Object.keys(object), null);
     let written = 0;
-    let last = "";
+    let lastKey = "";
     try {
       for (const key in object) {
-        last = key;
+        lastKey = key;
         this.write(object[key]);
         written++;
       }
     } catch (thrown) {
-      throw refusedAt(thrown, propertyStep(last));
+      throw atPath(thrown, propertyStep(lastKey));
     }
-    if (written !== shape.depth) throw new Refusal("an object that changed while it was read");
+    if (written !== shape.depth) throw new EncodeFailure("an object that changed while it was read");
   }
 
   /** Appends the form of these keys, unless they come for the first time. */
-  #shape(shape: Shape): boolean {
-    if (shape.owner !== null) this.cargo.need(shape.owner.module);
-    if (shape.cameBefore) return this.form(shape);
-    shape.cameBefore = true;
+  #tryWriteShape(shape: Shape): boolean {
+    if (shape.ownerClass !== null) this.attachments.requireModule(shape.ownerClass.module);
+    if (shape.seenOnce) return this.entry(shape);
+    shape.seenOnce = true;
     return false;
   }
 
-  #unshaped(object: object, keys: readonly string[], owner: RegisteredClass | null): void {
-    this.grow(1);
-    if (owner === null) {
+  #writeWithKeys(object: object, keys: readonly string[], ownerClass: RegisteredClass | null): void {
+    this.ensure(1);
+    if (ownerClass === null) {
       this.tag(tags.OBJECT);
     } else {
-      this.cargo.need(owner.module);
+      this.attachments.requireModule(ownerClass.module);
       this.tag(tags.INSTANCE);
-      writeText(this, owner.module);
-      writeText(this, owner.name);
+      writeText(this, ownerClass.module);
+      writeText(this, ownerClass.name);
     }
     this.properties(object, keys);
   }
 
-  #define(form: Shape | FunctionForm): boolean {
+  #define(entry: Shape | FunctionEntry): boolean {
     if (this.dictionary.isFull) return false;
-    if (form.definition === null) {
-      form.definition = writeDefinition(this, form.kind, form.texts());
+    if (entry.definition === null) {
+      entry.definition = writeDefinition(this, entry.kind, entry.texts());
     } else {
-      this.#copy(form.definition);
+      this.#copyDefinition(entry.definition);
     }
-    if (form.definition.size === 0) return false;
-    this.dictionary.add(form);
+    if (entry.definition.size === 0) return false;
+    this.dictionary.add(entry);
     return true;
   }
 
-  #release(): void {
-    this.#seen.clear();
+  #endMessage(): void {
+    this.#references.clear();
     this.#isOpen = false;
-    this.#writer = null;
+    this.#byteWriter = null;
     // What a huge message has grown would stay alive.
-    if (this.limit > KEPT_MEMORY) this.#adopt(NO_MEMORY);
+    if (this.limit > MAX_KEPT_BYTES) this.#useMemoryOf(EMPTY_WRITER);
   }
 
-  #copy({ words, size }: Definition): void {
+  #copyDefinition({ words, size }: Definition): void {
     const { length } = words;
-    this.grow(length * 4);
+    this.ensure(length * 4);
     const { view, position } = this;
     for (let i = 0; i < length; i++) view.setInt32(position + i * 4, words[i] as number, true);
     this.position = position + size;
   }
 
-  #adopt(writer: ByteWriter): void {
-    this.bytes = writer.bytes;
-    this.view = writer.view;
-    this.limit = writer.limit;
+  #useMemoryOf(byteWriter: ByteWriter): void {
+    this.bytes = byteWriter.bytes;
+    this.view = byteWriter.view;
+    this.limit = byteWriter.limit;
   }
 }
 
 /** Whether somebody has put enumerable properties where every object inherits them. */
 function isPolluted(): boolean {
-  for (const _ in EMPTY) return true;
+  for (const _ in EMPTY_OBJECT) return true;
   return false;
 }

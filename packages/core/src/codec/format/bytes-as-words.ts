@@ -1,5 +1,5 @@
 /** Bytes as little-endian words, with zeros behind the last one. */
-export function wordsOf(bytes: Uint8Array): Int32Array {
+export function bytesAsWords(bytes: Uint8Array): Int32Array {
   const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
   padded.set(bytes);
   const view = new DataView(padded.buffer);

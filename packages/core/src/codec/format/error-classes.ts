@@ -18,7 +18,7 @@ const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [bu
 export function errorClassNames(error: object): string[] {
   const found: string[] = [];
   for (let each: object | null = Object.getPrototypeOf(error); each !== null; each = Object.getPrototypeOf(each)) {
-    const name = nameOf(each);
+    const name = sharedClassName(each);
     if (name !== undefined) found.push(name);
   }
   return found;
@@ -27,16 +27,16 @@ export function errorClassNames(error: object): string[] {
 /** The prototype of the first of these classes that is known here, or that of `Error`. Loads nothing. */
 export function errorPrototype(candidates: readonly string[]): object {
   for (const name of candidates) {
-    const known = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;
-    const prototype = known?.prototype as object | undefined;
+    const knownClass = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;
+    const prototype = knownClass?.prototype as object | undefined;
     if (prototype === Error.prototype || prototype instanceof Error) return prototype;
   }
   return Error.prototype;
 }
 
-function nameOf(prototype: object): string | undefined {
-  const library = registry.errorNames.get(prototype);
-  if (library !== undefined) return library;
+function sharedClassName(prototype: object): string | undefined {
+  const libraryName = registry.errorNames.get(prototype);
+  if (libraryName !== undefined) return libraryName;
   const registered = registry.classesByPrototype.get(prototype);
   if (registered !== undefined) return `${registered.module}#${registered.name}`;
   const { name } = prototype.constructor;

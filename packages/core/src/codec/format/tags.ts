@@ -26,7 +26,7 @@ export const INTS32 = 0x12;
 export const DOUBLES = 0x13;
 export const STRINGS = 0x14;
 export const OBJECT = 0x15;
-export const KNOWN = 0x16;
+export const KNOWN_ENTRY = 0x16;
 export const DEFINE = 0x17;
 export const MAP = 0x18;
 export const SET = 0x19;
@@ -35,19 +35,19 @@ export const REGEXP = 0x1b;
 export const BOXED = 0x1c;
 export const URL_TEXT = 0x1d;
 export const BINARY = 0x1e;
-export const PART = 0x1f;
+export const BINARY_PART = 0x1f;
 export const ERROR = 0x20;
 export const INSTANCE = 0x21;
-export const DERIVED = 0x22;
-export const LIVE = 0x23;
+export const BUILTIN_SUBCLASS = 0x22;
+export const SHAREABLE = 0x23;
 export const FUNCTION = 0x24;
-export const SOURCE = 0x25;
+export const FUNCTION_SOURCE = 0x25;
 export const REFERENCE = 0x26;
 
 /** With a length of up to 15 in the low bits. */
 export const SHORT_ARRAY = 0x30;
 /** With the number of a form, up to 31, in the low bits. */
-export const SHORT_KNOWN = 0x40;
+export const SHORT_KNOWN_ENTRY = 0x40;
 /** With a length of up to 31 in the low bits. */
 export const SHORT_ASCII = 0x60;
 /** With an integer from 0 to 127 in the low bits. */
@@ -56,14 +56,14 @@ export const SMALL_INT = 0x80;
 /** Header bit: the message points back to objects that it has sent already. */
 export const HAS_REFERENCES = 1;
 /** Header bit: the message has a dictionary of its own, empty at its start; that of the channel is not touched. */
-export const STANDS_ALONE = 2;
+export const SELF_CONTAINED = 2;
 /** Header bit: the channel's dictionary is empty when the message begins, whatever came before. */
-export const BEGINS = 4;
+export const DICTIONARY_RESET = 4;
 
 /** What a form describes: the first byte of its definition. */
-export const PLAIN_FORM = 0;
-export const CLASS_FORM = 1;
-export const FUNCTION_FORM = 2;
+export const PLAIN_SHAPE = 0;
+export const CLASS_SHAPE = 1;
+export const FUNCTION_ENTRY = 2;
 
 /**
  * How deeply objects can be nested in a message. It is less than what fits on the stack of a receiver that has not compiled
@@ -71,17 +71,17 @@ export const FUNCTION_FORM = 2;
  */
 export const MAX_DEPTH = 500;
 /** How many forms a dictionary holds; beyond them objects are written with their keys. */
-export const MAX_FORMS = 4096;
+export const MAX_DICTIONARY_ENTRIES = 4096;
 /** How many keys a form has at most; an object with more is taken for a map. */
-export const MAX_FORM_KEYS = 64;
+export const MAX_SHAPE_KEYS = 64;
 /** How long a form's definition is at most, in bytes. */
-export const MAX_FORM_BYTES = 2048;
+export const MAX_DEFINITION_BYTES = 2048;
 /** How long a string can be whose length is part of its tag. */
-export const MAX_SHORT_ASCII = 31;
+export const MAX_SHORT_ASCII_CHARS = 31;
 /** Strings with other than ASCII characters are written as UTF-16 up to this length, where that is faster. */
-export const MAX_SHORT_UTF16 = 64;
+export const MAX_SHORT_UTF16_CHARS = 64;
 /** Binary contents of this size travel beside the message, in bytes. */
-export const PART_SIZE = 65536;
+export const MIN_PART_BYTES = 65536;
 
 /** The kinds of binary contents, in the order of their numbers; `Buffer` is Node's own. */
 export const BINARY_KINDS: readonly string[] = [
