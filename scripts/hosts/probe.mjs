@@ -68,7 +68,7 @@ for (const [name, check] of Object.entries(checks)) result.checks[name] = await 
 result.capabilities = {
   startMethods: await outcome(() => getAllStartMethods().join(", ")),
   forkserver: await outcome(async () => (await forkserverKind()).kind),
-  locks: await outcome(() => new Lock().form),
+  locks: await outcome(() => new Lock().backend),
   typescript: "Deno" in globalThis || "Bun" in globalThis || Boolean(process.features.typescript),
 };
 console.log(JSON.stringify(result));

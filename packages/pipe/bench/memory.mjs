@@ -19,16 +19,16 @@ const openOne = async () => {
   open.push(a);
 };
 await openOne();
-const settle = async () => {
+const settledRss = async () => {
   for (let i = 0; i < 3; i++) {
     globalThis.gc?.();
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return process.memoryUsage().rss;
 };
-const before = await settle();
+const before = await settledRss();
 for (let i = 0; i < 1000; i++) await openOne();
-const after = await settle();
+const after = await settledRss();
 console.log(`1,000 open pipes cost ${((after - before) / 1e6).toFixed(1)} MB in this process`);
 here.close();
 await child.join();

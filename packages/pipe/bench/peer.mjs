@@ -19,7 +19,7 @@ async function take(connection, count) {
 }
 
 async function takeMany(connection, count) {
-  for (let left = count; left > 0; ) left -= (await connection.recvMany()).length;
+  for (let remaining = count; remaining > 0; ) remaining -= (await connection.recvMany()).length;
   await connection.send("done");
 }
 

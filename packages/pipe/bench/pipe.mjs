@@ -12,51 +12,57 @@ import { pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
-const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const localPath = (name) => fileURLToPath(new URL(name, import.meta.url));
 const { peer } = fromModule(new URL("./peer.mjs", import.meta.url));
-const SMALL = 1_000_000;
-const TRIPS = 10_000;
+const SMALL_MESSAGE_COUNT = 1_000_000;
+const ROUND_TRIP_COUNT = 10_000;
 /** So many messages each way go before what is measured, until what runs often is compiled on both sides. */
-const WARM = 1_000_000;
-const WARM_TRIPS = 10_000;
-const LARGE = 8 * 1024 * 1024;
-const LARGES = 100;
+const WARM_UP_MESSAGE_COUNT = 1_000_000;
+const WARM_UP_TRIP_COUNT = 10_000;
+const LARGE_MESSAGE_BYTES = 8 * 1024 * 1024;
+const LARGE_MESSAGE_COUNT = 100;
 
-async function ours() {
-  const counts = { warm: WARM, warmTrips: WARM_TRIPS, small: SMALL, trips: TRIPS, larges: LARGES };
+async function multiprocPipe() {
+  const counts = {
+    warm: WARM_UP_MESSAGE_COUNT,
+    warmTrips: WARM_UP_TRIP_COUNT,
+    small: SMALL_MESSAGE_COUNT,
+    trips: ROUND_TRIP_COUNT,
+    larges: LARGE_MESSAGE_COUNT,
+  };
   const [connection, there] = pipe();
   const child = new Process({ target: peer, args: [there, counts] });
   await child.start();
   await connection.recv(); // it is up
   const result = {};
   // Both sides compile what they do often: one that lives for a while does it once.
-  for (let id = 0; id < WARM; id++) await connection.send({ id, x: 1 });
+  for (let id = 0; id < WARM_UP_MESSAGE_COUNT; id++) await connection.send({ id, x: 1 });
   await connection.recv();
-  await connection.sendMany(values(WARM));
+  await connection.sendMany(values(WARM_UP_MESSAGE_COUNT));
   await connection.recv();
-  for (let i = 0; i < WARM_TRIPS; i++) {
+  for (let i = 0; i < WARM_UP_TRIP_COUNT; i++) {
     await connection.send(i);
     await connection.recv();
   }
-  result.small = await rate(SMALL, async () => {
-    for (let id = 0; id < SMALL; id++) await connection.send({ id, x: 1 });
+  result.small = await rate(SMALL_MESSAGE_COUNT, async () => {
+    for (let id = 0; id < SMALL_MESSAGE_COUNT; id++) await connection.send({ id, x: 1 });
     await connection.recv();
   });
-  result.many = await rate(SMALL, async () => {
-    await connection.sendMany(values(SMALL));
+  result.many = await rate(SMALL_MESSAGE_COUNT, async () => {
+    await connection.sendMany(values(SMALL_MESSAGE_COUNT));
     await connection.recv();
   });
-  result.trips = await rate(TRIPS, async () => {
-    for (let i = 0; i < TRIPS; i++) {
+  result.trips = await rate(ROUND_TRIP_COUNT, async () => {
+    for (let i = 0; i < ROUND_TRIP_COUNT; i++) {
       await connection.send(i);
       await connection.recv();
     }
   });
-  const bytes = new Uint8Array(LARGE);
-  for (let i = 0; i < LARGES; i++) await connection.sendBytes(bytes);
+  const bytes = new Uint8Array(LARGE_MESSAGE_BYTES);
+  for (let i = 0; i < LARGE_MESSAGE_COUNT; i++) await connection.sendBytes(bytes);
   await connection.recv();
-  result.bulk = await rate((LARGES * LARGE) / 1e9, async () => {
-    for (let i = 0; i < LARGES; i++) await connection.sendBytes(bytes);
+  result.bulk = await rate((LARGE_MESSAGE_COUNT * LARGE_MESSAGE_BYTES) / 1e9, async () => {
+    for (let i = 0; i < LARGE_MESSAGE_COUNT; i++) await connection.sendBytes(bytes);
     await connection.recv();
   });
   connection.close();
@@ -69,25 +75,25 @@ function* values(count) {
 }
 
 /** What Node itself offers: messages as JSON over the channel of a forked child. */
-async function ipc() {
-  const child = fork(here("./ipc-peer.mjs"));
+async function nodeIpc() {
+  const child = fork(localPath("./ipc-peer.mjs"));
   const next = () => new Promise((resolve) => child.once("message", resolve));
   await next();
   const result = {};
-  for (let i = 0; i < WARM_TRIPS; i++) {
+  for (let i = 0; i < WARM_UP_TRIP_COUNT; i++) {
     const back = next();
     child.send(i);
     await back;
   }
-  result.small = await rate(SMALL / 4, async () => {
-    for (let id = 0; id < SMALL / 4; id++)
+  result.small = await rate(SMALL_MESSAGE_COUNT / 4, async () => {
+    for (let id = 0; id < SMALL_MESSAGE_COUNT / 4; id++)
       if (!child.send({ id, x: 1 })) await new Promise((resolve) => child.send({ id, x: 1 }, resolve));
     const done = next();
     child.send("end");
     await done;
   });
-  result.trips = await rate(TRIPS, async () => {
-    for (let i = 0; i < TRIPS; i++) {
+  result.trips = await rate(ROUND_TRIP_COUNT, async () => {
+    for (let i = 0; i < ROUND_TRIP_COUNT; i++) {
       const back = next();
       child.send(i);
       await back;
@@ -100,7 +106,13 @@ async function ipc() {
 
 const python = () =>
   JSON.parse(
-    execFileSync("python3", [here("./pipe.py"), String(SMALL / 4), String(TRIPS), String(LARGE), String(LARGES)]),
+    execFileSync("python3", [
+      localPath("./pipe.py"),
+      String(SMALL_MESSAGE_COUNT / 4),
+      String(ROUND_TRIP_COUNT),
+      String(LARGE_MESSAGE_BYTES),
+      String(LARGE_MESSAGE_COUNT),
+    ]),
   );
 
 async function rate(count, run) {
@@ -110,15 +122,15 @@ async function rate(count, run) {
 }
 
 /** Theirs have one way to send, in which nothing is awaited while there is room. */
-const oneWay = (run) => async () => {
+const withoutSendMany = (run) => async () => {
   const result = await run();
   return { ...result, many: result.small };
 };
 
 const competitors = {
-  multiproc: ours,
-  "Python Pipe": oneWay(python),
-  ...(globalThis.Deno ? {} : { "child_process IPC": oneWay(ipc) }),
+  multiproc: multiprocPipe,
+  "Python Pipe": withoutSendMany(python),
+  ...(globalThis.Deno ? {} : { "child_process IPC": withoutSendMany(nodeIpc) }),
 };
 const results = new Map(Object.keys(competitors).map((name) => [name, []]));
 for (let round = 0; round < rounds; round++) {

@@ -7,12 +7,12 @@ import {
   withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
-import { makeSideOf } from "./ends/local-end.ts";
+import { endForChannel } from "./ends/local-end.ts";
 import { AuthenticationError, ConnectionError } from "./errors.ts";
-import { type Address, addressText, checkAddress } from "./wire/address.ts";
+import { type Address, checkAddress, formatAddress } from "./wire/address.ts";
 import { answerChallenge, deliverChallenge, isChallenge } from "./wire/auth.ts";
 import { checkKey } from "./wire/auth-key.ts";
-import { Greeting } from "./wire/handshake-stream.ts";
+import { HandshakeStream } from "./wire/handshake-stream.ts";
 import { WireChannel } from "./wire/wire-channel.ts";
 
 /**
@@ -73,45 +73,48 @@ export async function connect<T = unknown>(address: Address, options: ConnectOpt
   const key = checkKey("connect()", options.authKey);
   options.signal?.throwIfAborted();
   const abort = new AbortController();
-  const opening = open(to, key, abort.signal);
+  const pendingChannel = openChannel(to, key, abort.signal);
   try {
-    const { channel, carriesValues } = await withTimeoutOrThrow(opening, "connect()", options);
-    return new Connection<T>(makeSideOf(channel), true, true, carriesValues);
+    const { channel, carriesValues } = await withTimeoutOrThrow(pendingChannel, "connect()", options);
+    return new Connection<T>(endForChannel(channel), true, true, carriesValues);
   } catch (error) {
     abort.abort(error);
-    opening.then(({ channel }) => channel.destroy()).catch(() => {});
+    pendingChannel.then(({ channel }) => channel.destroy()).catch(() => {});
     throw error;
   }
 }
 
-async function open(
+async function openChannel(
   address: Address,
   key: Uint8Array | undefined,
   signal: AbortSignal,
 ): Promise<{ channel: Channel; carriesValues: boolean }> {
-  const peer = `the listener at ${addressText(address)}`;
-  const stream = await streamTo(address, signal);
+  const peer = `the listener at ${formatAddress(address)}`;
+  const stream = await openStream(address, signal);
   if (key === undefined) return { channel: new WireChannel(stream, peer, refuseChallenge), carriesValues: false };
-  const greeting = new Greeting(stream);
-  greeting.ref();
-  signal.addEventListener("abort", () => greeting.destroy(), { once: true });
+  const handshake = new HandshakeStream(stream);
+  handshake.ref();
+  signal.addEventListener("abort", () => handshake.destroy(), { once: true });
   try {
-    const isOurs = await answerChallenge(greeting, key);
-    await deliverChallenge(greeting, key);
-    const rest = greeting.release();
-    return { channel: isOurs ? new StreamChannel(rest, { peer }) : new WireChannel(rest, peer), carriesValues: isOurs };
+    const isMultiproc = await answerChallenge(handshake, key);
+    await deliverChallenge(handshake, key);
+    const channelStream = handshake.release();
+    return {
+      channel: isMultiproc ? new StreamChannel(channelStream, { peer }) : new WireChannel(channelStream, peer),
+      carriesValues: isMultiproc,
+    };
   } catch (cause) {
-    greeting.finish();
+    handshake.finish();
     throw new AuthenticationError(`connect() and ${peer} did not agree: ${(cause as Error).message}`, { cause });
   }
 }
 
-async function streamTo(address: Address, signal: AbortSignal): Promise<ByteStream> {
+async function openStream(address: Address, signal: AbortSignal): Promise<ByteStream> {
   try {
     return await connectWithRetry(address, { signal });
   } catch (cause) {
     throw new ConnectionError(
-      `connect() could not reach ${addressText(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,
+      `connect() could not reach ${formatAddress(address)}: nobody listens there, or this process may not connect to it (${(cause as Error).message})`,
       "ERR_CONNECT",
       { cause },
     );

@@ -9,18 +9,27 @@ import {
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import { putSync, takeSync } from "./ends/blocking.ts";
-import type { Link } from "./ends/pipe-end.ts";
-import { bytesOf, contentOf, Messages, NOTHING, nextFrame, nothingLeft, pollInbox, takeMore } from "./ends/receive.ts";
-import { RemoteLink } from "./ends/remote-end.ts";
+import { receiveBlocking, sendBlocking } from "./ends/blocking.ts";
+import type { PipeEnd } from "./ends/pipe-end.ts";
+import {
+  decodeFrame,
+  drainReady,
+  EMPTY,
+  endOfPipe,
+  MessageIterator,
+  messageBytes,
+  nextFrame,
+  pollQueue,
+} from "./ends/receive.ts";
+import { RemoteEnd } from "./ends/remote-end.ts";
 import { sendEach } from "./ends/send-many.ts";
-import { BufferTooShortError, bytesOnly, ConnectionError } from "./errors.ts";
-import { readableOf, writableOf } from "./web-streams.ts";
+import { BufferTooShortError, bytesOnlyError, ConnectionError } from "./errors.ts";
+import { toReadable, toWritable } from "./web-streams.ts";
 
 const SENT: Promise<void> = Promise.resolve();
 const NO_OPTIONS: WaitOptions = {};
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: AtForkHooks<Connection<never>>;
+let AT_FORK_HOOKS: AtForkHooks<Connection<never>>;
 
 /**
  * One end of a pipe. It can be given to other processes: as an argument, through another connection, through a queue. Who
@@ -41,9 +50,9 @@ let HERITAGE: AtForkHooks<Connection<never>>;
  */
 export class Connection<T = unknown> implements AsyncIterable<T> {
   /** None in a forked child until it uses the connection. */
-  #ownLink: Link | undefined;
+  #ownEnd: PipeEnd | undefined;
   /** How a forked child reaches this side. */
-  #invitation: EndpointAddress | undefined;
+  #endpoint: EndpointAddress | undefined;
   /** Whether messages can be received here. */
   readonly readable: boolean;
   /** Whether messages can be sent here. */
@@ -53,31 +62,31 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   #closed = false;
 
   /** @internal */
-  constructor(link: Link, readable: boolean, writable: boolean, carriesValues: boolean) {
-    this.#ownLink = link;
+  constructor(end: PipeEnd, readable: boolean, writable: boolean, carriesValues: boolean) {
+    this.#ownEnd = end;
     this.readable = readable;
     this.writable = writable;
     this.#carriesValues = carriesValues;
-    registerAtFork(this as object, HERITAGE as AtForkHooks<object>);
+    registerAtFork(this as object, AT_FORK_HOOKS as AtForkHooks<object>);
   }
 
   static {
-    HERITAGE = {
+    AT_FORK_HOOKS = {
       prepare(connection) {
-        if (!connection.#closed) connection.#invitation = connection.#link.invitation();
+        if (!connection.#closed) connection.#endpoint = connection.#end.endpoint();
       },
       inChild(connection) {
-        connection.#ownLink = undefined;
+        connection.#ownEnd = undefined;
       },
     };
   }
 
   /** In a forked child it dials when it is first used: a copy that nobody uses holds no end open. */
-  get #link(): Link {
-    if (this.#ownLink !== undefined) return this.#ownLink;
-    if (this.#invitation === undefined)
+  get #end(): PipeEnd {
+    if (this.#ownEnd !== undefined) return this.#ownEnd;
+    if (this.#endpoint === undefined)
       throw new ConnectionError("This connection was closed before the process was copied", "ERR_CONNECTION_CLOSED");
-    return (this.#ownLink = new RemoteLink({ invitation: this.#invitation, ticket: "" }));
+    return (this.#ownEnd = new RemoteEnd({ endpoint: this.#endpoint, claim: "" }));
   }
 
   /** Whether this end was closed, by `close()` here. */
@@ -110,7 +119,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   async sendMany(values: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
     const send = (value: unknown): Promise<void> | undefined => this.#sendNow("sendMany()", value, true);
-    await sendEach(values, { send, flush: () => this.#ownLink?.flush() });
+    await sendEach(values, { send, flush: () => this.#ownEnd?.flush() });
   }
 
   /**
@@ -122,10 +131,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone
    */
   sendSync(value: unknown): void {
-    const link = this.#linkToSend("sendSync()", true);
-    putSync(link, "sendSync()", value);
-    const { broken } = link;
-    if (broken !== undefined) throw broken;
+    const end = this.#endForSending("sendSync()", true);
+    sendBlocking(end, "sendSync()", value);
+    const { brokenError } = end;
+    if (brokenError !== undefined) throw brokenError;
   }
 
   /**
@@ -139,13 +148,13 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {ConnectionError} if this end is closed, or only receives
    */
   async sendBytes(bytes: Uint8Array, offset: number = 0, size: number = bytes.length - offset): Promise<void> {
-    const link = this.#linkToSend("sendBytes()");
+    const end = this.#endForSending("sendBytes()");
     if (!(bytes instanceof Uint8Array)) throw new TypeError("sendBytes() takes a Uint8Array");
     if (!(offset >= 0 && size >= 0 && offset + size <= bytes.length)) {
       throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
     }
-    link.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
-    if (link.full) await this.#drained();
+    end.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
+    if (end.full) await this.#waitForDrain();
   }
 
   /**
@@ -160,7 +169,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
       options.signal?.throwIfAborted();
       // What is there is given at once: a wait costs several turns of the microtask queue.
       const value = this.#takeNow("recv()");
-      return value === NOTHING ? this.#recvLater("recv()", options) : Promise.resolve(value);
+      return value === EMPTY ? this.#recvLater("recv()", options) : Promise.resolve(value);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -174,12 +183,12 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * @throws {RangeError} if that is less than 1
    * @throws as {@link Connection.recv}
    */
-  async recvMany(most: number = Number.POSITIVE_INFINITY, options: WaitOptions = NO_OPTIONS): Promise<T[]> {
-    if (!(most >= 1)) throw new RangeError(`recvMany() takes 1 or more messages, not ${most}`);
+  async recvMany(maxCount: number = Number.POSITIVE_INFINITY, options: WaitOptions = NO_OPTIONS): Promise<T[]> {
+    if (!(maxCount >= 1)) throw new RangeError(`recvMany() takes 1 or more messages, not ${maxCount}`);
     options.signal?.throwIfAborted();
     const value = this.#takeNow("recvMany()");
-    const first = value === NOTHING ? await this.#recvLater("recvMany()", options) : value;
-    return takeMore(this.#link, [first], most);
+    const first = value === EMPTY ? await this.#recvLater("recvMany()", options) : value;
+    return drainReady(this.#end, [first], maxCount);
   }
 
   /**
@@ -195,10 +204,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   recvSync(options: Pick<WaitOptions, "timeout"> = {}): T {
     const call = "recvSync()";
     checkTimeout(call, options.timeout);
-    const link = this.#linkToReceive(call);
-    const frame = takeSync(link, call, options.timeout ?? Number.POSITIVE_INFINITY);
-    if (frame === undefined) throw nothingLeft(link, call);
-    return contentOf(link, frame) as T;
+    const end = this.#endForReceiving(call);
+    const frame = receiveBlocking(end, call, options.timeout ?? Number.POSITIVE_INFINITY);
+    if (frame === undefined) throw endOfPipe(end, call);
+    return decodeFrame(end, frame) as T;
   }
 
   /**
@@ -243,8 +252,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    */
   async poll(timeout: number = 0, options: Pick<WaitOptions, "signal"> = {}): Promise<boolean> {
     checkTimeout("poll()", timeout);
-    const { inbox } = this.#linkToReceive("poll()");
-    return inbox.isReady || (await pollInbox(inbox, { ...options, timeout }));
+    const { receiveQueue } = this.#endForReceiving("poll()");
+    return receiveQueue.isReady || (await pollQueue(receiveQueue, { ...options, timeout }));
   }
 
   /**
@@ -253,8 +262,8 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * connection too.
    */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    this.#linkToReceive("toReadableStream()");
-    return readableOf(this);
+    this.#endForReceiving("toReadableStream()");
+    return toReadable(this);
   }
 
   /**
@@ -262,21 +271,21 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
    * directions.
    */
   toWritableStream(): WritableStream<Uint8Array> {
-    this.#linkToSend("toWritableStream()");
-    return writableOf(this);
+    this.#endForSending("toWritableStream()");
+    return toWritable(this);
   }
 
   /** Closes this end in this process; what was sent still arrives. Others that hold the end keep it. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#ownLink?.inbox.end();
-    this.#ownLink?.close();
+    this.#ownEnd?.receiveQueue.end();
+    this.#ownEnd?.close();
   }
 
   /** Receives messages until the other end is gone. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T, void, undefined> {
-    return new Messages(
+    return new MessageIterator(
       () => this.#takeNow("for await"),
       () => this.#recvLater("for await", NO_OPTIONS),
     );
@@ -295,14 +304,14 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
     if (this.#closed) throw new ConnectionError("A connection cannot be sent after close()", "ERR_CONNECTION_CLOSED");
-    const { data, commit } = this.#link.address();
+    const { data, commit } = this.#end.prepareHandOver();
     return {
       kind: "pipe.Connection",
       module: MODULE,
       data: [
-        data.invitation.socketPath,
-        data.invitation.token,
-        data.ticket,
+        data.endpoint.socketPath,
+        data.endpoint.token,
+        data.claim,
         this.readable,
         this.writable,
         this.#carriesValues,
@@ -313,78 +322,78 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   /** @internal */
   "multiproc:adopt"(data: unknown): void {
-    const [address, token, ticket] = data as [string, string, string];
-    this.#ownLink = new RemoteLink({ invitation: { socketPath: address, token }, ticket });
+    const [socketPath, token, claim] = data as [string, string, string];
+    this.#ownEnd = new RemoteEnd({ endpoint: { socketPath: socketPath, token }, claim });
   }
 
   /** @internal */
   "multiproc:check"(call: string): void {
-    this.#linkToReceive(call);
+    this.#endForReceiving(call);
   }
 
   /** @internal */
   "multiproc:ready"(): boolean {
-    return this.#closed || this.#link.inbox.isReady;
+    return this.#closed || this.#end.receiveQueue.isReady;
   }
 
   /** @internal */
   "multiproc:watch"(run: () => void): () => void {
-    return this.#link.inbox.watch(run);
+    return this.#end.receiveQueue.watch(run);
   }
 
   /** Sends a value; the answer is what to wait for, where the other side is slow. */
-  #sendNow(call: string, value: unknown, gathers = false): Promise<void> | undefined {
-    return this.#linkToSend(call, true).send(value, gathers) ? undefined : this.#drained();
+  #sendNow(call: string, value: unknown, corked = false): Promise<void> | undefined {
+    return this.#endForSending(call, true).send(value, corked) ? undefined : this.#waitForDrain();
   }
 
   /** Waits for room; whoever was to make it may be gone meanwhile. */
-  async #drained(): Promise<void> {
-    await this.#link.drained();
-    const { broken } = this.#link;
-    if (broken !== undefined && !this.#closed) throw broken;
+  async #waitForDrain(): Promise<void> {
+    await this.#end.drained();
+    const { brokenError } = this.#end;
+    if (brokenError !== undefined && !this.#closed) throw brokenError;
   }
 
-  #linkToSend(call: string, isForValues = false): Link {
+  #endForSending(call: string, needsValues = false): PipeEnd {
     if (this.#closed)
       throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
-    if (isForValues && !this.#carriesValues) throw bytesOnly();
+    if (needsValues && !this.#carriesValues) throw bytesOnlyError();
     if (!this.writable)
       throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
-    const link = this.#link;
-    const { broken } = link;
-    if (broken !== undefined) throw broken;
-    link.claim();
-    return link;
+    const end = this.#end;
+    const { brokenError } = end;
+    if (brokenError !== undefined) throw brokenError;
+    end.markUsed();
+    return end;
   }
 
-  #linkToReceive(call: string): Link {
+  #endForReceiving(call: string): PipeEnd {
     if (this.#closed)
       throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
     if (!this.readable)
       throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
-    const link = this.#link;
-    link.claim();
-    return link;
+    const end = this.#end;
+    end.markUsed();
+    return end;
   }
 
   /** The next message, if it is there and needs no module that is not loaded. */
-  #takeNow(call: string): T | typeof NOTHING {
-    const link = this.#linkToReceive(call);
-    const frame = link.inbox.peek();
-    if (frame === undefined || !areLoaded(frame.modules)) return NOTHING;
-    link.inbox.take();
-    return contentOf(link, frame) as T;
+  #takeNow(call: string): T | typeof EMPTY {
+    const end = this.#endForReceiving(call);
+    const frame = end.receiveQueue.peek();
+    if (frame === undefined || !areLoaded(frame.modules)) return EMPTY;
+    end.receiveQueue.take();
+    return decodeFrame(end, frame) as T;
   }
 
   async #recvLater(call: string, options: WaitOptions): Promise<T> {
-    const link = this.#linkToReceive(call);
-    const frame = await nextFrame(this, link, call, options);
+    const end = this.#endForReceiving(call);
+    const frame = await nextFrame(this, end, call, options);
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
-    return contentOf(link, frame) as T;
+    return decodeFrame(end, frame) as T;
   }
 
   async #nextBytes(call: string, options: WaitOptions): Promise<Uint8Array> {
-    return bytesOf(await nextFrame(this, this.#linkToReceive(call), call, options, true));
+    return messageBytes(await nextFrame(this, this.#endForReceiving(call), call, options, true));
   }
 }
 

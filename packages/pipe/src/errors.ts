@@ -136,9 +136,9 @@ export class BufferTooShortError extends ProcessError {
    * @param bytes the whole message
    * @param room how many bytes were allowed
    */
-  constructor(call: string, bytes: Uint8Array, room: number) {
+  constructor(call: string, bytes: Uint8Array, maxBytes: number) {
     super(
-      `${call} got a message of ${bytes.length} bytes, and there is room for ${room}: it is in the error's "bytes"`,
+      `${call} got a message of ${bytes.length} bytes, and there is room for ${maxBytes}: it is in the error's "bytes"`,
       {
         code: "ERR_BUFFER_TOO_SHORT",
       },
@@ -150,7 +150,7 @@ export class BufferTooShortError extends ProcessError {
 registerErrors({ AuthenticationError, EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });
 
 /** Values are asked for where only bytes can cross. */
-export function bytesOnly(): ConnectionError {
+export function bytesOnlyError(): ConnectionError {
   return new ConnectionError(
     "send() was called on a connection that carries bytes alone: the other side is no process of this library, or did not prove that by a key. Use sendBytes(), or give listener and connect() the same authKey",
     "ERR_BYTES_ONLY",

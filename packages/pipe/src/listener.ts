@@ -15,16 +15,16 @@ import {
   withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
-import { makeSideOf } from "./ends/local-end.ts";
+import { endForChannel } from "./ends/local-end.ts";
 import { ConnectionError } from "./errors.ts";
-import { type Address, addressText, checkAddress } from "./wire/address.ts";
+import { type Address, checkAddress, formatAddress } from "./wire/address.ts";
 import { answerChallenge, deliverChallenge } from "./wire/auth.ts";
 import { checkKey } from "./wire/auth-key.ts";
-import { Greeting } from "./wire/handshake-stream.ts";
+import { HandshakeStream } from "./wire/handshake-stream.ts";
 import { WireChannel } from "./wire/wire-channel.ts";
 
 /** So many strangers may be greeted at a time; the one that has been silent longest makes room for the next. */
-const MOST_GREETINGS = 1000;
+const MAX_HANDSHAKE_COUNT = 1000;
 const LOOPBACK = "127.0.0.1";
 
 /**
@@ -58,13 +58,13 @@ export interface ListenerOptions {
   readonly handshakeTimeout?: number | undefined;
 }
 
-interface Arrival {
+interface AcceptedConnection {
   readonly connection: Connection<never>;
-  readonly from: Address;
+  readonly remoteAddress: Address;
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: AtForkHooks<Listener>;
+let AT_FORK_HOOKS: AtForkHooks<Listener>;
 
 /**
  * A place where other processes connect to, of this program or of any other: with `connect()`, or with `Client()` of Python's
@@ -108,15 +108,15 @@ export class Listener implements AsyncIterable<Connection> {
   readonly ready: Promise<this>;
   readonly #key: Uint8Array | undefined;
   readonly #backlog: number;
-  readonly #patience: number;
+  readonly #handshakeTimeoutMs: number;
   readonly #server: StreamServer;
   #address: Address;
   #lastAccepted: Address | undefined;
   /** Why nobody can be accepted any more. */
-  #over: ConnectionError | undefined;
-  readonly #greetings = new Set<Greeting>();
-  #arrived: Arrival[] = [];
-  readonly #waiters = new Set<(arrival: Arrival | undefined) => void>();
+  #closeReason: ConnectionError | undefined;
+  readonly #handshakes = new Set<HandshakeStream>();
+  #accepted: AcceptedConnection[] = [];
+  readonly #waiters = new Set<(accepted: AcceptedConnection | undefined) => void>();
   readonly #watchers = new Set<() => void>();
   #settleReady: (error?: ConnectionError) => void = () => {};
 
@@ -132,33 +132,33 @@ export class Listener implements AsyncIterable<Connection> {
     checkTimeout("new Listener()", handshakeTimeout);
     this.#key = checkKey("new Listener()", options.authKey);
     this.#backlog = backlog;
-    this.#patience = handshakeTimeout;
+    this.#handshakeTimeoutMs = handshakeTimeout;
     this.#address = addressFor(options);
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = (error) => (error === undefined ? resolve(this) : reject(error));
     });
     this.ready.catch(() => {}); // accept() tells of it too
     this.#server = host.serve(this.#address, {
-      accept: (stream) => void this.#greet(stream),
+      accept: (stream) => void this.#authenticate(stream),
       listening: (address) => {
         this.#address = address;
         this.#settleReady();
       },
       failed: (error) => this.#fail(error),
     });
-    if (typeof this.#address === "string") remains().add(this);
-    registerAtFork(this as Listener, HERITAGE);
+    if (typeof this.#address === "string") openListeners().add(this);
+    registerAtFork(this as Listener, AT_FORK_HOOKS);
   }
 
   static {
-    HERITAGE = {
+    AT_FORK_HOOKS = {
       prepare() {},
       // The socket and all who come to it stay with the parent.
       inChild(listener) {
         const message = "This listener belongs to the process that this one was copied from: make one of your own";
-        listener.#over ??= new ConnectionError(message, "ERR_LISTENER_CLOSED");
-        listener.#arrived = [];
-        listener.#greetings.clear();
+        listener.#closeReason ??= new ConnectionError(message, "ERR_LISTENER_CLOSED");
+        listener.#accepted = [];
+        listener.#handshakes.clear();
         listener.#waiters.clear();
         listener.#watchers.clear();
       },
@@ -186,7 +186,7 @@ export class Listener implements AsyncIterable<Connection> {
 
   /** Whether it was closed, by `close()` here. */
   get closed(): boolean {
-    return this.#over !== undefined;
+    return this.#closeReason !== undefined;
   }
 
   /**
@@ -199,15 +199,15 @@ export class Listener implements AsyncIterable<Connection> {
   async accept<T = unknown>(options: WaitOptions = {}): Promise<Connection<T>> {
     options.signal?.throwIfAborted();
     this.#assertOpen("accept()");
-    const arrival = this.#arrived.shift() ?? (await this.#next(options));
-    this.#lastAccepted = arrival.from;
-    return arrival.connection as unknown as Connection<T>;
+    const accepted = this.#accepted.shift() ?? (await this.#nextAccepted(options));
+    this.#lastAccepted = accepted.remoteAddress;
+    return accepted.connection as unknown as Connection<T>;
   }
 
   /** Stops listening and removes the address. Connections that were accepted stay; those that wait for it are closed. */
   close(): void {
-    if (this.#over !== undefined) return;
-    const at = addressText(this.#address);
+    if (this.#closeReason !== undefined) return;
+    const at = formatAddress(this.#address);
     this.#end(new ConnectionError(`accept() on the listener at ${at} ended: it is closed`, "ERR_LISTENER_CLOSED"));
   }
 
@@ -240,7 +240,7 @@ export class Listener implements AsyncIterable<Connection> {
 
   /** @internal */
   "multiproc:ready"(): boolean {
-    return this.#over !== undefined || this.#arrived.length > 0;
+    return this.#closeReason !== undefined || this.#accepted.length > 0;
   }
 
   /** @internal */
@@ -249,73 +249,77 @@ export class Listener implements AsyncIterable<Connection> {
     this.#server.ref();
     return () => {
       this.#watchers.delete(run);
-      this.#idle();
+      this.#unrefIfIdle();
     };
   }
 
-  async #next(options: WaitOptions): Promise<Arrival> {
-    let waiter: (arrival: Arrival | undefined) => void = () => {};
-    const coming = new Promise<Arrival | undefined>((resolve) => {
+  async #nextAccepted(options: WaitOptions): Promise<AcceptedConnection> {
+    let waiter: (accepted: AcceptedConnection | undefined) => void = () => {};
+    const pending = new Promise<AcceptedConnection | undefined>((resolve) => {
       waiter = resolve;
     });
     this.#waiters.add(waiter);
     this.#server.ref();
     try {
-      const arrival = await withTimeoutOrThrow(coming, "accept()", options);
-      if (arrival === undefined) throw this.#over as ConnectionError;
-      return arrival;
+      const accepted = await withTimeoutOrThrow(pending, "accept()", options);
+      if (accepted === undefined) throw this.#closeReason as ConnectionError;
+      return accepted;
     } finally {
       this.#waiters.delete(waiter);
-      this.#idle();
+      this.#unrefIfIdle();
     }
   }
 
-  async #greet(stream: ByteStream): Promise<void> {
-    if (this.#over !== undefined) return stream.destroy();
-    const peer = `the process that connected${stream.remote === "" ? "" : ` from ${addressText(stream.remote)}`}`;
-    if (this.#key === undefined) return this.#arrive(stream, new WireChannel(stream, peer), false);
-    const greeting = new Greeting(stream);
-    this.#makeRoom();
-    this.#greetings.add(greeting);
-    const cancel = responsiveTimeout(() => greeting.destroy(), Math.min(this.#patience, 2 ** 31 - 1));
+  async #authenticate(stream: ByteStream): Promise<void> {
+    if (this.#closeReason !== undefined) return stream.destroy();
+    const peer = `the process that connected${stream.remote === "" ? "" : ` from ${formatAddress(stream.remote)}`}`;
+    if (this.#key === undefined) return this.#enqueue(stream, new WireChannel(stream, peer), false);
+    const handshake = new HandshakeStream(stream);
+    this.#evictOldestHandshake();
+    this.#handshakes.add(handshake);
+    const cancel = responsiveTimeout(() => handshake.destroy(), Math.min(this.#handshakeTimeoutMs, 2 ** 31 - 1));
     try {
-      await deliverChallenge(greeting, this.#key);
-      const isOurs = await answerChallenge(greeting, this.#key);
-      const rest = greeting.release();
-      this.#arrive(stream, isOurs ? new StreamChannel(rest, { peer }) : new WireChannel(rest, peer), isOurs);
+      await deliverChallenge(handshake, this.#key);
+      const isMultiproc = await answerChallenge(handshake, this.#key);
+      const channelStream = handshake.release();
+      this.#enqueue(
+        stream,
+        isMultiproc ? new StreamChannel(channelStream, { peer }) : new WireChannel(channelStream, peer),
+        isMultiproc,
+      );
     } catch {
-      greeting.finish(); // it was told what it may know
+      handshake.finish(); // it was told what it may know
     } finally {
       cancel();
-      this.#greetings.delete(greeting);
+      this.#handshakes.delete(handshake);
     }
   }
 
-  #makeRoom(): void {
-    if (this.#greetings.size < MOST_GREETINGS) return;
-    const [oldest] = this.#greetings;
+  #evictOldestHandshake(): void {
+    if (this.#handshakes.size < MAX_HANDSHAKE_COUNT) return;
+    const [oldest] = this.#handshakes;
     oldest?.destroy();
-    this.#greetings.delete(oldest as Greeting);
+    this.#handshakes.delete(oldest as HandshakeStream);
   }
 
-  #arrive(stream: ByteStream, channel: Channel, carriesValues: boolean): void {
+  #enqueue(stream: ByteStream, channel: Channel, carriesValues: boolean): void {
     const [waiter] = this.#waiters;
-    if (this.#over !== undefined || (waiter === undefined && this.#arrived.length >= this.#backlog)) {
+    if (this.#closeReason !== undefined || (waiter === undefined && this.#accepted.length >= this.#backlog)) {
       channel.destroy();
       return;
     }
-    const connection = new Connection<never>(makeSideOf(channel), true, true, carriesValues);
-    const arrival = { connection, from: stream.remote };
-    if (waiter === undefined) this.#arrived.push(arrival);
+    const connection = new Connection<never>(endForChannel(channel), true, true, carriesValues);
+    const accepted = { connection, remoteAddress: stream.remote };
+    if (waiter === undefined) this.#accepted.push(accepted);
     else {
       this.#waiters.delete(waiter);
-      waiter(arrival);
+      waiter(accepted);
     }
-    this.#notify();
+    this.#notifyWatchers();
   }
 
   #fail(cause: Error): void {
-    const at = addressText(this.#address);
+    const at = formatAddress(this.#address);
     const hint = /EADDRINUSE|AddrInUse|in use/.test(`${cause.name} ${cause.message}`)
       ? "another one listens there, or one that was killed has left its socket behind: remove it then"
       : "choose another address, or see to it that this process may listen there";
@@ -323,35 +327,35 @@ export class Listener implements AsyncIterable<Connection> {
   }
 
   #end(error: ConnectionError): void {
-    if (this.#over !== undefined) return;
-    this.#over = error;
-    remains().delete(this);
+    if (this.#closeReason !== undefined) return;
+    this.#closeReason = error;
+    openListeners().delete(this);
     this.#settleReady(error);
     this.#server?.close();
-    for (const greeting of this.#greetings) greeting.destroy();
-    for (const { connection } of this.#arrived.splice(0)) connection.close();
+    for (const handshake of this.#handshakes) handshake.destroy();
+    for (const { connection } of this.#accepted.splice(0)) connection.close();
     for (const waiter of this.#waiters) waiter(undefined);
     this.#waiters.clear();
-    this.#notify();
+    this.#notifyWatchers();
   }
 
-  #notify(): void {
+  #notifyWatchers(): void {
     for (const run of [...this.#watchers]) run();
   }
 
-  #idle(): void {
+  #unrefIfIdle(): void {
     if (this.#waiters.size === 0 && this.#watchers.size === 0) this.#server.unref();
   }
 
   #assertOpen(call: string): void {
-    if (this.#over === undefined) return;
-    if (this.#over.code !== "ERR_LISTENER_CLOSED") throw this.#over;
+    if (this.#closeReason === undefined) return;
+    if (this.#closeReason.code !== "ERR_LISTENER_CLOSED") throw this.#closeReason;
     throw new ConnectionError(`${call} was called on a listener after close()`, "ERR_LISTENER_CLOSED");
   }
 }
 
 /** The listeners whose sockets are to be removed when the process ends. */
-function remains(): Set<Listener> {
+function openListeners(): Set<Listener> {
   return singleton("listeners", () => {
     const open = new Set<Listener>();
     host.onExit(() => {
@@ -368,8 +372,8 @@ function addressFor({ address, family }: ListenerOptions): Address {
     throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${JSON.stringify(family)}`);
   if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : reserveSocketPath();
   const checked = checkAddress("new Listener()", address);
-  const own = typeof checked === "string" ? "unix" : "inet";
-  if (family !== undefined && family !== own)
-    throw new TypeError(`new Listener() got the family "${family}" and an address of family "${own}"`);
+  const actualFamily = typeof checked === "string" ? "unix" : "inet";
+  if (family !== undefined && family !== actualFamily)
+    throw new TypeError(`new Listener() got the family "${family}" and an address of family "${actualFamily}"`);
   return checked;
 }

@@ -16,5 +16,5 @@ export { Connection } from "./connection.ts";
 export { AuthenticationError, BrokenPipeError, BufferTooShortError, ConnectionError, EOFError } from "./errors.ts";
 export { Listener, type ListenerOptions } from "./listener.ts";
 export { pipe } from "./pipe.ts";
-export { type Ending, type Source, type Waitable, wait } from "./wait.ts";
+export { type Completion, type ReadySource, type Waitable, wait } from "./wait.ts";
 export type { Address } from "./wire/address.ts";

@@ -1,11 +1,11 @@
 import { registerReviver } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
-import { makeSides } from "./ends/local-end.ts";
-import { RemoteLink } from "./ends/remote-end.ts";
+import { createEnds } from "./ends/local-end.ts";
+import { RemoteEnd } from "./ends/remote-end.ts";
 
 registerReviver("pipe.Connection", (data) => {
-  const [address, token, ticket, ...ways] = data as [string, string, string, boolean, boolean, boolean];
-  return new Connection(new RemoteLink({ invitation: { socketPath: address, token }, ticket }), ...ways);
+  const [socketPath, token, claim, ...flags] = data as [string, string, string, boolean, boolean, boolean];
+  return new Connection(new RemoteEnd({ endpoint: { socketPath: socketPath, token }, claim }), ...flags);
 });
 
 /**
@@ -40,6 +40,6 @@ registerReviver("pipe.Connection", (data) => {
  */
 export function pipe<A = unknown, B = A>(options: { readonly duplex?: boolean } = {}): [Connection<A>, Connection<B>] {
   const duplex = options.duplex ?? true;
-  const [first, second] = makeSides();
+  const [first, second] = createEnds();
   return [new Connection<A>(first, true, duplex, true), new Connection<B>(second, duplex, true, true)];
 }

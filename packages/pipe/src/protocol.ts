@@ -33,12 +33,12 @@ export const RETURN = 4;
 export const GET = 6;
 export const SHARE = 7;
 export const RETURNED = 8;
-export const HAND = 9;
+export const HAND_OVER = 9;
 export const ATTACH = 10;
-export const VOID = 11;
+export const CANCEL_HAND_OVER = 11;
 export const END = 12;
 export const BROKEN = 13;
-export const REVIVED = 14;
+export const REOPENED = 14;
 
 /** An inbox that holds more bytes than this asks its senders to wait. */
-export const INBOX_LIMIT: number = 1024 * 1024;
+export const MAX_RECEIVE_QUEUE_BYTES: number = 1024 * 1024;

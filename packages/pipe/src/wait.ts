@@ -1,7 +1,7 @@
 import { checkTimeout, host, KeepAlive, TIMED_OUT, type WaitOptions, withTimeout } from "@multiproc/core/internal";
 
 /** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
-export type Waitable = Source | Ending;
+export type Waitable = ReadySource | Completion;
 
 /**
  * A connection or a listener, as far as {@link wait} needs to know.
@@ -17,7 +17,7 @@ export type Waitable = Source | Ending;
  * console.log(ready.length, ready[0] === a); // 1 true
  * ```
  */
-export interface Source {
+export interface ReadySource {
   /** Throws if it was closed. @internal */
   "multiproc:check"(call: string): void;
   /** Whether what it can give is there, or nothing will come. @internal */
@@ -37,7 +37,7 @@ export interface Source {
  * console.log((await wait([work])).includes(work)); // true
  * ```
  */
-export interface Ending {
+export interface Completion {
   /** Settles at the end, either way. */
   readonly ended: Promise<unknown>;
 }
@@ -68,28 +68,30 @@ export async function wait<W extends Waitable>(objects: Iterable<W>, options: Wa
   checkTimeout("wait()", timeout);
   signal?.throwIfAborted();
   const all = [...objects];
-  const sources = all.map(sourceOf);
+  const sources = all.map(toReadySource);
   for (const source of sources) source["multiproc:check"]("wait()");
   const deadline = performance.now() + (timeout ?? Number.POSITIVE_INFINITY);
-  let isOver = false;
+  let isTimedOut = false;
   while (true) {
     const ready = all.filter((_, i) => sources[i]?.["multiproc:ready"]());
-    if (ready.length > 0 || isOver) return ready;
-    const left = Math.max(0, deadline - performance.now());
+    if (ready.length > 0 || isTimedOut) return ready;
+    const remainingMs = Math.max(0, deadline - performance.now());
     // One that became ready may have been emptied by somebody else meanwhile.
-    isOver = (await change(sources, timeout === undefined ? { signal } : { timeout: left, signal })) === TIMED_OUT;
+    isTimedOut =
+      (await waitForChange(sources, timeout === undefined ? { signal } : { timeout: remainingMs, signal })) ===
+      TIMED_OUT;
   }
 }
 
 /** Settles when one of them may have become ready, or the time is out; without time, after the loop has had its turn. */
-async function change(sources: readonly Source[], options: WaitOptions): Promise<unknown> {
+async function waitForChange(sources: readonly ReadySource[], options: WaitOptions): Promise<unknown> {
   const cancels: Array<() => void> = [];
   try {
-    const event = new Promise<void>((resolve) => {
+    const changed = new Promise<void>((resolve) => {
       for (const source of sources) cancels.push(source["multiproc:watch"](resolve));
     });
-    if (options.timeout === 0) return await Promise.race([event, nextTurn().then(() => TIMED_OUT)]);
-    return await withTimeout(event, "wait()", options);
+    if (options.timeout === 0) return await Promise.race([changed, nextTurn().then(() => TIMED_OUT)]);
+    return await withTimeout(changed, "wait()", options);
   } finally {
     for (const cancel of cancels) cancel();
   }
@@ -100,50 +102,50 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => host.afterIo(resolve));
 }
 
-function sourceOf(object: Waitable): Source {
+function toReadySource(object: Waitable): ReadySource {
   if (typeof object === "object" && object !== null) {
     if ("multiproc:watch" in object) return object;
-    if (object.ended instanceof Promise) return endingOf(object.ended);
+    if (object.ended instanceof Promise) return completionSourceFor(object.ended);
   }
   throw new TypeError(`wait() takes connections, listeners and sentinels, not ${String(object)}`);
 }
 
-class EndingSource implements Source {
-  #hasEnded = false;
+class CompletionSource implements ReadySource {
+  #isComplete = false;
   readonly #watchers = new Set<() => void>();
 
   constructor(ended: Promise<unknown>) {
-    const end = (): void => {
-      this.#hasEnded = true;
+    const complete = (): void => {
+      this.#isComplete = true;
       for (const run of this.#watchers) run();
       this.#watchers.clear();
     };
-    ended.then(end, end);
+    ended.then(complete, complete);
   }
 
   "multiproc:check"(): void {}
 
   "multiproc:ready"(): boolean {
-    return this.#hasEnded;
+    return this.#isComplete;
   }
 
   /** The program stays alive meanwhile, also where it would not for the process itself. */
   "multiproc:watch"(run: () => void): () => void {
-    const stay = new KeepAlive();
-    stay.active = true;
+    const keepAlive = new KeepAlive();
+    keepAlive.active = true;
     this.#watchers.add(run);
     return () => {
       this.#watchers.delete(run);
-      stay.active = false;
+      keepAlive.active = false;
     };
   }
 }
 
 /** One for each promise, since what hangs on a promise stays there until it settles. */
-const endings = new WeakMap<Promise<unknown>, EndingSource>();
+const completionSources = new WeakMap<Promise<unknown>, CompletionSource>();
 
-function endingOf(ended: Promise<unknown>): EndingSource {
-  let source = endings.get(ended);
-  if (source === undefined) endings.set(ended, (source = new EndingSource(ended)));
+function completionSourceFor(ended: Promise<unknown>): CompletionSource {
+  let source = completionSources.get(ended);
+  if (source === undefined) completionSources.set(ended, (source = new CompletionSource(ended)));
   return source;
 }

@@ -1,11 +1,11 @@
 /** A connection's bytes as web streams. */
 import type { Connection } from "./connection.ts";
-import { isEnd } from "./ends/receive.ts";
+import { isEndOfPipe } from "./ends/receive.ts";
 
-type Bytes = Pick<Connection, "recvBytes" | "sendBytes" | "close">;
+type ByteConnection = Pick<Connection, "recvBytes" | "sendBytes" | "close">;
 
 /** What is received, as chunks: one a message, empty ones left out. */
-export function readableOf(connection: Bytes): ReadableStream<Uint8Array<ArrayBuffer>> {
+export function toReadable(connection: ByteConnection): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       type: "bytes",
@@ -15,7 +15,7 @@ export function readableOf(connection: Bytes): ReadableStream<Uint8Array<ArrayBu
           while (bytes.length === 0) bytes = await connection.recvBytes();
           controller.enqueue(bytes as Uint8Array<ArrayBuffer>);
         } catch (error) {
-          if (!isEnd(error)) throw error;
+          if (!isEndOfPipe(error)) throw error;
           connection.close();
           controller.close();
           controller.byobRequest?.respond(0); // who reads into a buffer of its own is told so
@@ -30,7 +30,7 @@ export function readableOf(connection: Bytes): ReadableStream<Uint8Array<ArrayBu
 }
 
 /** Where chunks go to be sent: each as one message. */
-export function writableOf(connection: Bytes): WritableStream<Uint8Array> {
+export function toWritable(connection: ByteConnection): WritableStream<Uint8Array> {
   const close = (): void => connection.close();
   return new WritableStream<Uint8Array>({ write: (chunk) => connection.sendBytes(chunk), close, abort: close });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { answerTo } from "../src/wire/auth.ts";
+import { computeAnswer } from "../src/wire/auth.ts";
 
 /** What `_create_response()` of Python 3.13 and `answer_challenge()` of Python 3.11 say, in hexadecimal. */
 const VECTORS = [
@@ -37,7 +37,7 @@ const hex = (data: Uint8Array): string => [...data].map((byte) => byte.toString(
 describe("the answer to a challenge", () => {
   test("is Python's own, for every digest", async () => {
     for (const [key, challenge, answer] of VECTORS) {
-      expect(hex(await answerTo(bytes(key), bytes(challenge)))).toBe(answer);
+      expect(hex(await computeAnswer(bytes(key), bytes(challenge)))).toBe(answer);
     }
   });
 
@@ -50,6 +50,6 @@ describe("the answer to a challenge", () => {
       "{sha2560123456789abcdef",
       "short",
     ])
-      await expect(answerTo(key, new TextEncoder().encode(text))).rejects.toThrow("the other side");
+      await expect(computeAnswer(key, new TextEncoder().encode(text))).rejects.toThrow("the other side");
   });
 });

@@ -12,9 +12,9 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 
 afterEach(endChildren);
 
-const missing = whyNoDialSync();
+const reason = whyNoDialSync();
 
-describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
+describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
   test("block a child that does nothing else, from its first line", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.double, there);
@@ -132,7 +132,7 @@ describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
     const [here, there] = pipe<unknown>();
     const [results, report] = pipe<unknown>();
     await here.send(strange);
-    await start(tasks.meetStrange, there, report);
+    await start(tasks.receiveUnknownModule, there, report);
     expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining("strange.js")]);
     expect(await results.recv()).toEqual(["ok", "function"]);
   });
@@ -145,15 +145,15 @@ describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
     here.close();
     expect(await results.recv()).toEqual(["EOFError", expect.stringContaining("nobody holds the other end")]);
 
-    for (const isDeaf of [false, true]) {
+    for (const blocksForever of [false, true]) {
       for (const target of [tasks.block, tasks.blockSending]) {
         const [to, from] = pipe<Connection<unknown>>();
-        const home = await start(tasks.keep, from, isDeaf);
-        const far = await to.recv();
-        await start(target, far, report);
+        const owner = await start(tasks.keepEnd, from, blocksForever);
+        const ownersEnd = await to.recv();
+        await start(target, ownersEnd, report);
         expect(await results.recv()).toBe("blocks");
         await to.send("go on" as never);
-        home.kill();
+        owner.kill();
         const name = target === tasks.block ? "EOFError" : "BrokenPipeError";
         expect(await results.recv()).toEqual([name, expect.any(String)]);
         to.close();
@@ -166,7 +166,7 @@ describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
     async () => {
       const [results, report] = pipe<unknown>();
       const [to, from] = pipe<Connection<unknown>>();
-      await start(tasks.sayWho, from);
+      await start(tasks.sendPid, from);
       await start(tasks.blockAfterEnd, await to.recv(), report);
       expect(await results.recv()).toEqual([
         ["EOFError", expect.any(String)],
@@ -191,13 +191,13 @@ describe.skipIf(missing !== undefined)("recvSync() and sendSync()", () => {
   });
 });
 
-test.runIf(missing !== undefined)("recvSync() and sendSync() say what is missing here, and lose nothing", async () => {
+test.runIf(reason !== undefined)("recvSync() and sendSync() say what is missing here, and lose nothing", async () => {
   const [here, there] = pipe<unknown>();
   const [results, report] = pipe<unknown>();
   for (const target of [tasks.block, tasks.blockSending]) {
     const child = await start(target, there, report);
     expect(await results.recv()).toBe("blocks");
-    expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining(missing as string)]);
+    expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining(reason as string)]);
     expect(await child.join()).toBe(0);
   }
   here.close();

@@ -6,13 +6,13 @@ import { afterEach, expect, test } from "vitest";
 
 const { computeFirst } = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 /** Longer than a process waits for the first word of one that has reached it. */
-const LONG = 11_000;
+const COMPUTE_MS = 11_000;
 
 afterEach(noChildLeft);
 
 test("a connection outlasts a child that computes for long before it comes to its event loop", async () => {
   const [here, there] = pipe<string>();
-  const child = new Process({ target: computeFirst, args: [there, LONG] });
+  const child = new Process({ target: computeFirst, args: [there, COMPUTE_MS] });
   await child.start();
   await here.send("late");
   expect(await here.recv()).toBe("late");

@@ -6,7 +6,7 @@ import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/deadly.js")>(fixture(import.meta.url, "deadly.js"));
-const SIZE = 100 * 1024 * 1024;
+const MESSAGE_BYTES = 100 * 1024 * 1024;
 
 async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
   const child = new Process({ target: target as never, args: args as never });
@@ -15,7 +15,7 @@ async function start(target: (...args: never[]) => unknown, ...args: unknown[]):
 }
 
 /** The code of the error that ends a connection; messages that were whole before the end are no matter. */
-async function end(connection: Connection<unknown>): Promise<string> {
+async function endCode(connection: Connection<unknown>): Promise<string> {
   try {
     while (true) await connection.recv();
   } catch (error) {
@@ -26,7 +26,7 @@ async function end(connection: Connection<unknown>): Promise<string> {
 afterEach(noChildLeft);
 
 /** Receives what a child says before it sends "now". */
-async function hear(connection: Connection<unknown>): Promise<void> {
+async function receiveUntilNow(connection: Connection<unknown>): Promise<void> {
   while ((await connection.recv()) !== "now");
 }
 
@@ -34,35 +34,35 @@ describe.each([
   ["on a socket", 0, 0],
   ["in memory", 1000, 0],
   ["in memory with room for large ones", 1000, 20],
-] as const)("SIGKILL in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, count, larges) => {
+] as const)("SIGKILL in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, smallCount, largeCount) => {
   test("of the sender: the receiver gets EOFError", async () => {
     const [here, there] = pipe<unknown>();
-    const child = await start(tasks.sendLarge, there, SIZE, count, larges);
-    await hear(here);
+    const child = await start(tasks.sendLarge, there, MESSAGE_BYTES, smallCount, largeCount);
+    await receiveUntilNow(here);
     child.kill();
-    expect(await end(here)).toBe("ERR_EOF");
+    expect(await endCode(here)).toBe("ERR_EOF");
     await expect(here.send(1)).rejects.toThrow(BrokenPipeError);
     await child.join();
   });
 
   test("of the sender, which made the pipe: the receiver gets EOFError", async () => {
     const [here, there] = pipe<Connection<unknown>>();
-    const child = await start(tasks.sendLargeThroughOwn, there, SIZE, count, larges);
+    const child = await start(tasks.sendLargeThroughOwn, there, MESSAGE_BYTES, smallCount, largeCount);
     const own = await here.recv();
-    await hear(own);
+    await receiveUntilNow(own);
     child.kill();
-    expect(await end(own)).toBe("ERR_EOF");
+    expect(await endCode(own)).toBe("ERR_EOF");
     own.close();
     await child.join();
   });
 
   test("of the receiver: the sender gets BrokenPipeError", async () => {
     const [here, there] = pipe<unknown>();
-    const child = await start(tasks.block, there, count, larges);
-    await hear(here);
-    for (let i = 0; i < larges; i++) await here.send(new Uint8Array(1_000_000));
+    const child = await start(tasks.block, there, smallCount, largeCount);
+    await receiveUntilNow(here);
+    for (let i = 0; i < largeCount; i++) await here.send(new Uint8Array(1_000_000));
     await here.send("go");
-    const sending = here.sendBytes(new Uint8Array(SIZE));
+    const sending = here.sendBytes(new Uint8Array(MESSAGE_BYTES));
     const waiting = here.recv();
     child.kill();
     await expect(sending).rejects.toThrow(BrokenPipeError);
@@ -75,17 +75,17 @@ describe("SIGKILL in the middle of a message of 100 MiB", { timeout: 60_000 }, (
   test("of either side of a connection to a listener", async () => {
     for (const authKey of [Uint8Array.of(1, 2, 3), undefined]) {
       const listener = new Listener({ authKey });
-      const child = await start(tasks.connectAndSendLarge, listener.address, authKey, SIZE);
+      const child = await start(tasks.connectAndSendLarge, listener.address, authKey, MESSAGE_BYTES);
       const connection = await listener.accept();
       expect(await connection.recvBytes()).toEqual(Uint8Array.of(1));
       child.kill();
-      expect(await end(connection)).toBe("ERR_EOF");
+      expect(await endCode(connection)).toBe("ERR_EOF");
       await child.join();
       const second = await start(tasks.connectAndBlock, listener.address, authKey);
       const other = await listener.accept();
       expect(await other.recvBytes()).toEqual(Uint8Array.of(1));
       await other.sendBytes(Uint8Array.of(2));
-      const sending = other.sendBytes(new Uint8Array(SIZE));
+      const sending = other.sendBytes(new Uint8Array(MESSAGE_BYTES));
       second.kill();
       await expect(sending).rejects.toThrow(BrokenPipeError);
       await second.join();
@@ -95,11 +95,11 @@ describe("SIGKILL in the middle of a message of 100 MiB", { timeout: 60_000 }, (
 
   test("of a listener's process: who connected gets EOFError", async () => {
     const [here, there] = pipe<string>();
-    const child = await start(tasks.listenAndSendLarge, there, SIZE);
+    const child = await start(tasks.listenAndSendLarge, there, MESSAGE_BYTES);
     const connection = await connect(await here.recv());
     expect(await connection.recvBytes()).toEqual(Uint8Array.of(1));
     child.kill();
-    expect(await end(connection)).toBe("ERR_EOF");
+    expect(await endCode(connection)).toBe("ERR_EOF");
     connection.close();
     await child.join();
   });

@@ -4,11 +4,11 @@ import type { Frame } from "@multiproc/core/internal";
 import { describe, expect, test } from "vitest";
 import { AuthenticationError } from "../src/errors.ts";
 import { answerChallenge, deliverChallenge } from "../src/wire/auth.ts";
-import { Greeting } from "../src/wire/handshake-stream.ts";
+import { HandshakeStream } from "../src/wire/handshake-stream.ts";
 import { WireReader } from "../src/wire/wire-reader.ts";
 
 /** How many frames; a million are given where there is time. */
-const COUNT = Number(process.env.MULTIPROC_TEST_FRAMES ?? 30_000);
+const FRAME_COUNT = Number(process.env.MULTIPROC_TEST_FRAMES ?? 30_000);
 
 function randomly(seed: number): (n: number) => number {
   let state = seed;
@@ -31,27 +31,27 @@ function frameOf(body: Uint8Array, isLong: boolean): Uint8Array {
 
 function concat(pieces: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
+  let offset = 0;
   for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
+    all.set(piece, offset);
+    offset += piece.length;
   }
   return all;
 }
 
 /** What is fed in pieces of random lengths. */
 function feed(take: (chunk: Uint8Array) => void, stream: Uint8Array, random: (n: number) => number): void {
-  for (let at = 0; at < stream.length; ) {
+  for (let offset = 0; offset < stream.length; ) {
     const size = 1 + random(random(4) === 0 ? 5 : 400);
-    take(stream.slice(at, at + size));
-    at += size;
+    take(stream.slice(offset, offset + size));
+    offset += size;
   }
 }
 
 describe("the reader of Python's frames", () => {
   test("gives every message, however the stream is cut", () => {
     const random = randomly(1);
-    for (let round = 0; round < COUNT / 30; round++) {
+    for (let round = 0; round < FRAME_COUNT / 30; round++) {
       const bodies = Array.from({ length: 30 }, () =>
         new Uint8Array(random(3) === 0 ? random(1000) : random(6)).fill(random(256)),
       );
@@ -61,17 +61,17 @@ describe("the reader of Python's frames", () => {
         1000,
       );
       feed((chunk) => reader.feed(chunk), concat(bodies.map((body) => frameOf(body, random(5) === 0))), random);
-      expect(reader.isInside).toBe(false);
+      expect(reader.isMidMessage).toBe(false);
       expect(seen.length).toBe(bodies.length);
       for (const [i, body] of bodies.entries())
-        if (!body.every((byte, at) => byte === seen[i]?.[at])) expect(seen[i]).toEqual(body);
+        if (!body.every((byte, offset) => byte === seen[i]?.[offset])) expect(seen[i]).toEqual(body);
     }
   });
 
   test("never does anything but refuse, whatever comes, and keeps nothing that is too long", () => {
     const random = randomly(2);
     let refused = 0;
-    for (let round = 0; round < COUNT; round++) {
+    for (let round = 0; round < FRAME_COUNT; round++) {
       const stream = frameOf(new Uint8Array(random(40)), random(3) === 0);
       for (let n = random(4); n > 0; n--) stream[random(Math.min(stream.length, 14))] = random(256);
       let longest = 0;
@@ -84,14 +84,14 @@ describe("the reader of Python's frames", () => {
       }
       expect(longest <= 4096).toBe(true);
     }
-    expect(refused).toBeGreaterThan(COUNT / 10);
+    expect(refused).toBeGreaterThan(FRAME_COUNT / 10);
   });
 });
 
 describe("the greeting", () => {
   /** The greeting on a stream that brings the script, and then ends. */
   function scripted(script: Uint8Array, random: (n: number) => number) {
-    return new Greeting({
+    return new HandshakeStream({
       remote: "",
       start: (handlers) =>
         queueMicrotask(() => {
@@ -118,7 +118,7 @@ describe("the greeting", () => {
         ? new TextEncoder().encode(texts[random(texts.length)])
         : Uint8Array.from({ length: random(50) }, () => random(256));
     let refused = 0;
-    for (let round = 0; round < COUNT / 10; round++) {
+    for (let round = 0; round < FRAME_COUNT / 10; round++) {
       const script = concat(
         Array.from({ length: 1 + random(4) }, () => {
           const frame = frameOf(concat(Array.from({ length: random(4) }, piece)), random(10) === 0);
@@ -126,9 +126,9 @@ describe("the greeting", () => {
           return frame;
         }),
       );
-      const greeting = scripted(script, random);
-      const meet = random(2) === 0 ? deliverChallenge(greeting, key) : answerChallenge(greeting, key);
-      const error = await meet.then(
+      const handshake = scripted(script, random);
+      const completion = random(2) === 0 ? deliverChallenge(handshake, key) : answerChallenge(handshake, key);
+      const error = await completion.then(
         // A challenge can be answered, and a welcome be said, without the key; that opens nothing.
         () => undefined,
         (error) => error,
@@ -137,6 +137,6 @@ describe("the greeting", () => {
       expect(error instanceof ProtocolError || error instanceof AuthenticationError).toBe(true);
       refused += 1;
     }
-    expect(refused).toBeGreaterThan(COUNT / 20);
+    expect(refused).toBeGreaterThan(FRAME_COUNT / 20);
   });
 });

@@ -87,7 +87,7 @@ describe("large messages", { timeout: 120_000 }, () => {
 
   test("memory that was sent may be reused as soon as send() has settled", async () => {
     const [here, there] = pipe<unknown>();
-    const child = await start(tasks.late, there);
+    const child = await start(tasks.receiveLate, there);
     const bytes = new Uint8Array(900_000).fill(1);
     await here.send("wait");
     await here.send(bytes);

@@ -21,12 +21,12 @@ import { afterAll, afterEach, describe, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = mkdtempSync(`${tmpdir()}/multiproc-test-`);
 let count = 0;
-const place = (): string => `${folder}/${++count}`;
+const newSocketPath = (): string => `${folder}/${++count}`;
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const authKey = bytes("secret");
-const open: Array<{ close(): void }> = [];
-const keep = <T extends { close(): void }>(thing: T): T => {
-  open.push(thing);
+const toClose: Array<{ close(): void }> = [];
+const closeAfterTest = <T extends { close(): void }>(thing: T): T => {
+  toClose.push(thing);
   return thing;
 };
 
@@ -35,11 +35,11 @@ async function pair(options: { authKey?: Uint8Array; family?: "unix" | "inet" })
   const listener = await new Listener(options).ready;
   const [there, here] = await Promise.all([listener.accept(), connect(listener.address, options)]);
   listener.close();
-  return [keep(here), keep(there)];
+  return [closeAfterTest(here), closeAfterTest(there)];
 }
 
 afterEach(async () => {
-  for (const each of open.splice(0)) each.close();
+  for (const each of toClose.splice(0)) each.close();
   await noChildLeft();
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -90,7 +90,7 @@ describe("Listener and connect()", () => {
     listener.close();
     expect(listener.closed).toBe(true);
     await until(() => !existsSync(address));
-    const named = new Listener({ address: place() });
+    const named = new Listener({ address: newSocketPath() });
     await named.ready;
     expect(named.address).toBe(`${folder}/${count}`);
     expect(statSync(named.address as string).mode & 0o777).toBe(0o600);
@@ -99,47 +99,47 @@ describe("Listener and connect()", () => {
   });
 
   test("a port is one of this machine alone, and known when the listener is ready", async () => {
-    const listener = keep(new Listener({ family: "inet" }));
+    const listener = closeAfterTest(new Listener({ family: "inet" }));
     await listener.ready;
     const address = listener.address as Exclude<Address, string>;
     expect(address.host).toBe("127.0.0.1");
     expect(address.port).toBeGreaterThan(0);
-    const [there] = await Promise.all([listener.accept(), connect(address).then(keep)]);
-    keep(there);
+    const [there] = await Promise.all([listener.accept(), connect(address).then(closeAfterTest)]);
+    closeAfterTest(there);
     expect(listener.lastAccepted).toMatchObject({ host: "127.0.0.1" });
   });
 
   test("whoever has another key is refused, and accept() hears nothing of it", async () => {
-    const listener = keep(new Listener({ authKey }));
+    const listener = closeAfterTest(new Listener({ authKey }));
     const accepting = listener.accept();
     for (let i = 0; i < 3; i++)
       await expect(connect(listener.address, { authKey: bytes("guess") })).rejects.toThrow(AuthenticationError);
-    const [there] = await Promise.all([accepting, connect(listener.address, { authKey }).then(keep)]);
-    keep(there);
+    const [there] = await Promise.all([accepting, connect(listener.address, { authKey }).then(closeAfterTest)]);
+    closeAfterTest(there);
     // Without a key at all, the first thing that arrives says what is wrong.
-    const naive = keep(await connect(listener.address));
+    const naive = closeAfterTest(await connect(listener.address));
     const error = (await naive.recv().catch((error) => error)) as Error;
     expect(error).toBeInstanceOf(EOFError);
     expect(error.cause).toBeInstanceOf(AuthenticationError);
   });
 
   test("who says nothing is cut off after a time, and holds up nobody", async () => {
-    const listener = keep(new Listener({ authKey, handshakeTimeout: 300 }));
+    const listener = closeAfterTest(new Listener({ authKey, handshakeTimeout: 300 }));
     const silent = Array.from({ length: 20 }, () => net.connect(listener.address as string));
-    let cut = 0;
-    let heard = 0;
+    let closedCount = 0;
+    let receivedBytes = 0;
     for (const socket of silent) {
-      socket.on("data", (chunk) => (heard += chunk.length)).on("close", () => cut++);
+      socket.on("data", (chunk) => (receivedBytes += chunk.length)).on("close", () => closedCount++);
       socket.on("error", () => {});
     }
-    const [there] = await Promise.all([listener.accept(), connect(listener.address, { authKey }).then(keep)]);
-    keep(there);
-    await until(() => cut === silent.length);
-    expect(heard / silent.length).toBeLessThan(100); // a challenge, and nothing else
+    const [there] = await Promise.all([listener.accept(), connect(listener.address, { authKey }).then(closeAfterTest)]);
+    closeAfterTest(there);
+    await until(() => closedCount === silent.length);
+    expect(receivedBytes / silent.length).toBeLessThan(100); // a challenge, and nothing else
   });
 
   test("who sends noise is cut off", async () => {
-    const listener = keep(new Listener({ authKey }));
+    const listener = closeAfterTest(new Listener({ authKey }));
     const noises = [
       bytes("GET / HTTP/1.1\r\n\r\n"),
       new Uint8Array(100_000).fill(255),
@@ -154,15 +154,15 @@ describe("Listener and connect()", () => {
   });
 
   test("a message that is cut off by the end is told of", async () => {
-    const listener = keep(new Listener());
+    const listener = closeAfterTest(new Listener());
     const socket = net.connect(listener.address as string, () => socket.end(Uint8Array.of(0, 0, 0, 9, 1, 2)));
-    const connection = keep(await listener.accept());
+    const connection = closeAfterTest(await listener.accept());
     const error = (await connection.recv().catch((error) => error)) as Error;
     expect(error).toBeInstanceOf(EOFError);
     expect((error.cause as Error).message).toContain("in the middle of a message");
     socket.destroy();
     const garbage = net.connect(listener.address as string, () => garbage.write(new Uint8Array(12).fill(128)));
-    const second = keep(await listener.accept());
+    const second = closeAfterTest(await listener.accept());
     const reason = (await second.recv().catch((error) => error)) as Error;
     expect((reason.cause as Error).message).toContain("no message");
     garbage.destroy();
@@ -176,8 +176,8 @@ describe("Listener and connect()", () => {
     controller.abort(new Error("enough"));
     await expect(aborted).rejects.toThrow("enough");
     const waiting = listener.accept();
-    const client = keep(await connect(listener.address));
-    await waiting.then(keep);
+    const client = closeAfterTest(await connect(listener.address));
+    await waiting.then(closeAfterTest);
     const ended = listener.accept();
     listener.close();
     await expect(ended).rejects.toThrow("it is closed");
@@ -189,41 +189,41 @@ describe("Listener and connect()", () => {
 
   test("for await takes whoever comes until the listener is closed", async () => {
     const listener = new Listener();
-    for (let i = 0; i < 3; i++) await connect(listener.address).then(keep);
+    for (let i = 0; i < 3; i++) await connect(listener.address).then(closeAfterTest);
     let seen = 0;
     for await (const connection of listener) {
-      keep(connection);
+      closeAfterTest(connection);
       if (++seen === 3) listener.close();
     }
     expect(seen).toBe(3);
   });
 
   test("more than may wait are turned away", async () => {
-    const listener = keep(new Listener({ backlog: 2 }));
-    const clients = await Promise.all([1, 2, 3, 4].map(() => connect(listener.address).then(keep)));
+    const listener = closeAfterTest(new Listener({ backlog: 2 }));
+    const clients = await Promise.all([1, 2, 3, 4].map(() => connect(listener.address).then(closeAfterTest)));
     const ended = clients.map((client) => client.poll(10_000));
     await Promise.race(ended);
-    keep(await listener.accept());
-    keep(await listener.accept());
+    closeAfterTest(await listener.accept());
+    closeAfterTest(await listener.accept());
     await expect(listener.accept({ timeout: 0 })).rejects.toThrow(TimeoutError);
   });
 
   test("an address that cannot be had is an error of ready and accept()", async () => {
-    const first = keep(new Listener({ address: place() }));
+    const first = closeAfterTest(new Listener({ address: newSocketPath() }));
     for (const address of [first.address, `${folder}/none/such`]) {
       const listener = new Listener({ address });
       await expect(listener.ready).rejects.toThrow(`Cannot listen at ${address}`);
       await expect(listener.accept()).rejects.toThrow("Cannot listen at");
     }
     expect(existsSync(first.address as string)).toBe(true);
-    writeFileSync(place(), "");
+    writeFileSync(newSocketPath(), "");
     await expect(new Listener({ address: `${folder}/${count}` }).accept()).rejects.toThrow("remove it then");
-    await expect(connect(place())).rejects.toThrow("nobody listens there");
+    await expect(connect(newSocketPath())).rejects.toThrow("nobody listens there");
     await expect(connect({ host: "127.0.0.1", port: 1 })).rejects.toThrow("127.0.0.1:1");
   });
 
   test("connect() gives up on a listener that never speaks", async () => {
-    const listener = keep(new Listener());
+    const listener = closeAfterTest(new Listener());
     await expect(connect(listener.address, { authKey, timeout: 50 })).rejects.toThrow(TimeoutError);
     await expect(connect(listener.address, { authKey, signal: AbortSignal.timeout(20) })).rejects.toThrow();
   });
@@ -248,7 +248,7 @@ describe("Listener and connect()", () => {
     expect(() => new Listener({ authKey: new Uint8Array(0) })).toThrow(RangeError);
     expect(() => new Listener({ backlog: 0 })).toThrow(RangeError);
     expect(() => new Listener({ handshakeTimeout: -1 })).toThrow(RangeError);
-    const listener = keep(new Listener());
+    const listener = closeAfterTest(new Listener());
     const [a] = pipe();
     await expect(a.send(listener)).rejects.toThrow(SendError);
   });
@@ -296,7 +296,7 @@ describe("Listener and connect()", () => {
           host: other,
         },
       );
-      const connection = keep(
+      const connection = closeAfterTest(
         await listener.accept<{ there: Connection; list: unknown[] } | string>({ timeout: 30_000 }),
       );
       const first = (await connection.recv()) as { there: Connection; list: unknown[] };

@@ -7,9 +7,9 @@ import { fixture, noChildLeft, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
 const { takeEnds } = fromModule<typeof import("./fixtures/takes-ends.js")>(fixture(import.meta.url, "takes-ends.js"));
-const COUNT = Number(process.env.MULTIPROC_TEST_PIPES ?? 1000);
+const PIPE_COUNT = Number(process.env.MULTIPROC_TEST_PIPES ?? 1000);
 /** Deno opens a pair of sockets of its own at some time, once. */
-const OWN = 2;
+const DENO_OWN_FD_COUNT = 2;
 
 afterEach(noChildLeft);
 
@@ -18,17 +18,19 @@ describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }
     const [here, there] = pipe<Connection>();
     const child = new Process({ target: takeEnds, args: [there] });
     await child.start();
-    const files = (): number => readdirSync("/proc/self/fd").length + readdirSync(`/proc/${child.pid}/fd`).length;
-    const one = async (): Promise<void> => {
+    const openFdCount = (): number => readdirSync("/proc/self/fd").length + readdirSync(`/proc/${child.pid}/fd`).length;
+    const openAndClose = async (): Promise<void> => {
       const [a, b] = pipe<number>();
       await here.send(b);
       expect(await a.recv()).toBe(1);
       a.close();
     };
-    await one();
-    const before = files();
-    for (let i = 0; i < COUNT; i += 50) await Promise.all(Array.from({ length: 50 }, one));
-    await until(() => files() <= before + 2 * OWN, { message: () => `${files()} descriptors, where ${before} were` });
+    await openAndClose();
+    const before = openFdCount();
+    for (let i = 0; i < PIPE_COUNT; i += 50) await Promise.all(Array.from({ length: 50 }, openAndClose));
+    await until(() => openFdCount() <= before + 2 * DENO_OWN_FD_COUNT, {
+      message: () => `${openFdCount()} descriptors, where ${before} were`,
+    });
     here.close();
     await child.join();
   });

@@ -8,8 +8,8 @@ import { fixture, noChildLeft, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 /** The Python that a user would get, and others that are named in the environment, with spaces between. */
-const names = ["python3", ...(process.env.MULTIPROC_TEST_PYTHONS ?? "").split(" ").filter(Boolean)];
-const pythons = names.flatMap((name) => {
+const pythonNames = ["python3", ...(process.env.MULTIPROC_TEST_PYTHONS ?? "").split(" ").filter(Boolean)];
+const pythons = pythonNames.flatMap((name) => {
   try {
     const script = "import multiprocessing.connection, sys; print(sys.executable)";
     return execFileSync(name, ["-c", script], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
@@ -55,7 +55,7 @@ async function start(
   };
 }
 
-async function echoes(connection: Connection): Promise<void> {
+async function expectEchoes(connection: Connection): Promise<void> {
   const large = new Uint8Array(5_000_000);
   for (let i = 0; i < large.length; i += 1000) large[i] = i >> 10;
   for (const bytes of [Uint8Array.of(1, 2, 3), new Uint8Array(0), new Uint8Array(16_384).fill(7), large]) {
@@ -83,7 +83,7 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
         const peer = await start(name, "connect", listener.address as string, auth, "echo");
         const connection = await listener.accept({ timeout: 30_000 });
         expect(listener.lastAccepted).toBe("");
-        await echoes(connection);
+        await expectEchoes(connection);
         connection.close();
         await until(() => peer.output.startsWith("EOFError"));
       });
@@ -91,7 +91,7 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
       test(`connect() reaches a Listener of Python, ${authKey ? "with" : "without"} a key: ${name}`, async () => {
         const peer = await start(name, "listen", 0, auth, "echo");
         const connection = await connect({ host: "127.0.0.1", port: peer.port }, { authKey, timeout: 30_000 });
-        await echoes(connection);
+        await expectEchoes(connection);
         connection.close();
         await until(() => peer.output.includes("EOFError"));
       });

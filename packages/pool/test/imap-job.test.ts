@@ -83,7 +83,7 @@ function startImap(
       ...{ call: "imap()", fn, inputs, isOrdered: true, workers: 2, chunkSize: 1, bufferSize: 4, traits: {} },
       ...spec,
     },
-    { dispatcher: dispatcher, done: () => void dispatcher.doneCount++ },
+    { dispatcher, done: () => void dispatcher.doneCount++ },
   );
   stream.begin();
   return stream;

@@ -5,10 +5,10 @@
 import process from "node:process";
 import { SharedMemory } from "@multiproc/shared-memory";
 
-const SIZE = 8 << 20;
+const BLOCK_BYTES = 8 << 20;
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 21);
-const memory = new SharedMemory({ create: true, size: SIZE });
-const [from, to] = [new Uint8Array(SIZE).fill(1), new Uint8Array(SIZE).fill(2)];
+const memory = new SharedMemory({ create: true, size: BLOCK_BYTES });
+const [from, to] = [new Uint8Array(BLOCK_BYTES).fill(1), new Uint8Array(BLOCK_BYTES).fill(2)];
 const runs = {
   "between ordinary arrays": () => to.set(from),
   "into shared memory": () => memory.buf.set(from),
@@ -17,9 +17,9 @@ const runs = {
 const results = new Map(Object.keys(runs).map((name) => [name, []]));
 for (let round = 0; round < rounds; round++) {
   for (const [name, run] of Object.entries(runs)) {
-    const begin = performance.now();
+    const startedAt = performance.now();
     for (let i = 0; i < 5; i++) run();
-    results.get(name).push((5 * SIZE) / (performance.now() - begin) / 1e6);
+    results.get(name).push((5 * BLOCK_BYTES) / (performance.now() - startedAt) / 1e6);
   }
 }
 memory.close();

@@ -52,19 +52,19 @@ export type ElementOf<T extends ElementType> = T extends "int64" | "uint64" ? bi
 export type AtomicType = Exclude<ElementType, "float32" | "float64">;
 
 /** How many bytes an element takes. */
-export function sizeOf(type: ElementType): number {
+export function elementSize(type: ElementType): number {
   return arrayType(type).BYTES_PER_ELEMENT;
 }
 
 /** A view of elements on memory. */
-export function viewOn<T extends ElementType>(type: T, buffer: ArrayBuffer, length: number): ArrayOf<T> {
+export function createView<T extends ElementType>(type: T, buffer: ArrayBuffer, length: number): ArrayOf<T> {
   return new (arrayType(type))(buffer, 0, length);
 }
 
 /** Refuses what is no element of that type. */
 export function checkElement(call: string, type: ElementType, value: unknown): void {
-  const wanted = type === "int64" || type === "uint64" ? "bigint" : "number";
-  if (typeof value !== wanted) throw new TypeError(`${call} takes a ${wanted} for ${type}, not ${String(value)}`);
+  const expected = type === "int64" || type === "uint64" ? "bigint" : "number";
+  if (typeof value !== expected) throw new TypeError(`${call} takes a ${expected} for ${type}, not ${String(value)}`);
 }
 
 function arrayType<T extends ElementType>(type: T): ArrayType<T> {

@@ -18,8 +18,8 @@ export type ItemType = "null" | "boolean" | "number" | "bigint" | "string" | "by
 
 const TYPES: readonly ItemType[] = ["null", "boolean", "number", "bigint", "string", "bytes"];
 const MAGIC = 0x4d504c31;
-const HEADER = 8;
-const ENTRY = 16;
+const HEADER_BYTES = 8;
+const ENTRY_BYTES = 16;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -35,83 +35,83 @@ export class ItemTable {
 
   /** How many items are in memory; undefined if it holds something else. */
   static countIn(bytes: Uint8Array): number | undefined {
-    if (bytes.length < HEADER) return undefined;
+    if (bytes.length < HEADER_BYTES) return undefined;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const count = view.getUint32(4, true);
-    return view.getUint32(0, true) === MAGIC && HEADER + count * ENTRY <= bytes.length ? count : undefined;
+    return view.getUint32(0, true) === MAGIC && HEADER_BYTES + count * ENTRY_BYTES <= bytes.length ? count : undefined;
   }
 
   /** How many bytes the items take. */
   static sizeFor(items: readonly ShareableItem[]): number {
-    return items.reduce<number>((size, item) => size + ENTRY + spaceFor(item), HEADER);
+    return items.reduce<number>((size, item) => size + ENTRY_BYTES + capacityFor(item), HEADER_BYTES);
   }
 
   /** Writes all items into new memory. */
-  static lay(bytes: Uint8Array, items: readonly ShareableItem[]): void {
+  static writeAll(bytes: Uint8Array, items: readonly ShareableItem[]): void {
     const table = new ItemTable(bytes);
-    let at = HEADER + items.length * ENTRY;
+    let offset = HEADER_BYTES + items.length * ENTRY_BYTES;
     items.forEach((item, i) => {
-      const space = spaceFor(item);
-      table.#view.setUint32(HEADER + i * ENTRY, at, true);
-      table.#view.setUint32(HEADER + i * ENTRY + 4, space, true);
+      const capacity = capacityFor(item);
+      table.#view.setUint32(HEADER_BYTES + i * ENTRY_BYTES, offset, true);
+      table.#view.setUint32(HEADER_BYTES + i * ENTRY_BYTES + 4, capacity, true);
       table.write("ShareableList", i, item);
-      at += space;
+      offset += capacity;
     });
     table.#view.setUint32(4, items.length, true);
     table.#view.setUint32(0, MAGIC, true);
   }
 
   typeOf(index: number): ItemType {
-    const type = TYPES[this.#view.getUint32(HEADER + index * ENTRY + 8, true)];
-    return type ?? this.#spoiled(index);
+    const type = TYPES[this.#view.getUint32(HEADER_BYTES + index * ENTRY_BYTES + 8, true)];
+    return type ?? this.#corrupted(index);
   }
 
   read(index: number): ShareableItem {
-    const { at, space } = this.#spaceOf(index);
-    const length = this.#view.getUint32(HEADER + index * ENTRY + 12, true);
-    if (length > space) this.#spoiled(index);
+    const { offset, capacity } = this.#slotOf(index);
+    const length = this.#view.getUint32(HEADER_BYTES + index * ENTRY_BYTES + 12, true);
+    if (length > capacity) this.#corrupted(index);
     switch (this.typeOf(index)) {
       case "null":
         return null;
       case "boolean":
-        return this.#bytes[at] === 1;
+        return this.#bytes[offset] === 1;
       case "number":
-        return this.#view.getFloat64(at, true);
+        return this.#view.getFloat64(offset, true);
       case "bigint":
-        return this.#view.getBigInt64(at, true);
+        return this.#view.getBigInt64(offset, true);
       case "string":
         // A copy: a decoder may refuse memory that others can change.
-        return decoder.decode(this.#bytes.slice(at, at + length));
+        return decoder.decode(this.#bytes.slice(offset, offset + length));
       case "bytes":
-        return this.#bytes.slice(at, at + length);
+        return this.#bytes.slice(offset, offset + length);
     }
   }
 
   write(call: string, index: number, item: ShareableItem): void {
-    const { at, space } = this.#spaceOf(index);
+    const { offset, capacity } = this.#slotOf(index);
     const type = typeName(item);
     const bytes = typeof item === "string" ? encoder.encode(item) : item instanceof Uint8Array ? item : undefined;
-    if (bytes !== undefined && bytes.length > space) {
+    if (bytes !== undefined && bytes.length > capacity) {
       throw new RangeError(
-        `${call} cannot put ${bytes.length} bytes in place of the item at ${index}: it was made with room for ${space}`,
+        `${call} cannot put ${bytes.length} bytes in place of the item at ${index}: it was made with room for ${capacity}`,
       );
     }
-    if (bytes !== undefined) this.#bytes.set(bytes, at);
-    else if (typeof item === "number") this.#view.setFloat64(at, item, true);
-    else if (typeof item === "bigint") this.#view.setBigInt64(at, item, true);
-    else this.#bytes[at] = item === true ? 1 : 0;
-    this.#view.setUint32(HEADER + index * ENTRY + 8, TYPES.indexOf(type), true);
-    this.#view.setUint32(HEADER + index * ENTRY + 12, bytes?.length ?? 8, true);
+    if (bytes !== undefined) this.#bytes.set(bytes, offset);
+    else if (typeof item === "number") this.#view.setFloat64(offset, item, true);
+    else if (typeof item === "bigint") this.#view.setBigInt64(offset, item, true);
+    else this.#bytes[offset] = item === true ? 1 : 0;
+    this.#view.setUint32(HEADER_BYTES + index * ENTRY_BYTES + 8, TYPES.indexOf(type), true);
+    this.#view.setUint32(HEADER_BYTES + index * ENTRY_BYTES + 12, bytes?.length ?? 8, true);
   }
 
-  #spaceOf(index: number): { at: number; space: number } {
-    const at = this.#view.getUint32(HEADER + index * ENTRY, true);
-    const space = this.#view.getUint32(HEADER + index * ENTRY + 4, true);
-    if (space < 8 || at + space > this.#bytes.length) this.#spoiled(index);
-    return { at, space };
+  #slotOf(index: number): { offset: number; capacity: number } {
+    const offset = this.#view.getUint32(HEADER_BYTES + index * ENTRY_BYTES, true);
+    const capacity = this.#view.getUint32(HEADER_BYTES + index * ENTRY_BYTES + 4, true);
+    if (capacity < 8 || offset + capacity > this.#bytes.length) this.#corrupted(index);
+    return { offset, capacity };
   }
 
-  #spoiled(index: number): never {
+  #corrupted(index: number): never {
     throw new SharedMemoryError(`The item at ${index} of the list cannot be read: something else was written into it`, {
       code: "ERR_SHARED_MEMORY_FOREIGN",
     });
@@ -119,7 +119,7 @@ export class ItemTable {
 }
 
 /** A multiple of 8, and at least 8. */
-function spaceFor(item: ShareableItem): number {
+function capacityFor(item: ShareableItem): number {
   typeName(item);
   const length = typeof item === "string" ? encoder.encode(item).length : item instanceof Uint8Array ? item.length : 8;
   return Math.max(8, Math.ceil(length / 8) * 8);

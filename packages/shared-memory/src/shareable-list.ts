@@ -73,8 +73,8 @@ export class ShareableList implements Iterable<ShareableItem> {
     const { name, shm } = options as ShareableListOptions & { shm?: SharedMemory };
     if (shm !== undefined) this.shm = shm;
     else if (items === undefined) this.shm = new SharedMemory({ name });
-    else this.shm = make([...items], name);
-    this.#count = ItemTable.countIn(this.shm.buf) ?? this.#refuse();
+    else this.shm = createMemory([...items], name);
+    this.#count = ItemTable.countIn(this.shm.buf) ?? this.#throwForeign();
     this.length = this.#count;
   }
 
@@ -85,7 +85,7 @@ export class ShareableList implements Iterable<ShareableItem> {
    * @throws {SharedMemoryError} after `shm.close()`
    */
   get(index: number): ShareableItem {
-    return this.#table().read(this.#place("get()", index));
+    return this.#table().read(this.#resolveIndex("get()", index));
   }
 
   /**
@@ -96,8 +96,8 @@ export class ShareableList implements Iterable<ShareableItem> {
    * @throws {SharedMemoryError} after `shm.close()`
    */
   set(index: number, item: ShareableItem): void {
-    const place = this.#place("set()", index);
-    this.#table().write("set()", place, item);
+    const position = this.#resolveIndex("set()", index);
+    this.#table().write("set()", position, item);
   }
 
   /** How often an item is in the list. */
@@ -137,13 +137,13 @@ export class ShareableList implements Iterable<ShareableItem> {
     return new ItemTable(this.shm.buf);
   }
 
-  #place(call: string, index: number): number {
-    const place = index < 0 ? this.length + index : index;
-    if (Number.isInteger(index) && place >= 0 && place < this.length) return place;
+  #resolveIndex(call: string, index: number): number {
+    const position = index < 0 ? this.length + index : index;
+    if (Number.isInteger(index) && position >= 0 && position < this.length) return position;
     throw new RangeError(`${call} takes a place in ${this.length} items, not ${String(index)}`);
   }
 
-  #refuse(): never {
+  #throwForeign(): never {
     const { name } = this.shm;
     this.shm.close();
     throw new SharedMemoryError(`Shared memory "${name}" is no ShareableList: it was made for something else`, {
@@ -154,9 +154,9 @@ export class ShareableList implements Iterable<ShareableItem> {
 
 registerReviver("shared-memory.ShareableList", (shm) => new ShareableList(undefined, { shm } as never));
 
-function make(items: ShareableItem[], name: string | undefined): SharedMemory {
+function createMemory(items: ShareableItem[], name: string | undefined): SharedMemory {
   const shm = new SharedMemory({ name, create: true, size: ItemTable.sizeFor(items) });
-  ItemTable.lay(shm.buf, items);
+  ItemTable.writeAll(shm.buf, items);
   return shm;
 }
 

@@ -2,7 +2,7 @@ import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
-import { Cells, type CellsTicket, type LockOptions } from "./typed-cells.ts";
+import { type CellsHandle, type LockOptions, TypedCells } from "./typed-cells.ts";
 
 /**
  * Numbers of one type that processes share.
@@ -39,7 +39,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   readonly type: T;
   /** How many there are. */
   readonly length: number;
-  readonly #cells: Cells<T>;
+  readonly #cells: TypedCells<T>;
 
   /**
    * Makes an array.
@@ -52,8 +52,8 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
    * @throws {ProcessError} `ERR_MEMORY` if the system has not that much left
    */
   constructor(type: T, content: number | Iterable<ElementOf<T>>, options: LockOptions = {}) {
-    const { arrived } = options as { arrived?: CellsTicket };
-    if (arrived !== undefined) this.#cells = Cells.revive("SharedArray", arrived) as unknown as Cells<T>;
+    const { handle } = options as { handle?: CellsHandle };
+    if (handle !== undefined) this.#cells = TypedCells.attach("SharedArray", handle) as unknown as TypedCells<T>;
     else this.#cells = create(type, content, options);
     this.type = this.#cells.type;
     this.length = this.#cells.length;
@@ -83,7 +83,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
    * @throws {RangeError} if there is no such place
    */
   get(index: number): ElementOf<T> {
-    return this.#cells.get(this.#place("get()", index));
+    return this.#cells.get(this.#resolveIndex("get()", index));
   }
 
   /**
@@ -93,7 +93,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
    * @throws {TypeError} for a value of another type
    */
   set(index: number, value: ElementOf<T>): void {
-    this.#cells.set("set()", this.#place("set()", index), value);
+    this.#cells.set("set()", this.#resolveIndex("set()", index), value);
   }
 
   /**
@@ -104,14 +104,14 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
    * @throws {TypeError} for a type that has no atomic operations
    */
   add(this: SharedArray<T & AtomicType>, index: number, value: ElementOf<T>): ElementOf<T> {
-    const place = this.#place("add()", index);
-    return this.#cells.atomics("add()").add(this.#cells.array as never, place, value as never) as never;
+    const position = this.#resolveIndex("add()", index);
+    return this.#cells.atomics("add()").add(this.#cells.array as never, position, value as never) as never;
   }
 
   /** Sets the number at a place, as one operation; returns what it was before. */
   exchange(this: SharedArray<T & AtomicType>, index: number, value: ElementOf<T>): ElementOf<T> {
-    const place = this.#place("exchange()", index);
-    return this.#cells.atomics("exchange()").exchange(this.#cells.array as never, place, value as never) as never;
+    const position = this.#resolveIndex("exchange()", index);
+    return this.#cells.atomics("exchange()").exchange(this.#cells.array as never, position, value as never) as never;
   }
 
   /** Sets the number at a place if it is `expected`, as one operation; returns what it was before. */
@@ -121,10 +121,10 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
     expected: ElementOf<T>,
     value: ElementOf<T>,
   ): ElementOf<T> {
-    const place = this.#place("compareExchange()", index);
+    const position = this.#resolveIndex("compareExchange()", index);
     return this.#cells
       .atomics("compareExchange()")
-      .compareExchange(this.#cells.array as never, place, expected as never, value as never) as never;
+      .compareExchange(this.#cells.array as never, position, expected as never, value as never) as never;
   }
 
   /** The numbers, one by one. */
@@ -144,30 +144,30 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: "shared-memory.SharedArray", module: MODULE, data: this.#cells.ticket() };
+    return { kind: "shared-memory.SharedArray", module: MODULE, data: this.#cells.handle() };
   }
 
-  #place(call: string, index: number): number {
-    const place = index < 0 ? this.length + index : index;
-    if (Number.isInteger(index) && place >= 0 && place < this.length) return place;
+  #resolveIndex(call: string, index: number): number {
+    const position = index < 0 ? this.length + index : index;
+    if (Number.isInteger(index) && position >= 0 && position < this.length) return position;
     throw new RangeError(`${call} takes a place in ${this.length} elements, not ${String(index)}`);
   }
 }
 
-registerReviver("shared-memory.SharedArray", (arrived) => new SharedArray("int8", 0, { arrived } as LockOptions));
+registerReviver("shared-memory.SharedArray", (handle) => new SharedArray("int8", 0, { handle } as LockOptions));
 
 function create<T extends ElementType>(
   type: T,
   content: number | Iterable<ElementOf<T>>,
   options: LockOptions,
-): Cells<T> {
+): TypedCells<T> {
   if (typeof content === "number") {
     if (!Number.isInteger(content) || content < 0)
       throw new RangeError(`SharedArray takes a length of 0 or more, not ${content}`);
-    return Cells.create("SharedArray", type, content, options);
+    return TypedCells.create("SharedArray", type, content, options);
   }
   const values = [...content];
-  const cells = Cells.create("SharedArray", type, values.length, options);
+  const cells = TypedCells.create("SharedArray", type, values.length, options);
   for (const [i, value] of values.entries()) cells.set("SharedArray", i, value);
   return cells;
 }

@@ -36,15 +36,15 @@ export interface SharedMemoryOptions {
 }
 
 /** What arrives from another process. */
-interface Arrived {
+interface NamedHandle {
   readonly name: string;
   readonly address: SegmentAddress;
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: AtForkHooks<SharedMemory>;
+let AT_FORK_HOOKS: AtForkHooks<SharedMemory>;
 /** Takes the file of one that is garbage away. */
-const lost = new FinalizationRegistry((forget: () => void) => forget());
+const finalization = new FinalizationRegistry((finalizer: () => void) => finalizer());
 
 /**
  * Memory that any process of the same user can open by its name, on Node and Deno.
@@ -94,27 +94,27 @@ export class SharedMemory {
    * @throws {ProcessError} `ERR_MEMORY` if the system has not that much left
    */
   constructor(options: SharedMemoryOptions = {}) {
-    const { name, create = false, size = 0, arrived } = options as SharedMemoryOptions & { arrived?: Arrived };
-    const missing = whyNoSharedMemory();
-    if (missing !== undefined) throw new CapabilityError(`SharedMemory needs memory that processes share: ${missing}`);
-    if (arrived !== undefined) this.#named = NamedSegment.adopt(arrived.name, SharedSegment.attach(arrived.address));
-    else this.#named = create ? make(name, size) : find(name);
+    const { name, create = false, size = 0, handle } = options as SharedMemoryOptions & { handle?: NamedHandle };
+    const reason = whyNoSharedMemory();
+    if (reason !== undefined) throw new CapabilityError(`SharedMemory needs memory that processes share: ${reason}`);
+    if (handle !== undefined) this.#named = NamedSegment.adopt(handle.name, SharedSegment.attach(handle.address));
+    else this.#named = create ? createNamed(name, size) : openNamed(name);
     this.name = this.#named.name;
     this.size = this.#named.memory.size;
     this.#bytes = new Uint8Array(this.#named.memory.buffer);
-    lost.register(this, this.#named.finalizer, this);
-    registerAtFork(this, HERITAGE);
+    finalization.register(this, this.#named.finalizer, this);
+    registerAtFork(this, AT_FORK_HOOKS);
   }
 
   static {
-    HERITAGE = {
+    AT_FORK_HOOKS = {
       prepare() {},
       inChild(memory) {
         // A copy of this process has the memory too, and nobody else says so.
         if (memory.#bytes === undefined) return;
-        lost.unregister(memory);
+        finalization.unregister(memory);
         memory.#named = NamedSegment.adopt(memory.name, memory.#named.memory);
-        lost.register(memory, memory.#named.finalizer, memory);
+        finalization.register(memory, memory.#named.finalizer, memory);
       },
     };
   }
@@ -126,7 +126,7 @@ export class SharedMemory {
    * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_CLOSED` after `close()`
    */
   get buf(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === undefined) throw closed(`buf of shared memory "${this.name}"`);
+    if (this.#bytes === undefined) throw closedError(`buf of shared memory "${this.name}"`);
     return this.#bytes as Uint8Array<ArrayBuffer>;
   }
 
@@ -134,7 +134,7 @@ export class SharedMemory {
   close(): void {
     if (this.#bytes === undefined) return;
     this.#bytes = undefined;
-    lost.unregister(this);
+    finalization.unregister(this);
     this.#named.release();
   }
 
@@ -150,20 +150,20 @@ export class SharedMemory {
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    if (this.#bytes === undefined) throw closed(`Sending shared memory "${this.name}"`);
-    const data: Arrived = { name: this.name, address: this.#named.memory.address() };
+    if (this.#bytes === undefined) throw closedError(`Sending shared memory "${this.name}"`);
+    const data: NamedHandle = { name: this.name, address: this.#named.memory.address() };
     return { kind: "shared-memory.SharedMemory", module: MODULE, data };
   }
 }
 
-registerReviver("shared-memory.SharedMemory", (arrived) => new SharedMemory({ arrived } as never));
+registerReviver("shared-memory.SharedMemory", (handle) => new SharedMemory({ handle } as never));
 
-function make(name: string | undefined, size: number): NamedSegment {
+function createNamed(name: string | undefined, size: number): NamedSegment {
   if (!(Number.isInteger(size) && size > 0))
     throw new RangeError(`SharedMemory takes a size of 1 or more bytes to make memory, not ${String(size)}`);
   if (name !== undefined) checkName(name);
   const memory = SharedSegment.create(size);
-  const named = NamedSegment.create(name ?? anyName(), memory);
+  const named = NamedSegment.create(name ?? randomName(), memory);
   if (named !== undefined) return named;
   memory.close();
   throw new SharedMemoryError(`Shared memory "${name}" exists already: open it without create, or take another name`, {
@@ -171,7 +171,7 @@ function make(name: string | undefined, size: number): NamedSegment {
   });
 }
 
-function find(name: string | undefined): NamedSegment {
+function openNamed(name: string | undefined): NamedSegment {
   if (name === undefined) throw new TypeError("SharedMemory takes a name, or create: true to make new memory");
   checkName(name);
   const named = NamedSegment.open(name);
@@ -188,10 +188,10 @@ function checkName(name: string): void {
 }
 
 /** As in Python. */
-function anyName(): string {
+function randomName(): string {
   return `psm_${randomToken(8)}`;
 }
 
-function closed(what: string): SharedMemoryError {
-  return new SharedMemoryError(`${what} was asked for after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+function closedError(subject: string): SharedMemoryError {
+  return new SharedMemoryError(`${subject} was asked for after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
 }

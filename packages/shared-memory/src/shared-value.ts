@@ -2,7 +2,7 @@ import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
-import { Cells, type CellsTicket, type LockOptions } from "./typed-cells.ts";
+import { type CellsHandle, type LockOptions, TypedCells } from "./typed-cells.ts";
 
 /**
  * A number that processes share.
@@ -40,7 +40,7 @@ import { Cells, type CellsTicket, type LockOptions } from "./typed-cells.ts";
 export class SharedValue<T extends ElementType = ElementType> {
   /** The type of the number. */
   readonly type: T;
-  readonly #cells: Cells<T>;
+  readonly #cells: TypedCells<T>;
 
   /**
    * Makes a value.
@@ -51,11 +51,11 @@ export class SharedValue<T extends ElementType = ElementType> {
    * @throws {TypeError} for a type that there is not, and for a value of another type
    */
   constructor(type: T, value?: ElementOf<T>, options: LockOptions = {}) {
-    const { arrived } = options as { arrived?: CellsTicket };
-    if (arrived !== undefined) this.#cells = Cells.revive("SharedValue", arrived) as unknown as Cells<T>;
-    else this.#cells = Cells.create("SharedValue", type, 1, options);
+    const { handle } = options as { handle?: CellsHandle };
+    if (handle !== undefined) this.#cells = TypedCells.attach("SharedValue", handle) as unknown as TypedCells<T>;
+    else this.#cells = TypedCells.create("SharedValue", type, 1, options);
     this.type = this.#cells.type;
-    if (arrived === undefined && value !== undefined) this.#cells.set("SharedValue", 0, value);
+    if (handle === undefined && value !== undefined) this.#cells.set("SharedValue", 0, value);
   }
 
   /**
@@ -135,11 +135,8 @@ export class SharedValue<T extends ElementType = ElementType> {
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: "shared-memory.SharedValue", module: MODULE, data: this.#cells.ticket() };
+    return { kind: "shared-memory.SharedValue", module: MODULE, data: this.#cells.handle() };
   }
 }
 
-registerReviver(
-  "shared-memory.SharedValue",
-  (arrived) => new SharedValue("int8", undefined, { arrived } as LockOptions),
-);
+registerReviver("shared-memory.SharedValue", (handle) => new SharedValue("int8", undefined, { handle } as LockOptions));

@@ -2,7 +2,14 @@
 import { CapabilityError } from "@multiproc/core";
 import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
 import { RLock } from "@multiproc/sync";
-import { type ArrayOf, checkElement, type ElementOf, type ElementType, sizeOf, viewOn } from "./element-type.ts";
+import {
+  type ArrayOf,
+  checkElement,
+  createView,
+  type ElementOf,
+  type ElementType,
+  elementSize,
+} from "./element-type.ts";
 import { SharedMemoryError } from "./errors.ts";
 
 /**
@@ -29,7 +36,7 @@ export interface LockOptions {
 }
 
 /** What is sent of cells. */
-export interface CellsTicket {
+export interface CellsHandle {
   readonly type: ElementType;
   readonly length: number;
   readonly address: SegmentAddress;
@@ -50,49 +57,60 @@ interface AtomicOperations<T extends ElementType> {
 }
 
 /** Elements in shared memory. */
-export class Cells<T extends ElementType> {
+export class TypedCells<T extends ElementType> {
   readonly type: T;
   readonly length: number;
-  readonly #what: string;
+  readonly #className: string;
   readonly #memory: SharedSegment;
   readonly #lock: RLock | undefined;
   readonly #array: ArrayOf<T>;
   #isClosed = false;
 
-  private constructor(what: string, type: T, length: number, memory: SharedSegment, lock: RLock | undefined) {
+  private constructor(className: string, type: T, length: number, memory: SharedSegment, lock: RLock | undefined) {
     this.type = type;
     this.length = length;
-    this.#what = what;
+    this.#className = className;
     this.#memory = memory;
     this.#lock = lock;
-    this.#array = viewOn(type, memory.buffer, length);
+    this.#array = createView(type, memory.buffer, length);
   }
 
   /** New elements, all 0. */
-  static create<T extends ElementType>(what: string, type: T, length: number, options: LockOptions): Cells<T> {
-    const missing = whyNoSharedMemory();
-    if (missing !== undefined) throw new CapabilityError(`${what} needs memory that processes share: ${missing}`);
+  static create<T extends ElementType>(
+    className: string,
+    type: T,
+    length: number,
+    options: LockOptions,
+  ): TypedCells<T> {
+    const reason = whyNoSharedMemory();
+    if (reason !== undefined) throw new CapabilityError(`${className} needs memory that processes share: ${reason}`);
     const { lock = true } = options;
-    const memory = SharedSegment.create(Math.max(1, length * sizeOf(type)));
-    return new Cells(what, type, length, memory, lock === true ? new RLock() : lock === false ? undefined : lock);
+    const memory = SharedSegment.create(Math.max(1, length * elementSize(type)));
+    return new TypedCells(
+      className,
+      type,
+      length,
+      memory,
+      lock === true ? new RLock() : lock === false ? undefined : lock,
+    );
   }
 
   /** Elements that another process sent. */
-  static revive(what: string, { type, length, address, lock }: CellsTicket): Cells<ElementType> {
-    return new Cells(what, type, length, SharedSegment.attach(address), lock);
+  static attach(className: string, { type, length, address, lock }: CellsHandle): TypedCells<ElementType> {
+    return new TypedCells(className, type, length, SharedSegment.attach(address), lock);
   }
 
   /** The elements, which are the memory itself. */
   get array(): ArrayOf<T> {
     if (this.#isClosed) {
-      throw new SharedMemoryError(`${this.#what} was used after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+      throw new SharedMemoryError(`${this.#className} was used after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
     }
     return this.#array;
   }
 
   get lock(): RLock {
     if (this.#lock !== undefined) return this.#lock;
-    throw new TypeError(`This ${this.#what} was made without a lock: leave out lock: false`);
+    throw new TypeError(`This ${this.#className} was made without a lock: leave out lock: false`);
   }
 
   get(index: number): ElementOf<T> {
@@ -111,7 +129,7 @@ export class Cells<T extends ElementType> {
     throw new TypeError(`${call} is not there for ${this.type}: hold the lock, and set the value`);
   }
 
-  ticket(): CellsTicket {
+  handle(): CellsHandle {
     this.array; // refused after close()
     return { type: this.type, length: this.length, address: this.#memory.address(), lock: this.#lock };
   }

@@ -11,10 +11,10 @@ import { afterEach, describe, expect, test } from "vitest";
 
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const children: Process[] = [];
-const names = `/tmp/multiproc-names-${process.getuid?.()}`;
+const namesDir = `/tmp/multiproc-names-${process.getuid?.()}`;
 const prefix = `test-${process.pid}`;
-let number = 0;
-const newName = (): string => `${prefix}-${++number}`;
+let nameCount = 0;
+const newName = (): string => `${prefix}-${++nameCount}`;
 
 async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
   const child = new Process({ target: target as never, args: args as never });
@@ -31,7 +31,7 @@ async function run(target: (...args: never[]) => unknown, ...args: unknown[]): P
 /** The names of this test that are there. */
 function namesLeft(): string[] {
   try {
-    return readdirSync(names).filter((name) => name.includes(prefix));
+    return readdirSync(namesDir).filter((name) => name.includes(prefix));
   } catch {
     return [];
   }
@@ -74,7 +74,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
 
   test("is found by others whatever happens to the folder of all names, which anyone removes who finds it empty", async () => {
     const [ours, theirs] = pipe();
-    await start(tasks.removeAgainAndAgain, names, theirs);
+    await start(tasks.removeAgainAndAgain, namesDir, theirs);
     await ours.recv();
     await ours.send("go");
     for (let i = 0; i < 1000; i++) {

@@ -14,7 +14,7 @@ import { Barrier, Lock } from "@multiproc/sync";
 import { awaitAlone, hold, lockAlone, semaphoreAlone, work } from "./tasks.js";
 
 const rounds = Number(process.argv.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 5);
-const COUNT = 1_000_000;
+const ACQUIRE_COUNT = 1_000_000;
 const python = (kind, count) =>
   Number(execFileSync("python3", [fileURLToPath(new URL("python.py", import.meta.url)), kind, String(count)]));
 
@@ -23,25 +23,25 @@ const pool = new Pool({ processes: 2 });
 /** In a process of its own, as Python's side: which classes a program uses tells how fast its loops are. */
 async function alone(task) {
   const pool = new Pool({ processes: 1 });
-  const time = await pool.apply(task, [COUNT]);
+  const time = await pool.apply(task, [ACQUIRE_COUNT]);
   await pool.terminate();
   return time;
 }
 
 async function contended(isAsync) {
-  const count = isAsync ? COUNT / 4 : COUNT;
-  const start = new Barrier(2);
+  const count = isAsync ? ACQUIRE_COUNT / 4 : ACQUIRE_COUNT;
+  const startBarrier = new Barrier(2);
   const shared = new Lock();
   const times = await pool.starmap(
     work,
     [
-      [shared, start, count, isAsync],
-      [shared, start, count, isAsync],
+      [shared, startBarrier, count, isAsync],
+      [shared, startBarrier, count, isAsync],
     ],
     { chunkSize: 1 },
   );
-  const begin = Math.min(...times.map(([begin]) => begin));
-  return ((Math.max(...times.map(([, end]) => end)) - begin) / (2 * count)) * 1e6;
+  const startedAt = Math.min(...times.map(([startedAt]) => startedAt));
+  return ((Math.max(...times.map(([, end]) => end)) - startedAt) / (2 * count)) * 1e6;
 }
 
 /** From the SIGKILL to the next holder, who waits in its event loop; in milliseconds. */
@@ -53,20 +53,20 @@ async function recovery() {
   await ours.recv();
   const waiting = shared.acquire();
   await new Promise((resolve) => setTimeout(resolve, 200));
-  const begin = performance.now();
+  const startedAt = performance.now();
   child.kill();
   await (await waiting).release();
-  const took = performance.now() - begin;
+  const elapsedMs = performance.now() - startedAt;
   await child.join();
-  return took;
+  return elapsedMs;
 }
 
 const CONTENDERS = [
-  ["a lock, uncontended", "Python", () => python("alone", COUNT)],
+  ["a lock, uncontended", "Python", () => python("alone", ACQUIRE_COUNT)],
   ["a lock, uncontended", "multiproc", () => alone(lockAlone)],
   ["a lock, uncontended", "multiproc, await", () => alone(awaitAlone)],
   ["a lock, uncontended", "multiproc, a semaphore", () => alone(semaphoreAlone)],
-  ["a lock, contended by two processes", "Python", () => python("contended", COUNT)],
+  ["a lock, contended by two processes", "Python", () => python("contended", ACQUIRE_COUNT)],
   ["a lock, contended by two processes", "multiproc", () => contended(false)],
   ["a lock, contended by two processes", "multiproc, await", () => contended(true)],
 ].map(([name, who, run]) => ({ case: name, who, run, values: [] }));
@@ -84,8 +84,8 @@ if (process.argv.includes("--json")) {
     unit: "acquired and released/s",
     values: values.map((nanoseconds) => 1e9 / nanoseconds),
   }));
-  const handed = { case: "a lock is handed on after a SIGKILL", who: "multiproc", unit: "ms", values: recoveries };
-  console.log(JSON.stringify([...perSecond, handed]));
+  const recoveryRow = { case: "a lock is handed on after a SIGKILL", who: "multiproc", unit: "ms", values: recoveries };
+  console.log(JSON.stringify([...perSecond, recoveryRow]));
 } else {
   const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
   console.log(`${globalThis.Deno ? `Deno ${Deno.version.deno}` : `Node ${process.version}`}, ${rounds} rounds`);

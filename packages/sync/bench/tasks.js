@@ -30,18 +30,18 @@ export const semaphoreAlone = task(import.meta.url, function semaphoreAlone(coun
 
 async function timed(loop, count) {
   for (let i = 0; i < 100; i++) await loop(2000);
-  const begin = performance.now();
+  const startedAt = performance.now();
   await loop(count);
-  return ((performance.now() - begin) / count) * 1e6;
+  return ((performance.now() - startedAt) / count) * 1e6;
 }
 
-export const work = task(import.meta.url, async function work(lock, start, count, isAsync) {
+export const work = task(import.meta.url, async function work(lock, startBarrier, count, isAsync) {
   for (let i = 0; i < 20_000; i++) lock.acquireSync().release(); // warm
-  await start.wait();
-  const begin = performance.timeOrigin + performance.now();
+  await startBarrier.wait();
+  const startedAt = performance.timeOrigin + performance.now();
   if (isAsync) for (let i = 0; i < count; i++) (await lock.acquire()).release();
   else for (let i = 0; i < count; i++) lock.acquireSync().release();
-  return [begin, performance.timeOrigin + performance.now()];
+  return [startedAt, performance.timeOrigin + performance.now()];
 });
 
 export const hold = task(import.meta.url, async function hold(lock, connection) {

@@ -2,19 +2,27 @@ import type { Target } from "@multiproc/core";
 import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
 import {
   ABORTED,
+  ACTION_FAILED,
   type Arrival,
-  type BarrierLink,
+  type BarrierBackend,
   barrierKind,
   type Departure,
-  DIED,
-  FAILED,
   PASSED,
-  RAN_OUT,
+  PROCESS_DIED,
   RESET,
+  WAIT_TIMED_OUT,
 } from "./backends/barrier-backend.ts";
 import { BrokenBarrierError } from "./errors.ts";
 import { MODULE } from "./module-id.ts";
-import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
+import {
+  addressOf,
+  assertSharedMemory,
+  attachAt,
+  backendOf,
+  type MaybePromise,
+  Primitive,
+  type PrimitiveAddress,
+} from "./primitive.ts";
 
 /**
  * How a barrier is made.
@@ -38,11 +46,11 @@ export interface BarrierOptions {
   readonly timeout?: number | undefined;
 }
 
-const REASONS: Readonly<Record<number, string>> = {
-  [RAN_OUT]: "a wait at it ran out of time",
+const BREAK_REASONS: Readonly<Record<number, string>> = {
+  [WAIT_TIMED_OUT]: "a wait at it ran out of time",
   [ABORTED]: "abort() was called",
   [RESET]: "reset() was called while others waited",
-  [FAILED]: "its action failed",
+  [ACTION_FAILED]: "its action failed",
 };
 
 /**
@@ -84,14 +92,14 @@ export class Barrier extends Primitive {
 
   /** Whether it is broken at this moment. */
   get broken(): MaybePromise<boolean> {
-    const state = linkOf<BarrierLink>(this, "broken").state("broken");
+    const state = backendOf<BarrierBackend>(this, "broken").state("broken");
     return state instanceof Promise ? state.then(({ isBroken }) => isBroken) : state.isBroken;
   }
 
   /** How many wait at this moment. */
   get nWaiting(): MaybePromise<number> {
-    const state = linkOf<BarrierLink>(this, "nWaiting").state("nWaiting");
-    return state instanceof Promise ? state.then(({ waiting }) => waiting) : state.waiting;
+    const state = backendOf<BarrierBackend>(this, "nWaiting").state("nWaiting");
+    return state instanceof Promise ? state.then(({ waitingCount }) => waitingCount) : state.waitingCount;
   }
 
   /**
@@ -105,19 +113,19 @@ export class Barrier extends Primitive {
    */
   async wait(options: WaitOptions = {}): Promise<number> {
     const call = "wait()";
-    const link = linkOf<BarrierLink>(this, call);
+    const backend = backendOf<BarrierBackend>(this, call);
     const { timeout = this.#options.timeout, signal } = options;
     checkTimeout(call, timeout);
     signal?.throwIfAborted();
-    let arrival = await link.arrive(call);
+    let arrival = await backend.arrive(call);
     while ("isBusy" in arrival) {
-      await link.idle(call, { signal });
-      arrival = await link.arrive(call);
+      await backend.waitUntilIdle(call, { signal });
+      arrival = await backend.arrive(call);
     }
-    const { generation, isLast } = enteredOrThrow(call, arrival);
-    if (isLast) await this.#act(call, link, generation);
-    else await this.#waitFor(call, link, generation, { timeout, signal });
-    return placeOrThrow(call, await link.depart(call, generation));
+    const { generation, isLast } = arrivalOrThrow(call, arrival);
+    if (isLast) await this.#runAction(call, backend, generation);
+    else await this.#waitFor(call, backend, generation, { timeout, signal });
+    return indexOrThrow(call, await backend.depart(call, generation));
   }
 
   /**
@@ -130,91 +138,91 @@ export class Barrier extends Primitive {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): number {
     const call = "waitSync()";
-    const link = linkOf<BarrierLink>(this, call);
+    const backend = backendOf<BarrierBackend>(this, call);
     const { timeout = this.#options.timeout } = options;
     checkTimeout(call, timeout);
-    assertMemory(this, call, "await wait()");
-    let arrival = link.arrive(call) as Arrival;
+    assertSharedMemory(this, call, "await wait()");
+    let arrival = backend.arrive(call) as Arrival;
     while ("isBusy" in arrival) {
-      link.waitSync(call, undefined, undefined);
-      arrival = link.arrive(call) as Arrival;
+      backend.waitSync(call, undefined, undefined);
+      arrival = backend.arrive(call) as Arrival;
     }
-    const { generation, isLast } = enteredOrThrow(call, arrival);
-    if (isLast) this.#actSync(call, link, generation);
-    else if (!link.waitSync(call, generation, timeout)) {
-      link.end(call, RAN_OUT, generation);
-      link.waitSync(call, generation, undefined);
+    const { generation, isLast } = arrivalOrThrow(call, arrival);
+    if (isLast) this.#runActionSync(call, backend, generation);
+    else if (!backend.waitSync(call, generation, timeout)) {
+      backend.end(call, WAIT_TIMED_OUT, generation);
+      backend.waitSync(call, generation, undefined);
     }
-    return placeOrThrow(call, link.depart(call, generation) as Departure);
+    return indexOrThrow(call, backend.depart(call, generation) as Departure);
   }
 
   /** Breaks the barrier. */
   abort(): MaybePromise<void> {
-    return linkOf<BarrierLink>(this, "abort()").end("abort()", ABORTED);
+    return backendOf<BarrierBackend>(this, "abort()").end("abort()", ABORTED);
   }
 
   /** Makes it as it was at first; those who wait get a `BrokenBarrierError`. */
   reset(): MaybePromise<void> {
-    return linkOf<BarrierLink>(this, "reset()").end("reset()", RESET);
+    return backendOf<BarrierBackend>(this, "reset()").end("reset()", RESET);
   }
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: "sync.Barrier", module: MODULE, data: [placeOf(this), this.parties, this.#options] };
+    return { kind: "sync.Barrier", module: MODULE, data: [addressOf(this), this.parties, this.#options] };
   }
 
-  async #waitFor(call: string, link: BarrierLink, generation: number, options: WaitOptions): Promise<void> {
+  async #waitFor(call: string, backend: BarrierBackend, generation: number, options: WaitOptions): Promise<void> {
     try {
-      if (await link.wait(call, generation, options)) return;
+      if (await backend.wait(call, generation, options)) return;
     } catch (error) {
-      await link.leave(call, generation);
+      await backend.clientGone(call, generation);
       throw error;
     }
-    await link.end(call, RAN_OUT, generation);
+    await backend.end(call, WAIT_TIMED_OUT, generation);
     // All had come, and the action runs: it will soon be over.
-    await link.wait(call, generation, {});
+    await backend.wait(call, generation, {});
   }
 
-  async #act(call: string, link: BarrierLink, generation: number): Promise<void> {
+  async #runAction(call: string, backend: BarrierBackend, generation: number): Promise<void> {
     try {
       await this.#options.action?.();
     } catch (error) {
-      await link.end(call, FAILED, generation);
+      await backend.end(call, ACTION_FAILED, generation);
       throw error;
     }
-    await link.end(call, PASSED, generation);
+    await backend.end(call, PASSED, generation);
   }
 
-  #actSync(call: string, link: BarrierLink, generation: number): void {
+  #runActionSync(call: string, backend: BarrierBackend, generation: number): void {
     try {
       this.#options.action?.();
     } catch (error) {
-      link.end(call, FAILED, generation);
+      backend.end(call, ACTION_FAILED, generation);
       throw error;
     }
-    link.end(call, PASSED, generation);
+    backend.end(call, PASSED, generation);
   }
 }
 
 registerReviver("sync.Barrier", (data) => {
-  const [place, parties, options] = data as [Place, number, BarrierOptions];
-  return revive(place, () => new Barrier(parties, options));
+  const [address, parties, options] = data as [PrimitiveAddress, number, BarrierOptions];
+  return attachAt(address, () => new Barrier(parties, options));
 });
 
-function enteredOrThrow(call: string, arrival: Arrival): { generation: number; isLast: boolean } {
+function arrivalOrThrow(call: string, arrival: Arrival): { generation: number; isLast: boolean } {
   if ("generation" in arrival) return arrival;
-  throw brokenBy(call, (arrival as { broken: number }).broken);
+  throw brokenError(call, (arrival as { brokenReason: number }).brokenReason);
 }
 
-function placeOrThrow(call: string, departure: Departure): number {
+function indexOrThrow(call: string, departure: Departure): number {
   if (departure !== undefined && "index" in departure) return departure.index;
-  throw brokenBy(call, departure?.broken ?? ABORTED);
+  throw brokenError(call, departure?.brokenReason ?? ABORTED);
 }
 
-function brokenBy(call: string, reason: number): BrokenBarrierError {
-  const isDeath = (reason & 0xff) === DIED;
+function brokenError(call: string, reason: number): BrokenBarrierError {
+  const isProcessDeath = (reason & 0xff) === PROCESS_DIED;
   return new BrokenBarrierError(
     call,
-    isDeath ? `process ${reason >> 8} died while it waited` : (REASONS[reason] as string),
+    isProcessDeath ? `process ${reason >> 8} died while it waited` : (BREAK_REASONS[reason] as string),
   );
 }

@@ -1,10 +1,18 @@
 import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
-import { CONDITION, type ConditionLink } from "./backends/condition-backend.ts";
-import { holdingOf, type Lock, RLock } from "./lock.ts";
+import { CONDITION_KIND, type ConditionBackend } from "./backends/condition-backend.ts";
+import { type Lock, ownershipOf, RLock } from "./lock.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
 import type { AcquireOptions, AcquireSyncOptions } from "./ownership/lock-ownership.ts";
-import { assertMemory, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
+import {
+  addressOf,
+  assertSharedMemory,
+  attachAt,
+  backendOf,
+  type MaybePromise,
+  Primitive,
+  type PrimitiveAddress,
+} from "./primitive.ts";
 
 /**
  * A lock with a waiting room: who holds the lock can wait until another process, or another flow, says that something changed.
@@ -48,7 +56,7 @@ export class Condition extends Primitive {
    * @default lock new RLock()
    */
   constructor(lock: Lock | RLock = new RLock()) {
-    super(CONDITION);
+    super(CONDITION_KIND);
     this.lock = lock;
   }
 
@@ -94,24 +102,24 @@ export class Condition extends Primitive {
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
     const call = "wait()";
-    const link = linkOf<ConditionLink>(this, call);
-    const holding = holdingOf(this.lock, call);
-    holding.assertHeld(call);
+    const backend = backendOf<ConditionBackend>(this, call);
+    const ownership = ownershipOf(this.lock, call);
+    ownership.assertHeld(call);
     checkTimeout(call, options.timeout);
     options.signal?.throwIfAborted();
-    const flow = await link.enroll(call);
-    const state = await holding.suspend(call);
+    const waitId = await backend.enroll(call);
+    const state = await ownership.releaseAll(call);
     let isNotified = false;
     try {
-      isNotified = await link.wait(call, flow, options);
+      isNotified = await backend.wait(call, waitId, options);
     } catch (error) {
-      await holding.resume(call, state);
+      await ownership.reacquire(call, state);
       // What it was notified of and does not take is for another.
-      if (await link.withdraw(call, flow)) await link.notify(call, 1);
+      if (await backend.withdraw(call, waitId)) await backend.notify(call, 1);
       throw error;
     }
-    await holding.resume(call, state);
-    return isNotified || (await link.withdraw(call, flow));
+    await ownership.reacquire(call, state);
+    return isNotified || (await backend.withdraw(call, waitId));
   }
 
   /**
@@ -123,16 +131,16 @@ export class Condition extends Primitive {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
     const call = "waitSync()";
-    const link = linkOf<ConditionLink>(this, call);
-    const holding = holdingOf(this.lock, call);
+    const backend = backendOf<ConditionBackend>(this, call);
+    const ownership = ownershipOf(this.lock, call);
     checkTimeout(call, options.timeout);
-    holding.assertHeld(call);
-    assertMemory(this, call, "await wait()");
-    const flow = link.enroll(call) as number;
-    const state = holding.suspend(call);
-    const isNotified = link.waitSync(call, options.timeout);
-    holding.resumeSync(call, state);
-    return isNotified || (link.withdraw(call, flow) as boolean);
+    ownership.assertHeld(call);
+    assertSharedMemory(this, call, "await wait()");
+    const waitId = backend.enroll(call) as number;
+    const state = ownership.releaseAll(call);
+    const isNotified = backend.waitSync(call, options.timeout);
+    ownership.reacquireSync(call, state);
+    return isNotified || (backend.withdraw(call, waitId) as boolean);
   }
 
   /**
@@ -143,10 +151,10 @@ export class Condition extends Primitive {
    */
   async waitFor<T>(predicate: () => T | Promise<T>, options: WaitOptions = {}): Promise<Awaited<T>> {
     checkTimeout("waitFor()", options.timeout);
-    const end = options.timeout === undefined ? undefined : performance.now() + options.timeout;
+    const deadline = options.timeout === undefined ? undefined : performance.now() + options.timeout;
     let result = await predicate();
     while (!result) {
-      const timeout = end === undefined ? undefined : end - performance.now();
+      const timeout = deadline === undefined ? undefined : deadline - performance.now();
       if (timeout !== undefined && timeout <= 0) break;
       await this.wait({ ...options, timeout });
       result = await predicate();
@@ -162,10 +170,10 @@ export class Condition extends Primitive {
    */
   waitForSync<T>(predicate: () => T, options: Pick<WaitOptions, "timeout"> = {}): T {
     checkTimeout("waitForSync()", options.timeout);
-    const end = options.timeout === undefined ? undefined : performance.now() + options.timeout;
+    const deadline = options.timeout === undefined ? undefined : performance.now() + options.timeout;
     let result = predicate();
     while (!result) {
-      const timeout = end === undefined ? undefined : end - performance.now();
+      const timeout = deadline === undefined ? undefined : deadline - performance.now();
       if (timeout !== undefined && timeout <= 0) break;
       this.waitSync({ timeout });
       result = predicate();
@@ -198,17 +206,17 @@ export class Condition extends Primitive {
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: "sync.Condition", module: MODULE, data: [placeOf(this), this.lock] };
+    return { kind: "sync.Condition", module: MODULE, data: [addressOf(this), this.lock] };
   }
 
   #notify(call: string, count: number): MaybePromise<void> {
-    const link = linkOf<ConditionLink>(this, call);
-    holdingOf(this.lock, call).assertHeld(call);
-    return link.notify(call, count);
+    const backend = backendOf<ConditionBackend>(this, call);
+    ownershipOf(this.lock, call).assertHeld(call);
+    return backend.notify(call, count);
   }
 }
 
 registerReviver("sync.Condition", (data) => {
-  const [place, lock] = data as [Place, Lock | RLock];
-  return revive(place, () => new Condition(lock));
+  const [address, lock] = data as [PrimitiveAddress, Lock | RLock];
+  return attachAt(address, () => new Condition(lock));
 });

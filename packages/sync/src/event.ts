@@ -10,20 +10,20 @@ import {
 } from "@multiproc/core/internal";
 import { MODULE } from "./module-id.ts";
 import {
-  type Kind,
-  linkOf,
+  addressOf,
+  attachAt,
+  backendOf,
   type MaybePromise,
-  type Place,
   Primitive,
-  placeOf,
-  requireMemory,
-  revive,
+  type PrimitiveAddress,
+  type PrimitiveKind,
+  requireSharedMemory,
 } from "./primitive.ts";
-import type { RemoteLink } from "./remote/primitive-client.ts";
-import type { Guest, Servant } from "./remote/primitive-server.ts";
+import type { PrimitiveClient } from "./remote/primitive-client.ts";
+import type { Client, RequestHandler } from "./remote/primitive-server.ts";
 
 /** An event that knows processes. */
-interface EventLink {
+interface EventBackend {
   isSet(call: string): MaybePromise<boolean>;
   set(call: string): MaybePromise<void>;
   clear(call: string): MaybePromise<void>;
@@ -31,95 +31,95 @@ interface EventLink {
   waitSync(call: string, timeout: number | undefined): boolean;
 }
 
-const FLAG = 0;
+const FLAG_WORD = 0;
 /** How often it was set: whoever waits at that moment is let go, even if it is cleared right after. */
-const SETS = 1;
-const LIST = 8;
-const SLOTS = 64;
+const SET_COUNT_WORD = 1;
+const WAIT_QUEUE_WORD = 8;
+const WAITER_SLOT_COUNT = 64;
 
-class MemoryEvent implements EventLink, Servant {
+class SharedEvent implements EventBackend, RequestHandler {
   readonly #words: Int32Array;
-  readonly #list: WaitQueue;
+  readonly #waitQueue: WaitQueue;
   readonly #isShared: boolean;
 
   constructor(memory: SharedSegment) {
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitQueue(memory, LIST, SLOTS);
+    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
     this.#isShared = memory.isShared;
   }
 
   isSet(): boolean {
-    return Atomics.load(this.#words, FLAG) === 1;
+    return Atomics.load(this.#words, FLAG_WORD) === 1;
   }
 
   set(): void {
-    Atomics.add(this.#words, SETS, 1);
-    Atomics.store(this.#words, FLAG, 1);
-    this.#list.wake(Number.POSITIVE_INFINITY);
+    Atomics.add(this.#words, SET_COUNT_WORD, 1);
+    Atomics.store(this.#words, FLAG_WORD, 1);
+    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
   clear(): void {
-    Atomics.store(this.#words, FLAG, 0);
+    Atomics.store(this.#words, FLAG_WORD, 0);
   }
 
   wait(call: string, options: WaitQueueOptions): Promise<boolean> {
-    return this.#list.wait(this.#check(), call, options);
+    return this.#waitQueue.wait(this.#createCondition(), call, options);
   }
 
   waitSync(call: string, timeout: number | undefined): boolean {
-    const check = this.#check();
-    if (check() || timeout === 0) return check();
-    if (!this.#isShared) requireMemory(call, "await wait()");
-    return this.#list.waitSync(check, timeout);
+    const condition = this.#createCondition();
+    if (condition() || timeout === 0) return condition();
+    if (!this.#isShared) requireSharedMemory(call, "await wait()");
+    return this.#waitQueue.waitSync(condition, timeout);
   }
 
-  serve(_guest: Guest, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
+  handle(_client: Client, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
     if (operation === "wait") return this.wait(call as string, options);
     return this[operation as "isSet" | "set" | "clear"]();
   }
 
-  leave(): void {} // nobody holds anything
+  clientGone(): void {} // nobody holds anything
 
-  #check(): () => boolean {
-    const sets = Atomics.load(this.#words, SETS);
-    return () => this.isSet() || Atomics.load(this.#words, SETS) !== sets;
+  #createCondition(): () => boolean {
+    const setCount = Atomics.load(this.#words, SET_COUNT_WORD);
+    return () => this.isSet() || Atomics.load(this.#words, SET_COUNT_WORD) !== setCount;
   }
 }
 
-class RemoteEvent implements EventLink {
-  readonly #remote: RemoteLink;
+class RemoteEvent implements EventBackend {
+  readonly #client: PrimitiveClient;
 
-  constructor(remote: RemoteLink) {
-    this.#remote = remote;
+  constructor(client: PrimitiveClient) {
+    this.#client = client;
   }
 
   async isSet(call: string): Promise<boolean> {
-    return (await this.#remote.ask(call, "isSet")) as boolean;
+    return (await this.#client.request(call, "isSet")) as boolean;
   }
 
   async set(call: string): Promise<void> {
-    await this.#remote.ask(call, "set");
+    await this.#client.request(call, "set");
   }
 
   async clear(call: string): Promise<void> {
-    await this.#remote.ask(call, "clear");
+    await this.#client.request(call, "clear");
   }
 
   async wait(call: string, options: WaitOptions): Promise<boolean> {
     if (options.timeout === 0) return this.isSet(call);
-    return (await this.#remote.ask(call, "wait", [call], options)) !== TIMED_OUT;
+    return (await this.#client.request(call, "wait", [call], options)) !== TIMED_OUT;
   }
 
   waitSync(call: string): boolean {
-    return requireMemory(call, "await wait()");
+    return requireSharedMemory(call, "await wait()");
   }
 }
 
-const EVENT: Kind<EventLink> = {
+const EVENT_KIND: PrimitiveKind<EventBackend> = {
   name: "Event",
   size: 4096,
-  open: (memory) => new MemoryEvent(memory),
-  reach: (remote) => new RemoteEvent(remote),
+  open: (memory) => new SharedEvent(memory),
+  connect: (client) => new RemoteEvent(client),
 };
 
 /**
@@ -150,22 +150,22 @@ const EVENT: Kind<EventLink> = {
 export class Event extends Primitive {
   /** Makes an event that is not set. */
   constructor() {
-    super(EVENT);
+    super(EVENT_KIND);
   }
 
   /** Whether it is set at this moment. */
   isSet(): MaybePromise<boolean> {
-    return linkOf<EventLink>(this, "isSet()").isSet("isSet()");
+    return backendOf<EventBackend>(this, "isSet()").isSet("isSet()");
   }
 
   /** Sets it, and lets all go who wait. */
   set(): MaybePromise<void> {
-    return linkOf<EventLink>(this, "set()").set("set()");
+    return backendOf<EventBackend>(this, "set()").set("set()");
   }
 
   /** Has those who come from now on wait. */
   clear(): MaybePromise<void> {
-    return linkOf<EventLink>(this, "clear()").clear("clear()");
+    return backendOf<EventBackend>(this, "clear()").clear("clear()");
   }
 
   /**
@@ -176,7 +176,7 @@ export class Event extends Primitive {
    * @throws the signal's reason
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
-    return linkOf<EventLink>(this, "wait()").wait("wait()", options);
+    return backendOf<EventBackend>(this, "wait()").wait("wait()", options);
   }
 
   /**
@@ -187,13 +187,13 @@ export class Event extends Primitive {
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
     checkTimeout("waitSync()", options.timeout);
-    return linkOf<EventLink>(this, "waitSync()").waitSync("waitSync()", options.timeout);
+    return backendOf<EventBackend>(this, "waitSync()").waitSync("waitSync()", options.timeout);
   }
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: "sync.Event", module: MODULE, data: placeOf(this) };
+    return { kind: "sync.Event", module: MODULE, data: addressOf(this) };
   }
 }
 
-registerReviver("sync.Event", (place) => revive(place as Place, () => new Event()));
+registerReviver("sync.Event", (address) => attachAt(address as PrimitiveAddress, () => new Event()));

@@ -1,18 +1,26 @@
 import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
-import { type LockLink, lockKind } from "./backends/lock-backend.ts";
+import { type LockBackend, lockKind } from "./backends/lock-backend.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
 import {
   type AcquireOptions,
   type AcquireSyncOptions,
-  FlowHolding,
-  type Holding,
-  PlainHolding,
+  FlowOwnership,
+  type LockOwnership,
+  ProcessOwnership,
 } from "./ownership/lock-ownership.ts";
-import { type Kind, linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
+import {
+  addressOf,
+  attachAt,
+  backendOf,
+  type MaybePromise,
+  Primitive,
+  type PrimitiveAddress,
+  type PrimitiveKind,
+} from "./primitive.ts";
 
-const LOCK: Kind<LockLink> = lockKind("Lock");
-const RLOCK: Kind<LockLink> = lockKind("RLock");
+const LOCK_KIND: PrimitiveKind<LockBackend> = lockKind("Lock");
+const RLOCK_KIND: PrimitiveKind<LockBackend> = lockKind("RLock");
 
 /**
  * What {@link Lock} and {@link RLock} have in common.
@@ -29,10 +37,10 @@ const RLOCK: Kind<LockLink> = lockKind("RLock");
  * await guarded(new RLock(), () => console.log("two")); // two
  * ```
  */
-export abstract class AnyLock extends Primitive {
-  readonly #hold: (link: LockLink) => Holding;
+export abstract class BaseLock extends Primitive {
+  readonly #createOwnership: (backend: LockBackend) => LockOwnership;
   /** That of the link, near at hand: every call needs it, and a free lock is had in no more time than a few calls take. */
-  #holding: Holding | undefined;
+  #ownership: LockOwnership | undefined;
 
   /**
    * Made by the classes that extend it.
@@ -41,9 +49,9 @@ export abstract class AnyLock extends Primitive {
    * @param hold what knows their holder
    * @internal
    */
-  constructor(kind: object, hold: (link: never) => unknown) {
+  constructor(kind: object, createOwnership: (backend: never) => unknown) {
     super(kind);
-    this.#hold = hold as (link: LockLink) => Holding;
+    this.#createOwnership = createOwnership as (backend: LockBackend) => LockOwnership;
   }
 
   /**
@@ -57,7 +65,7 @@ export abstract class AnyLock extends Primitive {
    */
   acquire(options: AcquireOptions = {}): Promise<Guard | null> {
     try {
-      return holdingOf(this, "acquire()").acquire("acquire()", options);
+      return ownershipOf(this, "acquire()").acquire("acquire()", options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -72,7 +80,7 @@ export abstract class AnyLock extends Primitive {
    * @throws {OwnerDiedError} if that was asked for and the holder has died
    */
   acquireSync(options: AcquireSyncOptions = {}): Guard | null {
-    return holdingOf(this, "acquireSync()").acquireSync("acquireSync()", options);
+    return ownershipOf(this, "acquireSync()").acquireSync("acquireSync()", options);
   }
 
   /**
@@ -82,37 +90,37 @@ export abstract class AnyLock extends Primitive {
    * @throws {CapabilityError} where another process serves the lock: use `acquire({ timeout: 0 })`
    */
   tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = {}): Guard | null {
-    return holdingOf(this, "tryAcquire()").tryAcquire("tryAcquire()", options);
+    return ownershipOf(this, "tryAcquire()").tryAcquire("tryAcquire()", options);
   }
 
   /** Whether anybody has the lock at this moment. */
   locked(): MaybePromise<boolean> {
-    return linkOf<LockLink>(this, "locked()").locked("locked()");
+    return backendOf<LockBackend>(this, "locked()").locked("locked()");
   }
 
   /** What this process knows of its holder. @internal */
   "multiproc:holding"(call: string): object {
-    if (this.#holding !== undefined) return this.#holding;
-    const link = linkOf<LockLink>(this, call);
-    link.holding ??= this.#hold(link);
-    this.#holding = link.holding;
-    return link.holding;
+    if (this.#ownership !== undefined) return this.#ownership;
+    const backend = backendOf<LockBackend>(this, call);
+    backend.ownership ??= this.#createOwnership(backend);
+    this.#ownership = backend.ownership;
+    return backend.ownership;
   }
 
   /** @internal */
   override "multiproc:moved"(): void {
-    this.#holding = undefined;
+    this.#ownership = undefined;
   }
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: placeOf(this) };
+    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: addressOf(this) };
   }
 }
 
 /** What this process knows of a lock's holder. */
-export function holdingOf(lock: AnyLock, call: string): Holding {
-  return lock["multiproc:holding"](call) as Holding;
+export function ownershipOf(lock: BaseLock, call: string): LockOwnership {
+  return lock["multiproc:holding"](call) as LockOwnership;
 }
 
 /**
@@ -141,10 +149,10 @@ export function holdingOf(lock: AnyLock, call: string): Holding {
  * for (const child of children) await child.join();
  * ```
  */
-export class Lock extends AnyLock {
+export class Lock extends BaseLock {
   /** Makes a lock that nobody holds. */
   constructor() {
-    super(LOCK, (link) => new PlainHolding(link));
+    super(LOCK_KIND, (backend) => new ProcessOwnership(backend));
   }
 
   /**
@@ -153,7 +161,7 @@ export class Lock extends AnyLock {
    * @throws {NotHeldError} if nobody has it
    */
   release(): MaybePromise<void> {
-    return holdingOf(this, "release()").release("release()");
+    return ownershipOf(this, "release()").release("release()");
   }
 }
 
@@ -183,10 +191,10 @@ export class Lock extends AnyLock {
  * console.log(await lock.locked()); // false
  * ```
  */
-export class RLock extends AnyLock {
+export class RLock extends BaseLock {
   /** Makes a lock that nobody holds. */
   constructor() {
-    super(RLOCK, (link) => new FlowHolding(link));
+    super(RLOCK_KIND, (backend) => new FlowOwnership(backend));
   }
 
   /**
@@ -195,9 +203,9 @@ export class RLock extends AnyLock {
    * @throws {NotHeldError} if this flow does not hold it
    */
   release(): MaybePromise<void> {
-    return holdingOf(this, "release()").release("release()");
+    return ownershipOf(this, "release()").release("release()");
   }
 }
 
-registerReviver("sync.Lock", (place) => revive(place as Place, () => new Lock()));
-registerReviver("sync.RLock", (place) => revive(place as Place, () => new RLock()));
+registerReviver("sync.Lock", (address) => attachAt(address as PrimitiveAddress, () => new Lock()));
+registerReviver("sync.RLock", (address) => attachAt(address as PrimitiveAddress, () => new RLock()));

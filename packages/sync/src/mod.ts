@@ -19,7 +19,7 @@ export { Barrier, type BarrierOptions } from "./barrier.ts";
 export { Condition } from "./condition.ts";
 export { BrokenBarrierError, DeadlockError, NotHeldError, OwnerDiedError, SyncClosedError } from "./errors.ts";
 export { Event } from "./event.ts";
-export { AnyLock, Lock, RLock } from "./lock.ts";
+export { BaseLock, Lock, RLock } from "./lock.ts";
 export { Guard } from "./ownership/lock-guard.ts";
 export type { AcquireOptions, AcquireSyncOptions } from "./ownership/lock-ownership.ts";
 export { type MaybePromise, Primitive } from "./primitive.ts";

@@ -16,54 +16,54 @@ import {
   whyNoSharedMemory,
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "./errors.ts";
-import { RemoteLink } from "./remote/primitive-client.ts";
-import { Home, type Servant } from "./remote/primitive-server.ts";
+import { PrimitiveClient } from "./remote/primitive-client.ts";
+import { PrimitiveServer, type RequestHandler } from "./remote/primitive-server.ts";
 
 /** A value that is there at once where the primitive lives in shared memory, and takes a promise where another serves it. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** How primitives of one kind are made; `L` is what their methods are built on. */
-export interface Kind<L extends object> {
+export interface PrimitiveKind<L extends object> {
   readonly name: string;
   /** How many bytes of memory one takes. */
   readonly size: number;
   /** On memory, which is all zeros at first. */
-  open(memory: SharedSegment): L & Servant;
+  open(memory: SharedSegment): L & RequestHandler;
   /** On a primitive that another process serves. */
-  reach(remote: RemoteLink): L;
+  connect(client: PrimitiveClient): L;
   /** Sets a new one up, on memory that nobody else knows yet. */
-  begin?(link: L): void;
+  init?(backend: L): void;
 }
 
 /** Where a primitive is, for other processes; plain data. */
-export interface Place {
+export interface PrimitiveAddress {
   readonly memory: SegmentAddress | undefined;
-  readonly home: EndpointAddress | undefined;
+  readonly endpoint: EndpointAddress | undefined;
 }
 
-interface Seat<L> {
-  readonly link: L;
+interface Attachment<L> {
+  readonly backend: L;
   readonly memory?: SharedSegment;
-  readonly home?: Home;
-  readonly remote?: RemoteLink;
+  readonly server?: PrimitiveServer;
+  readonly client?: PrimitiveClient;
 }
 
 /** The place of the primitive that is being revived; the constructor takes it. */
-let reviving: Place | undefined;
+let attachingAt: PrimitiveAddress | undefined;
 
 /** Makes an object for a primitive that is somewhere already. */
-export function revive<T>(place: Place, make: () => T): T {
-  reviving = place;
+export function attachAt<T>(address: PrimitiveAddress, make: () => T): T {
+  attachingAt = address;
   try {
     return make();
   } finally {
-    reviving = undefined;
+    attachingAt = undefined;
   }
 }
 
 /** Both set by the class, whose private parts they use. */
-let HERITAGE: AtForkHooks<Primitive>;
-let seatOf: (primitive: Primitive) => Seat<object>;
+let AT_FORK_HOOKS: AtForkHooks<Primitive>;
+let attachmentOf: (primitive: Primitive) => Attachment<object>;
 
 /**
  * What locks, semaphores, conditions, events and barriers have in common.
@@ -79,12 +79,12 @@ let seatOf: (primitive: Primitive) => Seat<object>;
  * ```
  */
 export abstract class Primitive {
-  readonly #kind: Kind<object>;
-  #seat: Seat<object>;
+  readonly #kind: PrimitiveKind<object>;
+  #attachment: Attachment<object>;
   /** That of the seat, until it is closed. Every call needs it, so it is near at hand. */
-  #link: object | undefined;
+  #backend: object | undefined;
   /** By what a forked child reaches a primitive whose memory it cannot see. */
-  #invitation: EndpointAddress | undefined;
+  #endpoint: EndpointAddress | undefined;
 
   /**
    * Made by the classes that extend it.
@@ -93,25 +93,25 @@ export abstract class Primitive {
    * @internal
    */
   constructor(kind: object) {
-    this.#kind = kind as Kind<object>;
-    this.#seat = reviving === undefined ? create(this.#kind) : attach(this.#kind, reviving);
-    this.#link = this.#seat.link;
-    reviving = undefined;
-    registerAtFork<Primitive>(this, HERITAGE);
+    this.#kind = kind as PrimitiveKind<object>;
+    this.#attachment = attachingAt === undefined ? createLocal(this.#kind) : attach(this.#kind, attachingAt);
+    this.#backend = this.#attachment.backend;
+    attachingAt = undefined;
+    registerAtFork<Primitive>(this, AT_FORK_HOOKS);
   }
 
   static {
-    seatOf = (primitive) => primitive.#seat;
-    HERITAGE = {
+    attachmentOf = (primitive) => primitive.#attachment;
+    AT_FORK_HOOKS = {
       prepare(primitive) {
-        const { memory, home, remote } = primitive.#seat;
-        if (primitive.#link === undefined || memory?.isShared === true) return;
-        primitive.#invitation = remote?.invitation ?? home?.invitation();
+        const { memory, server, client } = primitive.#attachment;
+        if (primitive.#backend === undefined || memory?.isShared === true) return;
+        primitive.#endpoint = client?.endpoint ?? server?.endpoint();
       },
       inChild(primitive) {
-        if (primitive.#invitation === undefined) return;
-        primitive.#seat = reach(primitive.#kind, primitive.#invitation);
-        primitive.#link = primitive.#seat.link;
+        if (primitive.#endpoint === undefined) return;
+        primitive.#attachment = attachRemote(primitive.#kind, primitive.#endpoint);
+        primitive.#backend = primitive.#attachment.backend;
         primitive["multiproc:moved"]();
       },
     };
@@ -121,8 +121,8 @@ export abstract class Primitive {
    * Whether this process works on shared memory, or has a home process do it: `"memory"` or `"home"`. Calls that block the
    * thread need shared memory.
    */
-  get form(): "memory" | "home" {
-    return this.#seat.memory?.isShared === true ? "memory" : "home";
+  get backend(): "memory" | "home" {
+    return this.#attachment.memory?.isShared === true ? "memory" : "home";
   }
 
   /**
@@ -130,12 +130,12 @@ export abstract class Primitive {
    * released when it is garbage, but for what was sent to another process.
    */
   close(): void {
-    if (this.#link === undefined) return;
-    this.#link = undefined;
+    if (this.#backend === undefined) return;
+    this.#backend = undefined;
     this["multiproc:moved"]();
-    const { memory, remote } = this.#seat;
+    const { memory, client } = this.#attachment;
     memory?.close();
-    remote?.close();
+    client?.close();
   }
 
   /** Releases it in this process. */
@@ -148,79 +148,85 @@ export abstract class Primitive {
 
   /** What its methods are built on; refused after `close()`. @internal */
   "multiproc:link"(call: string): object {
-    if (this.#link === undefined) throw new SyncClosedError(`${call} was called after close()`);
-    return this.#link;
+    if (this.#backend === undefined) throw new SyncClosedError(`${call} was called after close()`);
+    return this.#backend;
   }
 }
 
 /** What a primitive's methods are built on; refused after `close()`. */
-export function linkOf<L>(primitive: Primitive, call: string): L {
+export function backendOf<L>(primitive: Primitive, call: string): L {
   return primitive["multiproc:link"](call) as L;
 }
 
 /** Where other processes find a primitive. */
-export function placeOf(primitive: Primitive): Place {
-  linkOf(primitive, "Sending it"); // not after close()
-  const { memory, home, remote } = seatOf(primitive);
-  const address = memory?.isShared === true ? memory.address() : undefined;
-  return { memory: address, home: remote?.invitation ?? inviteIfPossible(home, address !== undefined) };
+export function addressOf(primitive: Primitive): PrimitiveAddress {
+  backendOf(primitive, "Sending it"); // not after close()
+  const { memory, server, client } = attachmentOf(primitive);
+  const segmentAddress = memory?.isShared === true ? memory.address() : undefined;
+  return {
+    memory: segmentAddress,
+    endpoint: client?.endpoint ?? endpointIfPossible(server, segmentAddress !== undefined),
+  };
 }
 
 /** Refuses a call that blocks the thread where nothing could end it. */
-export function assertMemory(primitive: Primitive, call: string, instead: string): void {
-  if (primitive.form === "home") requireMemory(call, instead);
+export function assertSharedMemory(primitive: Primitive, call: string, alternative: string): void {
+  if (primitive.backend === "home") requireSharedMemory(call, alternative);
 }
 
 /** A process that may not listen relies on the memory, if there is some. */
-function inviteIfPossible(home: Home | undefined, hasMemory: boolean): EndpointAddress | undefined {
+function endpointIfPossible(server: PrimitiveServer | undefined, hasMemory: boolean): EndpointAddress | undefined {
   try {
-    return home?.invitation();
+    return server?.endpoint();
   } catch (error) {
     if (hasMemory) return undefined;
     throw error;
   }
 }
 
-afterForkInChild(() => RemoteLink.forgetAll());
+afterForkInChild(() => PrimitiveClient.resetAfterFork());
 
-function create<L extends object>(kind: Kind<L>): Seat<L> {
+function createLocal<L extends object>(kind: PrimitiveKind<L>): Attachment<L> {
   const isShared = whyNoSharedMemory() === undefined;
-  const seat = sit(kind, isShared ? SharedSegment.create(kind.size) : SharedSegment.processLocal(kind.size));
-  kind.begin?.(seat.link);
-  return seat;
+  const attachment = attachLocal(
+    kind,
+    isShared ? SharedSegment.create(kind.size) : SharedSegment.processLocal(kind.size),
+  );
+  kind.init?.(attachment.backend);
+  return attachment;
 }
 
-function sit<L extends object>(kind: Kind<L>, memory: SharedSegment): Seat<L> {
-  const link = memory.singleton(kind.name, () => kind.open(memory));
-  const home = memory.singleton("home", () => {
-    const home = new Home(link);
-    memory.onClose(() => home.close());
-    return home;
+function attachLocal<L extends object>(kind: PrimitiveKind<L>, memory: SharedSegment): Attachment<L> {
+  const backend = memory.singleton(kind.name, () => kind.open(memory));
+  const server = memory.singleton("home", () => {
+    const server = new PrimitiveServer(backend);
+    memory.onClose(() => server.close());
+    return server;
   });
-  return { link, memory, home };
+  return { backend, memory, server };
 }
 
-function attach<L extends object>(kind: Kind<L>, { memory, home }: Place): Seat<L> {
+function attach<L extends object>(kind: PrimitiveKind<L>, { memory, endpoint }: PrimitiveAddress): Attachment<L> {
   if (memory !== undefined && whyNoSharedMemory() === undefined) {
     try {
-      return sit(kind, SharedSegment.attach(memory));
+      return attachLocal(kind, SharedSegment.attach(memory));
     } catch (error) {
-      if (home === undefined) throw error;
+      if (endpoint === undefined) throw error;
     }
   }
-  if (home !== undefined) return reach(kind, home);
+  if (endpoint !== undefined) return attachRemote(kind, endpoint);
   throw new CapabilityError(
     `A ${kind.name} cannot be used here: ${whyNoSharedMemory()}; and the process that sent it may not listen for others`,
   );
 }
 
-function reach<L extends object>(kind: Kind<L>, invitation: EndpointAddress): Seat<L> {
-  const remote = RemoteLink.reach(invitation);
-  return { link: remote.part(kind.name, () => kind.reach(remote)), remote };
+function attachRemote<L extends object>(kind: PrimitiveKind<L>, endpoint: EndpointAddress): Attachment<L> {
+  const client = PrimitiveClient.forEndpoint(endpoint);
+  return { backend: client.singleton(kind.name, () => kind.connect(client)), client };
 }
 
 /** Refuses a call that blocks the thread where nothing could end it. */
-export function requireMemory(call: string, instead: string): never {
-  const why = whyNoSharedMemory() ?? "its memory cannot be opened by this process";
-  throw new CapabilityError(`${call} needs shared memory, which is not to be had here (${why}): use ${instead}`);
+export function requireSharedMemory(call: string, alternative: string): never {
+  const reason = whyNoSharedMemory() ?? "its memory cannot be opened by this process";
+  throw new CapabilityError(`${call} needs shared memory, which is not to be had here (${reason}): use ${alternative}`);
 }

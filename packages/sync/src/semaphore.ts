@@ -5,10 +5,10 @@ import {
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import { MOST_UNITS, type SemaphoreLink, semaphoreKind } from "./backends/semaphore-backend.ts";
+import { MAX_UNITS, type SemaphoreBackend, semaphoreKind } from "./backends/semaphore-backend.ts";
 import { MODULE } from "./module-id.ts";
 import { Guard } from "./ownership/lock-guard.ts";
-import { linkOf, type MaybePromise, type Place, Primitive, placeOf, revive } from "./primitive.ts";
+import { addressOf, attachAt, backendOf, type MaybePromise, Primitive, type PrimitiveAddress } from "./primitive.ts";
 
 /**
  * A number of units for any number of processes: each `acquire()` takes one, and waits while there is none.
@@ -54,8 +54,8 @@ export class Semaphore extends Primitive {
    * @throws the signal's reason
    */
   async acquire(options: WaitOptions = {}): Promise<Guard | null> {
-    const link = linkOf<SemaphoreLink>(this, "acquire()");
-    return this.#guard(await link.acquire("acquire()", options));
+    const backend = backendOf<SemaphoreBackend>(this, "acquire()");
+    return this.#guard(await backend.acquire("acquire()", options));
   }
 
   /**
@@ -66,7 +66,9 @@ export class Semaphore extends Primitive {
    */
   acquireSync(options: Pick<WaitOptions, "timeout"> = {}): Guard | null {
     checkTimeout("acquireSync()", options.timeout);
-    return this.#guard(linkOf<SemaphoreLink>(this, "acquireSync()").acquireSync("acquireSync()", options.timeout));
+    return this.#guard(
+      backendOf<SemaphoreBackend>(this, "acquireSync()").acquireSync("acquireSync()", options.timeout),
+    );
   }
 
   /**
@@ -76,7 +78,7 @@ export class Semaphore extends Primitive {
    * @throws {CapabilityError} where another process serves the semaphore: use `acquire({ timeout: 0 })`
    */
   tryAcquire(): Guard | null {
-    return this.#guard(linkOf<SemaphoreLink>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
+    return this.#guard(backendOf<SemaphoreBackend>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
   }
 
   /**
@@ -89,36 +91,36 @@ export class Semaphore extends Primitive {
   release(units: number = 1): MaybePromise<void> {
     if (!Number.isInteger(units) || units < 1)
       throw new RangeError(`release() takes a number of units from 1, not ${String(units)}`);
-    return linkOf<SemaphoreLink>(this, "release()").release("release()", units, this.limit());
+    return backendOf<SemaphoreBackend>(this, "release()").release("release()", units, this.limit());
   }
 
   /** How many units are there at this moment. */
   getValue(): MaybePromise<number> {
-    return linkOf<SemaphoreLink>(this, "getValue()").value("getValue()");
+    return backendOf<SemaphoreBackend>(this, "getValue()").value("getValue()");
   }
 
   /** Whether there is no unit at this moment. */
   locked(): MaybePromise<boolean> {
-    const value = linkOf<SemaphoreLink>(this, "locked()").value("locked()");
+    const value = backendOf<SemaphoreBackend>(this, "locked()").value("locked()");
     return value instanceof Promise ? value.then((value) => value === 0) : value === 0;
   }
 
   /** How many units there may be. @internal */
   protected limit(): number {
-    return MOST_UNITS;
+    return MAX_UNITS;
   }
 
   /** @internal */
   "multiproc:ticket"(): SharedHandle {
-    const data = [placeOf(this), this.initialValue];
+    const data = [addressOf(this), this.initialValue];
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data };
   }
 
   #guard(isTaken: boolean): Guard | null {
     if (!isTaken) return null;
-    const life = currentThreadId();
+    const thread = currentThreadId();
     // In a forked child, the guard is about what its parent has taken.
-    return new Guard(false, { giveBack: () => (currentThreadId() === life ? this.release() : undefined) });
+    return new Guard(false, { release: () => (currentThreadId() === thread ? this.release() : undefined) });
   }
 }
 
@@ -145,16 +147,16 @@ export class BoundedSemaphore extends Semaphore {
 }
 
 registerReviver("sync.Semaphore", (data) => {
-  const [place, value] = data as [Place, number];
-  return revive(place, () => new Semaphore(value));
+  const [address, value] = data as [PrimitiveAddress, number];
+  return attachAt(address, () => new Semaphore(value));
 });
 registerReviver("sync.BoundedSemaphore", (data) => {
-  const [place, value] = data as [Place, number];
-  return revive(place, () => new BoundedSemaphore(value));
+  const [address, value] = data as [PrimitiveAddress, number];
+  return attachAt(address, () => new BoundedSemaphore(value));
 });
 
 function checkedValue(value: number): number {
-  if (!Number.isInteger(value) || value < 0 || value > MOST_UNITS)
-    throw new RangeError(`A semaphore takes a value from 0 to ${MOST_UNITS}, not ${String(value)}`);
+  if (!Number.isInteger(value) || value < 0 || value > MAX_UNITS)
+    throw new RangeError(`A semaphore takes a value from 0 to ${MAX_UNITS}, not ${String(value)}`);
   return value;
 }

@@ -5,7 +5,7 @@ import { Condition, Event, Lock, Semaphore, SyncClosedError } from "@multiproc/s
 import { describe, expect, test } from "vitest";
 import { contract } from "./contract/contract.ts";
 import { kills } from "./contract/kills.ts";
-import { puppet } from "./contract/remote-controlled-child.ts";
+import { startRemoteChild } from "./contract/remote-controlled-child.ts";
 
 // Before anything looks: here, and in the children.
 process.env.MULTIPROC_SHARED_MEMORY = "off";
@@ -16,7 +16,7 @@ describe("served by a home process", () => {
 
   test("what blocks the thread is refused, and says why", async () => {
     const lock = new Lock();
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     for (const method of ["acquireSync", "tryAcquire"]) {
       const error = await child.call("lock", method).catch((error) => error);
       expect(error).toBeInstanceOf(CapabilityError);
@@ -32,9 +32,9 @@ describe("served by a home process", () => {
   });
 
   test("what is waited for ends when the home is gone, and says so", async () => {
-    const maker = await puppet({});
+    const maker = await startRemoteChild({});
     const lock: Lock = await maker.call("make", "lock");
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     await maker.call("lock", "acquire");
     const waiting = [lock.acquire(), child.call("lock", "acquire")].map((wait) => wait.catch((error) => error));
     await lock.locked(); // answered after the home has seen the first

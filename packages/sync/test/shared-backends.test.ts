@@ -4,7 +4,7 @@ import { DeadlockError, type Guard, Lock } from "@multiproc/sync";
 import { describe, expect, test } from "vitest";
 import { contract } from "./contract/contract.ts";
 import { kills } from "./contract/kills.ts";
-import { puppet } from "./contract/remote-controlled-child.ts";
+import { startRemoteChild } from "./contract/remote-controlled-child.ts";
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("in shared memory", () => {
   contract("memory");
@@ -12,7 +12,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("in shared memory", () => {
 
   test("acquireSync() blocks the thread, and not for what only this thread can do", async () => {
     const lock = new Lock();
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     const held = lock.acquireSync() as Guard;
     expect(lock.acquireSync({ timeout: 5 })).toBe(null);
     expect(() => lock.acquireSync()).toThrow(DeadlockError);
@@ -25,16 +25,16 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("in shared memory", () => {
   });
 
   test("a lock outlives the process that made it", async () => {
-    const maker = await puppet({});
+    const maker = await startRemoteChild({});
     const lock: Lock = await maker.call("make", "lock");
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     await maker.call("lock", "acquire");
     const waiting = child.call("lock", "acquire");
     await maker.kill();
     expect(await waiting).toEqual({ previousOwnerDied: true });
     expect(await lock.acquire({ timeout: 0 })).toBe(null);
     // It passes on what its maker is no longer there to pass on.
-    const other = await puppet({ lock });
+    const other = await startRemoteChild({ lock });
     await child.call("lock", "release");
     expect(await other.call("lock", "acquire")).toEqual({ previousOwnerDied: false });
   });

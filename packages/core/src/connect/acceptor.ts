@@ -157,7 +157,7 @@ export async function dial(
   } catch (cause) {
     throw unreachable(peer, cause);
   }
-  const channel = new StreamChannel(stream, { ...options, peer: peer });
+  const channel = new StreamChannel(stream, { ...options, peer });
   channel.enableUpgrade(true);
   channel.sendBytes(HELLO, helloText(address.token));
   return channel;
@@ -185,7 +185,7 @@ export function dialSync(address: EndpointAddress, peer: string, deadline: numbe
   try {
     const fd = connectSync(address.socketPath, deadline);
     if (fd === undefined) return undefined;
-    channel = new StreamChannel(host.adoptFd(fd), { peer: peer });
+    channel = new StreamChannel(host.adoptFd(fd), { peer });
     const ringStream = channel.enableUpgrade(true).upgradeImmediately(memory);
     if (!trySend(fd, helloFrame(address.token)) || !trySend(fd, offerFrame(memory, true)) || hasHungUp(fd))
       throw new Error("Nobody takes what is said there");

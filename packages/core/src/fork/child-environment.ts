@@ -74,9 +74,9 @@ function openOutput(fd: number): StdStream {
   // As big integers, which Node notes in a place of their own: it takes what it noted last as numbers for that of a folder in
   // a path, and while that is a socket, modules are found by symbolic links and loaded twice.
   const stats = fs.fstatSync(fd, { bigint: true });
-  if (!stats.isSocket() && !stats.isFIFO()) return fs.createWriteStream("", { fd: fd, autoClose: false });
+  if (!stats.isSocket() && !stats.isFIFO()) return fs.createWriteStream("", { fd, autoClose: false });
   const { Socket } = process.getBuiltinModule("node:net");
-  const socket = new Socket({ fd: fd, readable: false, writable: true });
+  const socket = new Socket({ fd, readable: false, writable: true });
   (socket as unknown as { _handle?: { unref(): void } })._handle?.unref();
   return socket as unknown as StdStream;
 }

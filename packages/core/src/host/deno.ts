@@ -138,7 +138,7 @@ export class DenoHost implements Host {
   }
 
   adoptFd(fd: number): ByteStream {
-    const socket = new (builtin<NodeNet>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: fd });
+    const socket = new (builtin<NodeNet>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd });
     return new NodeStream(socket as never, fd);
   }
 
@@ -205,7 +205,7 @@ export class DenoHost implements Host {
   /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once; those of older Denos take none. */
   watchReadable(fd: number, onReadable: () => void): boolean {
     try {
-      const socket = new (builtin<NodeNet>("net").Socket)({ fd: fd, readable: true, writable: false });
+      const socket = new (builtin<NodeNet>("net").Socket)({ fd, readable: true, writable: false });
       socket.on("error", () => {});
       socket.on("data", onReadable);
       socket.unref();

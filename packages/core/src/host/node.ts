@@ -111,7 +111,7 @@ export class NodeHost implements Host {
   }
 
   adoptFd(fd: number): ByteStream {
-    return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: fd }), fd);
+    return new NodeStream(new (builtin<typeof Net>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd }), fd);
   }
 
   whyNoAdoptFd(): undefined {
@@ -123,7 +123,7 @@ export class NodeHost implements Host {
   }
 
   watchReadable(fd: number, onReadable: () => void): true {
-    const socket = new (builtin<typeof Net>("net").Socket)({ fd: fd, readable: true, writable: false });
+    const socket = new (builtin<typeof Net>("net").Socket)({ fd, readable: true, writable: false });
     trackHandle(socket);
     socket.on("error", () => {});
     socket.on("data", onReadable);

@@ -15,82 +15,95 @@ import {
   whyNoSharedMemory,
 } from "@multiproc/core/internal";
 import { BrokenPipeError } from "../errors.ts";
-import { ATTACH, BROKEN, BYTES, END, GET, HAND, RETURN, RETURNED, REVIVED, SHARE, VALUE, VOID } from "../protocol.ts";
+import {
+  ATTACH,
+  BROKEN,
+  BYTES,
+  CANCEL_HAND_OVER,
+  END,
+  GET,
+  HAND_OVER,
+  REOPENED,
+  RETURN,
+  RETURNED,
+  SHARE,
+  VALUE,
+} from "../protocol.ts";
 import { cannotBlock } from "./blocking.ts";
-import type { Link, SideAddress } from "./pipe-end.ts";
-import { Inbox } from "./receive-queue.ts";
+import type { PipeEnd, PipeEndAddress } from "./pipe-end.ts";
+import { ReceiveQueue } from "./receive-queue.ts";
 
 /** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
-const TICKET_GRACE = 1000;
+const CLAIM_GRACE_MS = 1000;
 
 /** A channel to another process that holds this side. */
 interface Holder {
   readonly channel: Channel;
   /** Whether it is of another family of processes: it holds the side alone and for good, and sends messages and nothing else. */
-  readonly isPeer: boolean;
+  readonly isExternal: boolean;
   /** Whether it counts: not after it handed the side on, until it is used again. */
-  holds: boolean;
+  countsAsOpen: boolean;
   /** How many messages it asked for and did not get yet. */
-  wanted: number;
+  requested: number;
 }
 
 /** Makes the two sides of a pipe in this process. */
-export function makeSides(): [Side, Side] {
-  const sides: [Side, Side] = [new Side(), new Side()];
-  sides[0].join(sides[1]);
-  sides[1].join(sides[0]);
-  return sides;
+export function createEnds(): [LocalEnd, LocalEnd] {
+  const ends: [LocalEnd, LocalEnd] = [new LocalEnd(), new LocalEnd()];
+  ends[0].connectTo(ends[1]);
+  ends[1].connectTo(ends[0]);
+  return ends;
 }
 
 /** Makes a side of a pipe whose other side is held by who is at the other end of a channel. */
-export function makeSideOf(channel: Channel): Side {
-  const [side, other] = makeSides();
-  other.give(channel);
-  return side;
+export function endForChannel(channel: Channel): LocalEnd {
+  const [end, other] = createEnds();
+  other.handToPeer(channel);
+  return end;
 }
 
 /** One side of a pipe, at home. It is also the link of the home's own connection to it. */
-export class Side implements Link {
-  readonly inbox: Inbox = new Inbox({
-    demand: () => this.#share(),
-    waiting: (isWaiting) => this.#other.keepAlive(isWaiting),
-    room: () => this.#other.makeRoom(),
+export class LocalEnd implements PipeEnd {
+  readonly receiveQueue: ReceiveQueue = new ReceiveQueue({
+    waiterAdded: () => this.#makeShared(),
+    waitersChanged: (isWaiting) => this.#other.keepAlive(isWaiting),
+    drained: () => this.#other.resumeSenders(),
   });
-  #other!: Side;
+  #other!: LocalEnd;
   /** Whether this process's own connection counts as a holder. */
-  #holdsHere = true;
+  #isOpenHere = true;
   /** Whether the other side was last told that there are holders here. */
-  #isHeld = true;
+  #reportedOpen = true;
   readonly #holders = new Set<Holder>();
-  readonly #tickets = new Set<string>();
+  readonly #claims = new Set<string>();
   /** The tickets whose holders came before the news that they were handed out. */
-  readonly #early = new Set<string>();
-  #invitation: EndpointAddress | undefined;
-  #ticketCount = 0;
+  readonly #claimedEarly = new Set<string>();
+  #endpoint: EndpointAddress | undefined;
+  #claimCount = 0;
   /** The one holder that messages are pushed to, while the side is not shared. */
-  #pushTo: Holder | undefined;
+  #pushTarget: Holder | undefined;
   #isShared = false;
   /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
-  #returning: { holder: Holder; frames: Frame[] } | undefined;
-  #keepsAlive = false;
-  readonly #stay = new KeepAlive();
-  #drained: Array<() => void> = [];
+  #pendingRecall: { holder: Holder; frames: Frame[] } | undefined;
+  #isKeptAlive = false;
+  readonly #claimKeepAlive = new KeepAlive();
+  #drainWaiters: Array<() => void> = [];
 
-  join(other: Side): void {
+  connectTo(other: LocalEnd): void {
     this.#other = other;
   }
 
   /** Gives this side away for good. */
-  give(channel: Channel): void {
-    this.#holdsHere = false;
-    this.#pushTo = { channel, isPeer: true, holds: true, wanted: 0 };
-    this.#holders.add(this.#pushTo);
-    this.#listen(this.#pushTo);
+  handToPeer(channel: Channel): void {
+    this.#isOpenHere = false;
+    this.#pushTarget = { channel, isExternal: true, countsAsOpen: true, requested: 0 };
+    this.#holders.add(this.#pushTarget);
+    this.#startReceiving(this.#pushTarget);
   }
 
-  get broken(): Error | undefined {
+  get brokenError(): Error | undefined {
     // Asked for each message: what was last found is the shorter way.
-    if (this.#other.#isHeld || this.#other.hasHolders) return undefined;
+    if (this.#other.#reportedOpen || this.#other.isOpen) return undefined;
     return new BrokenPipeError("send() on a pipe whose other end is closed in every process");
   }
 
@@ -99,15 +112,15 @@ export class Side implements Link {
   }
 
   drained(): Promise<void> {
-    const target = this.#other.#pushTo;
+    const target = this.#other.#pushTarget;
     if (target !== undefined) return target.channel.drained();
-    return this.full ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+    return this.full ? new Promise((resolve) => this.#drainWaiters.push(resolve)) : Promise.resolve();
   }
 
-  send(value: unknown, gathers = false): boolean {
-    const target = this.#other.#pushTo;
-    if (target !== undefined && this.#other.inbox.size === 0) {
-      return target.channel.send(VALUE, value, "value", target.channel, gathers);
+  send(value: unknown, corked = false): boolean {
+    const target = this.#other.#pushTarget;
+    if (target !== undefined && this.#other.receiveQueue.size === 0) {
+      return target.channel.send(VALUE, value, "value", target.channel, corked);
     }
     const { frame, commit } = encodeMessage(value, "value");
     // Small parts were copied when the value was encoded; large ones are the caller's memory, and wait here.
@@ -118,12 +131,12 @@ export class Side implements Link {
   }
 
   flush(): void {
-    this.#other.#pushTo?.channel.flush();
+    this.#other.#pushTarget?.channel.flush();
   }
 
   sendBytes(bytes: Uint8Array): void {
-    const target = this.#other.#pushTo;
-    if (target !== undefined && this.#other.inbox.size === 0) target.channel.sendBytes(BYTES, bytes);
+    const target = this.#other.#pushTarget;
+    if (target !== undefined && this.#other.receiveQueue.size === 0) target.channel.sendBytes(BYTES, bytes);
     else this.#other.deliver(new Frame(BYTES, bytes.slice(), 0, bytes.length, [], []));
   }
 
@@ -131,36 +144,36 @@ export class Side implements Link {
     return decodeMessage(frame);
   }
 
-  claim(): void {
-    if (this.#holdsHere) return;
-    this.#holdsHere = true;
-    this.#settle();
+  markUsed(): void {
+    if (this.#isOpenHere) return;
+    this.#isOpenHere = true;
+    this.#updateOpenState();
   }
 
-  address(): { data: SideAddress; commit: (carrier: DeliveryScope | undefined) => void } {
-    const invitation = this.invitation();
-    const ticket = `h${++this.#ticketCount}`;
-    const commit = (carrier: DeliveryScope | undefined): void => {
-      this.#expect(ticket);
-      this.#holdsHere = false;
-      carrier?.onEnd(() => this.#voidLater(ticket));
-      this.#settle();
+  prepareHandOver(): { data: PipeEndAddress; commit: (scope: DeliveryScope | undefined) => void } {
+    const endpoint = this.endpoint();
+    const claim = `h${++this.#claimCount}`;
+    const commit = (scope: DeliveryScope | undefined): void => {
+      this.#expectClaim(claim);
+      this.#isOpenHere = false;
+      scope?.onEnd(() => this.#expireClaim(claim));
+      this.#updateOpenState();
     };
-    return { data: { invitation, ticket }, commit };
+    return { data: { endpoint, claim }, commit };
   }
 
-  invitation(): EndpointAddress {
-    this.#invitation ??= exposeEndpoint((channel) => this.#accept(channel), { multiple: true });
-    return this.#invitation;
+  endpoint(): EndpointAddress {
+    this.#endpoint ??= exposeEndpoint((channel) => this.#accept(channel), { multiple: true });
+    return this.#endpoint;
   }
 
   close(): void {
-    this.#holdsHere = false;
-    if (this.#invitation !== undefined && !this.hasHolders) closeEndpoint(this.#invitation);
-    this.#settle();
+    this.#isOpenHere = false;
+    if (this.#endpoint !== undefined && !this.isOpen) closeEndpoint(this.#endpoint);
+    this.#updateOpenState();
   }
 
-  block(call: string): SyncChannel | undefined {
+  blockingChannel(call: string): SyncChannel | undefined {
     const [holder, ...others] = this.#other.#holders;
     const channel = holder?.channel as SyncChannel | undefined;
     if (channel?.canBlock !== true || others.length > 0)
@@ -173,218 +186,220 @@ export class Side implements Link {
   }
 
   /** Whether anybody could still use this side. */
-  get hasHolders(): boolean {
-    if (this.#holdsHere || this.#tickets.size > 0) return true;
-    for (const holder of this.#holders) if (holder.holds) return true;
+  get isOpen(): boolean {
+    if (this.#isOpenHere || this.#claims.size > 0) return true;
+    for (const holder of this.#holders) if (holder.countsAsOpen) return true;
     return false;
   }
 
   /** Whether who sends to this side should wait. */
   get isFull(): boolean {
-    return this.#pushTo !== undefined && this.#returning === undefined ? this.#pushTo.channel.full : this.inbox.full;
+    return this.#pushTarget !== undefined && this.#pendingRecall === undefined
+      ? this.#pushTarget.channel.full
+      : this.receiveQueue.full;
   }
 
   /** Takes a message for this side. */
   deliver(frame: Frame): void {
-    const target = this.#pushTo;
-    if (target !== undefined && this.#returning === undefined && this.inbox.size === 0) {
+    const target = this.#pushTarget;
+    if (target !== undefined && this.#pendingRecall === undefined && this.receiveQueue.size === 0) {
       if (!target.channel.closed) target.channel.forward(frame.kind, frame);
       return;
     }
-    this.inbox.push(frame);
-    this.#serve();
+    this.receiveQueue.push(frame);
+    this.#deliverRequested();
   }
 
   /** Someone here waits for what the holders of this side send. */
   keepAlive(isWaiting: boolean): void {
-    this.#keepsAlive = isWaiting;
+    this.#isKeptAlive = isWaiting;
     for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
-    this.#stayForTickets();
+    this.#keepAliveForClaims();
   }
 
   /** Nothing else of the system may stand for those who are still to come. */
-  #stayForTickets(): void {
-    this.#stay.active = this.#keepsAlive && this.#tickets.size > 0;
+  #keepAliveForClaims(): void {
+    this.#claimKeepAlive.active = this.#isKeptAlive && this.#claims.size > 0;
   }
 
   /** The other side can take more. */
-  makeRoom(): void {
-    for (const resolve of this.#drained.splice(0)) resolve();
+  resumeSenders(): void {
+    for (const resolve of this.#drainWaiters.splice(0)) resolve();
     for (const { channel } of this.#holders) channel.resume();
   }
 
   /** Nobody holds the other side any more: what is there can still be received. */
-  end(cause: Error | undefined): void {
-    this.inbox.end(cause);
+  otherClosed(cause: Error | undefined): void {
+    this.receiveQueue.end(cause);
     for (const holder of this.#holders) {
-      if (holder.isPeer) holder.channel.end();
-      else this.#tell(holder, BROKEN);
+      if (holder.isExternal) holder.channel.end();
+      else this.#notifyHolder(holder, BROKEN);
     }
-    if (this.#pushTo !== undefined && this.inbox.size === 0) this.#tell(this.#pushTo, END);
-    this.#serve();
-    for (const resolve of this.#drained.splice(0)) resolve();
+    if (this.#pushTarget !== undefined && this.receiveQueue.size === 0) this.#notifyHolder(this.#pushTarget, END);
+    this.#deliverRequested();
+    for (const resolve of this.#drainWaiters.splice(0)) resolve();
   }
 
   /** Somebody holds the other side again. */
-  revive(): void {
-    this.inbox.reopen();
-    for (const holder of this.#holders) this.#tell(holder, REVIVED);
+  otherReopened(): void {
+    this.receiveQueue.reopen();
+    for (const holder of this.#holders) this.#notifyHolder(holder, REOPENED);
   }
 
   #accept(channel: Channel): void {
-    this.#listen({ channel, isPeer: false, holds: false, wanted: 0 });
+    this.#startReceiving({ channel, isExternal: false, countsAsOpen: false, requested: 0 });
   }
 
-  #listen(holder: Holder): void {
+  #startReceiving(holder: Holder): void {
     holder.channel.start({
-      message: (frame) => this.#take(holder, frame),
-      closed: (reason) => this.#leave(holder, reason),
+      message: (frame) => this.#handleFrame(holder, frame),
+      closed: (reason) => this.#removeHolder(holder, reason),
     });
   }
 
-  #take(holder: Holder, frame: Frame): void {
-    if (holder.isPeer && frame.kind !== VALUE && frame.kind !== BYTES)
+  #handleFrame(holder: Holder, frame: Frame): void {
+    if (holder.isExternal && frame.kind !== VALUE && frame.kind !== BYTES)
       throw new ProtocolError("The other side of a connection sent what is no message");
     switch (frame.kind) {
       case VALUE:
       case BYTES:
-        holder.holds = true;
-        return this.#receive(holder, frame);
+        holder.countsAsOpen = true;
+        return this.#forwardToOther(holder, frame);
       case RETURN + VALUE:
       case RETURN + BYTES:
-        this.#returning ??= { holder, frames: [] };
-        this.#returning.frames.push(
+        this.#pendingRecall ??= { holder, frames: [] };
+        this.#pendingRecall.frames.push(
           new Frame(frame.kind - RETURN, frame.bytes, frame.start, frame.end, frame.parts, frame.modules),
         );
         return;
       case GET:
-        holder.holds = true;
-        holder.wanted += 1;
-        return this.#serve();
+        holder.countsAsOpen = true;
+        holder.requested += 1;
+        return this.#deliverRequested();
       case RETURNED:
-        return this.#restore(holder);
-      case HAND:
-        holder.holds = false;
-        this.#expect(holder.channel.decode(frame) as string);
-        this.#recall(holder);
-        return this.#settle();
+        return this.#restoreReturned(holder);
+      case HAND_OVER:
+        holder.countsAsOpen = false;
+        this.#expectClaim(holder.channel.decode(frame) as string);
+        this.#recallPushed(holder);
+        return this.#updateOpenState();
       case ATTACH:
         return this.#attach(holder, holder.channel.decode(frame) as string);
-      case VOID:
-        return this.#voidLater(holder.channel.decode(frame) as string);
+      case CANCEL_HAND_OVER:
+        return this.#expireClaim(holder.channel.decode(frame) as string);
     }
   }
 
   /** A holder of this side sent a message to the other. */
-  #receive(holder: Holder, frame: Frame): void {
+  #forwardToOther(holder: Holder, frame: Frame): void {
     const other = this.#other;
-    if (!other.hasHolders) return this.#tell(holder, BROKEN);
+    if (!other.isOpen) return this.#notifyHolder(holder, BROKEN);
     other.deliver(frame);
     if (!other.isFull) return;
     holder.channel.pause();
-    void other.#pushTo?.channel.drained().then(() => holder.channel.resume());
+    void other.#pushTarget?.channel.drained().then(() => holder.channel.resume());
   }
 
-  #attach(holder: Holder, ticket: string): void {
+  #attach(holder: Holder, claim: string): void {
     // A copy of a process comes without a ticket.
-    if (ticket !== "" && !this.#tickets.delete(ticket)) this.#early.add(ticket);
-    this.#stayForTickets();
-    holder.holds = true;
+    if (claim !== "" && !this.#claims.delete(claim)) this.#claimedEarly.add(claim);
+    this.#keepAliveForClaims();
+    holder.countsAsOpen = true;
     this.#holders.add(holder);
-    if (this.#keepsAlive) holder.channel.ref();
-    const isAlone = this.#holders.size === 1 && this.#tickets.size === 0 && !this.#holdsHere && !this.#isShared;
-    if (isAlone) {
-      this.#pushTo = holder;
-      for (const frame of this.inbox.takeAll()) holder.channel.forward(frame.kind, frame);
-      if (this.inbox.ended) this.#tell(holder, END);
+    if (this.#isKeptAlive) holder.channel.ref();
+    const isSoleHolder = this.#holders.size === 1 && this.#claims.size === 0 && !this.#isOpenHere && !this.#isShared;
+    if (isSoleHolder) {
+      this.#pushTarget = holder;
+      for (const frame of this.receiveQueue.takeAll()) holder.channel.forward(frame.kind, frame);
+      if (this.receiveQueue.ended) this.#notifyHolder(holder, END);
     } else {
-      this.#tell(holder, SHARE);
-      this.#share();
+      this.#notifyHolder(holder, SHARE);
+      this.#makeShared();
     }
-    this.#settle();
+    this.#updateOpenState();
   }
 
   /** The one holder is alone no more: what was pushed to it comes back. */
-  #share(): void {
+  #makeShared(): void {
     if (this.#holders.size === 0) return;
     this.#isShared = true;
-    if (this.#pushTo !== undefined) this.#recall(this.#pushTo);
+    if (this.#pushTarget !== undefined) this.#recallPushed(this.#pushTarget);
   }
 
-  #recall(holder: Holder): void {
+  #recallPushed(holder: Holder): void {
     this.#isShared = true;
-    if (this.#pushTo === holder) {
-      this.#pushTo = undefined;
-      this.#returning ??= { holder, frames: [] };
+    if (this.#pushTarget === holder) {
+      this.#pushTarget = undefined;
+      this.#pendingRecall ??= { holder, frames: [] };
     }
-    this.#tell(holder, SHARE);
+    this.#notifyHolder(holder, SHARE);
   }
 
-  #restore(holder: Holder): void {
-    if (this.#returning?.holder !== holder) return;
-    const { frames } = this.#returning;
-    this.#returning = undefined;
-    this.inbox.unshift(frames);
-    this.#settle();
-    this.#serve();
+  #restoreReturned(holder: Holder): void {
+    if (this.#pendingRecall?.holder !== holder) return;
+    const { frames } = this.#pendingRecall;
+    this.#pendingRecall = undefined;
+    this.receiveQueue.unshift(frames);
+    this.#updateOpenState();
+    this.#deliverRequested();
   }
 
   /** Gives waiting messages to the holders that asked, in turn. */
-  #serve(): void {
-    if (this.#returning !== undefined) return;
-    for (let served = true; served && this.inbox.size > 0; ) {
-      served = false;
+  #deliverRequested(): void {
+    if (this.#pendingRecall !== undefined) return;
+    for (let delivered = true; delivered && this.receiveQueue.size > 0; ) {
+      delivered = false;
       for (const holder of this.#holders) {
-        if (holder.wanted === 0 || holder.channel.closed) continue;
-        const frame = this.inbox.take();
+        if (holder.requested === 0 || holder.channel.closed) continue;
+        const frame = this.receiveQueue.take();
         if (frame === undefined) return;
-        holder.wanted -= 1;
+        holder.requested -= 1;
         holder.channel.forward(frame.kind, frame);
-        served = true;
+        delivered = true;
       }
     }
-    if (this.inbox.ended && this.inbox.size === 0)
-      for (const holder of this.#holders) if (holder.wanted > 0) this.#tell(holder, END);
+    if (this.receiveQueue.ended && this.receiveQueue.size === 0)
+      for (const holder of this.#holders) if (holder.requested > 0) this.#notifyHolder(holder, END);
   }
 
-  #leave(holder: Holder, reason: Error | undefined): void {
-    holder.holds = false;
+  #removeHolder(holder: Holder, reason: Error | undefined): void {
+    holder.countsAsOpen = false;
     this.#holders.delete(holder);
-    if (this.#pushTo === holder) this.#pushTo = undefined;
-    this.#restore(holder);
-    this.#settle(reason);
+    if (this.#pushTarget === holder) this.#pushTarget = undefined;
+    this.#restoreReturned(holder);
+    this.#updateOpenState(reason);
   }
 
-  #expect(ticket: string): void {
-    if (!this.#early.delete(ticket)) this.#tickets.add(ticket);
-    this.#stayForTickets();
+  #expectClaim(claim: string): void {
+    if (!this.#claimedEarly.delete(claim)) this.#claims.add(claim);
+    this.#keepAliveForClaims();
   }
 
-  #voidLater(ticket: string): void {
-    if (!this.#tickets.has(ticket)) return;
+  #expireClaim(claim: string): void {
+    if (!this.#claims.has(claim)) return;
     host.timer(
       () => {
-        if (!this.#tickets.delete(ticket)) return;
-        this.#stayForTickets();
-        this.#settle();
+        if (!this.#claims.delete(claim)) return;
+        this.#keepAliveForClaims();
+        this.#updateOpenState();
       },
-      TICKET_GRACE,
-      this.#other.inbox.demand > 0,
+      CLAIM_GRACE_MS,
+      this.#other.receiveQueue.waiterCount > 0,
     );
   }
 
   /** Tells the other side when the last holder has gone, and how, or one has come back. */
-  #settle(reason?: Error): void {
-    const isHeld = this.hasHolders;
-    if (isHeld === this.#isHeld) return;
-    this.#isHeld = isHeld;
-    if (isHeld) this.#other.revive();
-    else this.#other.end(reason);
+  #updateOpenState(reason?: Error): void {
+    const isOpen = this.isOpen;
+    if (isOpen === this.#reportedOpen) return;
+    this.#reportedOpen = isOpen;
+    if (isOpen) this.#other.otherReopened();
+    else this.#other.otherClosed(reason);
   }
 
-  #tell(holder: Holder, kind: number): void {
-    if (!holder.channel.closed && !holder.isPeer) holder.channel.sendBytes(kind, NOTHING);
+  #notifyHolder(holder: Holder, kind: number): void {
+    if (!holder.channel.closed && !holder.isExternal) holder.channel.sendBytes(kind, NO_BYTES);
   }
 }
 
-const NOTHING = new Uint8Array(0);
+const NO_BYTES = new Uint8Array(0);

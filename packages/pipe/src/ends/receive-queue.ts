@@ -1,34 +1,34 @@
 /** Messages that have arrived and wait to be received, and those who wait for one. */
 import { Fifo, type Frame } from "@multiproc/core/internal";
-import { INBOX_LIMIT } from "../protocol.ts";
+import { MAX_RECEIVE_QUEUE_BYTES } from "../protocol.ts";
 
 /** Someone who waits; `frame` is missing when the inbox has ended. */
 type Waiter = (frame: Frame | undefined) => void;
 
 /** What an inbox tells its owner. */
-export interface InboxHandlers {
+export interface ReceiveQueueHandlers {
   /** Someone began to wait while there was nothing. */
-  demand(): void;
+  waiterAdded(): void;
   /** The first began to wait, or the last has stopped. */
-  waiting(isWaiting: boolean): void;
+  waitersChanged(isWaiting: boolean): void;
   /** There is room again after the inbox was full. */
-  room(): void;
+  drained(): void;
 }
 
 /** A queue of messages in order. */
-export class Inbox {
+export class ReceiveQueue {
   /** Whether no more will come; what is there can still be taken. */
   ended = false;
   /** What ended it, if that was an error. */
   cause: Error | undefined;
-  readonly #handlers: InboxHandlers;
+  readonly #handlers: ReceiveQueueHandlers;
   readonly #frames = new Fifo<Frame>();
-  #bytes = 0;
+  #byteCount = 0;
   #wasFull = false;
   readonly #waiters = new Set<Waiter>();
   readonly #watchers = new Set<() => void>();
 
-  constructor(handlers: InboxHandlers) {
+  constructor(handlers: ReceiveQueueHandlers) {
     this.#handlers = handlers;
   }
 
@@ -43,36 +43,36 @@ export class Inbox {
 
   /** Whether senders should wait. */
   get full(): boolean {
-    return this.#bytes > INBOX_LIMIT;
+    return this.#byteCount > MAX_RECEIVE_QUEUE_BYTES;
   }
 
   /** How many wait for a message. */
-  get demand(): number {
+  get waiterCount(): number {
     return this.#waiters.size;
   }
 
   push(frame: Frame): void {
     if (this.#waiters.size > 0 && this.size === 0) {
       const [waiter] = this.#waiters as Set<Waiter> & [Waiter];
-      return this.#settle(waiter, frame);
+      return this.#resolveWaiter(waiter, frame);
     }
     this.#frames.push(frame);
-    this.#bytes += frame.size;
+    this.#byteCount += frame.size;
     this.#wasFull ||= this.full;
-    this.#notify();
+    this.#notifyWatchers();
   }
 
   /** Puts messages back before all others. */
   unshift(frames: readonly Frame[]): void {
     this.#frames.unshift(frames);
-    for (const frame of frames) this.#bytes += frame.size;
+    for (const frame of frames) this.#byteCount += frame.size;
     this.#wasFull ||= this.full;
     for (const waiter of this.#waiters) {
       const frame = this.take();
       if (frame === undefined) break;
-      this.#settle(waiter, frame);
+      this.#resolveWaiter(waiter, frame);
     }
-    if (this.size > 0) this.#notify();
+    if (this.size > 0) this.#notifyWatchers();
   }
 
   /** The next message, without taking it. */
@@ -83,10 +83,10 @@ export class Inbox {
   take(): Frame | undefined {
     const frame = this.#frames.shift();
     if (frame === undefined) return undefined;
-    this.#bytes -= frame.size;
-    if (this.#wasFull && this.#bytes < INBOX_LIMIT / 2) {
+    this.#byteCount -= frame.size;
+    if (this.#wasFull && this.#byteCount < MAX_RECEIVE_QUEUE_BYTES / 2) {
       this.#wasFull = false;
-      this.#handlers.room();
+      this.#handlers.drained();
     }
     return frame;
   }
@@ -104,18 +104,18 @@ export class Inbox {
       waiter = resolve;
     });
     this.#waiters.add(waiter);
-    if (this.#waiters.size === 1) this.#handlers.waiting(true);
-    this.#handlers.demand();
-    return { promise, cancel: () => this.#remove(waiter) };
+    if (this.#waiters.size === 1) this.#handlers.waitersChanged(true);
+    this.#handlers.waiterAdded();
+    return { promise, cancel: () => this.#removeWaiter(waiter) };
   }
 
   /** Calls back once, as soon as a message is there or the end is. */
   watch(run: () => void): () => void {
     this.#watchers.add(run);
-    this.#handlers.waiting(true);
-    this.#handlers.demand();
+    this.#handlers.waitersChanged(true);
+    this.#handlers.waiterAdded();
     return () => {
-      if (this.#watchers.delete(run)) this.#idle();
+      if (this.#watchers.delete(run)) this.#notifyIfIdle();
     };
   }
 
@@ -123,8 +123,8 @@ export class Inbox {
     if (this.ended) return;
     this.ended = true;
     this.cause = cause;
-    for (const waiter of [...this.#waiters]) this.#settle(waiter, undefined);
-    this.#notify();
+    for (const waiter of [...this.#waiters]) this.#resolveWaiter(waiter, undefined);
+    this.#notifyWatchers();
   }
 
   /** Takes the end back: there is somebody again who could send. */
@@ -133,24 +133,24 @@ export class Inbox {
     this.cause = undefined;
   }
 
-  #settle(waiter: Waiter, frame: Frame | undefined): void {
-    this.#remove(waiter);
+  #resolveWaiter(waiter: Waiter, frame: Frame | undefined): void {
+    this.#removeWaiter(waiter);
     waiter(frame);
   }
 
-  #remove(waiter: Waiter): void {
-    if (this.#waiters.delete(waiter)) this.#idle();
+  #removeWaiter(waiter: Waiter): void {
+    if (this.#waiters.delete(waiter)) this.#notifyIfIdle();
   }
 
-  #idle(): void {
-    if (this.#waiters.size === 0 && this.#watchers.size === 0) this.#handlers.waiting(false);
+  #notifyIfIdle(): void {
+    if (this.#waiters.size === 0 && this.#watchers.size === 0) this.#handlers.waitersChanged(false);
   }
 
-  #notify(): void {
+  #notifyWatchers(): void {
     if (this.#watchers.size === 0) return;
     const watchers = [...this.#watchers];
     this.#watchers.clear();
-    this.#idle();
+    this.#notifyIfIdle();
     for (const run of watchers) run();
   }
 }

@@ -14,50 +14,63 @@ import {
   whyNoDialSync,
 } from "@multiproc/core/internal";
 import { BrokenPipeError } from "../errors.ts";
-import { ATTACH, BROKEN, BYTES, END, GET, HAND, RETURN, RETURNED, REVIVED, SHARE, VALUE, VOID } from "../protocol.ts";
+import {
+  ATTACH,
+  BROKEN,
+  BYTES,
+  CANCEL_HAND_OVER,
+  END,
+  GET,
+  HAND_OVER,
+  REOPENED,
+  RETURN,
+  RETURNED,
+  SHARE,
+  VALUE,
+} from "../protocol.ts";
 import { cannotBlock } from "./blocking.ts";
-import type { Link, SideAddress } from "./pipe-end.ts";
-import { Inbox } from "./receive-queue.ts";
+import type { PipeEnd, PipeEndAddress } from "./pipe-end.ts";
+import { ReceiveQueue } from "./receive-queue.ts";
 
 /** What it leads to, for errors. */
-const WHAT = "the other end of this pipe";
+const PEER_NAME = "the other end of this pipe";
 
 /** Links that have no channel yet. */
-const opening = new Set<RemoteLink>();
-afterForkInChild(() => opening.clear());
+const unopenedEnds = new Set<RemoteEnd>();
+afterForkInChild(() => unopenedEnds.clear());
 
 /** The link of a connection that was handed to this process. */
-export class RemoteLink implements Link {
-  broken: Error | undefined;
-  readonly inbox: Inbox = new Inbox({
-    demand: () => this.#ask(),
-    waiting: (isWaiting) => (isWaiting ? this.#channel?.ref() : this.#channel?.unref()),
-    room: () => this.#channel?.resume(),
+export class RemoteEnd implements PipeEnd {
+  brokenError: Error | undefined;
+  readonly receiveQueue: ReceiveQueue = new ReceiveQueue({
+    waiterAdded: () => this.#requestMessage(),
+    waitersChanged: (isWaiting) => (isWaiting ? this.#channel?.ref() : this.#channel?.unref()),
+    drained: () => this.#channel?.resume(),
   });
-  readonly #address: SideAddress;
+  readonly #address: PipeEndAddress;
   #channel: SyncChannel | undefined;
   /** What was sent before the channel was open. */
-  #early: Array<(channel: Channel) => void> = [];
+  #deferredSends: Array<(channel: Channel) => void> = [];
   /** Whether memory of the callers waits for the channel. */
-  #borrowsEarly = false;
+  #hasBorrowedMemory = false;
   readonly #opened: Promise<void>;
   #isShared = false;
-  #isHanded = false;
+  #isHandedOver = false;
   #isClosed = false;
-  #asked = 0;
-  #ticketCount = 0;
+  #requestedCount = 0;
+  #claimCount = 0;
   /** Those who wait until nothing that was pushed here is left here. */
-  readonly #returned: Array<() => void> = [];
+  readonly #returnWaiters: Array<() => void> = [];
 
-  constructor(address: SideAddress) {
+  constructor(address: PipeEndAddress) {
     this.#address = address;
-    opening.add(this);
+    unopenedEnds.add(this);
     this.#opened = this.#open();
     pendingWork.add(this.#opened);
   }
 
   get full(): boolean {
-    return this.#channel?.full ?? (this.#borrowsEarly || this.#early.length > 1000);
+    return this.#channel?.full ?? (this.#hasBorrowedMemory || this.#deferredSends.length > 1000);
   }
 
   async drained(): Promise<void> {
@@ -65,13 +78,13 @@ export class RemoteLink implements Link {
     await this.#channel?.drained();
   }
 
-  send(value: unknown, gathers = false): boolean {
-    if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value", undefined, gathers);
-    const place = this.#early.length;
+  send(value: unknown, corked = false): boolean {
+    if (this.#channel !== undefined) return this.#channel.send(VALUE, value, "value", undefined, corked);
+    const index = this.#deferredSends.length;
     const { frame, commit } = encodeMessage(value, "value");
-    this.#borrowsEarly ||= frame.parts.length > 0;
+    this.#hasBorrowedMemory ||= frame.parts.length > 0;
     // What a getter of the value has asked for comes behind it.
-    this.#early.splice(place, 0, (channel) => channel.forward(VALUE, frame, true));
+    this.#deferredSends.splice(index, 0, (channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
     return !this.full;
   }
@@ -83,7 +96,7 @@ export class RemoteLink implements Link {
   sendBytes(bytes: Uint8Array): void {
     if (this.#channel !== undefined) return this.#channel.sendBytes(BYTES, bytes);
     const copy = bytes.slice();
-    this.#early.push((channel) => channel.sendBytes(BYTES, copy));
+    this.#deferredSends.push((channel) => channel.sendBytes(BYTES, copy));
   }
 
   decode(frame: Frame): unknown {
@@ -91,53 +104,53 @@ export class RemoteLink implements Link {
   }
 
   /** Every message and request tells the home anyway. */
-  claim(): void {
-    this.#isHanded = false;
+  markUsed(): void {
+    this.#isHandedOver = false;
   }
 
-  address(): { data: SideAddress; commit: (carrier: DeliveryScope | undefined) => void } {
-    const ticket = `${host.pid}.${this.#address.ticket}.${++this.#ticketCount}`;
-    const commit = (carrier: DeliveryScope | undefined): void => {
-      this.#isHanded = true;
+  prepareHandOver(): { data: PipeEndAddress; commit: (scope: DeliveryScope | undefined) => void } {
+    const claim = `${host.pid}.${this.#address.claim}.${++this.#claimCount}`;
+    const commit = (scope: DeliveryScope | undefined): void => {
+      this.#isHandedOver = true;
       this.#isShared = true;
       this.#whenOpen((channel) => {
-        this.#giveBack(channel, this.inbox.takeAll());
-        channel.send(HAND, ticket);
+        this.#returnFrames(channel, this.receiveQueue.takeAll());
+        channel.send(HAND_OVER, claim);
       });
       // What is on its way to here must go back before this process may end.
-      pendingWork.add(new Promise<void>((resolve) => this.#returned.push(resolve)));
-      carrier?.onEnd(() => this.#whenOpen((channel) => channel.send(VOID, ticket)));
+      pendingWork.add(new Promise<void>((resolve) => this.#returnWaiters.push(resolve)));
+      scope?.onEnd(() => this.#whenOpen((channel) => channel.send(CANCEL_HAND_OVER, claim)));
     };
-    return { data: { invitation: this.#address.invitation, ticket }, commit };
+    return { data: { endpoint: this.#address.endpoint, claim }, commit };
   }
 
-  block(call: string, until: number): SyncChannel | undefined {
-    const missing = whyNoDialSync();
-    if (missing !== undefined) throw cannotBlock(call, missing);
+  blockingChannel(call: string, deadline: number): SyncChannel | undefined {
+    const reason = whyNoDialSync();
+    if (reason !== undefined) throw cannotBlock(call, reason);
     // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
-    for (const link of opening) if (link === this || link.#early.length > 0) link.#openSync(until);
+    for (const end of unopenedEnds) if (end === this || end.#deferredSends.length > 0) end.#openSync(deadline);
     const channel = this.#channel;
     // One that has ended, also just now, does not block: the inbox tells of it.
-    if (channel !== undefined && !channel.upgradeSync(until) && !channel.closed) {
-      if (performance.now() >= until) return undefined;
+    if (channel !== undefined && !channel.upgradeSync(deadline) && !channel.closed) {
+      if (performance.now() >= deadline) return undefined;
       throw cannotBlock(
         call,
         "the connection was used with await before, and this host cannot read its socket otherwise",
       );
     }
-    this.#ask();
+    this.#requestMessage();
     return channel;
   }
 
-  invitation(): SideAddress["invitation"] {
-    return this.#address.invitation;
+  endpoint(): PipeEndAddress["endpoint"] {
+    return this.#address.endpoint;
   }
 
   close(): void {
     this.#isClosed = true;
     this.#whenOpen((channel) => {
       if (this.#isShared) {
-        this.#giveBack(channel, this.inbox.takeAll());
+        this.#returnFrames(channel, this.receiveQueue.takeAll());
         channel.sendBytes(RETURNED, new Uint8Array(0));
       }
       channel.end();
@@ -146,86 +159,89 @@ export class RemoteLink implements Link {
 
   async #open(): Promise<void> {
     try {
-      const channel = await dial(this.#address.invitation, WHAT);
-      if (this.#channel === undefined) this.#use(channel);
+      const channel = await dial(this.#address.endpoint, PEER_NAME);
+      if (this.#channel === undefined) this.#attachChannel(channel);
       else channel.destroy(); // a call that blocks could not wait for this one
     } catch (error) {
-      if (this.#channel === undefined) this.#ended(error as Error);
+      if (this.#channel === undefined) this.#handleEnd(error as Error);
     }
   }
 
-  #openSync(until: number): void {
+  #openSync(deadline: number): void {
     try {
-      const channel = dialSync(this.#address.invitation, WHAT, until);
-      if (channel !== undefined) this.#use(channel);
+      const channel = dialSync(this.#address.endpoint, PEER_NAME, deadline);
+      if (channel !== undefined) this.#attachChannel(channel);
     } catch (error) {
-      this.#ended(error as Error);
+      this.#handleEnd(error as Error);
     }
   }
 
-  #use(channel: SyncChannel): void {
-    channel.send(ATTACH, this.#address.ticket);
-    channel.start({ message: (frame) => this.#take(channel, frame), closed: (reason) => this.#ended(reason) });
+  #attachChannel(channel: SyncChannel): void {
+    channel.send(ATTACH, this.#address.claim);
+    channel.start({
+      message: (frame) => this.#handleFrame(channel, frame),
+      closed: (reason) => this.#handleEnd(reason),
+    });
     this.#channel = channel;
-    opening.delete(this);
-    if (this.inbox.demand > 0) channel.ref();
-    for (const run of this.#early.splice(0)) run(channel);
+    unopenedEnds.delete(this);
+    if (this.receiveQueue.waiterCount > 0) channel.ref();
+    for (const run of this.#deferredSends.splice(0)) run(channel);
   }
 
-  #take(channel: Channel, frame: Frame): void {
+  #handleFrame(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
       case VALUE:
       case BYTES: {
-        this.#asked = Math.max(0, this.#asked - 1);
-        if (this.#isHanded) return this.#giveBack(channel, [frame]);
-        this.inbox.push(frame);
-        if (this.inbox.full) channel.pause();
+        this.#requestedCount = Math.max(0, this.#requestedCount - 1);
+        if (this.#isHandedOver) return this.#returnFrames(channel, [frame]);
+        this.receiveQueue.push(frame);
+        if (this.receiveQueue.full) channel.pause();
         return;
       }
       case SHARE: {
         this.#isShared = true;
-        this.#giveBack(channel, this.inbox.takeAll());
+        this.#returnFrames(channel, this.receiveQueue.takeAll());
         channel.sendBytes(RETURNED, new Uint8Array(0));
-        for (const resolve of this.#returned.splice(0)) resolve();
-        this.#asked = 0;
-        for (let i = this.inbox.demand; i > 0; i--) this.#ask();
+        for (const resolve of this.#returnWaiters.splice(0)) resolve();
+        this.#requestedCount = 0;
+        for (let i = this.receiveQueue.waiterCount; i > 0; i--) this.#requestMessage();
         return;
       }
       case END:
-        return this.inbox.end();
-      case REVIVED:
-        this.broken = undefined;
-        if (!this.#isClosed) this.inbox.reopen();
+        return this.receiveQueue.end();
+      case REOPENED:
+        this.brokenError = undefined;
+        if (!this.#isClosed) this.receiveQueue.reopen();
         return;
       case BROKEN:
-        this.broken ??= new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+        this.brokenError ??= new BrokenPipeError("send() on a pipe whose other end is closed in every process");
         return;
     }
   }
 
-  #giveBack(channel: Channel, frames: readonly Frame[]): void {
+  #returnFrames(channel: Channel, frames: readonly Frame[]): void {
     for (const frame of frames) channel.forward(RETURN + frame.kind, frame);
   }
 
-  #ask(): void {
+  #requestMessage(): void {
     if (!this.#isShared || this.#channel === undefined || this.#channel.closed) return;
-    if (this.#asked >= Math.max(1, this.inbox.demand)) return;
-    this.#asked += 1;
+    if (this.#requestedCount >= Math.max(1, this.receiveQueue.waiterCount)) return;
+    this.#requestedCount += 1;
     this.#channel.sendBytes(GET, new Uint8Array(0));
   }
 
-  #ended(cause: Error | undefined): void {
-    opening.delete(this);
-    this.broken ??= new BrokenPipeError(
+  #handleEnd(cause: Error | undefined): void {
+    unopenedEnds.delete(this);
+    this.brokenError ??= new BrokenPipeError(
       "send() on a pipe whose home process is gone",
       cause === undefined ? {} : { cause },
     );
-    for (const resolve of this.#returned.splice(0)) resolve();
-    this.inbox.end(cause);
+    for (const resolve of this.#returnWaiters.splice(0)) resolve();
+    this.receiveQueue.end(cause);
   }
 
   #whenOpen(run: (channel: Channel) => void): void {
-    if (this.#channel === undefined) this.#early.push(run);
+    if (this.#channel === undefined) this.#deferredSends.push(run);
     else if (!this.#channel.closed) run(this.#channel);
   }
 }

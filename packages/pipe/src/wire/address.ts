@@ -2,7 +2,7 @@
 export type Address = string | { readonly host: string; readonly port: number };
 
 /** What the name of a Unix socket may take at most, in bytes, on every system. */
-const LONGEST_PATH = 103;
+const MAX_SOCKET_PATH_BYTES = 103;
 
 /** Refuses what is no address, at the call. */
 export function checkAddress(call: string, address: unknown): Address {
@@ -10,9 +10,9 @@ export function checkAddress(call: string, address: unknown): Address {
     if (address === "" || address.includes("\0"))
       throw new TypeError(`${call} takes the path of a Unix socket, not ${JSON.stringify(address)}`);
     const length = new TextEncoder().encode(address).length;
-    if (length > LONGEST_PATH)
+    if (length > MAX_SOCKET_PATH_BYTES)
       throw new RangeError(
-        `${call} got a path of ${length} bytes, and the system takes ${LONGEST_PATH} for a socket: choose a folder with a shorter name than "${address}"`,
+        `${call} got a path of ${length} bytes, and the system takes ${MAX_SOCKET_PATH_BYTES} for a socket: choose a folder with a shorter name than "${address}"`,
       );
     return address;
   }
@@ -29,7 +29,7 @@ export function checkAddress(call: string, address: unknown): Address {
 }
 
 /** An address for people. */
-export function addressText(address: Address): string {
+export function formatAddress(address: Address): string {
   if (typeof address === "string") return address;
   return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }

@@ -18,17 +18,17 @@
 import { ProtocolError } from "@multiproc/core";
 import { type Digest, host, PROTOCOL } from "@multiproc/core/internal";
 import { AuthenticationError } from "../errors.ts";
-import type { Greeting } from "./handshake-stream.ts";
+import type { HandshakeStream } from "./handshake-stream.ts";
 
-const CHALLENGE = bytesOf("#CHALLENGE#");
-const WELCOME = bytesOf("#WELCOME#");
-const FAILURE = bytesOf("#FAILURE#");
+const CHALLENGE = encodeText("#CHALLENGE#");
+const WELCOME = encodeText("#WELCOME#");
+const FAILURE = encodeText("#FAILURE#");
 /** With it begins what a challenge of this library holds behind the name of the digest. */
-const OURS = bytesOf(`{sha256}multiproc:${PROTOCOL}:`);
-const RANDOM_SIZE = 40;
+const MULTIPROC_PREFIX = encodeText(`{sha256}multiproc:${PROTOCOL}:`);
+const RANDOM_BYTES = 40;
 /** The length of a challenge by Python 3.11 or older. */
-const OLD_CHALLENGE = 20;
-const OLD_ANSWER = 16;
+const LEGACY_CHALLENGE_BYTES = 20;
+const LEGACY_ANSWER_BYTES = 16;
 const DIGESTS: Readonly<Record<string, Digest>> = {
   md5: "md5",
   sha256: "sha256",
@@ -36,18 +36,18 @@ const DIGESTS: Readonly<Record<string, Digest>> = {
   sha3_256: "sha3-256",
   sha3_384: "sha3-384",
 };
-const LONGEST_NAME = 8;
+const MAX_DIGEST_NAME_LENGTH = 8;
 
 /**
  * Has the other side prove that it has the key.
  *
  * @throws {AuthenticationError} if it does not; it is told so, and nothing else
  */
-export async function deliverChallenge(greeting: Greeting, key: Uint8Array): Promise<void> {
-  const challenge = joined(OURS, crypto.getRandomValues(new Uint8Array(RANDOM_SIZE)));
-  greeting.write(joined(CHALLENGE, challenge));
-  if (await isAnswer(key, challenge, await greeting.read())) return greeting.write(WELCOME);
-  greeting.write(FAILURE);
+export async function deliverChallenge(handshake: HandshakeStream, key: Uint8Array): Promise<void> {
+  const challenge = concat(MULTIPROC_PREFIX, crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)));
+  handshake.write(concat(CHALLENGE, challenge));
+  if (await isValidAnswer(key, challenge, await handshake.read())) return handshake.write(WELCOME);
+  handshake.write(FAILURE);
   throw new AuthenticationError("the other side has another key");
 }
 
@@ -57,33 +57,35 @@ export async function deliverChallenge(greeting: Greeting, key: Uint8Array): Pro
  * @returns whether the other side is of this library, and of a version that understands this one
  * @throws {AuthenticationError} if it does not accept that
  */
-export async function answerChallenge(greeting: Greeting, key: Uint8Array): Promise<boolean> {
-  const message = await greeting.read();
+export async function answerChallenge(handshake: HandshakeStream, key: Uint8Array): Promise<boolean> {
+  const message = await handshake.read();
   if (!startsWith(message, CHALLENGE)) throw new ProtocolError("The other side does not ask for a key");
   const challenge = message.subarray(CHALLENGE.length);
-  greeting.write(await answerTo(key, challenge));
-  if (!isEqual(await greeting.read(), WELCOME)) throw new AuthenticationError("the other side has another key");
-  return startsWith(challenge, OURS);
+  handshake.write(await computeAnswer(key, challenge));
+  if (!timingSafeEqual(await handshake.read(), WELCOME))
+    throw new AuthenticationError("the other side has another key");
+  return startsWith(challenge, MULTIPROC_PREFIX);
 }
 
 /** Whether bytes that came where none were asked for are a challenge. */
 export function isChallenge(message: Uint8Array): boolean {
-  return startsWith(message, CHALLENGE) && message.length >= CHALLENGE.length + OLD_CHALLENGE;
+  return startsWith(message, CHALLENGE) && message.length >= CHALLENGE.length + LEGACY_CHALLENGE_BYTES;
 }
 
 /** The answer to a challenge; exported for tests against Python's own. */
-export async function answerTo(key: Uint8Array, challenge: Uint8Array): Promise<Uint8Array> {
-  if (challenge.length < OLD_CHALLENGE)
+export async function computeAnswer(key: Uint8Array, challenge: Uint8Array): Promise<Uint8Array> {
+  if (challenge.length < LEGACY_CHALLENGE_BYTES)
     throw new AuthenticationError(`the other side gave a challenge of ${challenge.length} bytes, which is too short`);
-  if (challenge.length === OLD_CHALLENGE) return mac("md5", key, challenge);
-  const { name } = split(challenge);
-  return joined(bytesOf(`{${name}}`), await mac(name, key, challenge));
+  if (challenge.length === LEGACY_CHALLENGE_BYTES) return mac("md5", key, challenge);
+  const { name } = splitDigest(challenge);
+  return concat(encodeText(`{${name}}`), await mac(name, key, challenge));
 }
 
-async function isAnswer(key: Uint8Array, challenge: Uint8Array, answer: Uint8Array): Promise<boolean> {
+async function isValidAnswer(key: Uint8Array, challenge: Uint8Array, answer: Uint8Array): Promise<boolean> {
   try {
-    const { name, content } = answer.length === OLD_ANSWER ? { name: "md5", content: answer } : split(answer);
-    return isEqual(await mac(name, key, challenge), content);
+    const { name, content } =
+      answer.length === LEGACY_ANSWER_BYTES ? { name: "md5", content: answer } : splitDigest(answer);
+    return timingSafeEqual(await mac(name, key, challenge), content);
   } catch (error) {
     if (error instanceof AuthenticationError) return false;
     throw error;
@@ -91,8 +93,8 @@ async function isAnswer(key: Uint8Array, challenge: Uint8Array, answer: Uint8Arr
 }
 
 /** The name of the digest that a message begins with, and what follows. */
-function split(message: Uint8Array): { name: string; content: Uint8Array } {
-  const end = message.subarray(0, LONGEST_NAME + 2).indexOf(0x7d); // }
+function splitDigest(message: Uint8Array): { name: string; content: Uint8Array } {
+  const end = message.subarray(0, MAX_DIGEST_NAME_LENGTH + 2).indexOf(0x7d); // }
   const name = message[0] === 0x7b && end > 0 ? String.fromCharCode(...message.subarray(1, end)) : "";
   if (!Object.hasOwn(DIGESTS, name))
     throw new AuthenticationError("the other side names no digest for the key, or one that is not known here");
@@ -108,7 +110,7 @@ async function mac(name: string, key: Uint8Array, message: Uint8Array): Promise<
 }
 
 /** Whether two pieces are the same, in a time that does not tell where they differ. */
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   let difference = 0;
   for (let i = 0; i < a.length; i++) difference |= (a[i] as number) ^ (b[i] as number);
@@ -119,13 +121,13 @@ function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
   return bytes.length >= start.length && start.every((byte, i) => byte === bytes[i]);
 }
 
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   const all = new Uint8Array(a.length + b.length);
   all.set(a);
   all.set(b, a.length);
   return all;
 }
 
-function bytesOf(text: string): Uint8Array {
+function encodeText(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }

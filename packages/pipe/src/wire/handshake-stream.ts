@@ -3,28 +3,28 @@ import { ProtocolError } from "@multiproc/core";
 import type { ByteStream } from "@multiproc/core/internal";
 
 /** No message of a greeting is longer; whoever announces more is cut off before anything is kept of it. */
-export const GREETING_LIMIT = 256;
-const HEADER_SIZE = 4;
+export const MAX_HANDSHAKE_MESSAGE_BYTES = 256;
+const HEADER_BYTES = 4;
 
 /** A stream on which single messages are exchanged; what comes after the last of them is kept for who takes it over. */
-export class Greeting {
+export class HandshakeStream {
   readonly #stream: ByteStream;
-  #rest: Uint8Array = new Uint8Array(0);
+  #received: Uint8Array = new Uint8Array(0);
   #error: Error | undefined;
   #hasEnded = false;
   /** Who waits for bytes, or for the end. */
   #wake: (() => void) | undefined;
-  #next: Parameters<ByteStream["start"]>[0] | undefined;
+  #channelHandlers: Parameters<ByteStream["start"]>[0] | undefined;
 
   constructor(stream: ByteStream) {
     this.#stream = stream;
     stream.unref();
     stream.start({
-      data: (chunk) => this.#data(chunk),
-      directBuffer: () => this.#next?.directBuffer?.(),
-      filled: (count) => this.#next?.filled?.(count),
-      end: (error) => this.#end(error),
-      drain: () => this.#next?.drain(),
+      data: (chunk) => this.#handleData(chunk),
+      directBuffer: () => this.#channelHandlers?.directBuffer?.(),
+      filled: (count) => this.#channelHandlers?.filled?.(count),
+      end: (error) => this.#handleEnd(error),
+      drain: () => this.#channelHandlers?.drain(),
     });
   }
 
@@ -34,17 +34,19 @@ export class Greeting {
    * @throws {ProtocolError} if the other side sends no message, or leaves
    */
   async read(): Promise<Uint8Array> {
-    const [a, b, c, d] = await this.#take(HEADER_SIZE);
+    const [a, b, c, d] = await this.#readBytes(HEADER_BYTES);
     const length = new DataView(Uint8Array.of(a as number, b as number, c as number, d as number).buffer).getInt32(0);
-    if (length < 0 || length > GREETING_LIMIT)
-      throw new ProtocolError(`A greeting of ${length} bytes was announced; at most ${GREETING_LIMIT} are accepted`);
-    return this.#take(length);
+    if (length < 0 || length > MAX_HANDSHAKE_MESSAGE_BYTES)
+      throw new ProtocolError(
+        `A greeting of ${length} bytes was announced; at most ${MAX_HANDSHAKE_MESSAGE_BYTES} are accepted`,
+      );
+    return this.#readBytes(length);
   }
 
   write(message: Uint8Array): void {
-    const bytes = new Uint8Array(HEADER_SIZE + message.length);
+    const bytes = new Uint8Array(HEADER_BYTES + message.length);
     new DataView(bytes.buffer).setInt32(0, message.length);
-    bytes.set(message, HEADER_SIZE);
+    bytes.set(message, HEADER_BYTES);
     this.#stream.write(bytes);
   }
 
@@ -65,9 +67,9 @@ export class Greeting {
   release(): ByteStream {
     const stream = this.#stream;
     const start = (handlers: Parameters<ByteStream["start"]>[0]): void => {
-      this.#next = handlers;
-      if (this.#rest.length > 0) handlers.data(this.#rest);
-      this.#rest = new Uint8Array(0);
+      this.#channelHandlers = handlers;
+      if (this.#received.length > 0) handlers.data(this.#received);
+      this.#received = new Uint8Array(0);
       if (this.#hasEnded) handlers.end(this.#error);
       else stream.resume();
     };
@@ -87,8 +89,8 @@ export class Greeting {
     };
   }
 
-  async #take(size: number): Promise<Uint8Array> {
-    while (this.#rest.length < size) {
+  async #readBytes(size: number): Promise<Uint8Array> {
+    while (this.#received.length < size) {
       if (this.#hasEnded)
         throw new ProtocolError("The other side left in the middle of the greeting", { cause: this.#error });
       this.#stream.resume();
@@ -96,26 +98,26 @@ export class Greeting {
         this.#wake = resolve;
       });
     }
-    const taken = this.#rest.slice(0, size);
-    this.#rest = this.#rest.subarray(size);
+    const taken = this.#received.slice(0, size);
+    this.#received = this.#received.subarray(size);
     return taken;
   }
 
-  #data(chunk: Uint8Array): void {
-    if (this.#next !== undefined) return this.#next.data(chunk);
-    const joined = new Uint8Array(this.#rest.length + chunk.length);
-    joined.set(this.#rest);
-    joined.set(chunk, this.#rest.length);
-    this.#rest = joined;
+  #handleData(chunk: Uint8Array): void {
+    if (this.#channelHandlers !== undefined) return this.#channelHandlers.data(chunk);
+    const joined = new Uint8Array(this.#received.length + chunk.length);
+    joined.set(this.#received);
+    joined.set(chunk, this.#received.length);
+    this.#received = joined;
     // Nobody can have more kept here than one chunk beside what is asked for.
     this.#stream.pause();
     this.#wake?.();
   }
 
-  #end(error: Error | undefined): void {
+  #handleEnd(error: Error | undefined): void {
     this.#hasEnded = true;
     this.#error = error;
-    this.#next?.end(error);
+    this.#channelHandlers?.end(error);
     this.#wake?.();
   }
 }

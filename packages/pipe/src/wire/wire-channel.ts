@@ -9,12 +9,12 @@ import {
   MAX_MESSAGE_BYTES,
   openChannels,
 } from "@multiproc/core/internal";
-import { LONG_HEADER, LONGEST_SHORT, SHORT_HEADER, WireReader } from "./wire-reader.ts";
+import { LONG_HEADER_BYTES, MAX_SHORT_MESSAGE_BYTES, SHORT_HEADER_BYTES, WireReader } from "./wire-reader.ts";
 
-const BUFFER_SIZE = 64 * 1024;
+const WRITE_BUFFER_BYTES = 64 * 1024;
 /** From here on, a message is written from the caller's memory. */
-const LARGE = 16 * 1024;
-const FULL_AT = 1024 * 1024;
+const MIN_DIRECT_WRITE_BYTES = 16 * 1024;
+const HIGH_WATER_BYTES = 1024 * 1024;
 
 /** Small messages that are sent within one turn leave in one write. */
 export class WireChannel implements Channel {
@@ -24,26 +24,26 @@ export class WireChannel implements Channel {
   readonly #reader: WireReader;
   #handlers: ChannelHandlers | undefined;
   #reason: Error | undefined;
-  #out = new Uint8Array(BUFFER_SIZE);
-  #size = 0;
-  #isFlushPlanned = false;
+  #buffer = new Uint8Array(WRITE_BUFFER_BYTES);
+  #bufferedBytes = 0;
+  #isFlushScheduled = false;
   /** Whether memory of the callers is still to be written. */
-  #borrows = false;
+  #hasBorrowedMemory = false;
   #isEnding = false;
-  readonly #drained: Array<() => void> = [];
-  readonly #flushed: Array<() => void> = [];
-  readonly #ends: Array<() => void> = [];
+  readonly #drainWaiters: Array<() => void> = [];
+  readonly #flushWaiters: Array<() => void> = [];
+  readonly #endListeners: Array<() => void> = [];
 
   /**
    * @param peer what the other side is, for errors
    * @param check looks at the first message; what it throws closes the channel
    */
-  constructor(stream: ByteStream, peer: string, check?: (message: Uint8Array) => void) {
+  constructor(stream: ByteStream, peer: string, checkFirstMessage?: (message: Uint8Array) => void) {
     this.#stream = stream;
     this.#peer = peer;
-    let isFirst = check !== undefined;
+    let isFirst = checkFirstMessage !== undefined;
     this.#reader = new WireReader((frame) => {
-      if (isFirst) check?.(contentOf(frame));
+      if (isFirst) checkFirstMessage?.(messageView(frame));
       isFirst = false;
       this.#handlers?.message(frame);
     }, MAX_MESSAGE_BYTES);
@@ -54,11 +54,11 @@ export class WireChannel implements Channel {
   start(handlers: ChannelHandlers): void {
     this.#handlers = handlers;
     this.#stream.start({
-      data: (chunk) => this.#read(() => this.#reader.feed(chunk)),
-      directBuffer: () => this.#reader.room,
-      filled: (count) => this.#read(() => this.#reader.filled(count)),
-      end: (error) => this.#ended(error),
-      drain: () => this.#drain(),
+      data: (chunk) => this.#feedReader(() => this.#reader.feed(chunk)),
+      directBuffer: () => this.#reader.directBuffer,
+      filled: (count) => this.#feedReader(() => this.#reader.filled(count)),
+      end: (error) => this.#handleEnd(error),
+      drain: () => this.#handleDrain(),
     });
   }
 
@@ -71,7 +71,7 @@ export class WireChannel implements Channel {
   }
 
   forward(_kind: number, frame: Frame): void {
-    this.#write(contentOf(frame), false);
+    this.#write(messageView(frame), false);
   }
 
   forwardBytes(_kind: number, bytes: Uint8Array, start: number, end: number): void {
@@ -83,23 +83,25 @@ export class WireChannel implements Channel {
   }
 
   get full(): boolean {
-    return this.#borrows || this.#queued > FULL_AT;
+    return this.#hasBorrowedMemory || this.#queuedBytes > HIGH_WATER_BYTES;
   }
 
   drained(): Promise<void> {
-    return this.full && !this.closed ? new Promise((resolve) => this.#drained.push(resolve)) : Promise.resolve();
+    return this.full && !this.closed ? new Promise((resolve) => this.#drainWaiters.push(resolve)) : Promise.resolve();
   }
 
   flushed(): Promise<void> {
     this.flush();
-    return this.#queued > 0 && !this.closed ? new Promise((resolve) => this.#flushed.push(resolve)) : Promise.resolve();
+    return this.#queuedBytes > 0 && !this.closed
+      ? new Promise((resolve) => this.#flushWaiters.push(resolve))
+      : Promise.resolve();
   }
 
   flush(): void {
-    if (this.#size === 0 || this.closed) return;
-    const size = this.#size;
-    this.#size = 0;
-    this.#stream.write(this.#out.slice(0, size));
+    if (this.#bufferedBytes === 0 || this.closed) return;
+    const size = this.#bufferedBytes;
+    this.#bufferedBytes = 0;
+    this.#stream.write(this.#buffer.slice(0, size));
   }
 
   pause(): void {
@@ -120,7 +122,7 @@ export class WireChannel implements Channel {
   destroy(reason?: Error): void {
     if (this.closed) return;
     this.#reason ??= reason;
-    this.#ended();
+    this.#handleEnd();
   }
 
   ref(): void {
@@ -133,11 +135,11 @@ export class WireChannel implements Channel {
 
   onEnd(run: () => void): void {
     if (this.closed) run();
-    else this.#ends.push(run);
+    else this.#endListeners.push(run);
   }
 
-  get #queued(): number {
-    return this.#stream.pending + this.#size;
+  get #queuedBytes(): number {
+    return this.#stream.pending + this.#bufferedBytes;
   }
 
   #write(bytes: Uint8Array, isBorrowed: boolean): void {
@@ -146,41 +148,42 @@ export class WireChannel implements Channel {
     const { length } = bytes;
     if (length > MAX_MESSAGE_BYTES)
       throw new SendError("bytes", `it takes ${length} bytes, and a message holds at most ${MAX_MESSAGE_BYTES}`);
-    if (this.#size + LONG_HEADER + Math.min(length, LARGE) > BUFFER_SIZE) this.flush();
+    if (this.#bufferedBytes + LONG_HEADER_BYTES + Math.min(length, MIN_DIRECT_WRITE_BYTES) > WRITE_BUFFER_BYTES)
+      this.flush();
     this.#writeHeader(length);
-    if (length >= LARGE) {
+    if (length >= MIN_DIRECT_WRITE_BYTES) {
       this.flush();
       this.#stream.write(bytes);
-      this.#borrows ||= isBorrowed && this.#stream.pending > 0;
+      this.#hasBorrowedMemory ||= isBorrowed && this.#stream.pending > 0;
       return;
     }
-    this.#out.set(bytes, this.#size);
-    this.#size += length;
+    this.#buffer.set(bytes, this.#bufferedBytes);
+    this.#bufferedBytes += length;
     this.#flushSoon();
   }
 
   #writeHeader(length: number): void {
-    const view = new DataView(this.#out.buffer, this.#size);
-    if (length <= LONGEST_SHORT) {
+    const view = new DataView(this.#buffer.buffer, this.#bufferedBytes);
+    if (length <= MAX_SHORT_MESSAGE_BYTES) {
       view.setInt32(0, length);
-      this.#size += SHORT_HEADER;
+      this.#bufferedBytes += SHORT_HEADER_BYTES;
     } else {
       view.setInt32(0, -1);
-      view.setBigUint64(SHORT_HEADER, BigInt(length));
-      this.#size += LONG_HEADER;
+      view.setBigUint64(SHORT_HEADER_BYTES, BigInt(length));
+      this.#bufferedBytes += LONG_HEADER_BYTES;
     }
   }
 
   #flushSoon(): void {
-    if (this.#isFlushPlanned) return;
-    this.#isFlushPlanned = true;
+    if (this.#isFlushScheduled) return;
+    this.#isFlushScheduled = true;
     void Promise.resolve().then(() => {
-      this.#isFlushPlanned = false;
+      this.#isFlushScheduled = false;
       this.flush();
     });
   }
 
-  #read(run: () => void): void {
+  #feedReader(run: () => void): void {
     if (this.closed) return;
     try {
       run();
@@ -189,25 +192,30 @@ export class WireChannel implements Channel {
     }
   }
 
-  #drain(): void {
-    this.#borrows = false;
-    if (!this.full) for (const resolve of this.#drained.splice(0)) resolve();
-    if (this.#queued === 0) for (const resolve of this.#flushed.splice(0)) resolve();
+  #handleDrain(): void {
+    this.#hasBorrowedMemory = false;
+    if (!this.full) for (const resolve of this.#drainWaiters.splice(0)) resolve();
+    if (this.#queuedBytes === 0) for (const resolve of this.#flushWaiters.splice(0)) resolve();
   }
 
-  #ended(error?: Error): void {
+  #handleEnd(error?: Error): void {
     if (this.closed) return;
     this.closed = true;
-    if (this.#reader.isInside)
+    if (this.#reader.isMidMessage)
       this.#reason ??= new ProtocolError(`The connection to ${this.#peer} ended in the middle of a message`);
     if (error !== undefined && !isReset(error)) this.#reason ??= error;
     this.#stream.destroy();
     openChannels.delete(this);
-    for (const run of [...this.#drained.splice(0), ...this.#flushed.splice(0), ...this.#ends.splice(0)]) run();
+    for (const run of [
+      ...this.#drainWaiters.splice(0),
+      ...this.#flushWaiters.splice(0),
+      ...this.#endListeners.splice(0),
+    ])
+      run();
     this.#handlers?.closed(this.#reason);
   }
 }
 
-function contentOf(frame: Frame): Uint8Array {
+function messageView(frame: Frame): Uint8Array {
   return frame.parts[0] ?? frame.bytes.subarray(frame.start, frame.end);
 }

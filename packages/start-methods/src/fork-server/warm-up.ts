@@ -24,7 +24,7 @@ export async function warmUpSessions(socketPath: string): Promise<void> {
   );
   for (let i = 0; i < WARM_UP_SESSIONS; i++) {
     const accepted = new Promise<StreamChannel>((resolve) => (onAccept = resolve));
-    const child = await dial({ socketPath: socketPath, token: "rehearsal" }, "the rehearsal");
+    const child = await dial({ socketPath, token: "rehearsal" }, "the rehearsal");
     const parent = await accepted;
     let onClosed = (): void => {};
     const childClosed = new Promise<void>((resolve) => (onClosed = resolve));

@@ -15,286 +15,288 @@ import {
   WaitQueue,
   type WaitQueueOptions,
 } from "@multiproc/core/internal";
-import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
-import type { RemoteLink } from "../remote/primitive-client.ts";
-import type { Guest, Servant } from "../remote/primitive-server.ts";
-import { Holders } from "./thread-table.ts";
+import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
+import type { PrimitiveClient } from "../remote/primitive-client.ts";
+import type { Client, RequestHandler } from "../remote/primitive-server.ts";
+import { ThreadTable } from "./thread-table.ts";
 
 /** How a generation ends. */
 export const PASSED = 0;
-export const RAN_OUT = 1;
+export const WAIT_TIMED_OUT = 1;
 export const ABORTED = 2;
 export const RESET = 3;
-export const FAILED = 4;
+export const ACTION_FAILED = 4;
 /** Together with the number of the process that died, shifted by 8 bits. */
-export const DIED = 5;
+export const PROCESS_DIED = 5;
 
 /** What comes of coming: a place in a generation, the reason why the barrier is broken, or that it is busy. */
-export type Arrival = { generation: number; isLast: boolean } | { broken: number } | { isBusy: true };
+export type Arrival = { generation: number; isLast: boolean } | { brokenReason: number } | { isBusy: true };
 
 /** What comes of leaving: a place among those who passed, or why the barrier broke; undefined if it is not over. */
-export type Departure = { index: number } | { broken: number } | undefined;
+export type Departure = { index: number } | { brokenReason: number } | undefined;
 
 /** How a barrier is. */
 export interface BarrierState {
-  readonly waiting: number;
+  readonly waitingCount: number;
   readonly isBroken: boolean;
 }
 
 /** A barrier that knows processes. */
-export interface BarrierLink {
+export interface BarrierBackend {
   arrive(call: string): MaybePromise<Arrival>;
   /** Waits until nobody runs the action any more. */
-  idle(call: string, options: WaitOptions): Promise<boolean>;
+  waitUntilIdle(call: string, options: WaitOptions): Promise<boolean>;
   /** Waits until the generation is over; false if the time ran out. */
   wait(call: string, generation: number, options: WaitOptions): Promise<boolean>;
   waitSync(call: string, generation: number | undefined, timeout: number | undefined): boolean;
   /** How the generation ended; whoever has waited asks once. */
   depart(call: string, generation: number): MaybePromise<Departure>;
   /** Ends the generation so, if it goes on; without one, the current one. One who leaves only gives up its place. */
-  end(call: string, how: number, generation?: number): MaybePromise<void>;
-  leave(call: string, generation: number): MaybePromise<void>;
+  end(call: string, outcome: number, generation?: number): MaybePromise<void>;
+  clientGone(call: string, generation: number): MaybePromise<void>;
   state(call: string): MaybePromise<BarrierState>;
 }
 
-const SLOTS = 64;
-const PARTIES = RobustMutex.wordCount(0);
-const GENERATION = PARTIES + 1;
-const COUNT = PARTIES + 2;
-const STATE = PARTIES + 3;
+const WAITER_SLOT_COUNT = 64;
+const PARTIES_WORD = RobustMutex.wordCount(0);
+const GENERATION_WORD = PARTIES_WORD + 1;
+const ARRIVED_COUNT_WORD = PARTIES_WORD + 2;
+const STATE_WORD = PARTIES_WORD + 3;
 /** Why the barrier is broken. */
-const REASON = PARTIES + 4;
+const BREAK_REASON_WORD = PARTIES_WORD + 4;
 /** How the last generations ended, and how many have asked since. */
-const KEPT = 64;
-const OUTCOMES = PARTIES + 8;
-const DEPARTED = OUTCOMES + KEPT;
-const LIST = DEPARTED + KEPT;
-const ROWS = LIST + WaitQueue.wordCount(SLOTS);
-const SIZE = 8192;
-const WAITING = 1;
+const KEPT_OUTCOME_COUNT = 64;
+const OUTCOMES_WORD = PARTIES_WORD + 8;
+const DEPARTED_COUNTS_WORD = OUTCOMES_WORD + KEPT_OUTCOME_COUNT;
+const WAIT_QUEUE_WORD = DEPARTED_COUNTS_WORD + KEPT_OUTCOME_COUNT;
+const THREAD_TABLE_WORD = WAIT_QUEUE_WORD + WaitQueue.wordCount(WAITER_SLOT_COUNT);
+const SEGMENT_BYTES = 8192;
+const ROW_WAITING = 1;
 const OPEN = 0;
 const TRIPPING = 1;
 const BROKEN = 2;
 
-class MemoryBarrier implements BarrierLink, Servant {
-  readonly #guard: RobustMutex;
-  readonly #list: WaitQueue;
+class SharedBarrier implements BarrierBackend, RequestHandler {
+  readonly #mutex: RobustMutex;
+  readonly #waitQueue: WaitQueue;
   readonly #words: Int32Array;
   /** How many flows of a thread have come in this generation. */
-  readonly #rows: Holders;
+  readonly #threads: ThreadTable;
   readonly #isShared: boolean;
-  readonly #guests = new Map<Guest, Set<number>>();
+  readonly #clientGenerations = new Map<Client, Set<number>>();
 
   constructor(memory: SharedSegment) {
-    this.#guard = new RobustMutex(memory, 0, 0);
+    this.#mutex = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitQueue(memory, LIST, SLOTS);
-    this.#rows = new Holders(this.#words, ROWS, (SIZE / 4 - ROWS) >> 1, 2);
+    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
+    this.#threads = new ThreadTable(this.#words, THREAD_TABLE_WORD, (SEGMENT_BYTES / 4 - THREAD_TABLE_WORD) >> 1, 2);
     this.#isShared = memory.isShared;
   }
 
-  begin(parties: number): void {
-    this.#words[PARTIES] = parties;
+  setParties(parties: number): void {
+    this.#words[PARTIES_WORD] = parties;
   }
 
   arrive(): Arrival {
     const words = this.#words;
-    return this.#guard.withLock(() => {
-      if (words[STATE] === BROKEN) return { broken: words[REASON] as number };
-      if (words[STATE] === TRIPPING) return { isBusy: true };
-      const row = this.#rows.own();
-      if (row !== undefined) this.#add(row + WAITING, 1);
-      this.#add(COUNT, 1);
-      const isLast = words[COUNT] === words[PARTIES];
-      if (isLast) words[STATE] = TRIPPING;
-      return { generation: words[GENERATION] as number, isLast };
+    return this.#mutex.withLock(() => {
+      if (words[STATE_WORD] === BROKEN) return { brokenReason: words[BREAK_REASON_WORD] as number };
+      if (words[STATE_WORD] === TRIPPING) return { isBusy: true };
+      const row = this.#threads.ownRow();
+      if (row !== undefined) this.#add(row + ROW_WAITING, 1);
+      this.#add(ARRIVED_COUNT_WORD, 1);
+      const isLast = words[ARRIVED_COUNT_WORD] === words[PARTIES_WORD];
+      if (isLast) words[STATE_WORD] = TRIPPING;
+      return { generation: words[GENERATION_WORD] as number, isLast };
     });
   }
 
-  idle(call: string, options: WaitQueueOptions): Promise<boolean> {
-    return this.#list.wait((isSlow) => this.#isIdle(isSlow), call, options);
+  waitUntilIdle(call: string, options: WaitQueueOptions): Promise<boolean> {
+    return this.#waitQueue.wait((checkLiveness) => this.#isIdle(checkLiveness), call, options);
   }
 
   wait(call: string, generation: number, options: WaitQueueOptions): Promise<boolean> {
-    return this.#list.wait((isSlow) => this.#isOver(generation, isSlow), call, options);
+    return this.#waitQueue.wait((checkLiveness) => this.#hasEnded(generation, checkLiveness), call, options);
   }
 
   waitSync(call: string, generation: number | undefined, timeout: number | undefined): boolean {
-    if (!this.#isShared) requireMemory(call, `await ${call.replace("Sync", "")}`);
-    const check = (isSlow: boolean): boolean =>
-      generation === undefined ? this.#isIdle(isSlow) : this.#isOver(generation, isSlow);
-    return this.#list.waitSync(check, timeout);
+    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    const condition = (checkLiveness: boolean): boolean =>
+      generation === undefined ? this.#isIdle(checkLiveness) : this.#hasEnded(generation, checkLiveness);
+    return this.#waitQueue.waitSync(condition, timeout);
   }
 
   depart(_call: string, generation: number): Departure {
     const words = this.#words;
-    return this.#guard.withLock(() => {
-      if (words[GENERATION] === generation) return undefined;
-      const place = generation & (KEPT - 1);
-      if (words[OUTCOMES + place] !== PASSED) return { broken: words[OUTCOMES + place] as number };
-      this.#add(DEPARTED + place, 1);
-      return { index: (words[DEPARTED + place] as number) - 1 };
+    return this.#mutex.withLock(() => {
+      if (words[GENERATION_WORD] === generation) return undefined;
+      const slot = generation & (KEPT_OUTCOME_COUNT - 1);
+      if (words[OUTCOMES_WORD + slot] !== PASSED) return { brokenReason: words[OUTCOMES_WORD + slot] as number };
+      this.#add(DEPARTED_COUNTS_WORD + slot, 1);
+      return { index: (words[DEPARTED_COUNTS_WORD + slot] as number) - 1 };
     });
   }
 
-  end(_call: string, how: number, generation?: number): void {
+  end(_call: string, outcome: number, generation?: number): void {
     const words = this.#words;
-    const isChanged = this.#guard.withLock(() => {
-      const state = words[STATE];
-      if (generation !== undefined && generation !== words[GENERATION]) return false;
+    const isChanged = this.#mutex.withLock(() => {
+      const state = words[STATE_WORD];
+      if (generation !== undefined && generation !== words[GENERATION_WORD]) return false;
       // Who runs out of time while all have come is about to be let go.
-      if (how === RAN_OUT && state !== OPEN) return false;
-      if ((words[COUNT] as number) > 0 || how !== RESET) this.#over(how);
-      if (how !== PASSED && how !== RESET) words[REASON] = how;
-      words[STATE] = how === PASSED || how === RESET ? OPEN : BROKEN;
+      if (outcome === WAIT_TIMED_OUT && state !== OPEN) return false;
+      if ((words[ARRIVED_COUNT_WORD] as number) > 0 || outcome !== RESET) this.#endGeneration(outcome);
+      if (outcome !== PASSED && outcome !== RESET) words[BREAK_REASON_WORD] = outcome;
+      words[STATE_WORD] = outcome === PASSED || outcome === RESET ? OPEN : BROKEN;
       return true;
     });
-    if (isChanged) this.#list.wake(Number.POSITIVE_INFINITY);
+    if (isChanged) this.#waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
-  leave(callOrGuest: string | Guest, generation?: number): void {
-    if (typeof callOrGuest !== "string") return this.#forget(callOrGuest);
+  clientGone(callOrClient: string | Client, generation?: number): void {
+    if (typeof callOrClient !== "string") return this.#breakForClient(callOrClient);
     const words = this.#words;
-    this.#guard.withLock(() => {
-      if (words[GENERATION] !== generation || words[STATE] !== OPEN) return;
-      const row = this.#rows.own();
-      if (row !== undefined && (words[row + WAITING] as number) > 0) this.#add(row + WAITING, -1);
-      this.#add(COUNT, -1);
+    this.#mutex.withLock(() => {
+      if (words[GENERATION_WORD] !== generation || words[STATE_WORD] !== OPEN) return;
+      const row = this.#threads.ownRow();
+      if (row !== undefined && (words[row + ROW_WAITING] as number) > 0) this.#add(row + ROW_WAITING, -1);
+      this.#add(ARRIVED_COUNT_WORD, -1);
     });
   }
 
   state(): BarrierState {
     const words = this.#words;
-    return this.#guard.withLock(() => ({
-      waiting: words[STATE] === BROKEN ? 0 : (words[COUNT] as number),
-      isBroken: words[STATE] === BROKEN,
+    return this.#mutex.withLock(() => ({
+      waitingCount: words[STATE_WORD] === BROKEN ? 0 : (words[ARRIVED_COUNT_WORD] as number),
+      isBroken: words[STATE_WORD] === BROKEN,
     }));
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
-    const [call, number, generation] = args as [string, number, number];
+  handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
+    const [call, generationOrOutcome, generation] = args as [string, number, number];
     switch (operation) {
       case "arrive": {
         const arrival = this.arrive();
-        if ("generation" in arrival) this.#generationsOf(guest).add(arrival.generation);
+        if ("generation" in arrival) this.#generationsOf(client).add(arrival.generation);
         return arrival;
       }
       case "idle":
-        return this.idle(call, options);
+        return this.waitUntilIdle(call, options);
       case "wait":
-        return this.wait(call, number, options);
+        return this.wait(call, generationOrOutcome, options);
       case "depart":
-        this.#generationsOf(guest).delete(number);
-        return this.depart(call, number);
+        this.#generationsOf(client).delete(generationOrOutcome);
+        return this.depart(call, generationOrOutcome);
       case "end":
-        return this.end(call, number, generation);
+        return this.end(call, generationOrOutcome, generation);
       case "leave":
-        this.#generationsOf(guest).delete(number);
-        return this.leave(call, number);
+        this.#generationsOf(client).delete(generationOrOutcome);
+        return this.clientGone(call, generationOrOutcome);
       default:
         return this.state();
     }
   }
 
   /** A guest died: if its generation goes on, it is broken. */
-  #forget(guest: Guest): void {
-    for (const generation of this.#generationsOf(guest)) this.end("wait()", DIED | (guest.pid << 8), generation);
-    this.#guests.delete(guest);
+  #breakForClient(client: Client): void {
+    for (const generation of this.#generationsOf(client))
+      this.end("wait()", PROCESS_DIED | (client.pid << 8), generation);
+    this.#clientGenerations.delete(client);
   }
 
-  #generationsOf(guest: Guest): Set<number> {
-    let generations = this.#guests.get(guest);
+  #generationsOf(client: Client): Set<number> {
+    let generations = this.#clientGenerations.get(client);
     if (generations === undefined) {
       generations = new Set();
-      this.#guests.set(guest, generations);
+      this.#clientGenerations.set(client, generations);
     }
     return generations;
   }
 
-  #isOver(generation: number, isSlow: boolean): boolean {
-    if (isSlow) this.#breakIfDied();
-    return Atomics.load(this.#words, GENERATION) !== generation;
+  #hasEnded(generation: number, checkLiveness: boolean): boolean {
+    if (checkLiveness) this.#breakIfDied();
+    return Atomics.load(this.#words, GENERATION_WORD) !== generation;
   }
 
-  #isIdle(isSlow: boolean): boolean {
-    if (isSlow) this.#breakIfDied();
-    return Atomics.load(this.#words, STATE) !== TRIPPING;
+  #isIdle(checkLiveness: boolean): boolean {
+    if (checkLiveness) this.#breakIfDied();
+    return Atomics.load(this.#words, STATE_WORD) !== TRIPPING;
   }
 
   #breakIfDied(): void {
     const words = this.#words;
-    const found = this.#guard.withLock(() => {
-      const [row] = this.#rows.gone((row) => words[row + WAITING] !== 0);
-      return row === undefined ? undefined : ([words[row] as number, words[GENERATION] as number] as const);
+    const dead = this.#mutex.withLock(() => {
+      const [row] = this.#threads.deadRows((row) => words[row + ROW_WAITING] !== 0);
+      return row === undefined ? undefined : ([words[row] as number, words[GENERATION_WORD] as number] as const);
     });
-    if (found !== undefined) this.end("wait()", DIED | (tidOf(found[0]) << 8), found[1]);
+    if (dead !== undefined) this.end("wait()", PROCESS_DIED | (tidOf(dead[0]) << 8), dead[1]);
   }
 
   /** The next generation begins. */
-  #over(how: number): void {
+  #endGeneration(outcome: number): void {
     const words = this.#words;
-    const place = (words[GENERATION] as number) & (KEPT - 1);
-    words[OUTCOMES + place] = how;
-    words[DEPARTED + place] = 0;
-    words[COUNT] = 0;
-    for (const row of [...this.#rows.all()]) if (words[row] !== currentThreadId().id) this.#rows.free(row);
-    const own = this.#rows.own();
-    if (own !== undefined) words[own + WAITING] = 0;
-    Atomics.store(words, GENERATION, ((words[GENERATION] as number) + 1) | 0);
+    const slot = (words[GENERATION_WORD] as number) & (KEPT_OUTCOME_COUNT - 1);
+    words[OUTCOMES_WORD + slot] = outcome;
+    words[DEPARTED_COUNTS_WORD + slot] = 0;
+    words[ARRIVED_COUNT_WORD] = 0;
+    for (const row of [...this.#threads.usedRows()])
+      if (words[row] !== currentThreadId().id) this.#threads.freeRow(row);
+    const ownRow = this.#threads.ownRow();
+    if (ownRow !== undefined) words[ownRow + ROW_WAITING] = 0;
+    Atomics.store(words, GENERATION_WORD, ((words[GENERATION_WORD] as number) + 1) | 0);
   }
 
-  #add(at: number, change: number): void {
-    this.#words[at] = (this.#words[at] as number) + change;
+  #add(word: number, change: number): void {
+    this.#words[word] = (this.#words[word] as number) + change;
   }
 }
 
-class RemoteBarrier implements BarrierLink {
-  readonly #remote: RemoteLink;
+class RemoteBarrier implements BarrierBackend {
+  readonly #client: PrimitiveClient;
 
-  constructor(remote: RemoteLink) {
-    this.#remote = remote;
+  constructor(client: PrimitiveClient) {
+    this.#client = client;
   }
 
   async arrive(call: string): Promise<Arrival> {
-    return (await this.#remote.ask(call, "arrive", [call])) as Arrival;
+    return (await this.#client.request(call, "arrive", [call])) as Arrival;
   }
 
-  async idle(call: string, options: WaitOptions): Promise<boolean> {
-    return (await this.#remote.ask(call, "idle", [call], options)) !== TIMED_OUT;
+  async waitUntilIdle(call: string, options: WaitOptions): Promise<boolean> {
+    return (await this.#client.request(call, "idle", [call], options)) !== TIMED_OUT;
   }
 
   async wait(call: string, generation: number, options: WaitOptions): Promise<boolean> {
-    return (await this.#remote.ask(call, "wait", [call, generation], options)) !== TIMED_OUT;
+    return (await this.#client.request(call, "wait", [call, generation], options)) !== TIMED_OUT;
   }
 
   waitSync(call: string): boolean {
-    return requireMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
   }
 
   async depart(call: string, generation: number): Promise<Departure> {
-    return (await this.#remote.ask(call, "depart", [call, generation])) as Departure;
+    return (await this.#client.request(call, "depart", [call, generation])) as Departure;
   }
 
-  async end(call: string, how: number, generation?: number): Promise<void> {
-    await this.#remote.ask(call, "end", [call, how, generation]);
+  async end(call: string, outcome: number, generation?: number): Promise<void> {
+    await this.#client.request(call, "end", [call, outcome, generation]);
   }
 
-  async leave(call: string, generation: number): Promise<void> {
-    await this.#remote.ask(call, "leave", [call, generation]);
+  async clientGone(call: string, generation: number): Promise<void> {
+    await this.#client.request(call, "leave", [call, generation]);
   }
 
   async state(call: string): Promise<BarrierState> {
-    return (await this.#remote.ask(call, "state")) as BarrierState;
+    return (await this.#client.request(call, "state")) as BarrierState;
   }
 }
 
 /** How barriers for so many are made. */
-export function barrierKind(parties: number): Kind<BarrierLink> {
+export function barrierKind(parties: number): PrimitiveKind<BarrierBackend> {
   return {
     name: "Barrier",
-    size: SIZE,
-    open: (memory) => new MemoryBarrier(memory),
-    reach: (remote) => new RemoteBarrier(remote),
-    begin: (link) => (link as MemoryBarrier).begin(parties),
+    size: SEGMENT_BYTES,
+    open: (memory) => new SharedBarrier(memory),
+    connect: (client) => new RemoteBarrier(client),
+    init: (link) => (link as SharedBarrier).setParties(parties),
   };
 }

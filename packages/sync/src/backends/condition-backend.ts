@@ -13,221 +13,226 @@ import {
   WaitQueue,
   type WaitQueueOptions,
 } from "@multiproc/core/internal";
-import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
-import type { RemoteLink } from "../remote/primitive-client.ts";
-import type { Guest, Servant } from "../remote/primitive-server.ts";
-import { Holders } from "./thread-table.ts";
+import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
+import type { PrimitiveClient } from "../remote/primitive-client.ts";
+import type { Client, RequestHandler } from "../remote/primitive-server.ts";
+import { ThreadTable } from "./thread-table.ts";
 
 /** Who waits for a condition, as processes. */
-export interface ConditionLink {
+export interface ConditionBackend {
   /** From now on this flow can be notified; gives the number by which it is known. */
   enroll(call: string): MaybePromise<number>;
   /** Waits until the flow may go; false if the time ran out. */
-  wait(call: string, flow: number, options: WaitOptions): Promise<boolean>;
+  wait(call: string, waitId: number, options: WaitOptions): Promise<boolean>;
   waitSync(call: string, timeout: number | undefined): boolean;
   /** The flow goes without; true if it had been let go, after all. */
-  withdraw(call: string, flow: number): MaybePromise<boolean>;
+  withdraw(call: string, waitId: number): MaybePromise<boolean>;
   /** Lets so many go. */
-  notify(call: string, flows: number): MaybePromise<void>;
+  notify(call: string, count: number): MaybePromise<void>;
 }
 
-const SLOTS = 64;
-const LIST = RobustMutex.wordCount(0) + 8;
-const TURN = RobustMutex.wordCount(0);
-const ROWS = LIST + WaitQueue.wordCount(SLOTS);
-const SIZE = 8192;
-const WAITING = 1;
-const GRANTED = 2;
+const WAITER_SLOT_COUNT = 64;
+const WAIT_QUEUE_WORD = RobustMutex.wordCount(0) + 8;
+const LAST_TURN_WORD = RobustMutex.wordCount(0);
+const THREAD_TABLE_WORD = WAIT_QUEUE_WORD + WaitQueue.wordCount(WAITER_SLOT_COUNT);
+const SEGMENT_BYTES = 8192;
+const ROW_WAITING = 1;
+const ROW_GRANTED = 2;
 const ROW_TURN = 3;
-const WIDTH = 4;
+const ROW_WORDS = 4;
 
-class MemoryCondition implements ConditionLink, Servant {
-  readonly #guard: RobustMutex;
-  readonly #list: WaitQueue;
+class SharedCondition implements ConditionBackend, RequestHandler {
+  readonly #mutex: RobustMutex;
+  readonly #waitQueue: WaitQueue;
   readonly #words: Int32Array;
-  readonly #rows: Holders;
+  readonly #threads: ThreadTable;
   readonly #isShared: boolean;
   /** The flows of guests that wait, by their numbers. */
-  readonly #guests = new Map<Guest, Set<number>>();
-  #flows = 0;
+  readonly #clientWaits = new Map<Client, Set<number>>();
+  #lastWaitId = 0;
 
   constructor(memory: SharedSegment) {
-    this.#guard = new RobustMutex(memory, 0, 0);
+    this.#mutex = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitQueue(memory, LIST, SLOTS);
-    this.#rows = new Holders(this.#words, ROWS, Math.floor((SIZE / 4 - ROWS) / WIDTH), WIDTH);
+    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
+    this.#threads = new ThreadTable(
+      this.#words,
+      THREAD_TABLE_WORD,
+      Math.floor((SEGMENT_BYTES / 4 - THREAD_TABLE_WORD) / ROW_WORDS),
+      ROW_WORDS,
+    );
     this.#isShared = memory.isShared;
   }
 
   enroll(call: string): number {
-    return this.#guard.withLock(() => {
-      const row = this.#rows.own() ?? this.#ownAfterBurial();
+    return this.#mutex.withLock(() => {
+      const row = this.#threads.ownRow() ?? this.#ownRowAfterCleanup();
       if (row === undefined) throw new ProcessError(`${call} found too many threads waiting`, { code: "ERR_TOO_MANY" });
-      if (this.#words[row + WAITING] === 0) this.#goToEnd(row);
-      this.#add(row + WAITING, 1);
-      return ++this.#flows;
+      if (this.#words[row + ROW_WAITING] === 0) this.#requeue(row);
+      this.#add(row + ROW_WAITING, 1);
+      return ++this.#lastWaitId;
     });
   }
 
-  wait(call: string, _flow: number, options: WaitQueueOptions): Promise<boolean> {
-    return this.#list.wait((isSlow) => this.#go(isSlow), call, options);
+  wait(call: string, _waitId: number, options: WaitQueueOptions): Promise<boolean> {
+    return this.#waitQueue.wait((checkLiveness) => this.#tryConsume(checkLiveness), call, options);
   }
 
   waitSync(call: string, timeout: number | undefined): boolean {
-    if (!this.#isShared) requireMemory(call, `await ${call.replace("Sync", "")}`);
-    return this.#list.waitSync((isSlow) => this.#go(isSlow), timeout);
+    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    return this.#waitQueue.waitSync((checkLiveness) => this.#tryConsume(checkLiveness), timeout);
   }
 
   withdraw(): boolean {
-    return this.#guard.withLock(() => {
-      const row = this.#rows.own();
+    return this.#mutex.withLock(() => {
+      const row = this.#threads.ownRow();
       if (row === undefined) return false;
-      const wasGranted = (this.#words[row + GRANTED] as number) >= (this.#words[row + WAITING] as number);
-      if (wasGranted) this.#add(row + GRANTED, -1);
-      this.#add(row + WAITING, -1);
+      const wasGranted = (this.#words[row + ROW_GRANTED] as number) >= (this.#words[row + ROW_WAITING] as number);
+      if (wasGranted) this.#add(row + ROW_GRANTED, -1);
+      this.#add(row + ROW_WAITING, -1);
       return wasGranted;
     });
   }
 
-  notify(_call: string, flows: number): void {
-    this.#guard.withLock(() => this.#grant(flows));
+  notify(_call: string, count: number): void {
+    this.#mutex.withLock(() => this.#grant(count));
     // Each looks at its own row.
-    this.#list.wake(Number.POSITIVE_INFINITY);
+    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
-    const [call, number] = args as [string, number];
-    const flows = this.#flowsOf(guest);
+  handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
+    const [call, waitIdOrCount] = args as [string, number];
+    const waitIds = this.#waitIdsOf(client);
     switch (operation) {
       case "enroll": {
-        const flow = this.enroll(call);
-        flows.add(flow);
-        return flow;
+        const waitId = this.enroll(call);
+        waitIds.add(waitId);
+        return waitId;
       }
       case "wait":
-        return this.wait(call, number, options).then((isDone) => {
+        return this.wait(call, waitIdOrCount, options).then((isDone) => {
           // Of a guest that left meanwhile, all flows have been withdrawn: this one was another's turn.
-          if (isDone && !flows.delete(number)) this.notify("notify()", 1);
+          if (isDone && !waitIds.delete(waitIdOrCount)) this.notify("notify()", 1);
           return isDone;
         });
       case "withdraw":
         // It was let go, and the answer is on its way.
-        return flows.delete(number) ? this.withdraw() : true;
+        return waitIds.delete(waitIdOrCount) ? this.withdraw() : true;
       default:
-        return this.notify(call, number);
+        return this.notify(call, waitIdOrCount);
     }
   }
 
-  leave(guest: Guest): void {
-    for (const _ of this.#flowsOf(guest)) if (this.withdraw()) this.notify("notify()", 1);
-    this.#guests.delete(guest);
+  clientGone(client: Client): void {
+    for (const _ of this.#waitIdsOf(client)) if (this.withdraw()) this.notify("notify()", 1);
+    this.#clientWaits.delete(client);
   }
 
-  #flowsOf(guest: Guest): Set<number> {
-    let flows = this.#guests.get(guest);
-    if (flows === undefined) {
-      flows = new Set();
-      this.#guests.set(guest, flows);
+  #waitIdsOf(client: Client): Set<number> {
+    let waitIds = this.#clientWaits.get(client);
+    if (waitIds === undefined) {
+      waitIds = new Set();
+      this.#clientWaits.set(client, waitIds);
     }
-    return flows;
+    return waitIds;
   }
 
   /** Whether one of this thread's flows may go, which it does then. */
-  #go(isSlow: boolean): boolean {
-    return this.#guard.withLock(() => {
-      if (isSlow) this.#bury();
-      const row = this.#rows.own();
-      if (row === undefined || this.#words[row + GRANTED] === 0) return false;
-      this.#add(row + GRANTED, -1);
-      this.#add(row + WAITING, -1);
+  #tryConsume(checkLiveness: boolean): boolean {
+    return this.#mutex.withLock(() => {
+      if (checkLiveness) this.#removeDead();
+      const row = this.#threads.ownRow();
+      if (row === undefined || this.#words[row + ROW_GRANTED] === 0) return false;
+      this.#add(row + ROW_GRANTED, -1);
+      this.#add(row + ROW_WAITING, -1);
       return true;
     });
   }
 
-  #grant(flows: number): void {
-    for (let left = flows; left > 0; left--) {
-      const row = this.#next();
+  #grant(count: number): void {
+    for (let remaining = count; remaining > 0; remaining--) {
+      const row = this.#nextRow();
       if (row === undefined) return;
-      this.#add(row + GRANTED, 1);
-      this.#goToEnd(row);
+      this.#add(row + ROW_GRANTED, 1);
+      this.#requeue(row);
     }
   }
 
   /** The row with flows that may not go yet whose turn was longest ago. */
-  #next(): number | undefined {
+  #nextRow(): number | undefined {
     const words = this.#words;
-    let next: number | undefined;
-    let first = 0;
-    for (const row of this.#rows.all()) {
-      if ((words[row + WAITING] as number) <= (words[row + GRANTED] as number)) continue;
+    let nextRow: number | undefined;
+    let firstTurn = 0;
+    for (const row of this.#threads.usedRows()) {
+      if ((words[row + ROW_WAITING] as number) <= (words[row + ROW_GRANTED] as number)) continue;
       const turn = words[row + ROW_TURN] as number;
-      if (next !== undefined && ((turn - first) | 0) >= 0) continue;
-      next = row;
-      first = turn;
+      if (nextRow !== undefined && ((turn - firstTurn) | 0) >= 0) continue;
+      nextRow = row;
+      firstTurn = turn;
     }
-    return next;
+    return nextRow;
   }
 
   /** Takes out those who are gone; what they may have been let go for, others are. */
-  #bury(): void {
+  #removeDead(): void {
     const words = this.#words;
-    let flows = 0;
-    for (const row of this.#rows.gone((row) => words[row + GRANTED] !== 0)) {
-      flows += words[row + GRANTED] as number;
-      this.#rows.free(row);
+    let orphanedCount = 0;
+    for (const row of this.#threads.deadRows((row) => words[row + ROW_GRANTED] !== 0)) {
+      orphanedCount += words[row + ROW_GRANTED] as number;
+      this.#threads.freeRow(row);
     }
-    if (flows === 0) return;
-    this.#grant(flows);
-    this.#list.wake(Number.POSITIVE_INFINITY);
+    if (orphanedCount === 0) return;
+    this.#grant(orphanedCount);
+    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
-  #ownAfterBurial(): number | undefined {
-    for (const row of this.#rows.gone(() => true)) this.#rows.free(row);
-    return this.#rows.own();
+  #ownRowAfterCleanup(): number | undefined {
+    for (const row of this.#threads.deadRows(() => true)) this.#threads.freeRow(row);
+    return this.#threads.ownRow();
   }
 
-  #goToEnd(row: number): void {
-    this.#add(TURN, 1);
-    this.#words[row + ROW_TURN] = this.#words[TURN] as number;
+  #requeue(row: number): void {
+    this.#add(LAST_TURN_WORD, 1);
+    this.#words[row + ROW_TURN] = this.#words[LAST_TURN_WORD] as number;
   }
 
-  #add(at: number, change: number): void {
-    this.#words[at] = (this.#words[at] as number) + change;
+  #add(word: number, change: number): void {
+    this.#words[word] = (this.#words[word] as number) + change;
   }
 }
 
-class RemoteCondition implements ConditionLink {
-  readonly #remote: RemoteLink;
+class RemoteCondition implements ConditionBackend {
+  readonly #client: PrimitiveClient;
 
-  constructor(remote: RemoteLink) {
-    this.#remote = remote;
+  constructor(client: PrimitiveClient) {
+    this.#client = client;
   }
 
   async enroll(call: string): Promise<number> {
-    return (await this.#remote.ask(call, "enroll", [call])) as number;
+    return (await this.#client.request(call, "enroll", [call])) as number;
   }
 
-  async wait(call: string, flow: number, options: WaitOptions): Promise<boolean> {
-    return (await this.#remote.ask(call, "wait", [call, flow], options)) === true;
+  async wait(call: string, waitId: number, options: WaitOptions): Promise<boolean> {
+    return (await this.#client.request(call, "wait", [call, waitId], options)) === true;
   }
 
   waitSync(call: string): boolean {
-    return requireMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
   }
 
-  async withdraw(call: string, flow: number): Promise<boolean> {
-    return (await this.#remote.ask(call, "withdraw", [call, flow])) as boolean;
+  async withdraw(call: string, waitId: number): Promise<boolean> {
+    return (await this.#client.request(call, "withdraw", [call, waitId])) as boolean;
   }
 
-  async notify(call: string, flows: number): Promise<void> {
-    await this.#remote.ask(call, "notify", [call, flows]);
+  async notify(call: string, count: number): Promise<void> {
+    await this.#client.request(call, "notify", [call, count]);
   }
 }
 
 /** How conditions are made. */
-export const CONDITION: Kind<ConditionLink> = {
+export const CONDITION_KIND: PrimitiveKind<ConditionBackend> = {
   name: "Condition",
-  size: SIZE,
-  open: (memory) => new MemoryCondition(memory),
-  reach: (remote) => new RemoteCondition(remote),
+  size: SEGMENT_BYTES,
+  open: (memory) => new SharedCondition(memory),
+  connect: (client) => new RemoteCondition(client),
 };

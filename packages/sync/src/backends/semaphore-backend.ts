@@ -17,13 +17,13 @@ import {
   WaitQueue,
   type WaitQueueOptions,
 } from "@multiproc/core/internal";
-import { type Kind, type MaybePromise, requireMemory } from "../primitive.ts";
-import type { RemoteLink } from "../remote/primitive-client.ts";
-import type { Guest, Servant } from "../remote/primitive-server.ts";
-import { Holders } from "./thread-table.ts";
+import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
+import type { PrimitiveClient } from "../remote/primitive-client.ts";
+import type { Client, RequestHandler } from "../remote/primitive-server.ts";
+import { ThreadTable } from "./thread-table.ts";
 
 /** A semaphore that knows processes. */
-export interface SemaphoreLink {
+export interface SemaphoreBackend {
   /** Takes a unit; false if the time ran out. */
   acquire(call: string, options: WaitOptions): Promise<boolean>;
   acquireSync(call: string, timeout: number | undefined): boolean;
@@ -33,55 +33,55 @@ export interface SemaphoreLink {
   value(call: string): MaybePromise<number>;
 }
 
-const SLOTS = 64;
-const TOTAL = RobustMutex.wordCount(0);
+const WAITER_SLOT_COUNT = 64;
+const TOTAL_WORD = RobustMutex.wordCount(0);
 /** The life of one who has waited long: the last unit is kept for it. */
-const PRIORITY = TOTAL + 1;
-const VALUE = TOTAL + 2;
-const LIST = TOTAL + 8;
-const HOLDERS = LIST + WaitQueue.wordCount(SLOTS);
-const SIZE = 8192;
-const UNITS = 1;
-const PATIENCE = 5;
+const PRIORITY_WORD = TOTAL_WORD + 1;
+const VALUE_WORD = TOTAL_WORD + 2;
+const WAIT_QUEUE_WORD = TOTAL_WORD + 8;
+const THREAD_TABLE_WORD = WAIT_QUEUE_WORD + WaitQueue.wordCount(WAITER_SLOT_COUNT);
+const SEGMENT_BYTES = 8192;
+const ROW_UNITS = 1;
+const PRIORITY_AFTER_MS = 5;
 /** The most units, as in Python. */
-export const MOST_UNITS = 0x7fff_ffff;
+export const MAX_UNITS = 0x7fff_ffff;
 
-class MemorySemaphore implements SemaphoreLink, Servant {
-  readonly #guard: RobustMutex;
-  readonly #list: WaitQueue;
+class SharedSemaphore implements SemaphoreBackend, RequestHandler {
+  readonly #mutex: RobustMutex;
+  readonly #waitQueue: WaitQueue;
   readonly #words: Int32Array;
-  readonly #holders: Holders;
+  readonly #threads: ThreadTable;
   readonly #isShared: boolean;
-  readonly #guests = new Map<Guest, number>();
+  readonly #clientUnits = new Map<Client, number>();
 
   constructor(memory: SharedSegment) {
-    this.#guard = new RobustMutex(memory, 0, 0);
+    this.#mutex = new RobustMutex(memory, 0, 0);
     this.#words = new Int32Array(memory.buffer);
-    this.#list = new WaitQueue(memory, LIST, SLOTS);
-    this.#holders = new Holders(this.#words, HOLDERS, (SIZE / 4 - HOLDERS) >> 1, 2);
+    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
+    this.#threads = new ThreadTable(this.#words, THREAD_TABLE_WORD, (SEGMENT_BYTES / 4 - THREAD_TABLE_WORD) >> 1, 2);
     this.#isShared = memory.isShared;
   }
 
   /** The units at the beginning. */
-  fill(units: number): void {
-    this.#words[TOTAL] = units;
-    this.#words[VALUE] = units;
+  setUnits(units: number): void {
+    this.#words[TOTAL_WORD] = units;
+    this.#words[VALUE_WORD] = units;
   }
 
   tryAcquire(): boolean {
-    return !this.#list.isWaiting && this.#take(false, 0);
+    return !this.#waitQueue.isWaiting && this.#tryTake(false, 0);
   }
 
   acquire(call: string, options: WaitQueueOptions): Promise<boolean> {
-    let began = 0;
-    const check = (isSlow: boolean): boolean => {
-      began ||= performance.now();
-      return this.#take(isSlow, performance.now() - began);
+    let startedAt = 0;
+    const condition = (checkLiveness: boolean): boolean => {
+      startedAt ||= performance.now();
+      return this.#tryTake(checkLiveness, performance.now() - startedAt);
     };
-    return this.#list.wait(check, call, options).then(
-      (isTaken) => this.#ended(isTaken),
+    return this.#waitQueue.wait(condition, call, options).then(
+      (isTaken) => this.#endWait(isTaken),
       (error) => {
-        this.#ended(false);
+        this.#endWait(false);
         throw error;
       },
     );
@@ -90,166 +90,168 @@ class MemorySemaphore implements SemaphoreLink, Servant {
   acquireSync(call: string, timeout: number | undefined): boolean {
     if (this.tryAcquire()) return true;
     if (timeout === 0) return false;
-    if (!this.#isShared) requireMemory(call, `await ${call.replace("Sync", "")}`);
-    const began = performance.now();
-    return this.#ended(this.#list.waitSync((isSlow) => this.#take(isSlow, performance.now() - began), timeout));
+    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    const startedAt = performance.now();
+    return this.#endWait(
+      this.#waitQueue.waitSync((checkLiveness) => this.#tryTake(checkLiveness, performance.now() - startedAt), timeout),
+    );
   }
 
   release(call: string, units: number, limit: number): void {
-    this.#enter();
+    this.#lock();
     try {
       if (this.#value + units > limit) throw tooMany(call, limit);
-      const own = this.#holders.own();
-      for (let i = 0; i < units; i++) this.#return(own);
+      const ownRow = this.#threads.ownRow();
+      for (let i = 0; i < units; i++) this.#returnUnit(ownRow);
     } finally {
-      this.#guard.release();
+      this.#mutex.release();
     }
-    this.#list.wake(units);
+    this.#waitQueue.wake(units);
   }
 
   value(): number {
-    this.#enter();
+    this.#lock();
     const value = this.#value;
-    this.#guard.release();
+    this.#mutex.release();
     return value;
   }
 
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
+  handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
     const [call, units, limit] = args as [string, number, number];
     switch (operation) {
       case "acquire":
-        return this.acquire(call, options).then((isTaken) => this.#give(guest, isTaken));
+        return this.acquire(call, options).then((isTaken) => this.#grantTo(client, isTaken));
       case "try":
-        return this.#give(guest, this.tryAcquire());
+        return this.#grantTo(client, this.tryAcquire());
       case "release":
         this.release(call, units, limit);
-        return void this.#guests.set(guest, Math.max(0, (this.#guests.get(guest) ?? 0) - units));
+        return void this.#clientUnits.set(client, Math.max(0, (this.#clientUnits.get(client) ?? 0) - units));
       default:
         return this.value();
     }
   }
 
-  leave(guest: Guest): void {
-    const units = this.#guests.get(guest) ?? 0;
-    this.#guests.delete(guest);
+  clientGone(client: Client): void {
+    const units = this.#clientUnits.get(client) ?? 0;
+    this.#clientUnits.delete(client);
     if (units > 0) this.release("release()", units, Number.POSITIVE_INFINITY);
   }
 
-  #give(guest: Guest, isTaken: boolean): boolean {
+  #grantTo(client: Client, isTaken: boolean): boolean {
     if (!isTaken) return false;
-    this.#guests.set(guest, (this.#guests.get(guest) ?? 0) + 1);
-    if (guest.isGone) this.leave(guest);
+    this.#clientUnits.set(client, (this.#clientUnits.get(client) ?? 0) + 1);
+    if (client.isGone) this.clientGone(client);
     return true;
   }
 
-  #take(isSlow: boolean, waited: number): boolean {
-    this.#enter();
+  #tryTake(checkLiveness: boolean, waitedMs: number): boolean {
+    this.#lock();
     try {
       const words = this.#words;
       const { id } = currentThreadId();
-      if (isSlow && this.#value === 0) this.#bury();
-      const left = this.#value;
-      const priority = words[PRIORITY] as number;
-      const isOpen = priority === 0 || priority === id || (isSlow && hasExited(priority));
-      if (left === 0 || (left === 1 && !isOpen)) {
-        if (waited > PATIENCE && priority === 0) words[PRIORITY] = id;
+      if (checkLiveness && this.#value === 0) this.#removeDead();
+      const available = this.#value;
+      const priority = words[PRIORITY_WORD] as number;
+      const hasPriority = priority === 0 || priority === id || (checkLiveness && hasExited(priority));
+      if (available === 0 || (available === 1 && !hasPriority)) {
+        if (waitedMs > PRIORITY_AFTER_MS && priority === 0) words[PRIORITY_WORD] = id;
         return false;
       }
-      if (isOpen) words[PRIORITY] = 0;
-      const own = this.#holders.own();
+      if (hasPriority) words[PRIORITY_WORD] = 0;
+      const ownRow = this.#threads.ownRow();
       // One too many to keep books on: its units do not come back by themselves.
-      if (own === undefined) this.#add(TOTAL, -1);
-      else this.#add(own + UNITS, 1);
-      this.#add(VALUE, -1);
+      if (ownRow === undefined) this.#add(TOTAL_WORD, -1);
+      else this.#add(ownRow + ROW_UNITS, 1);
+      this.#add(VALUE_WORD, -1);
       return true;
     } finally {
-      this.#guard.release();
+      this.#mutex.release();
     }
   }
 
-  #return(own: number | undefined): void {
-    const isHolder = (row: number): boolean => this.#words[row + UNITS] !== 0;
-    const row = own !== undefined && isHolder(own) ? own : this.#holders.find(isHolder);
-    if (row === undefined) this.#add(TOTAL, 1);
-    else this.#add(row + UNITS, -1);
-    this.#add(VALUE, 1);
+  #returnUnit(ownRow: number | undefined): void {
+    const isHolder = (row: number): boolean => this.#words[row + ROW_UNITS] !== 0;
+    const row = ownRow !== undefined && isHolder(ownRow) ? ownRow : this.#threads.findRow(isHolder);
+    if (row === undefined) this.#add(TOTAL_WORD, 1);
+    else this.#add(row + ROW_UNITS, -1);
+    this.#add(VALUE_WORD, 1);
   }
 
   get #value(): number {
-    return this.#words[VALUE] as number;
+    return this.#words[VALUE_WORD] as number;
   }
 
-  #add(at: number, change: number): void {
-    this.#words[at] = (this.#words[at] as number) + change;
+  #add(word: number, change: number): void {
+    this.#words[word] = (this.#words[word] as number) + change;
   }
 
-  #enter(): void {
-    if (this.#guard.acquireSync() === OWNER_DIED) this.#count();
+  #lock(): void {
+    if (this.#mutex.acquireSync() === OWNER_DIED) this.#recount();
   }
 
-  #count(): void {
-    let value = this.#words[TOTAL] as number;
-    for (const row of this.#holders.all()) value -= this.#words[row + UNITS] as number;
-    this.#words[VALUE] = value;
+  #recount(): void {
+    let value = this.#words[TOTAL_WORD] as number;
+    for (const row of this.#threads.usedRows()) value -= this.#words[row + ROW_UNITS] as number;
+    this.#words[VALUE_WORD] = value;
   }
 
   /** Takes out those who are gone. */
-  #bury(): void {
-    for (const row of this.#holders.gone((row) => this.#words[row + UNITS] !== 0)) this.#holders.free(row);
-    this.#count();
+  #removeDead(): void {
+    for (const row of this.#threads.deadRows((row) => this.#words[row + ROW_UNITS] !== 0)) this.#threads.freeRow(row);
+    this.#recount();
   }
 
-  #ended(isTaken: boolean): boolean {
-    if (isTaken || this.#list.isWaiting) return isTaken;
-    if (Atomics.compareExchange(this.#words, PRIORITY, currentThreadId().id, 0) === currentThreadId().id)
-      this.#list.wake(1);
+  #endWait(isTaken: boolean): boolean {
+    if (isTaken || this.#waitQueue.isWaiting) return isTaken;
+    if (Atomics.compareExchange(this.#words, PRIORITY_WORD, currentThreadId().id, 0) === currentThreadId().id)
+      this.#waitQueue.wake(1);
     return isTaken;
   }
 }
 
-class RemoteSemaphore implements SemaphoreLink {
-  readonly #remote: RemoteLink;
+class RemoteSemaphore implements SemaphoreBackend {
+  readonly #client: PrimitiveClient;
 
-  constructor(remote: RemoteLink) {
-    this.#remote = remote;
+  constructor(client: PrimitiveClient) {
+    this.#client = client;
   }
 
   async acquire(call: string, options: WaitOptions): Promise<boolean> {
     const undo = (isTaken: unknown): void => {
-      if (isTaken === true) this.#remote.tell("release", ["release()", 1, MOST_UNITS]);
+      if (isTaken === true) this.#client.notify("release", ["release()", 1, MAX_UNITS]);
     };
     const isTry = options.timeout === 0;
-    const answer = isTry
-      ? await this.#remote.ask(call, "try", [call], { signal: options.signal }, undo)
-      : await this.#remote.ask(call, "acquire", [call], options, undo);
-    return answer !== TIMED_OUT && (answer as boolean);
+    const reply = isTry
+      ? await this.#client.request(call, "try", [call], { signal: options.signal }, undo)
+      : await this.#client.request(call, "acquire", [call], options, undo);
+    return reply !== TIMED_OUT && (reply as boolean);
   }
 
   acquireSync(call: string): boolean {
-    return requireMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
   }
 
   tryAcquire(call: string): boolean {
-    return requireMemory(call, "await acquire({ timeout: 0 })");
+    return requireSharedMemory(call, "await acquire({ timeout: 0 })");
   }
 
   async release(call: string, units: number, limit: number): Promise<void> {
-    await this.#remote.ask(call, "release", [call, units, limit]);
+    await this.#client.request(call, "release", [call, units, limit]);
   }
 
   async value(call: string): Promise<number> {
-    return (await this.#remote.ask(call, "value", [call])) as number;
+    return (await this.#client.request(call, "value", [call])) as number;
   }
 }
 
 /** How semaphores are made that have so many units at the beginning. */
-export function semaphoreKind(name: string, units: number): Kind<SemaphoreLink> {
+export function semaphoreKind(name: string, units: number): PrimitiveKind<SemaphoreBackend> {
   return {
     name,
-    size: SIZE,
-    open: (memory) => new MemorySemaphore(memory),
-    reach: (remote) => new RemoteSemaphore(remote),
-    begin: (link) => (link as MemorySemaphore).fill(units),
+    size: SEGMENT_BYTES,
+    open: (memory) => new SharedSemaphore(memory),
+    connect: (client) => new RemoteSemaphore(client),
+    init: (link) => (link as SharedSemaphore).setUnits(units),
   };
 }
 

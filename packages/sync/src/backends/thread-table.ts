@@ -5,64 +5,64 @@
 import { currentThreadId, hasExited } from "@multiproc/core/internal";
 
 /** Such a table, of rows of so many words; the first word of each is the life of its thread, 0 where it is free. */
-export class Holders {
+export class ThreadTable {
   readonly #words: Int32Array;
-  readonly #at: number;
-  readonly #rows: number;
-  readonly #width: number;
-  #own = -1;
+  readonly #wordOffset: number;
+  readonly #rowCount: number;
+  readonly #rowWords: number;
+  #cachedRow = -1;
 
-  constructor(words: Int32Array, at: number, rows: number, width: number) {
+  constructor(words: Int32Array, wordOffset: number, rowCount: number, rowWords: number) {
     this.#words = words;
-    this.#at = at;
-    this.#rows = rows;
-    this.#width = width;
+    this.#wordOffset = wordOffset;
+    this.#rowCount = rowCount;
+    this.#rowWords = rowWords;
   }
 
   /** This thread's row, which is made if there is none; undefined if there is no room. */
-  own(): number | undefined {
+  ownRow(): number | undefined {
     const { id } = currentThreadId();
-    if (this.#own >= 0 && this.#words[this.#own] === id) return this.#own;
+    if (this.#cachedRow >= 0 && this.#words[this.#cachedRow] === id) return this.#cachedRow;
     const row = this.#rowOf(id) ?? this.#rowOf(0);
     if (row === undefined) return undefined;
     this.#words[row] = id;
-    this.#own = row;
+    this.#cachedRow = row;
     return row;
   }
 
   /** All rows in use. */
-  *all(): Generator<number> {
-    for (let i = 0; i < this.#rows; i++) {
-      const row = this.#at + i * this.#width;
+  *usedRows(): Generator<number> {
+    for (let i = 0; i < this.#rowCount; i++) {
+      const row = this.#wordOffset + i * this.#rowWords;
       if (this.#words[row] !== 0) yield row;
     }
   }
 
   /** The first row in use that is so. */
-  find(isWanted: (row: number) => boolean): number | undefined {
-    for (const row of this.all()) if (isWanted(row)) return row;
+  findRow(matches: (row: number) => boolean): number | undefined {
+    for (const row of this.usedRows()) if (matches(row)) return row;
     return undefined;
   }
 
   /** The rows of threads that are gone. Asks the system about each row for which `isOfInterest`. */
-  gone(isOfInterest: (row: number) => boolean): number[] {
+  deadRows(isRelevant: (row: number) => boolean): number[] {
     const { id } = currentThreadId();
-    const isLost = (row: number): boolean => {
-      const life = this.#words[row] as number;
-      return life !== id && isOfInterest(row) && hasExited(life);
+    const isDead = (row: number): boolean => {
+      const threadId = this.#words[row] as number;
+      return threadId !== id && isRelevant(row) && hasExited(threadId);
     };
-    return [...this.all()].filter(isLost);
+    return [...this.usedRows()].filter(isDead);
   }
 
   /** Frees a row. */
-  free(row: number): void {
-    this.#words.fill(0, row, row + this.#width);
+  freeRow(row: number): void {
+    this.#words.fill(0, row, row + this.#rowWords);
   }
 
-  #rowOf(life: number): number | undefined {
-    for (let i = 0; i < this.#rows; i++) {
-      const row = this.#at + i * this.#width;
-      if (this.#words[row] === life) return row;
+  #rowOf(threadId: number): number | undefined {
+    for (let i = 0; i < this.#rowCount; i++) {
+      const row = this.#wordOffset + i * this.#rowWords;
+      if (this.#words[row] === threadId) return row;
     }
     return undefined;
   }

@@ -15,68 +15,68 @@
 import { type AsyncStorage, afterForkInChild, host } from "@multiproc/core/internal";
 
 /** One piece of work, from when it took a lock until it gave it back; and the one that it is part of. */
-export interface Flow {
-  readonly parent: Flow | undefined;
-  isOver: boolean;
+export interface AsyncFlow {
+  readonly parent: AsyncFlow | undefined;
+  isEnded: boolean;
 }
 
 let storage: AsyncStorage | undefined;
 /** The flow whose wait was just over, while its code runs. */
-let resumed: Flow | undefined;
+let resumedFlow: AsyncFlow | undefined;
 
 afterForkInChild(() => {
-  resumed = undefined;
+  resumedFlow = undefined;
 });
 
 /** The flow of the code that runs now; those that are over do not count. */
-export function currentFlow(): Flow | undefined {
-  if (resumed !== undefined) {
-    enterFlow(resumed);
-    resumed = undefined;
+export function currentFlow(): AsyncFlow | undefined {
+  if (resumedFlow !== undefined) {
+    enterFlow(resumedFlow);
+    resumedFlow = undefined;
   }
-  return live(storage?.getStore() as Flow | undefined);
+  return nearestActive(storage?.getStore() as AsyncFlow | undefined);
 }
 
 /** A new flow inside of the current one. */
-export function newFlow(): Flow {
-  return { parent: currentFlow(), isOver: false };
+export function newFlow(): AsyncFlow {
+  return { parent: currentFlow(), isEnded: false };
 }
 
 /** The code that runs now is that flow, or part of it. */
-export function enterFlow(flow: Flow): void {
+export function enterFlow(flow: AsyncFlow): void {
   storage ??= host.asyncLocalStorage();
-  if (!isWithin(flow, storage.getStore() as Flow | undefined)) storage.enterWith(flow);
+  if (!isWithin(flow, storage.getStore() as AsyncFlow | undefined)) storage.enterWith(flow);
 }
 
 /** Ends a flow; the code that runs now is what it was before. */
-export function endFlow(flow: Flow): void {
-  flow.isOver = true;
-  if (resumed === flow) resumed = undefined;
-  if (storage?.getStore() === flow) storage.enterWith(live(flow));
+export function endFlow(flow: AsyncFlow): void {
+  flow.isEnded = true;
+  if (resumedFlow === flow) resumedFlow = undefined;
+  if (storage?.getStore() === flow) storage.enterWith(nearestActive(flow));
 }
 
 /** Whether a flow is that one, or part of it. */
-export function isWithin(outer: Flow, flow: Flow | undefined): boolean {
-  for (let each = flow; each !== undefined; each = each.parent) if (each === outer) return true;
+export function isWithin(outer: AsyncFlow, flow: AsyncFlow | undefined): boolean {
+  for (let ancestor = flow; ancestor !== undefined; ancestor = ancestor.parent) if (ancestor === outer) return true;
   return false;
 }
 
 /** Settles a wait; what runs right after it is known to be that flow. */
-export function resumeAs(flow: Flow, settle: () => void): void {
+export function resumeInFlow(flow: AsyncFlow, settle: () => void): void {
   queueMicrotask(() => {
     // In the order in which they are queued: before the code that waited, that code, and after it.
     queueMicrotask(() => {
-      resumed = flow;
+      resumedFlow = flow;
     });
     settle();
     queueMicrotask(() => {
-      if (resumed === flow) resumed = undefined;
+      if (resumedFlow === flow) resumedFlow = undefined;
     });
   });
 }
 
-function live(flow: Flow | undefined): Flow | undefined {
-  let each = flow;
-  while (each?.isOver === true) each = each.parent;
-  return each;
+function nearestActive(flow: AsyncFlow | undefined): AsyncFlow | undefined {
+  let ancestor = flow;
+  while (ancestor?.isEnded === true) ancestor = ancestor.parent;
+  return ancestor;
 }

@@ -5,10 +5,10 @@ import type { MaybePromise } from "../primitive.ts";
  *
  * @internal
  */
-export interface Source {
-  giveBack(): MaybePromise<void>;
+export interface Releaser {
+  release(): MaybePromise<void>;
   /** Makes the code that asks for the guard's disposal the flow that holds it. */
-  enter?(): void;
+  enterFlow?(): void;
 }
 
 /**
@@ -32,7 +32,7 @@ export class Guard {
    * Always false for a semaphore, whose units come back by themselves.
    */
   readonly previousOwnerDied: boolean;
-  #source: Source | undefined;
+  #releaser: Releaser | undefined;
 
   /**
    * Made by `acquire()`.
@@ -41,29 +41,29 @@ export class Guard {
    * @param source where it was taken from
    * @internal
    */
-  constructor(previousOwnerDied: boolean, source: Source) {
+  constructor(previousOwnerDied: boolean, releaser: Releaser) {
     this.previousOwnerDied = previousOwnerDied;
-    this.#source = source;
+    this.#releaser = releaser;
   }
 
   /** Releases it; does nothing the second time. */
   release(): MaybePromise<void> {
-    const source = this.#source;
-    if (source === undefined) return;
-    this.#source = undefined;
-    return source.giveBack();
+    const releaser = this.#releaser;
+    if (releaser === undefined) return;
+    this.#releaser = undefined;
+    return releaser.release();
   }
 
   /** Releases it. `using` asks for this right after the wait, in the flow that has waited: that is how a flow is known. */
   get [Symbol.dispose](): () => void {
-    this.#source?.enter?.();
+    this.#releaser?.enterFlow?.();
     return this.#dispose;
   }
 
   /** Releases it; settles when it is free. */
   get [Symbol.asyncDispose](): () => Promise<void> {
-    this.#source?.enter?.();
-    return this.#disposeLater;
+    this.#releaser?.enterFlow?.();
+    return this.#disposeAsync;
   }
 
   #dispose(): void {
@@ -72,7 +72,7 @@ export class Guard {
     if (released instanceof Promise) released.catch(() => {});
   }
 
-  async #disposeLater(): Promise<void> {
+  async #disposeAsync(): Promise<void> {
     await this.release();
   }
 }

@@ -9,11 +9,11 @@ import {
   type WaitOptions,
   WOULD_BLOCK,
 } from "@multiproc/core/internal";
-import type { LockLink } from "../backends/lock-backend.ts";
+import type { LockBackend } from "../backends/lock-backend.ts";
 import { NotHeldError, OwnerDiedError } from "../errors.ts";
 import type { MaybePromise } from "../primitive.ts";
-import { currentFlow, endFlow, enterFlow, type Flow, isWithin, newFlow, resumeAs } from "./async-flow.ts";
-import { Guard, type Source } from "./lock-guard.ts";
+import { type AsyncFlow, currentFlow, endFlow, enterFlow, isWithin, newFlow, resumeInFlow } from "./async-flow.ts";
+import { Guard, type Releaser } from "./lock-guard.ts";
 
 /**
  * How a lock is waited for.
@@ -42,7 +42,7 @@ export interface AcquireOptions extends WaitOptions {
 export type AcquireSyncOptions = Omit<AcquireOptions, "signal">;
 
 /** A lock as one process sees it. */
-export interface Holding {
+export interface LockOwnership {
   acquire(call: string, options: AcquireOptions): Promise<Guard | null>;
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null;
   tryAcquire(call: string, options: AcquireSyncOptions): Guard | null;
@@ -50,124 +50,124 @@ export interface Holding {
   /** Refuses a call of who does not hold the lock. */
   assertHeld(call: string): void;
   /** Frees the lock, however often it was taken; `resume` takes it back as often. */
-  suspend(call: string): MaybePromise<unknown>;
-  resume(call: string, state: unknown): Promise<void>;
-  resumeSync(call: string, state: unknown): void;
+  releaseAll(call: string): MaybePromise<unknown>;
+  reacquire(call: string, state: unknown): Promise<void>;
+  reacquireSync(call: string, state: unknown): void;
 }
 
 /** Set by the class, whose private parts it uses. */
-let HERITAGE: AtForkHooks<PlainHolding>;
+let AT_FORK_HOOKS: AtForkHooks<ProcessOwnership>;
 
 /** A lock that belongs to whoever took it last. */
-export class PlainHolding implements Holding {
-  readonly #link: LockLink;
-  #source: PlainSource;
+export class ProcessOwnership implements LockOwnership {
+  readonly #backend: LockBackend;
+  #releaser: ProcessReleaser;
 
-  constructor(link: LockLink) {
-    this.#link = link;
-    this.#source = new PlainSource(link);
-    registerAtFork<PlainHolding>(this, HERITAGE);
+  constructor(backend: LockBackend) {
+    this.#backend = backend;
+    this.#releaser = new ProcessReleaser(backend);
+    registerAtFork<ProcessOwnership>(this, AT_FORK_HOOKS);
   }
 
   static {
-    HERITAGE = {
+    AT_FORK_HOOKS = {
       prepare() {},
-      inChild(holding) {
-        holding.#source.isOver = true;
-        holding.#source = new PlainSource(holding.#link);
+      inChild(ownership) {
+        ownership.#releaser.isInherited = true;
+        ownership.#releaser = new ProcessReleaser(ownership.#backend);
       },
     };
   }
 
   acquire(call: string, options: AcquireOptions): Promise<Guard | null> {
-    const error = refusal(call, options);
+    const error = optionsError(call, options);
     if (error !== undefined) return Promise.reject(error);
-    return this.#link.acquire(call, options).then((taken) => this.#guard(call, taken, options));
+    return this.#backend.acquire(call, options).then((result) => this.#createGuard(call, result, options));
   }
 
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null {
-    if (options.timeout === undefined && this.#link.takeFree()) return new Guard(false, this.#source);
+    if (options.timeout === undefined && this.#backend.tryLockFast()) return new Guard(false, this.#releaser);
     checkTimeout(call, options.timeout);
-    return this.#guard(call, this.#link.acquireSync(call, options.timeout), options);
+    return this.#createGuard(call, this.#backend.acquireSync(call, options.timeout), options);
   }
 
   tryAcquire(call: string, options: AcquireSyncOptions): Guard | null {
-    return this.#guard(call, this.#link.tryAcquire(call), options);
+    return this.#createGuard(call, this.#backend.tryAcquire(call), options);
   }
 
   release(call: string): MaybePromise<void> {
-    return this.#link.release(call);
+    return this.#backend.release(call);
   }
 
   assertHeld(call: string): void {
-    if (!this.#link.isOurs) throw notHeld(call);
+    if (!this.#backend.isHeldHere) throw notHeldError(call);
   }
 
-  suspend(call: string): MaybePromise<void> {
-    return this.#link.release(call);
+  releaseAll(call: string): MaybePromise<void> {
+    return this.#backend.release(call);
   }
 
-  async resume(call: string): Promise<void> {
-    await this.#link.acquire(call, {});
+  async reacquire(call: string): Promise<void> {
+    await this.#backend.acquire(call, {});
   }
 
-  resumeSync(call: string): void {
-    this.#link.acquireSync(call, undefined);
+  reacquireSync(call: string): void {
+    this.#backend.acquireSync(call, undefined);
   }
 
-  #guard(call: string, taken: AcquireResult, options: AcquireSyncOptions): Guard | null {
-    if (taken === WOULD_BLOCK) return null;
-    refuseInheritance(this.#link, call, taken, options);
-    return new Guard(taken === OWNER_DIED, this.#source);
+  #createGuard(call: string, result: AcquireResult, options: AcquireSyncOptions): Guard | null {
+    if (result === WOULD_BLOCK) return null;
+    throwOnOwnerDeath(this.#backend, call, result, options);
+    return new Guard(result === OWNER_DIED, this.#releaser);
   }
 }
 
 /** What the guards of one process have in common. */
-class PlainSource implements Source {
-  readonly #link: LockLink;
+class ProcessReleaser implements Releaser {
+  readonly #backend: LockBackend;
   /** In a forked child, guards from before are about what its parent holds. */
-  isOver = false;
+  isInherited = false;
 
-  constructor(link: LockLink) {
-    this.#link = link;
+  constructor(backend: LockBackend) {
+    this.#backend = backend;
   }
 
-  giveBack(): MaybePromise<void> {
-    return this.isOver ? undefined : this.#link.release("release()");
+  release(): MaybePromise<void> {
+    return this.isInherited ? undefined : this.#backend.release("release()");
   }
 }
 
 /** What a flow of this process holds. */
-interface Hold {
-  readonly flow: Flow;
-  readonly life: unknown;
+interface FlowLock {
+  readonly flow: AsyncFlow;
+  readonly thread: unknown;
   /** Whether code of the flow has been seen since it has the lock, so that others can be told from it. */
-  isKnown: boolean;
+  isFlowSeen: boolean;
   count: number;
 }
 
 /** A lock that belongs to one flow, which can take it again. */
-export class FlowHolding implements Holding {
-  readonly #link: LockLink;
-  #hold: Hold | undefined;
+export class FlowOwnership implements LockOwnership {
+  readonly #backend: LockBackend;
+  #flowLock: FlowLock | undefined;
 
-  constructor(link: LockLink) {
-    this.#link = link;
+  constructor(backend: LockBackend) {
+    this.#backend = backend;
   }
 
   acquire(call: string, options: AcquireOptions): Promise<Guard | null> {
-    const error = refusal(call, options);
+    const error = optionsError(call, options);
     if (error !== undefined) return Promise.reject(error);
-    const again = this.#again();
-    if (again !== undefined) return Promise.resolve(again);
+    const reentered = this.#reenter();
+    if (reentered !== undefined) return Promise.resolve(reentered);
     const flow = newFlow();
     return new Promise((resolve, reject) => {
-      this.#link
+      this.#backend
         .acquire(call, options)
-        .then((taken) => {
-          if (taken === WOULD_BLOCK) return resolve(null);
-          const guard = this.#begin(call, taken, options, flow);
-          resumeAs(flow, () => resolve(guard));
+        .then((result) => {
+          if (result === WOULD_BLOCK) return resolve(null);
+          const guard = this.#becomeOwner(call, result, options, flow);
+          resumeInFlow(flow, () => resolve(guard));
         })
         .catch(reject);
     });
@@ -175,102 +175,105 @@ export class FlowHolding implements Holding {
 
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null {
     checkTimeout(call, options.timeout);
-    return this.#again() ?? this.#enter(call, options, () => this.#link.acquireSync(call, options.timeout));
+    return (
+      this.#reenter() ??
+      this.#acquireInCurrentFlow(call, options, () => this.#backend.acquireSync(call, options.timeout))
+    );
   }
 
   tryAcquire(call: string, options: AcquireSyncOptions): Guard | null {
-    return this.#again() ?? this.#enter(call, options, () => this.#link.tryAcquire(call));
+    return this.#reenter() ?? this.#acquireInCurrentFlow(call, options, () => this.#backend.tryAcquire(call));
   }
 
   release(call: string): MaybePromise<void> {
-    const hold = this.#held(call);
-    hold.count -= 1;
-    if (hold.count > 0) return;
-    this.#hold = undefined;
-    endFlow(hold.flow);
-    return this.#link.release(call);
+    const flowLock = this.#requireHeld(call);
+    flowLock.count -= 1;
+    if (flowLock.count > 0) return;
+    this.#flowLock = undefined;
+    endFlow(flowLock.flow);
+    return this.#backend.release(call);
   }
 
   assertHeld(call: string): void {
-    this.#held(call);
+    this.#requireHeld(call);
   }
 
-  suspend(call: string): MaybePromise<Hold> {
-    const hold = this.#held(call);
-    this.#hold = undefined;
-    const released = this.#link.release(call);
-    return released instanceof Promise ? released.then(() => hold) : hold;
+  releaseAll(call: string): MaybePromise<FlowLock> {
+    const flowLock = this.#requireHeld(call);
+    this.#flowLock = undefined;
+    const released = this.#backend.release(call);
+    return released instanceof Promise ? released.then(() => flowLock) : flowLock;
   }
 
-  async resume(call: string, hold: unknown): Promise<void> {
-    await this.#link.acquire(call, {});
-    this.#hold = hold as Hold;
+  async reacquire(call: string, flowLock: unknown): Promise<void> {
+    await this.#backend.acquire(call, {});
+    this.#flowLock = flowLock as FlowLock;
   }
 
-  resumeSync(call: string, hold: unknown): void {
-    this.#link.acquireSync(call, undefined);
-    this.#hold = hold as Hold;
+  reacquireSync(call: string, flowLock: unknown): void {
+    this.#backend.acquireSync(call, undefined);
+    this.#flowLock = flowLock as FlowLock;
   }
 
   /** Takes the lock once more, if this flow has it. */
-  #again(): Guard | undefined {
+  #reenter(): Guard | undefined {
     const flow = currentFlow();
-    const hold = this.#current();
-    if (hold === undefined || !isWithin(hold.flow, flow)) return undefined;
-    hold.isKnown = true;
-    hold.count += 1;
-    return this.#guard(hold, false);
+    const flowLock = this.#currentFlowLock();
+    if (flowLock === undefined || !isWithin(flowLock.flow, flow)) return undefined;
+    flowLock.isFlowSeen = true;
+    flowLock.count += 1;
+    return this.#createGuard(flowLock, false);
   }
 
   /** Takes the lock in the code that runs now. */
-  #enter(call: string, options: AcquireSyncOptions, take: () => AcquireResult): Guard | null {
+  #acquireInCurrentFlow(call: string, options: AcquireSyncOptions, acquire: () => AcquireResult): Guard | null {
     const flow = newFlow();
-    const taken = take();
-    if (taken === WOULD_BLOCK) return null;
-    const guard = this.#begin(call, taken, options, flow);
+    const result = acquire();
+    if (result === WOULD_BLOCK) return null;
+    const guard = this.#becomeOwner(call, result, options, flow);
     enterFlow(flow);
-    (this.#hold as Hold).isKnown = true;
+    (this.#flowLock as FlowLock).isFlowSeen = true;
     return guard;
   }
 
-  #begin(call: string, taken: AcquireResult, options: AcquireSyncOptions, flow: Flow): Guard {
-    refuseInheritance(this.#link, call, taken, options);
-    this.#hold = { flow, life: currentThreadId(), isKnown: false, count: 1 };
-    return this.#guard(this.#hold, taken === OWNER_DIED);
+  #becomeOwner(call: string, result: AcquireResult, options: AcquireSyncOptions, flow: AsyncFlow): Guard {
+    throwOnOwnerDeath(this.#backend, call, result, options);
+    this.#flowLock = { flow, thread: currentThreadId(), isFlowSeen: false, count: 1 };
+    return this.#createGuard(this.#flowLock, result === OWNER_DIED);
   }
 
-  #guard(hold: Hold, died: boolean): Guard {
-    const giveBack = (): MaybePromise<void> => {
+  #createGuard(flowLock: FlowLock, previousOwnerDied: boolean): Guard {
+    const release = (): MaybePromise<void> => {
       // In a forked child, the guard is about what its parent holds.
-      if (this.#hold !== hold || hold.life !== currentThreadId()) return;
-      hold.count -= 1;
-      if (hold.count > 0) return;
-      this.#hold = undefined;
-      endFlow(hold.flow);
-      return this.#link.release("release()");
+      if (this.#flowLock !== flowLock || flowLock.thread !== currentThreadId()) return;
+      flowLock.count -= 1;
+      if (flowLock.count > 0) return;
+      this.#flowLock = undefined;
+      endFlow(flowLock.flow);
+      return this.#backend.release("release()");
     };
-    const enter = (): void => {
-      hold.isKnown = true;
-      enterFlow(hold.flow);
+    const enterOwnFlow = (): void => {
+      flowLock.isFlowSeen = true;
+      enterFlow(flowLock.flow);
     };
-    return new Guard(died, { giveBack, enter });
+    return new Guard(previousOwnerDied, { release, enterFlow: enterOwnFlow });
   }
 
   /** What this flow holds. One that was never seen since it waited is taken to be whoever calls. */
-  #held(call: string): Hold {
+  #requireHeld(call: string): FlowLock {
     const flow = currentFlow();
-    const hold = this.#current();
-    if (hold === undefined || (hold.isKnown && !isWithin(hold.flow, flow))) throw notHeld(call);
-    return hold;
+    const flowLock = this.#currentFlowLock();
+    if (flowLock === undefined || (flowLock.isFlowSeen && !isWithin(flowLock.flow, flow))) throw notHeldError(call);
+    return flowLock;
   }
 
-  #current(): Hold | undefined {
-    return this.#hold?.life === currentThreadId() ? this.#hold : undefined;
+  #currentFlowLock(): FlowLock | undefined {
+    return this.#flowLock?.thread === currentThreadId() ? this.#flowLock : undefined;
   }
 }
 
 /** Why a call cannot even begin. */
-function refusal(call: string, { timeout, signal }: AcquireOptions): unknown {
+function optionsError(call: string, { timeout, signal }: AcquireOptions): unknown {
   try {
     checkTimeout(call, timeout);
     signal?.throwIfAborted();
@@ -280,12 +283,17 @@ function refusal(call: string, { timeout, signal }: AcquireOptions): unknown {
   }
 }
 
-function refuseInheritance(link: LockLink, call: string, taken: AcquireResult, options: AcquireSyncOptions): void {
-  if (taken !== OWNER_DIED || options.onOwnerDeath !== "throw") return;
-  link.decline();
+function throwOnOwnerDeath(
+  backend: LockBackend,
+  call: string,
+  result: AcquireResult,
+  options: AcquireSyncOptions,
+): void {
+  if (result !== OWNER_DIED || options.onOwnerDeath !== "throw") return;
+  backend.passOnOwnerDied();
   throw new OwnerDiedError(call);
 }
 
-function notHeld(call: string): NotHeldError {
+function notHeldError(call: string): NotHeldError {
   return new NotHeldError(`${call} was called by who does not hold the lock: acquire it first`);
 }

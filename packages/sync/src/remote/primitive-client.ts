@@ -21,53 +21,53 @@ import {
 } from "@multiproc/core/internal";
 import { SyncClosedError } from "../errors.ts";
 
-export const ASK = 1;
-export const ANSWER = 2;
-export const FAILED = 3;
-export const WITHDRAW = 4;
+export const REQUEST = 1;
+export const REPLY = 2;
+export const ERROR_REPLY = 3;
+export const CANCEL_REQUEST = 4;
 
-interface Question {
+interface PendingRequest {
   resolve(value: unknown): void;
   reject(error: unknown): void;
 }
 
 /** The links of this process to primitives that others serve, by the token of their invitation. */
-const links = new Map<string, RemoteLink>();
+const clients = new Map<string, PrimitiveClient>();
 
 /** A channel to the process that serves a primitive; one for all objects of this process that stand for it. */
-export class RemoteLink {
-  readonly invitation: EndpointAddress;
+export class PrimitiveClient {
+  readonly endpoint: EndpointAddress;
   #channel: Promise<Channel> | undefined;
-  readonly #questions = new Map<number, Question>();
-  readonly #parts = new Map<string, object>();
-  #number = 0;
-  #users = 0;
+  readonly #pendingRequests = new Map<number, PendingRequest>();
+  readonly #singletons = new Map<string, object>();
+  #lastRequestId = 0;
+  #useCount = 0;
   #isClosed = false;
 
-  private constructor(invitation: EndpointAddress) {
-    this.invitation = invitation;
+  private constructor(endpoint: EndpointAddress) {
+    this.endpoint = endpoint;
   }
 
-  /** The link to what was invited to; each call of this wants one of {@link RemoteLink.close}. */
-  static reach(invitation: EndpointAddress): RemoteLink {
-    let link = links.get(invitation.token);
-    if (link === undefined) {
-      link = new RemoteLink(invitation);
-      links.set(invitation.token, link);
+  /** The link to what was invited to; each call of this wants one of {@link PrimitiveClient.close}. */
+  static forEndpoint(endpoint: EndpointAddress): PrimitiveClient {
+    let client = clients.get(endpoint.token);
+    if (client === undefined) {
+      client = new PrimitiveClient(endpoint);
+      clients.set(endpoint.token, client);
     }
-    link.#users += 1;
-    return link;
+    client.#useCount += 1;
+    return client;
   }
 
   /** In a forked child: its parent's channels are not its own. */
-  static forgetAll(): void {
-    links.clear();
+  static resetAfterFork(): void {
+    clients.clear();
   }
 
   /** What stands for the primitive in this process, once. */
-  part<T extends object>(name: string, make: () => T): T {
-    if (!this.#parts.has(name)) this.#parts.set(name, make());
-    return this.#parts.get(name) as T;
+  singleton<T extends object>(key: string, make: () => T): T {
+    if (!this.#singletons.has(key)) this.#singletons.set(key, make());
+    return this.#singletons.get(key) as T;
   }
 
   /**
@@ -78,7 +78,7 @@ export class RemoteLink {
    * @returns {@link TIMED_OUT} if the time ran out
    * @throws {SyncClosedError} if the home is gone
    */
-  async ask(
+  async request(
     call: string,
     operation: string,
     args: readonly unknown[] = [],
@@ -87,37 +87,37 @@ export class RemoteLink {
   ): Promise<unknown> {
     options.signal?.throwIfAborted();
     const channel = await this.#open(call);
-    const id = ++this.#number;
+    const id = ++this.#lastRequestId;
     channel.ref();
-    const answer = new Promise<unknown>((resolve, reject) => this.#questions.set(id, { resolve, reject }));
-    answer.catch(() => {}); // also if nobody waits for it any more
-    channel.send(ASK, [id, operation, args], "argument");
-    let isOver = false;
+    const reply = new Promise<unknown>((resolve, reject) => this.#pendingRequests.set(id, { resolve, reject }));
+    reply.catch(() => {}); // also if nobody waits for it any more
+    channel.send(REQUEST, [id, operation, args], "argument");
+    let isSettled = false;
     try {
-      const value = await withTimeout(answer, call, options);
-      isOver = value !== TIMED_OUT;
+      const value = await withTimeout(reply, call, options);
+      isSettled = value !== TIMED_OUT;
       return value;
     } catch (error) {
-      isOver = options.signal?.aborted !== true || error !== options.signal.reason;
+      isSettled = options.signal?.aborted !== true || error !== options.signal.reason;
       throw error;
     } finally {
-      if (!isOver && !channel.closed) {
-        channel.send(WITHDRAW, id);
-        answer.then(undo, () => {});
+      if (!isSettled && !channel.closed) {
+        channel.send(CANCEL_REQUEST, id);
+        reply.then(undo, () => {});
       }
     }
   }
 
   /** Tells the home something that has no answer worth waiting for; nothing if it is gone. */
-  tell(operation: string, args: readonly unknown[] = []): void {
-    this.ask(operation, operation, args).catch(() => {});
+  notify(operation: string, args: readonly unknown[] = []): void {
+    this.request(operation, operation, args).catch(() => {});
   }
 
   close(): void {
-    this.#users -= 1;
-    if (this.#users > 0) return;
+    this.#useCount -= 1;
+    if (this.#useCount > 0) return;
     this.#isClosed = true;
-    if (links.get(this.invitation.token) === this) links.delete(this.invitation.token);
+    if (clients.get(this.endpoint.token) === this) clients.delete(this.endpoint.token);
     this.#channel?.then(
       (channel) => channel.end(),
       () => {},
@@ -128,40 +128,40 @@ export class RemoteLink {
     this.#channel ??= this.#dial();
     return this.#channel.then(
       (channel) => {
-        if (channel.closed) throw gone(call);
+        if (channel.closed) throw serverGone(call);
         return channel;
       },
       (cause) => {
-        throw gone(call, cause);
+        throw serverGone(call, cause);
       },
     );
   }
 
   async #dial(): Promise<Channel> {
-    const channel = await dial(this.invitation, "the process that serves it");
-    channel.start({ message: (frame) => this.#take(channel, frame), closed: (cause) => this.#ended(cause) });
+    const channel = await dial(this.endpoint, "the process that serves it");
+    channel.start({ message: (frame) => this.#handleFrame(channel, frame), closed: (cause) => this.#handleEnd(cause) });
     return channel;
   }
 
-  #take(channel: Channel, frame: Frame): void {
+  #handleFrame(channel: Channel, frame: Frame): void {
     const [id, value] = channel.decode(frame) as [number, unknown];
-    const question = this.#questions.get(id);
-    this.#questions.delete(id);
-    if (frame.kind === ANSWER) question?.resolve(value);
-    else question?.reject(value);
-    if (this.#questions.size === 0) channel.unref();
+    const pending = this.#pendingRequests.get(id);
+    this.#pendingRequests.delete(id);
+    if (frame.kind === REPLY) pending?.resolve(value);
+    else pending?.reject(value);
+    if (this.#pendingRequests.size === 0) channel.unref();
   }
 
-  #ended(cause: unknown): void {
+  #handleEnd(cause: unknown): void {
     const error = this.#isClosed
       ? new SyncClosedError("It was closed in this process while it was waited for")
-      : gone("The call", cause);
-    for (const { reject } of this.#questions.values()) reject(error);
-    this.#questions.clear();
+      : serverGone("The call", cause);
+    for (const { reject } of this.#pendingRequests.values()) reject(error);
+    this.#pendingRequests.clear();
   }
 }
 
-function gone(call: string, cause?: unknown): SyncClosedError {
+function serverGone(call: string, cause?: unknown): SyncClosedError {
   const options = cause === undefined ? {} : { cause };
   return new SyncClosedError(
     `${call} cannot be served: the process that serves it is gone, or it was closed there`,

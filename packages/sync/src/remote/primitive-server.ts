@@ -8,27 +8,27 @@ import {
   registerAtFork,
   type WaitQueueOptions,
 } from "@multiproc/core/internal";
-import { ANSWER, ASK, FAILED, WITHDRAW } from "./primitive-client.ts";
+import { CANCEL_REQUEST, ERROR_REPLY, REPLY, REQUEST } from "./primitive-client.ts";
 
 /** A process that is served. */
-export interface Guest {
+export interface Client {
   readonly pid: number;
   /** Whether it has left: what it is given now, nobody takes. */
   readonly isGone: boolean;
 }
 
 /** What serves guests. */
-export interface Servant {
+export interface RequestHandler {
   /** Does what a guest asks for; may give a promise. Waits end with the signal. */
-  serve(guest: Guest, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown;
+  handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown;
   /** A guest is gone: whatever it had is free. */
-  leave(guest: Guest): void;
+  clientGone(client: Client): void;
 }
 
-class Visitor implements Guest {
+class ClientSession implements Client {
   readonly pid: number;
   readonly channel: Channel;
-  readonly waits = new Map<number, AbortController>();
+  readonly pendingWaits = new Map<number, AbortController>();
   isGone = false;
 
   constructor(channel: Channel, pid: number) {
@@ -38,69 +38,69 @@ class Visitor implements Guest {
 }
 
 /** The door to a servant. */
-export class Home {
-  readonly #servant: Servant;
-  readonly #visitors = new Set<Visitor>();
-  #invitation: EndpointAddress | undefined;
+export class PrimitiveServer {
+  readonly #handler: RequestHandler;
+  readonly #sessions = new Set<ClientSession>();
+  #endpoint: EndpointAddress | undefined;
 
-  constructor(servant: Servant) {
-    this.#servant = servant;
+  constructor(handler: RequestHandler) {
+    this.#handler = handler;
     // A forked child has no visitors, and an invitation of its own.
-    registerAtFork<Home>(this, {
+    registerAtFork<PrimitiveServer>(this, {
       prepare() {},
-      inChild(home) {
-        home.#invitation = undefined;
-        home.#visitors.clear();
+      inChild(server) {
+        server.#endpoint = undefined;
+        server.#sessions.clear();
       },
     });
   }
 
   /** By what others reach the servant. */
-  invitation(): EndpointAddress {
-    this.#invitation ??= exposeEndpoint((channel, pid) => this.#accept(channel, pid), { multiple: true });
-    return this.#invitation;
+  endpoint(): EndpointAddress {
+    this.#endpoint ??= exposeEndpoint((channel, pid) => this.#accept(channel, pid), { multiple: true });
+    return this.#endpoint;
   }
 
   close(): void {
-    if (this.#invitation !== undefined) closeEndpoint(this.#invitation);
-    for (const { channel } of this.#visitors) channel.end();
+    if (this.#endpoint !== undefined) closeEndpoint(this.#endpoint);
+    for (const { channel } of this.#sessions) channel.end();
   }
 
   #accept(channel: Channel, pid: number): void {
-    const visitor = new Visitor(channel, pid);
-    this.#visitors.add(visitor);
+    const session = new ClientSession(channel, pid);
+    this.#sessions.add(session);
     channel.start({
-      message: (frame) => this.#take(visitor, frame),
+      message: (frame) => this.#handleFrame(session, frame),
       closed: () => {
-        visitor.isGone = true;
-        this.#visitors.delete(visitor);
-        for (const wait of visitor.waits.values()) wait.abort();
-        this.#servant.leave(visitor);
+        session.isGone = true;
+        this.#sessions.delete(session);
+        for (const wait of session.pendingWaits.values()) wait.abort();
+        this.#handler.clientGone(session);
       },
     });
   }
 
-  #take(visitor: Visitor, frame: Frame): void {
-    if (frame.kind === WITHDRAW) {
-      visitor.waits.get(visitor.channel.decode(frame) as number)?.abort();
-    } else if (frame.kind === ASK) {
-      const [id, operation, args] = visitor.channel.decode(frame) as [number, string, unknown[]];
-      void this.#answer(visitor, id, operation, args);
+  #handleFrame(session: ClientSession, frame: Frame): void {
+    if (frame.kind === CANCEL_REQUEST) {
+      session.pendingWaits.get(session.channel.decode(frame) as number)?.abort();
+    } else if (frame.kind === REQUEST) {
+      const [id, operation, args] = session.channel.decode(frame) as [number, string, unknown[]];
+      void this.#handleRequest(session, id, operation, args);
     }
   }
 
-  async #answer(visitor: Visitor, id: number, operation: string, args: readonly unknown[]): Promise<void> {
-    const wait = new AbortController();
-    visitor.waits.set(id, wait);
-    let kind = ANSWER;
+  async #handleRequest(session: ClientSession, id: number, operation: string, args: readonly unknown[]): Promise<void> {
+    const controller = new AbortController();
+    session.pendingWaits.set(id, controller);
+    let kind = REPLY;
     let value: unknown;
     try {
       // The visitor's waits keep the visitor alive, not its host.
-      value = await this.#servant.serve(visitor, operation, args, { signal: wait.signal, keepAlive: false });
+      value = await this.#handler.handle(session, operation, args, { signal: controller.signal, keepAlive: false });
     } catch (error) {
-      [kind, value] = [FAILED, error];
+      [kind, value] = [ERROR_REPLY, error];
     }
-    visitor.waits.delete(id);
-    if (!visitor.channel.closed) visitor.channel.send(kind, [id, value], "answer");
+    session.pendingWaits.delete(id);
+    if (!session.channel.closed) session.channel.send(kind, [id, value], "answer");
   }
 }

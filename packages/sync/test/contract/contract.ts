@@ -17,18 +17,18 @@ import {
 } from "@multiproc/sync";
 import { until } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
-import { endAll, puppet, start, tasks } from "./remote-controlled-child.ts";
+import { endAll, startRemoteChild, startTask, tasks } from "./remote-controlled-child.ts";
 
 /** A wait that is long enough for whoever is to get nothing. */
-const NEVER = { timeout: 30 };
+const SHORT_TIMEOUT = { timeout: 30 };
 
 /** What every form of the primitives does, under every start method. */
-export function contract(form: "memory" | "home"): void {
+export function contract(backend: "memory" | "home"): void {
   afterEach(endAll);
 
   test("form tells how they work", () => {
     for (const each of [new Lock(), new Semaphore(), new Event(), new Barrier(2), new Condition()])
-      expect(each.form).toBe(form);
+      expect(each.backend).toBe(backend);
   });
 
   describe.each([
@@ -37,23 +37,23 @@ export function contract(form: "memory" | "home"): void {
   ] as const)("%s", (_name, Class) => {
     test("is held by one process at a time", async () => {
       const lock = new Class();
-      const child = await puppet({ lock });
+      const child = await startRemoteChild({ lock });
       const held = (await lock.acquire()) as Guard;
       expect(held.previousOwnerDied).toBe(false);
       expect(await child.call("lock", "locked")).toBe(true);
-      expect(await child.call("lock", "acquire", NEVER)).toBe(null);
+      expect(await child.call("lock", "acquire", SHORT_TIMEOUT)).toBe(null);
       expect(await child.call("lock", "acquire", { timeout: 0 })).toBe(null);
       const waiting = child.call("lock", "acquire");
       await held.release();
       expect(await waiting).toEqual({ previousOwnerDied: false });
-      expect(await lock.acquire(NEVER)).toBe(null);
+      expect(await lock.acquire(SHORT_TIMEOUT)).toBe(null);
       await child.call("lock", "release");
       expect(await lock.locked()).toBe(false);
     });
 
     test("is handed on when the process that holds it is killed, and whoever gets it is told", async () => {
       const lock = new Class();
-      const child = await puppet({ lock });
+      const child = await startRemoteChild({ lock });
       await child.call("lock", "acquire");
       const waiting = lock.acquire();
       await child.kill();
@@ -66,7 +66,7 @@ export function contract(form: "memory" | "home"): void {
 
     test("onOwnerDeath: throw leaves it to the next, who is told as well", async () => {
       const lock = new Class();
-      const [first, second] = [await puppet({ lock }), await puppet({ lock })];
+      const [first, second] = [await startRemoteChild({ lock }), await startRemoteChild({ lock })];
       await first.call("lock", "acquire");
       await first.kill();
       await expect(second.call("lock", "acquire", { onOwnerDeath: "throw" })).rejects.toThrow(OwnerDiedError);
@@ -76,7 +76,7 @@ export function contract(form: "memory" | "home"): void {
 
     test("an aborted wait gives up its place and nothing else", async () => {
       const lock = new Class();
-      const child = await puppet({ lock });
+      const child = await startRemoteChild({ lock });
       await child.call("lock", "acquire");
       const controller = new AbortController();
       const first = lock.acquire({ signal: controller.signal });
@@ -93,18 +93,18 @@ export function contract(form: "memory" | "home"): void {
 
     test("can be sent later, nested in a value, and on from there", async () => {
       const lock = new Class();
-      const [first, second] = [await puppet({}), await puppet({})];
+      const [first, second] = [await startRemoteChild({}), await startRemoteChild({})];
       await first.connection.send([0, "give", { lock }]);
       expect(await first.call("lock", "acquire")).toEqual({ previousOwnerDied: false });
       await second.connection.send([0, "give", { lock }]);
-      expect(await second.call("lock", "acquire", NEVER)).toBe(null);
+      expect(await second.call("lock", "acquire", SHORT_TIMEOUT)).toBe(null);
       await first.call("lock", "release");
       expect(await second.call("lock", "acquire")).toEqual({ previousOwnerDied: false });
     });
 
     test("release() by who does not hold it is refused", async () => {
       const lock = new Class();
-      const child = await puppet({ lock });
+      const child = await startRemoteChild({ lock });
       await expect((async () => lock.release())()).rejects.toThrow(NotHeldError);
       await expect(child.call("lock", "release")).rejects.toThrow(NotHeldError);
       lock.close();
@@ -115,12 +115,12 @@ export function contract(form: "memory" | "home"): void {
   test("Lock: increments of a number in a file add up", async () => {
     const folder = mkdtempSync(join(tmpdir(), "multiproc-test-"));
     try {
-      const file = join(folder, "count");
-      writeFileSync(file, "0");
+      const path = join(folder, "count");
+      writeFileSync(path, "0");
       const lock = new Lock();
-      const all = [1, 2, 3].map(() => start(tasks.count, lock, file, 100, form === "memory"));
+      const all = [1, 2, 3].map(() => startTask(tasks.count, lock, path, 100, backend === "memory"));
       await Promise.all(all.map(async (child) => (await child).join()));
-      expect(readFileSync(file, "utf8")).toBe("300");
+      expect(readFileSync(path, "utf8")).toBe("300");
     } finally {
       rmSync(folder, { recursive: true });
     }
@@ -128,7 +128,7 @@ export function contract(form: "memory" | "home"): void {
 
   test("Lock: any process may release it", async () => {
     const lock = new Lock();
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     await lock.acquire();
     await child.call("lock", "release");
     expect(await lock.locked()).toBe(false);
@@ -158,13 +158,13 @@ export function contract(form: "memory" | "home"): void {
 
   test("RLock: is free when it was given back as often as it was taken", async () => {
     const lock = new RLock();
-    const child = await puppet({ lock });
+    const child = await startRemoteChild({ lock });
     await lock.acquire();
     await lock.acquire();
     await lock.acquire();
     await lock.release();
     await lock.release();
-    expect(await child.call("lock", "acquire", NEVER)).toBe(null);
+    expect(await child.call("lock", "acquire", SHORT_TIMEOUT)).toBe(null);
     await lock.release();
     expect(await child.call("lock", "acquire")).toEqual({ previousOwnerDied: false });
     await expect((async () => lock.release())()).rejects.toThrow(NotHeldError);
@@ -174,15 +174,15 @@ export function contract(form: "memory" | "home"): void {
     const lock = new RLock();
     let open = (): void => {};
     const gate = new Promise<void>((resolve) => (open = resolve));
-    let isIn = false;
+    let isInside = false;
     const first = (async () => {
       await lock.acquire();
-      isIn = true;
+      isInside = true;
       await gate;
       await lock.release();
     })();
-    await until(() => isIn);
-    expect(await lock.acquire(NEVER)).toBe(null);
+    await until(() => isInside);
+    expect(await lock.acquire(SHORT_TIMEOUT)).toBe(null);
     open();
     await first;
     expect(await lock.acquire()).not.toBe(null);
@@ -198,12 +198,12 @@ export function contract(form: "memory" | "home"): void {
 function semaphores(): void {
   test("Semaphore: its units are shared", async () => {
     const semaphore = new Semaphore(2);
-    const child = await puppet({ semaphore });
+    const child = await startRemoteChild({ semaphore });
     await semaphore.acquire();
     await child.call("semaphore", "acquire");
     expect(await semaphore.getValue()).toBe(0);
     expect(await semaphore.locked()).toBe(true);
-    expect(await semaphore.acquire(NEVER)).toBe(null);
+    expect(await semaphore.acquire(SHORT_TIMEOUT)).toBe(null);
     const waiting = semaphore.acquire();
     await child.call("semaphore", "release");
     expect(await waiting).not.toBe(null);
@@ -215,19 +215,19 @@ function semaphores(): void {
 
   test("Semaphore: the units of a process that is killed come back", async () => {
     const semaphore = new Semaphore(2);
-    const child = await puppet({ semaphore });
+    const child = await startRemoteChild({ semaphore });
     await child.call("semaphore", "acquire");
     await child.call("semaphore", "acquire");
     const waiting = [semaphore.acquire(), semaphore.acquire()];
     await child.kill();
     await Promise.all(waiting);
     expect(await semaphore.getValue()).toBe(0);
-    expect(await semaphore.acquire(NEVER)).toBe(null);
+    expect(await semaphore.acquire(SHORT_TIMEOUT)).toBe(null);
   });
 
   test("Semaphore: one process can take what another makes", async () => {
     const semaphore = new Semaphore(0);
-    const child = await puppet({ semaphore });
+    const child = await startRemoteChild({ semaphore });
     const waiting = [semaphore.acquire(), semaphore.acquire()];
     await child.call("semaphore", "release", 2);
     await Promise.all(waiting);
@@ -238,7 +238,7 @@ function semaphores(): void {
 
   test("BoundedSemaphore: a release too many is refused", async () => {
     const semaphore = new BoundedSemaphore(1);
-    const child = await puppet({ semaphore });
+    const child = await startRemoteChild({ semaphore });
     await expect((async () => semaphore.release())()).rejects.toThrow(RangeError);
     await expect(child.call("semaphore", "release")).rejects.toThrow("at most 1 units");
     await semaphore.acquire();
@@ -249,7 +249,7 @@ function semaphores(): void {
 
 function conditions(): void {
   const waiters = async (condition: Condition, count: number) => {
-    const children = await Promise.all(Array.from({ length: count }, () => puppet({ condition })));
+    const children = await Promise.all(Array.from({ length: count }, () => startRemoteChild({ condition })));
     const done = { count: 0 };
     for (const child of children) {
       await child.call("condition", "acquire");
@@ -281,13 +281,13 @@ function conditions(): void {
 
   test("Condition: wait() ends with its time or its signal, and holds the lock then", async () => {
     const condition = new Condition(new Lock());
-    const child = await puppet({ condition });
+    const child = await startRemoteChild({ condition });
     await condition.acquire();
-    expect(await condition.wait(NEVER)).toBe(false);
+    expect(await condition.wait(SHORT_TIMEOUT)).toBe(false);
     const reason = new Error("enough");
     await expect(condition.wait({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     expect(await child.call("condition", "acquire", { timeout: 0 })).toBe(null);
-    expect(await condition.waitFor(() => false, NEVER)).toBe(false);
+    expect(await condition.waitFor(() => false, SHORT_TIMEOUT)).toBe(false);
     await condition.release();
     await expect(condition.wait()).rejects.toThrow(NotHeldError);
     expect(() => condition.notify()).toThrow(NotHeldError);
@@ -296,7 +296,7 @@ function conditions(): void {
 
   test("Condition: wait() frees a lock that was taken more than once", async () => {
     const condition = new Condition();
-    const child = await puppet({ condition });
+    const child = await startRemoteChild({ condition });
     await condition.acquire();
     await condition.acquire();
     const waiting = condition.wait();
@@ -323,9 +323,9 @@ function conditions(): void {
 function events(): void {
   test("Event: all who wait are let go", async () => {
     const event = new Event();
-    const child = await puppet({ event });
+    const child = await startRemoteChild({ event });
     expect(await event.isSet()).toBe(false);
-    expect(await child.call("event", "wait", NEVER)).toBe(false);
+    expect(await child.call("event", "wait", SHORT_TIMEOUT)).toBe(false);
     const waiting = [event.wait(), child.call("event", "wait"), child.call("event", "wait")];
     await child.call("event", "isSet"); // so that both wait
     await event.set();
@@ -342,7 +342,7 @@ function events(): void {
 function barriers(): void {
   test("Barrier: lets all go when the last has come, again and again", async () => {
     const barrier = new Barrier(3, { timeout: 10_000 });
-    const children = [await puppet({ barrier }), await puppet({ barrier })];
+    const children = [await startRemoteChild({ barrier }), await startRemoteChild({ barrier })];
     for (let round = 0; round < 3; round++) {
       const places = await Promise.all([barrier.wait(), ...children.map(({ call }) => call("barrier", "wait"))]);
       expect(places.sort()).toEqual([0, 1, 2]);
@@ -373,10 +373,10 @@ function barriers(): void {
 
   test("Barrier: breaks when a wait runs out of time, and by abort(); reset() mends it", async () => {
     const barrier = new Barrier(3);
-    const child = await puppet({ barrier });
+    const child = await startRemoteChild({ barrier });
     const waiting = child.call("barrier", "wait");
     await until(async () => (await barrier.nWaiting) === 1);
-    await expect(barrier.wait(NEVER)).rejects.toThrow("a wait at it ran out of time");
+    await expect(barrier.wait(SHORT_TIMEOUT)).rejects.toThrow("a wait at it ran out of time");
     await expect(waiting).rejects.toThrow(BrokenBarrierError);
     expect(await barrier.broken).toBe(true);
     await expect(barrier.wait()).rejects.toThrow(BrokenBarrierError);
@@ -396,7 +396,7 @@ function barriers(): void {
 
   test("Barrier: a wait that ends by its signal gives up its place", async () => {
     const barrier = new Barrier(2);
-    const child = await puppet({ barrier });
+    const child = await startRemoteChild({ barrier });
     const controller = new AbortController();
     const first = barrier.wait({ signal: controller.signal });
     await until(async () => (await barrier.nWaiting) === 1);
@@ -408,7 +408,7 @@ function barriers(): void {
 
   test("Barrier: breaks when a process dies that waits at it", async () => {
     const barrier = new Barrier(3);
-    const [first, second] = [await puppet({ barrier }), await puppet({ barrier })];
+    const [first, second] = [await startRemoteChild({ barrier }), await startRemoteChild({ barrier })];
     void first.call("barrier", "wait");
     const waiting = second.call("barrier", "wait");
     await until(async () => (await barrier.nWaiting) === 2);

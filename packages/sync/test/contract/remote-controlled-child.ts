@@ -11,7 +11,7 @@ const children: Process[] = [];
 const connections: Connection[] = [];
 
 /** A child process that does what it is told with the things that it was given. */
-export interface Puppet {
+export interface RemoteChild {
   readonly process: Process;
   readonly connection: Connection;
   call(name: string, method: string, ...args: unknown[]): Promise<never>;
@@ -19,7 +19,7 @@ export interface Puppet {
 }
 
 /** Starts a child; it ends with the test. */
-export async function start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
+export async function startTask(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
   const child = new Process({ target: target as never, args: args as never });
   children.push(child);
   await child.start();
@@ -27,20 +27,20 @@ export async function start(target: (...args: never[]) => unknown, ...args: unkn
 }
 
 /** Starts a child with things that it can use. */
-export async function puppet(things: Record<string, unknown>): Promise<Puppet> {
+export async function startRemoteChild(objects: Record<string, unknown>): Promise<RemoteChild> {
   const [ours, theirs] = pipe();
   const connection = ours as Connection;
   connections.push(connection);
-  const process = await start(tasks.puppet, theirs, things);
+  const process = await startTask(tasks.remoteChild, theirs, objects);
   await connection.recv();
-  const answers = new Map<number, { resolve(value: never): void; reject(error: unknown): void }>();
+  const pendingCalls = new Map<number, { resolve(value: never): void; reject(error: unknown): void }>();
   void (async () => {
     for await (const message of connection) {
       const [id, kind, value] = message as [number, string, never];
-      const answer = answers.get(id);
-      answers.delete(id);
-      if (kind === "error") answer?.reject(value);
-      else answer?.resolve(value);
+      const pending = pendingCalls.get(id);
+      pendingCalls.delete(id);
+      if (kind === "error") pending?.reject(value);
+      else pending?.resolve(value);
     }
   })().catch(() => {});
   let id = 0;
@@ -49,10 +49,10 @@ export async function puppet(things: Record<string, unknown>): Promise<Puppet> {
     connection,
     call(name, method, ...args) {
       id += 1;
-      const answer = new Promise<never>((resolve, reject) => answers.set(id, { resolve, reject }));
-      answer.catch(() => {}); // of a puppet that is killed, nobody asks
+      const reply = new Promise<never>((resolve, reject) => pendingCalls.set(id, { resolve, reject }));
+      reply.catch(() => {}); // of a puppet that is killed, nobody asks
       connection.send([id, name, method, ...args]).catch(() => {});
-      return answer;
+      return reply;
     },
     async kill() {
       process.kill();
