@@ -101,10 +101,13 @@ export { currentThreadId, hasExited, startTimeOf, type ThreadId, tidOf } from ".
 export { type Condition, WaitQueue, type WaitQueueOptions } from "./shm/wait-queue.ts";
 export {
   type DeliveryScope,
+  HANDLE,
+  handleOf,
+  makeShareable,
+  REATTACH,
   registerReviver,
   type Shareable,
   type SharedHandle,
-  shareable,
   shareablesIn,
 } from "./targets/shareable.ts";
 export {

@@ -1,4 +1,5 @@
 import { runInNewContext } from "node:vm";
+import { HANDLE } from "@multiproc/core/internal";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../src/bytes/byte-writer.ts";
 import { Decoder } from "../src/codec/decode/decoder.ts";
@@ -322,7 +323,7 @@ describe("functions", () => {
       return {};
     });
     class Late {
-      "multiproc:ticket"(): SharedHandle {
+      [HANDLE](): SharedHandle {
         return { kind: "test.late", module: HERE, data: 1 };
       }
     }
@@ -357,7 +358,7 @@ describe("live objects", () => {
       this.log = log;
       this.data = data;
     }
-    "multiproc:ticket"(): SharedHandle {
+    [HANDLE](): SharedHandle {
       this.log.push("ticket");
       return { kind: "test.Handle", module: HERE, data: this.data, commit: (carrier) => this.log.push(carrier) };
     }
@@ -431,7 +432,7 @@ describe("live objects", () => {
     const decoder = new Decoder();
     registerReviver("test.nested", () => receive(stored, decoder) as object);
     class Nested {
-      "multiproc:ticket"(): SharedHandle {
+      [HANDLE](): SharedHandle {
         return { kind: "test.nested", module: HERE, data: 1 };
       }
     }

@@ -1,3 +1,4 @@
+import { HANDLE } from "@multiproc/core/internal";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../src/bytes/byte-writer.ts";
 import { Decoder } from "../src/codec/decode/decoder.ts";
@@ -139,7 +140,7 @@ describe("a value that cannot be sent", () => {
     };
     const proxy = { a: new Proxy({}, { ownKeys: fail }) };
     class Live {
-      "multiproc:ticket"(): never {
+      [HANDLE](): never {
         return fail();
       }
     }

@@ -4,6 +4,7 @@ import {
   checkTimeout,
   type EndpointAddress,
   loadModules,
+  makeShareable,
   registerAtFork,
   registerLibraryModule,
   type SharedHandle,
@@ -301,8 +302,15 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     this.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(
+      Connection,
+      (connection) => connection.#toHandle(),
+      (connection, data) => connection.#reattach(data),
+    );
+  }
+
+  #toHandle(): SharedHandle {
     if (this.#closed) throw new ConnectionError("A connection cannot be sent after close()", "ERR_CONNECTION_CLOSED");
     const { data, commit } = this.#end.prepareHandOver();
     return {
@@ -320,8 +328,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     };
   }
 
-  /** @internal */
-  "multiproc:adopt"(data: unknown): void {
+  #reattach(data: unknown): void {
     const [socketPath, token, claim] = data as [string, string, string];
     this.#ownEnd = new RemoteEnd({ endpoint: { socketPath: socketPath, token }, claim });
   }

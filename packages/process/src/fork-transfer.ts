@@ -1,8 +1,10 @@
 /** What passes to a copy of this process, which has everything and yet not all of it works there. */
 import {
   type DeliveryScope,
+  HANDLE,
   isLocal,
   loadModules,
+  REATTACH,
   requireTarget,
   resolveTarget,
   type Shareable,
@@ -15,7 +17,7 @@ export class ForkTransfer {
   readonly #transfers: ReadonlyArray<{ readonly object: Shareable; readonly handle: SharedHandle }>;
 
   constructor(values: unknown) {
-    this.#transfers = shareablesIn(values).map((object) => ({ object, handle: object["multiproc:ticket"]() }));
+    this.#transfers = shareablesIn(values).map((object) => ({ object, handle: object[HANDLE]() }));
   }
 
   /** In the parent, when the copy is on its way. */
@@ -25,7 +27,7 @@ export class ForkTransfer {
 
   /** In the copy. */
   reattach(): void {
-    for (const { object, handle } of this.#transfers) object["multiproc:adopt"]?.(handle.data);
+    for (const { object, handle } of this.#transfers) object[REATTACH]?.(handle.data);
   }
 }
 

@@ -6,6 +6,7 @@ import {
   decodeMessage,
   type EndpointAddress,
   loadModules,
+  makeShareable,
   registerAtFork,
   registerLibraryModule,
   type SharedHandle,
@@ -266,8 +267,11 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     this.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(Queue, (queue) => queue.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     this.#assertOpen("Sending a queue");
     const { socketPath, token } = this.#backend.endpoint();
     return {

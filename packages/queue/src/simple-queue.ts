@@ -1,4 +1,4 @@
-import type { SharedHandle } from "@multiproc/core/internal";
+import { handleOf, makeShareable, type SharedHandle } from "@multiproc/core/internal";
 import { MODULE, Queue } from "./queue.ts";
 
 /**
@@ -55,9 +55,12 @@ export class SimpleQueue<T = unknown> {
     this.#queue.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
-    const handle = this.#queue["multiproc:ticket"]();
+  static {
+    makeShareable(SimpleQueue, (queue) => queue.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
+    const handle = handleOf(this.#queue);
     return { ...handle, module: MODULE, data: (handle.data as unknown[]).with(4, "SimpleQueue") };
   }
 }

@@ -1,5 +1,5 @@
 import { fromModule } from "@multiproc/core";
-import { Frame, RobustMutex, type SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
+import { Frame, handleOf, RobustMutex, type SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
 import { childrenOf, fixture, runProgram, until } from "@multiproc/testing";
@@ -193,7 +193,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
   test("is shared with a process that may not map memory, from the home", { timeout: 60_000 }, async () => {
     const questions = new Queue<number>();
     const answers = new Queue<unknown>();
-    const handles = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+    const handles = [questions, answers].map((queue) => JSON.stringify(handleOf(queue).data));
     const waiting = answers.get();
     for (let i = 0; i < 10; i++) await questions.put(i);
     expect(await questions.backend()).toBe("memory");

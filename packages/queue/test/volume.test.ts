@@ -1,4 +1,5 @@
 import { fromModule } from "@multiproc/core";
+import { handleOf } from "@multiproc/core/internal";
 import { Process } from "@multiproc/process";
 import { Queue } from "@multiproc/queue";
 import { childrenOf, fixture, host, runProgram } from "@multiproc/testing";
@@ -56,7 +57,7 @@ test("100,000 items wait for another process", { timeout: 120_000 }, async () =>
 test("a process on the other host shares a queue", { timeout: 60_000 }, async () => {
   const questions = new Queue<{ n: bigint; at: Date } | null>();
   const answers = new Queue<unknown>();
-  const handles = [questions, answers].map((queue) => JSON.stringify(queue["multiproc:ticket"]().data));
+  const handles = [questions, answers].map((queue) => JSON.stringify(handleOf(queue).data));
   await using program = runProgram(fixture(import.meta.url, "client-program.js"), handles, {
     host: host === "node" ? "deno" : "node",
   });

@@ -1,4 +1,4 @@
-import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
 import { MODULE } from "./module-id.ts";
@@ -128,8 +128,11 @@ export class ShareableList implements Iterable<ShareableItem> {
     for (let i = 0; i < this.length; i++) yield this.get(i);
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(ShareableList, (list) => list.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "shared-memory.ShareableList", module: MODULE, data: this.shm };
   }
 

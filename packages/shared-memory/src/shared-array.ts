@@ -1,4 +1,4 @@
-import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
@@ -142,8 +142,11 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
     this.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(SharedArray, (array) => array.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "shared-memory.SharedArray", module: MODULE, data: this.#cells.handle() };
   }
 

@@ -1,6 +1,7 @@
 import { CapabilityError } from "@multiproc/core";
 import {
   type AtForkHooks,
+  makeShareable,
   NamedSegment,
   randomToken,
   registerAtFork,
@@ -148,8 +149,11 @@ export class SharedMemory {
     this.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(SharedMemory, (memory) => memory.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     if (this.#bytes === undefined) throw closedError(`Sending shared memory "${this.name}"`);
     const data: NamedHandle = { name: this.name, address: this.#named.memory.address() };
     return { kind: "shared-memory.SharedMemory", module: MODULE, data };

@@ -1,4 +1,4 @@
-import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
@@ -133,8 +133,11 @@ export class SharedValue<T extends ElementType = ElementType> {
     this.close();
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(SharedValue, (value) => value.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "shared-memory.SharedValue", module: MODULE, data: this.#cells.handle() };
   }
 }

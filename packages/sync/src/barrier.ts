@@ -1,5 +1,11 @@
 import type { Target } from "@multiproc/core";
-import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
+import {
+  checkTimeout,
+  makeShareable,
+  registerReviver,
+  type SharedHandle,
+  type WaitOptions,
+} from "@multiproc/core/internal";
 import {
   ABORTED,
   ACTION_FAILED,
@@ -166,8 +172,11 @@ export class Barrier extends Primitive {
     return backendOf<BarrierBackend>(this, "reset()").end("reset()", RESET);
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(Barrier, (barrier) => barrier.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "sync.Barrier", module: MODULE, data: [addressOf(this), this.parties, this.#options] };
   }
 

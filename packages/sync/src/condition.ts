@@ -1,4 +1,10 @@
-import { checkTimeout, registerReviver, type SharedHandle, type WaitOptions } from "@multiproc/core/internal";
+import {
+  checkTimeout,
+  makeShareable,
+  registerReviver,
+  type SharedHandle,
+  type WaitOptions,
+} from "@multiproc/core/internal";
 import { CONDITION_KIND, type ConditionBackend } from "./backends/condition-backend.ts";
 import { type Lock, ownershipOf, RLock } from "./lock.ts";
 import { MODULE } from "./module-id.ts";
@@ -204,8 +210,11 @@ export class Condition extends Primitive {
     return this.#notify("notifyAll()", Number.MAX_SAFE_INTEGER);
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(Condition, (condition) => condition.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "sync.Condition", module: MODULE, data: [addressOf(this), this.lock] };
   }
 

@@ -1,5 +1,6 @@
 import {
   checkTimeout,
+  makeShareable,
   registerReviver,
   type SharedHandle,
   type SharedSegment,
@@ -190,8 +191,11 @@ export class Event extends Primitive {
     return backendOf<EventBackend>(this, "waitSync()").waitSync("waitSync()", options.timeout);
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(Event, (event) => event.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: "sync.Event", module: MODULE, data: addressOf(this) };
   }
 }

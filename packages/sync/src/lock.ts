@@ -1,4 +1,4 @@
-import { registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import { type LockBackend, lockKind } from "./backends/lock-backend.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
@@ -112,8 +112,11 @@ export abstract class BaseLock extends Primitive {
     this.#ownership = undefined;
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(BaseLock, (lock) => lock.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data: addressOf(this) };
   }
 }

@@ -1,6 +1,7 @@
 import {
   checkTimeout,
   currentThreadId,
+  makeShareable,
   registerReviver,
   type SharedHandle,
   type WaitOptions,
@@ -110,8 +111,11 @@ export class Semaphore extends Primitive {
     return MAX_UNITS;
   }
 
-  /** @internal */
-  "multiproc:ticket"(): SharedHandle {
+  static {
+    makeShareable(Semaphore, (semaphore) => semaphore.#toHandle());
+  }
+
+  #toHandle(): SharedHandle {
     const data = [addressOf(this), this.initialValue];
     return { kind: `sync.${this.constructor.name}`, module: MODULE, data };
   }

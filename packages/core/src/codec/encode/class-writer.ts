@@ -1,6 +1,6 @@
 /** Finds out what an object is that is neither a plain one nor a plain array, and has it written. */
 import { type RegisteredClass, registry } from "../../registry.ts";
-import { type Shareable, shareable } from "../../targets/shareable.ts";
+import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { BUILTIN_SUBCLASS } from "../format/tags.ts";
 import { writeArray } from "./array-writer.ts";
 import { writeArrayBuffer, writeView } from "./binary-writer.ts";
@@ -132,7 +132,7 @@ function isIndexed(object: object): boolean {
 }
 
 function isShareable(object: object): object is Shareable {
-  return typeof (object as Partial<Shareable>)[shareable] === "function";
+  return typeof (object as Partial<Shareable>)[HANDLE] === "function";
 }
 
 function writeAnyArray(writer: ValueWriter, object: object): boolean {

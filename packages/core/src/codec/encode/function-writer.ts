@@ -1,5 +1,5 @@
 /** What is not copied but found or built anew by the receiver: functions with a reference, and live objects. */
-import { type Shareable, shareable } from "../../targets/shareable.ts";
+import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { type TargetReference, targetOf } from "../../targets/target.ts";
 import { FUNCTION, FUNCTION_SOURCE, SHAREABLE } from "../format/tags.ts";
 import { atPath, EncodeFailure, functionName } from "./encode-failure.ts";
@@ -24,7 +24,7 @@ export function writeFunction(writer: ValueWriter, fn: (...args: unknown[]) => u
 
 /** Appends the ticket of a live object. */
 export function writeShareable(writer: ValueWriter, object: Shareable): void {
-  const handle = object[shareable]();
+  const handle = object[HANDLE]();
   writer.attachments.requireModule(handle.module);
   if (handle.commit !== undefined) writer.attachments.addCommit((scope) => handle.commit?.(scope));
   writer.ensure(1);
