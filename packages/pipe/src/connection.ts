@@ -304,7 +304,7 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
 
   static {
     makeShareable(
-      Connection,
+      this,
       (connection) => connection.#toHandle(),
       (connection, data) => connection.#reattach(data),
     );

@@ -268,7 +268,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   static {
-    makeShareable(Queue, (queue) => queue.#toHandle());
+    makeShareable(this, (queue) => queue.#toHandle());
   }
 
   #toHandle(): SharedHandle {

@@ -56,7 +56,7 @@ export class SimpleQueue<T = unknown> {
   }
 
   static {
-    makeShareable(SimpleQueue, (queue) => queue.#toHandle());
+    makeShareable(this, (queue) => queue.#toHandle());
   }
 
   #toHandle(): SharedHandle {

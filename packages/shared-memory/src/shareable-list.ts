@@ -129,7 +129,7 @@ export class ShareableList implements Iterable<ShareableItem> {
   }
 
   static {
-    makeShareable(ShareableList, (list) => list.#toHandle());
+    makeShareable(this, (list) => list.#toHandle());
   }
 
   #toHandle(): SharedHandle {

@@ -143,7 +143,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   }
 
   static {
-    makeShareable(SharedArray, (array) => array.#toHandle());
+    makeShareable(this, (array) => array.#toHandle());
   }
 
   #toHandle(): SharedHandle {

@@ -150,7 +150,7 @@ export class SharedMemory {
   }
 
   static {
-    makeShareable(SharedMemory, (memory) => memory.#toHandle());
+    makeShareable(this, (memory) => memory.#toHandle());
   }
 
   #toHandle(): SharedHandle {

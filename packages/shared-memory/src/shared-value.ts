@@ -134,7 +134,7 @@ export class SharedValue<T extends ElementType = ElementType> {
   }
 
   static {
-    makeShareable(SharedValue, (value) => value.#toHandle());
+    makeShareable(this, (value) => value.#toHandle());
   }
 
   #toHandle(): SharedHandle {

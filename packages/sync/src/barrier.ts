@@ -173,7 +173,7 @@ export class Barrier extends Primitive {
   }
 
   static {
-    makeShareable(Barrier, (barrier) => barrier.#toHandle());
+    makeShareable(this, (barrier) => barrier.#toHandle());
   }
 
   #toHandle(): SharedHandle {

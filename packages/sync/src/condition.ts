@@ -211,7 +211,7 @@ export class Condition extends Primitive {
   }
 
   static {
-    makeShareable(Condition, (condition) => condition.#toHandle());
+    makeShareable(this, (condition) => condition.#toHandle());
   }
 
   #toHandle(): SharedHandle {

@@ -192,7 +192,7 @@ export class Event extends Primitive {
   }
 
   static {
-    makeShareable(Event, (event) => event.#toHandle());
+    makeShareable(this, (event) => event.#toHandle());
   }
 
   #toHandle(): SharedHandle {

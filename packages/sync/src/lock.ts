@@ -113,11 +113,11 @@ export abstract class BaseLock extends Primitive {
   }
 
   static {
-    makeShareable(BaseLock, (lock) => lock.#toHandle());
+    makeShareable(this, (lock) => lock.#toHandle());
   }
 
   #toHandle(): SharedHandle {
-    return { kind: `sync.${this.constructor.name}`, module: MODULE, data: addressOf(this) };
+    return { kind: this instanceof RLock ? "sync.RLock" : "sync.Lock", module: MODULE, data: addressOf(this) };
   }
 }
 

@@ -112,12 +112,16 @@ export class Semaphore extends Primitive {
   }
 
   static {
-    makeShareable(Semaphore, (semaphore) => semaphore.#toHandle());
+    makeShareable(this, (semaphore) => semaphore.#toHandle());
   }
 
   #toHandle(): SharedHandle {
     const data = [addressOf(this), this.initialValue];
-    return { kind: `sync.${this.constructor.name}`, module: MODULE, data };
+    return {
+      kind: this instanceof BoundedSemaphore ? "sync.BoundedSemaphore" : "sync.Semaphore",
+      module: MODULE,
+      data,
+    };
   }
 
   #guard(isTaken: boolean): Guard | null {
