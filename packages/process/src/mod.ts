@@ -7,7 +7,9 @@
  * @module
  */
 export { cpuCount } from "@multiproc/core";
+export { activeChildren, currentProcess } from "./current-process.ts";
 export type { ProcessOptions } from "./options.ts";
-export { currentProcess, Process } from "./process.ts";
-export { activeChildren, type ParentProcess, parentProcess } from "./process-tree.ts";
+
+export { Process } from "./process.ts";
+export { type ParentProcess, parentProcess } from "./process-tree.ts";
 export type { Sentinel } from "./sentinel.ts";

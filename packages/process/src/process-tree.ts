@@ -1,6 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
 import { afterForkInChild, childConfig, host, ProcessError, singleton } from "@multiproc/core/child";
-import type { Process } from "./process.ts";
 
 /**
  * The process that started this one.
@@ -20,21 +19,28 @@ export interface ParentProcess {
   readonly pid: number;
 }
 
+/** A child, or this process itself, as the process tree sees it; a `Process`. */
+export interface ProcessHandle {
+  readonly daemon: boolean;
+  terminate(): void;
+  join(): Promise<number | null>;
+}
+
 interface ProcessTree {
   /** What this process itself is called, and whether it may have children. */
   self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array | undefined };
   parent: ParentProcess | undefined;
   /** The object that stands for this process. */
-  current: Process | undefined;
+  current: ProcessHandle | undefined;
   /** Started and not yet known to have ended. */
-  readonly children: Set<Process>;
+  readonly children: Set<ProcessHandle>;
   childCount: number;
   /** Processes that are being started as copies of this one, by their names in the family: what is in a copy is found so. */
   readonly pendingCopies: Map<string, () => Promise<() => unknown>>;
 }
 
 /** The family as this process knows it. */
-export const processTree: ProcessTree = singleton("family", () => ({
+export const processTree: ProcessTree = singleton("process tree", () => ({
   self: { name: "MainProcess", daemon: false, identity: [], authKey: undefined },
   parent: undefined,
   current: undefined,
@@ -60,20 +66,6 @@ afterForkInChild(() => {
  */
 export function parentProcess(): ParentProcess | undefined {
   return processTree.parent;
-}
-
-/**
- * The children of this process that have been started and have not ended.
- *
- * @example
- * ```ts
- * import { activeChildren } from "@multiproc/process";
- *
- * console.log(activeChildren().length); // 0
- * ```
- */
-export function activeChildren(): Process[] {
-  return [...processTree.children];
 }
 
 /** The secret of this family: made by its first process when it is first needed, and inherited by all others. */

@@ -188,7 +188,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** Whether the child has been started and has not ended. */
   isAlive(): boolean {
     this.#assertUsable("isAlive()");
-    if (this === (processTree.current as unknown)) return true;
+    if (this === processTree.current) return true;
     return this.#child !== undefined && this.#status === undefined;
   }
 
@@ -226,7 +226,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** The child's process id; undefined before the start. */
   get pid(): number | undefined {
     this.#assertUsable("pid");
-    return this === (processTree.current as unknown) ? host.pid : this.#child?.pid;
+    return this === processTree.current ? host.pid : this.#child?.pid;
   }
 
   /** The exit code, the negative number of the signal that ended the child, or null before its end. */
@@ -276,7 +276,7 @@ export class Process<A extends unknown[] = unknown[]> {
   /** In the copy: this object stands for the process that it is in. */
   async #resumeInCopy(): Promise<() => unknown> {
     this.#localTarget = await localTarget(this.#options.target);
-    processTree.current = this as never;
+    processTree.current = this;
     return () => this.run();
   }
 
@@ -326,7 +326,7 @@ export class Process<A extends unknown[] = unknown[]> {
   #trackChild(child: Child): void {
     this.#child = child;
     this.#state = "started";
-    processTree.children.add(this as never);
+    processTree.children.add(this);
     if (this.#daemon) child.unref();
     const { signal } = this.#options;
     const abort = (): void => child.kill("SIGKILL");
@@ -334,7 +334,7 @@ export class Process<A extends unknown[] = unknown[]> {
     if (signal?.aborted) abort();
     this.#ended = child.exited.then((status) => {
       this.#status = status;
-      processTree.children.delete(this as never);
+      processTree.children.delete(this);
       signal?.removeEventListener("abort", abort);
       return status;
     });
@@ -358,31 +358,12 @@ export class Process<A extends unknown[] = unknown[]> {
   #assertUsable(call: string): void {
     if (this.#state === "closed")
       throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
-    if (this.#ownerPid === host.pid || this === (processTree.current as unknown)) return;
+    if (this.#ownerPid === host.pid || this === processTree.current) return;
     throw new ProcessError(
       `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#ownerPid}: only that one can start it and wait for it`,
       { code: "ERR_NOT_PARENT" },
     );
   }
-}
-
-/**
- * The object that stands for the process this code runs in.
- *
- * @example
- * ```ts
- * import { currentProcess } from "@multiproc/process";
- *
- * console.log(currentProcess().name); // "MainProcess"
- * ```
- */
-export function currentProcess(): Process {
-  if (processTree.current === undefined) {
-    const { name, daemon } = processTree.self;
-    processTree.childCount -= 1; // it is no child of itself
-    processTree.current = new Process({ name, daemon });
-  }
-  return processTree.current;
 }
 
 /** How the class of a process is found in the child; a plain `Process` is there anyway. */

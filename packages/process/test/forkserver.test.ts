@@ -34,7 +34,7 @@ const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 const untilWritten = (from: string) =>
   until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
 /** Servers and spares. */
-const helperPids = () => [...singleton("idle processes", () => new Set<number>())];
+const helperPids = () => [...singleton("helper processes", () => new Set<number>())];
 const canFork = host === "node" && process.platform === "linux";
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));

@@ -16,28 +16,10 @@ import {
   withTimeoutOrThrow,
 } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
-import type { Child, StartOptions } from "./launcher.ts";
+import type { Child, ForkserverKind, StartOptions } from "./launcher.ts";
 import { SparePool } from "./spares/spare-pool.ts";
 import { filePath, spawnChild } from "./spawn.ts";
 import { StartMethodError } from "./start-method.ts";
-
-/**
- * What the children of start method `forkserver` come from; see {@link forkserverKind}.
- *
- * @example What children come from here
- * ```ts
- * import { type ForkserverKind, forkserverKind } from "@multiproc/start-methods";
- *
- * const { kind, reason }: ForkserverKind = await forkserverKind();
- * console.log(kind === "fork" ? reason === undefined : typeof reason === "string"); // true
- * ```
- */
-export interface ForkserverKind {
-  /** `"fork"`: a server forks them. `"spares"`: they were started beforehand and waited. */
-  readonly kind: "fork" | "spares";
-  /** Why a process cannot be forked here; undefined where it can. */
-  readonly reason: string | undefined;
-}
 
 /** What children come from. */
 interface ChildSource {

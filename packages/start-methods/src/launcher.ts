@@ -5,6 +5,24 @@ import { type EncodedMessage, type ExitStatus, packStartPayload } from "@multipr
 export type StartMethod = "spawn" | "forkserver" | "fork";
 
 /**
+ * What the children of start method `forkserver` come from; see `forkserverKind()`.
+ *
+ * @example What children come from here
+ * ```ts
+ * import { type ForkserverKind, forkserverKind } from "@multiproc/start-methods";
+ *
+ * const { kind, reason }: ForkserverKind = await forkserverKind();
+ * console.log(kind === "fork" ? reason === undefined : typeof reason === "string"); // true
+ * ```
+ */
+export interface ForkserverKind {
+  /** `"fork"`: a server forks them. `"spares"`: they were started beforehand and waited. */
+  readonly kind: "fork" | "spares";
+  /** Why a process cannot be forked here; undefined where it can. */
+  readonly reason: string | undefined;
+}
+
+/**
  * What is started, and how.
  *
  * @internal

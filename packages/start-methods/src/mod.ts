@@ -30,8 +30,8 @@
  */
 
 export { setExecutable } from "./executable.ts";
-export { closeForkserver, type ForkserverKind, forkserverKind, setForkserverPreload } from "./forkserver.ts";
-export type { Child, StartMethod, StartOptions } from "./launcher.ts";
+export { closeForkserver, forkserverKind, setForkserverPreload } from "./forkserver.ts";
+export type { Child, ForkserverKind, StartMethod, StartOptions } from "./launcher.ts";
 export { type ExecOptions, exec } from "./os-exec.ts";
 export { fork, waitpid } from "./os-fork.ts";
 export { start } from "./start.ts";

@@ -65,7 +65,7 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
 /** A process keeps fork servers and spares as long as it lives, and lists them where all copies of the library look. */
 function isHelper(pid: number): boolean {
   const shared = globalThis as { [REGISTRY]?: { singletons: Map<string, unknown> } };
-  return (shared[REGISTRY]?.singletons.get("idle processes") as Set<number> | undefined)?.has(pid) === true;
+  return (shared[REGISTRY]?.singletons.get("helper processes") as Set<number> | undefined)?.has(pid) === true;
 }
 
 function isRunning(entry: ProcessEntry): boolean {

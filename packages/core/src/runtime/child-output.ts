@@ -29,9 +29,9 @@ export interface OutputReader {
   /**
    * Called first.
    *
-   * @param flow holds the child up when it writes more than can be dealt with
+   * @param flowControl pauses the child when it writes faster than the reader can process
    */
-  begin?(flowControl: { pause(): void; resume(): void }): void;
+  start?(flowControl: { pause(): void; resume(): void }): void;
   /**
    * Called with bytes as they come.
    *
@@ -77,7 +77,7 @@ function readOutput(source: ByteSource, reader: OutputReader): void {
   const output = { source, reader };
   drainAtExit(source);
   openOutputs.add(output);
-  reader.begin?.(source);
+  reader.start?.(source);
   source.start({
     data: (bytes) => {
       chunkCount++;

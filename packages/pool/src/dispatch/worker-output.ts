@@ -38,7 +38,7 @@ export interface OutputLine {
 export type PoolOutput = "inherit" | "label" | ((line: OutputLine) => void);
 
 type StreamName = OutputLine["stream"];
-type FlowControl = Parameters<NonNullable<OutputReader["begin"]>>[0];
+type FlowControl = Parameters<NonNullable<OutputReader["start"]>>[0];
 
 const NEWLINE = 10;
 /** A line that is longer goes on in pieces, in bytes: somebody may write without end. */
@@ -100,7 +100,7 @@ export class WorkerOutput {
       mode === undefined ? PARTIAL_LINE_FLUSH_MS : undefined,
     );
     return {
-      begin: (flowControl) => {
+      start: (flowControl) => {
         this.#openStreamCount++;
         writer.flowControl = flowControl;
       },

@@ -2,9 +2,8 @@
 import { StartError } from "@multiproc/core";
 import { childModules, type ForkServerAddress, host } from "@multiproc/core/internal";
 import { getExecutable } from "../executable.ts";
-import type { ForkserverKind } from "../forkserver.ts";
 import { helperPids } from "../helper-processes.ts";
-import { argsWithPayload, type Child, type StartOptions } from "../launcher.ts";
+import { argsWithPayload, type Child, type ForkserverKind, type StartOptions } from "../launcher.ts";
 import { SparePool } from "../spares/spare-pool.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
 import { ForkServer } from "./fork-server.ts";

@@ -1,33 +1,36 @@
-/** What a spare writes, which may have none to read it yet. */
+/**
+ * One standard stream of a spare, between the child process and the program that reads it.
+ *
+ * The stream is read from the start of the spare. Until the spare is assigned, its output is written to the same stream of its
+ * owner. `SpareOutput` is then the source of what the child writes.
+ */
 import type { OutputReader } from "@multiproc/core";
 import { type ByteSource, host } from "@multiproc/core/internal";
 
-type FlowControl = Parameters<NonNullable<OutputReader["begin"]>>[0];
+type FlowControl = Parameters<NonNullable<OutputReader["start"]>>[0];
 type Handlers = Parameters<ByteSource["start"]>[0];
 
-/** Goes where what its owner writes does, until it is known where else. */
-export class SpareOutput implements OutputReader, ByteSource {
-  readonly #name: "stdout" | "stderr";
+export class SpareOutput implements ByteSource {
+  /** Receives the output of the spare from its start. */
+  readonly reader: OutputReader;
   #flowControl: FlowControl | undefined;
   #handlers: Handlers | undefined;
   #isEnded = false;
 
   constructor(name: "stdout" | "stderr") {
-    this.#name = name;
-  }
-
-  begin(flowControl: FlowControl): void {
-    this.#flowControl = flowControl;
-  }
-
-  data(bytes: Uint8Array): void {
-    if (this.#handlers === undefined) void host.writeOutput(this.#name, bytes);
-    else this.#handlers.data(bytes);
-  }
-
-  end(): void {
-    this.#isEnded = true;
-    this.#handlers?.end();
+    this.reader = {
+      start: (flowControl) => {
+        this.#flowControl = flowControl;
+      },
+      data: (bytes) => {
+        if (this.#handlers === undefined) void host.writeOutput(name, bytes);
+        else this.#handlers.data(bytes);
+      },
+      end: () => {
+        this.#isEnded = true;
+        this.#handlers?.end();
+      },
+    };
   }
 
   start(handlers: Handlers): void {
@@ -47,7 +50,7 @@ export class SpareOutput implements OutputReader, ByteSource {
     this.#handlers = { data() {}, end() {}, drain() {} };
   }
 
-  // Whether the program stays alive for it is up to the process.
+  // The process of the spare keeps the program alive, not its output.
   ref(): void {}
 
   unref(): void {}

@@ -30,9 +30,8 @@ import {
 } from "@multiproc/core/internal";
 import { type Deferred, deferred } from "../deferred.ts";
 import { getExecutable } from "../executable.ts";
-import type { ForkserverKind } from "../forkserver.ts";
 import { helperPids } from "../helper-processes.ts";
-import { argsWithPayload, type Child, type StartOptions } from "../launcher.ts";
+import { argsWithPayload, type Child, type ForkserverKind, type StartOptions } from "../launcher.ts";
 import { filePath, spawnChild } from "../spawn.ts";
 import { earlyExitError, type Failure, preloadError } from "../start-failure.ts";
 import { ASSIGN, ASSIGNED, FAILED, type SpareAssignment } from "./protocol.ts";
@@ -229,7 +228,9 @@ class Spare {
     const endpoint = exposeEndpoint((channel) => this.#onConnect(channel));
     try {
       const args = [endpoint.socketPath, endpoint.token, socketPath, JSON.stringify(preload)];
-      const child = await spawnChild({ ...options, ...this.#outputs }, args);
+      const stdout = this.#outputs.stdout?.reader ?? options.stdout;
+      const stderr = this.#outputs.stderr?.reader ?? options.stderr;
+      const child = await spawnChild({ ...options, stdout, stderr }, args);
       this.#child = child;
       if (!this.#isAwaited) child.unref();
       helperPids.add(child.pid);
