@@ -1,13 +1,14 @@
-/** The page of the benchmarks: medians, a table and a plot for each case. */
+/** The benchmark page: medians, a table and a plot for each case. */
 
 const OURS = /^(multiproc|fork server)/;
-/** Units of which fewer are better. */
+/** Units where less is better. */
 const COSTS = ["ms", "ns"];
 
 /**
- * The contenders of each case, the best first; those without values come last and say why.
+ * Returns the contenders of each case, the best first. Contenders without values come last, with their note.
  *
- * @param {{ case: string, who: string, unit: string, values: (number | null)[], note?: string, machine: string }[]} rows
+ * @param {{ case: string, who: string, unit: string, values: (number | null)[], note?: string,
+ *   machine: string }[]} rows
  */
 export function summaries(rows) {
   return [...new Set(rows.map((row) => row.case))].map((name) => summary(name, rows));
@@ -31,7 +32,7 @@ function summary(name, rows) {
   return { name, unit, machine, fewer, contenders };
 }
 
-/** The median, of an even number of rounds the mean of the middle two; and the least and the most. */
+/** Returns the median (the mean of the middle two for an even number of rounds), the minimum and the maximum. */
 export function spread(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
@@ -49,9 +50,9 @@ export function report(cases) {
     "",
     ...named,
     "",
-    `Medians of ${least === most ? least : `${least} to ${most}`} rounds, in which the contenders took turns, with the least and the most. The last column is how many times as`,
-    "fast ours was; below 1 we lose. Pools and pipes have worked for a while before they are measured: the first thousands of calls and",
-    "messages take ten times as long, until what runs often is compiled. `npm run bench` makes this page anew.",
+    `Medians of ${least === most ? least : `${least} to ${most}`} rounds, in which the contenders took turns, with the minimum and the maximum. The last column is how many times as`,
+    "fast ours was; below 1 we lose. Pools and pipes are warmed up before they are measured: the first thousands of calls and",
+    "messages take ten times as long, until the engine has compiled them. `npm run bench` writes this page.",
     "",
     ...cases.flatMap((each) => [...table(each, machines), ""]),
   ]
@@ -75,7 +76,7 @@ function table({ name, unit, fewer, machine, contenders }, machines) {
   return lines;
 }
 
-/** A bar for each contender, with a line from the least to the most of its rounds. */
+/** Draws a bar for each contender, with a line from the minimum to the maximum of its rounds. */
 export function plot({ name, unit, contenders }) {
   const [left, width, step] = [230, 420, 30];
   const height = 60 + contenders.length * step;

@@ -1,13 +1,14 @@
 /**
- * npm run bench: every benchmark that can tell its results, one after the other, into docs/benchmarks: a table, JSON and plots.
+ * npm run bench: runs the benchmarks one after the other and writes a table, JSON and plots to docs/benchmarks.
  *
- *   npm run bench -- [--rounds=3] [words that the benchmark's path holds …]     the results of others are kept
- *   npm run bench -- --page                                                     makes the page anew from the results that are there
+ *   npm run bench -- [--rounds=3] [words of the benchmark's path …]   keeps the results of the others
+ *   npm run bench -- --page                                           rebuilds the page from the results
  *
- * A benchmark is a program in packages/<name>/bench that takes `--rounds=N --json`, lets its contenders take turns, and prints as its
- * last line a list of rows `{ case, who, unit, values, note }`, a value for each round. Milliseconds and nanoseconds are better when they
- * are fewer, every other unit when it is more. Our own contenders are called "multiproc" or "fork server". A contender without values
- * says why in its note: "hung", or "not run".
+ * A benchmark is a program in packages/<name>/bench that takes `--rounds=N --json`. Its contenders
+ * take turns. Its last line is a list of rows `{ case, who, unit, values, note }`, with a value for
+ * each round. Less is better for milliseconds and nanoseconds, more for every other unit. Our own
+ * contenders are called "multiproc" or "fork server". The note of a contender without values gives
+ * the reason: "hung", or "not run".
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -18,7 +19,7 @@ import { setup } from "./setup.mjs";
 
 const FOLDER = "docs/benchmarks";
 const LIMIT = 10 * 60_000;
-/** A median of fewer says nothing. */
+/** Fewest rounds with a meaningful median. */
 const FEWEST_ROUNDS = 3;
 
 await setup();
@@ -36,7 +37,7 @@ const page = report(cases);
 writeFileSync(`${FOLDER}/README.md`, page);
 console.log(page);
 
-/** What was found before by those that do not run this time, each with the machine that it was found on. */
+/** Returns the earlier results of the benchmarks that do not run this time, each with its machine. */
 function kept(found) {
   const isPartial = words.length > 0 || flags.includes("--page");
   if (!isPartial || !existsSync(`${FOLDER}/results.json`)) return [];

@@ -1,18 +1,19 @@
 /**
  * The build: declarations by tsc, JavaScript by esbuild.
  *
- * Every child process loads the packages anew, and each module costs it about half a millisecond: so the modules of a
- * package are joined into few files. Its entries keep files of their own, named like their sources.
+ * Every child process loads the packages again, and each module costs it about 0.5 ms. Therefore the
+ * modules of a package are bundled into few files. Its entries keep files of their own, named like
+ * their sources.
  *
- * A file that is built already stays as it is, and another is put in its place whole: processes may be starting from it,
- * those of tests that run beside a script which builds first.
+ * A file that has not changed is left alone, and a changed file is replaced as a whole: a process may
+ * be starting from it at the same time, such as a child of a test beside a script that builds first.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import process from "node:process";
 import { run } from "./run.mjs";
 
-/** Modules that are loaded by their name from outside: doors, and what processes are started with. */
+/** Modules that are loaded by name from outside: entry points of users, and of child processes. */
 const ENTRIES = [
   "mod.ts",
   "internal.ts",
@@ -28,7 +29,7 @@ const ENTRIES = [
 
 export async function build() {
   run(process.execPath, ["node_modules/typescript/bin/tsc", "-b"], "The build failed");
-  // Imported late: in a fresh clone it is installed by now, and was not before.
+  // Imported late: a fresh clone installs it only after this module is loaded.
   const esbuild = await import("esbuild");
   await Promise.all(readdirSync("packages").map((name) => bundle(esbuild, `packages/${name}`)));
   for (const [outfile, entry] of Object.entries(LATE)) {
@@ -48,10 +49,10 @@ export async function build() {
 /** The entries that every child process loads: core's, and that of `Process`. Each is built as one file. */
 const CHILD_ENTRIES = ["child.ts", "process-entry.ts"];
 
-/** Where children begin; every other package stands on it. */
+/** The package where children start; all others depend on it. */
 const CORE = "packages/core";
 
-/** Parts that are loaded late and yet at once, by `require()`; what they are called, and where their source is. */
+/** Bundles that are loaded synchronously on demand, by `require()`: the built file, and its source. */
 const LATE = { "packages/core/dist/forking.cjs": "packages/core/src/fork/mod.ts" };
 
 async function bundle(esbuild, folder) {
@@ -80,7 +81,7 @@ async function bundle(esbuild, folder) {
     plugins: folder === CORE ? [standingOn(child)] : [],
   });
   put(rest);
-  // What an earlier build called otherwise would be packed with the rest.
+  // Files of an earlier build with other names would be packed too.
   const written = new Set(Object.keys({ ...child?.outputs, ...rest.metafile.outputs }));
   for (const name of readdirSync(`${folder}/dist`)) {
     const file = `${folder}/dist/${name}`;
@@ -89,9 +90,10 @@ async function bundle(esbuild, folder) {
 }
 
 /**
- * Builds what children begin with as one file: to start one costs a tenth less than with three. What it has in common with
- * other entries keeps its state in the registry, so that two copies agree; only core, whose classes are told apart by identity,
- * must not be there twice: its child exports all that its modules have, and its other entries import that.
+ * Builds the entry of child processes as one file, which starts a tenth faster than three files. The
+ * entry and the package's other entries may both contain a module; its state lives in the registry,
+ * so two copies agree. Core is the exception, because its classes are compared by identity: its
+ * child entry exports everything that its modules export, and the other entries import it.
  */
 async function bundleChild(esbuild, entry, options) {
   const { metafile } = await esbuild.build({ ...options, entryPoints: [entry] });
@@ -109,7 +111,7 @@ async function bundleChild(esbuild, entry, options) {
   return { modules: new Set(modules), outputs: built.metafile.outputs };
 }
 
-/** Writes what was built, unless it lies there already. */
+/** Writes the built files that have changed. */
 function put({ outputFiles }) {
   for (const { path, contents } of outputFiles) {
     if (existsSync(path) && readFileSync(path).equals(contents)) continue;
@@ -120,7 +122,7 @@ function put({ outputFiles }) {
   }
 }
 
-/** Has what is built import the modules of core's child from there; by names, since a namespace would have all that the child exports. */
+/** Makes a build import the modules of core's child entry from that entry, by name. */
 function standingOn({ modules }) {
   return {
     name: "standing on the child",

@@ -2,8 +2,8 @@
  * Type-checks and runs every example of the docs, on Node and on Deno.
  *
  * An example is a block fenced with ```ts or ```js in a doc comment of packages/<name>/src, in README.md,
- * packages/<name>/README.md or docs/guide. It has run well when its program ends with exit code 0 within 30 seconds and has
- * printed what its comments say, see `printed.mjs`.
+ * packages/<name>/README.md or docs/guide. It passes if its program exits with code 0 within 30 seconds
+ * and printed what its comments say, see `printed.mjs`.
  *
  * A line `// file: tasks.ts` begins one file of a small project. The blocks after it in the same doc
  * belong to it, up to the program, which is the first block named `main.…` or with no name.

@@ -1,11 +1,12 @@
 /**
- * npm run test:hosts: the packed packages on every host. Each host tells what it can do and whether the parts of the library
- * work there; then the contract suites run, those that begin with "// Runs under every start method.".
+ * npm run test:hosts: tests the packed packages on every host. Each host reports its capabilities and
+ * whether the parts of the library work there. Then the contract suites run: the files that begin with
+ * "// Runs under every start method.".
  *
  *   npm run test:hosts -- [--hosts=node-24,deno] [--suites=node-24] [words that the suite's path holds …]
  *
- * Hosts come from npm, into .cache/hosts. `--suites` names the hosts whose suites run; with none, only questions are asked. Bun is tried and told about; it is not supported, so
- * what fails there fails nothing.
+ * Hosts come from npm, into .cache/hosts. `--suites` names the hosts whose suites run; without it, the hosts only
+ * report. Bun is tried for information. It is not supported, so a failure there does not count.
  */
 import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -14,9 +15,9 @@ import process from "node:process";
 import { install, npm, pack, published } from "./pack.mjs";
 import { setup } from "./setup.mjs";
 
-/** The oldest Node that is supported, and the newest of each line that is maintained. */
+/** The oldest supported Node, and the newest of each maintained line. */
 const NODES = ["20.19.0", "22.23.3", "24.21.0", "26.10.0"];
-/** The oldest Deno that is supported; the newest is the one in the dependencies. */
+/** The oldest supported Deno; the newest is the one in the dependencies. */
 const OLDEST_DENO = "2.5.0";
 const BUN = "1.4.5";
 const FOLDER = ".cache/hosts";
@@ -52,7 +53,7 @@ function listed(flag) {
     .split(",");
 }
 
-/** A project with the packed packages in its node_modules, and the suites as they stand in the repository. */
+/** Makes a project with the packed packages in its node_modules, and a copy of the repository's suites. */
 function furnish() {
   rmSync(APP, { recursive: true, force: true });
   const packed = pack(join(APP, "archives"));
@@ -86,7 +87,7 @@ function contracts() {
     .sort();
 }
 
-/** About what users see alone: a suite that looks into the sources says nothing of the packed packages. */
+/** Whether a suite tests only what users see. A suite that imports sources does not test the packed packages. */
 function isContract(text) {
   return text.startsWith(CONTRACT) && !text.includes('"../src/');
 }
@@ -94,7 +95,7 @@ function isContract(text) {
 async function look({ id, run, suite }) {
   const command = await run().catch((error) => error);
   if (command instanceof Error)
-    return { id, version: id, failed: 1, error: `not to be had: ${command.message.split("\n")[0]}` };
+    return { id, version: id, failed: 1, error: `not available: ${command.message.split("\n")[0]}` };
   const probe = await execute([...command, "scripts/probe.mjs"]);
   const line = probe.output.split("\n").find((each) => each.startsWith('{"version"'));
   if (!line) return { id, version: id, failed: 1, error: `the probe ended with ${probe.code}:\n${probe.output}` };
@@ -164,7 +165,7 @@ function platform() {
   return process.platform === "win32" ? "win" : process.platform;
 }
 
-/** The program inside a package of the registry, which is installed once. */
+/** Returns the program inside a package of the registry, and installs the package once. */
 function binaryOf(name, version, path) {
   const folder = resolve(FOLDER, `${name.replace("/", "-")}-${version}`);
   const file = join(folder, "node_modules", name, path);
@@ -179,7 +180,7 @@ function binaryOf(name, version, path) {
 /** @param {string[]} line the program and its arguments */
 function execute(line) {
   const [command, ...args] = line;
-  // A program that asks for `node` is to find the one that is looked at.
+  // A program that starts `node` must find the tested one.
   const env = { ...process.env, PATH: `${dirname(command)}:${process.env.PATH}`, MULTIPROC_START_METHOD: "" };
   const child = spawn(command, args, {
     cwd: APP,

@@ -1,6 +1,6 @@
 /**
- * The check for circular imports in `packages/<name>/src`. Imports of types count too, which the linter's rule leaves out:
- * two files that need each other's types are one unit to their reader.
+ * The check for circular imports in `packages/<name>/src`. Imports of types count too, which the
+ * linter's rule leaves out: two files that need each other's types are one unit to their reader.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
@@ -19,7 +19,7 @@ for (const cycle of cycles) console.error(`These files import each other: ${cycl
 console.log(`${files.length} files: ${cycles.length} circles of imports`);
 process.exitCode = cycles.length > 0 ? 1 : 0;
 
-/** The files of the same package that a file imports, statically and with `import()` of types, but not at run time. */
+/** Returns the files of the same package that a file imports statically, with `import("…")` types. */
 function importsOf(file) {
   const found = new Set();
   const source = ts.createSourceFile(file, readFileSync(file, "utf8"), ts.ScriptTarget.Latest);

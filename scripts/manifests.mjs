@@ -1,8 +1,9 @@
 /**
- * Keeps package.json and deno.json of every package in step. package.json leads; that of the repository says where it is to be found.
+ * Keeps package.json and deno.json of every package in step. package.json leads. The repository's own
+ * package.json has the address of the repository.
  *
- *   node scripts/manifests.mjs --check   names every difference, and fails if there is one
- *   node scripts/manifests.mjs --write   writes deno.json, the versions of sibling packages, and what registries tell of a package
+ *   node scripts/manifests.mjs --check   reports every difference, and fails if there is one
+ *   node scripts/manifests.mjs --write   writes deno.json, the versions of siblings, and the fields for registries
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
@@ -41,7 +42,7 @@ for (const problem of problems) console.error(problem);
 if (problems.length > 0) console.error(write ? "" : "npm run manifests puts deno.json and versions right");
 process.exitCode = problems.length > 0 ? 1 : 0;
 
-/** Siblings are pinned: they are released together and share their inner doors. */
+/** Pins siblings to one version: they are released together and share internal entry points. */
 function withSiblingVersions(npm) {
   const wanted = structuredClone(npm);
   for (const kind of ["dependencies", "devDependencies", "peerDependencies"]) {
@@ -52,7 +53,7 @@ function withSiblingVersions(npm) {
   return wanted;
 }
 
-/** Where a package comes from, behind the fields that say who made it. */
+/** Adds the fields about the origin of a package, after the author. */
 function withOrigin(npm, folder) {
   if (npm.private) return npm;
   const origin = {
@@ -65,7 +66,7 @@ function withOrigin(npm, folder) {
   return Object.fromEntries([...fields.slice(0, at), ...Object.entries(origin), ...fields.slice(at)]);
 }
 
-/** What is packed beside the code: the licence, and a README that is read outside of the repository. */
+/** Checks the licence, and the README, whose relative links would not work outside of the repository. */
 function settleTexts(folder) {
   const file = `${folder}/LICENSE`;
   const current = existsSync(file) ? readFileSync(file, "utf8") : "";
@@ -86,7 +87,7 @@ function denoManifest(npm, current) {
   });
   return {
     ...current,
-    // JSR knows only scoped names.
+    // JSR allows only scoped names.
     name: npm.name.startsWith("@") ? npm.name : `@${npm.name}/${npm.name}`,
     version: npm.version,
     license: npm.license,

@@ -10,7 +10,7 @@ import process from "node:process";
 import { isProgram } from "./run.mjs";
 import { setup } from "./setup.mjs";
 
-/** The packages that are published, as `{ folder, manifest }`. */
+/** Returns the published packages as `{ folder, manifest }`. */
 export function published() {
   return readdirSync("packages")
     .map((name) => ({ folder: `packages/${name}`, manifest: read(`packages/${name}/package.json`) }))
@@ -21,13 +21,14 @@ export function published() {
  * Packs all packages.
  *
  * @param {string} folder where the archives go
- * @returns {Map<string, { archive: string, size: number, unpackedSize: number, files: { path: string }[] }>} by package name
+ * @returns {Map<string, { archive: string, size: number, unpackedSize: number, files: { path: string }[] }>}
+ *   by package name
  */
 export function pack(folder) {
   mkdirSync(folder, { recursive: true });
   const chosen = published().flatMap(({ manifest }) => ["--workspace", manifest.name]);
   const { stdout } = npm(["pack", "--json", ...chosen, "--pack-destination", folder], ".");
-  // npm gives a list, or from version 12 on an object by name.
+  // npm returns a list, and from version 12 on an object by name.
   return new Map(
     Object.values(JSON.parse(stdout)).map(({ name, filename, size, unpackedSize, files }) => [
       name,
@@ -37,7 +38,8 @@ export function pack(folder) {
 }
 
 /**
- * Installs packed packages into a folder. Siblings that they declare come from their archives too, and nothing else does.
+ * Installs packed packages into a folder. Declared siblings come from their archives too; all other
+ * dependencies come from the registry.
  *
  * @param {string} folder
  * @param {string[]} names what the folder's own package.json asks for

@@ -1,8 +1,9 @@
 /**
- * What an example says that it prints, against what it printed.
+ * Compares the output of an example with the output that its comments promise.
  *
- * It is said behind `console.log(…);` in the same line: `// 49`. What follows a colon explains it, `// null: it goes on`; a line that
- * runs several times says `// 1, 4, 9`, or `// in any order: 16, 25`. The lines come in the order of the text; others may be between.
+ * A promise is a comment after `console.log(…);` in the same line: `// 49`. Text after a colon explains
+ * it: `// null: the wait timed out`. A line that runs several times promises `// 1, 4, 9`, or
+ * `// in any order: 16, 25`. The promised lines must appear in the order of the text, among others.
  */
 const SAID = /console\.log\(.*\); \/\/ (.+)$/;
 const ANY_ORDER = "in any order: ";
@@ -10,8 +11,8 @@ const ANY_ORDER = "in any order: ";
 /**
  * @param {string} code the program
  * @param {string} output what it wrote to standard output
- * @param {{ inBlocks: boolean }} options whether lines in blocks are looked at too: the program may have skipped these
- * @returns {string[]} what was said and is not there
+ * @param {{ inBlocks: boolean }} options whether lines in blocks count too: the program may have skipped them
+ * @returns {string[]} the promises that are missing in the output
  */
 export function unprinted(code, output, { inBlocks }) {
   const printed = output.split("\n").map(plain);
@@ -27,7 +28,7 @@ export function unprinted(code, output, { inBlocks }) {
   return missing;
 }
 
-/** Where to go on behind what was said; -1 if it is not there. */
+/** Returns the position after the promised output, or -1 if it is missing. */
 function end(said, printed, at) {
   if (said.startsWith(ANY_ORDER)) {
     const values = said.slice(ANY_ORDER.length).split(", ");
@@ -46,7 +47,7 @@ function end(said, printed, at) {
   return -1;
 }
 
-/** The hosts differ in the quotes around text, and whether there are any depends on where it stands. */
+/** Removes quotes: hosts differ in the quotes around text, and in where they print any. */
 function plain(text) {
   return text.replaceAll(/["']/g, "").replaceAll(/\s+/g, " ").trim();
 }

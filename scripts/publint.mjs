@@ -1,4 +1,4 @@
-/** publint over every package that is published to npm. */
+/** Runs publint on every package that is published to npm. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { publint } from "publint";

@@ -1,14 +1,14 @@
-/** What a package's README says: the packages that its first example needs, and the files of that example. */
+/** Reads a package's README: the packages that its first example needs, and the files of that example. */
 import ts from "typescript";
 
-/** The packages that its `npm install` line names. */
+/** Returns the packages of its `npm install` line. */
 export function installedBy(readme) {
   const [, line] = /^npm install (.*?)(?:\s+#.*)?$/m.exec(readme) ?? [];
   if (!line) throw new Error("The README has no line that begins with npm install");
   return line.trim().split(/\s+/);
 }
 
-/** The permissions in its line `deno run … main.ts`, which are the least that its example needs. */
+/** Returns the permissions of its line `deno run … main.ts`: the least that its example needs. */
 export function permissionsIn(readme) {
   const [, flags] = /^deno run(.*?) main\.ts/m.exec(readme) ?? [];
   if (flags === undefined)
@@ -16,7 +16,7 @@ export function permissionsIn(readme) {
   return flags.trim().split(" ").filter(Boolean);
 }
 
-/** The files of the first example, as `[name, code]`: those named by `// file:` up to `main.ts`, or one block with no name. */
+/** Returns the files of the first example as `[name, code]`: from the first `// file:` to `main.ts`, or one block. */
 export function exampleOf(readme) {
   const files = [];
   for (const [, block] of readme.matchAll(/^```ts\n([\s\S]*?)^```/gm)) {
@@ -30,7 +30,7 @@ export function exampleOf(readme) {
   throw new Error("The README has no first example that ends with main.ts");
 }
 
-/** The JavaScript of an example's file, for a Node that strips no types. */
+/** Returns an example's file as JavaScript, for a Node that does not strip types. */
 export function stripTypes(code) {
   const { outputText } = ts.transpileModule(code, {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },

@@ -1,4 +1,4 @@
-/** A registry of npm with nothing in it but packed packages, as `deno add` and `npm install` will find them once they are published. */
+/** An npm registry of only the packed packages, for `deno add` and `npm install` as if they were published. */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -6,7 +6,7 @@ import { basename } from "node:path";
 import { published } from "./pack.mjs";
 
 /**
- * Serves the packages on a port of this machine. What they take from elsewhere if it is to be had is left out.
+ * Serves the packages on a local port. Optional dependencies from elsewhere are left out.
  *
  * @param {ReturnType<typeof import("./pack.mjs").pack>} packed
  * @returns {Promise<{ url: string, close: () => void }>}
@@ -27,7 +27,7 @@ function urlOf(server) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** What a registry tells of a package. */
+/** Returns the metadata of a package. */
 function about(name, archive, registry) {
   const manifest = structuredClone(published().find((each) => each.manifest.name === name)?.manifest);
   delete manifest.optionalDependencies;

@@ -1,4 +1,4 @@
-/** Running a command, or ending with its failure. */
+/** Runs commands, and ends this process if one fails. */
 import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import process from "node:process";
@@ -14,7 +14,7 @@ export function fail(message) {
   process.exit(1);
 }
 
-/** Whether a module is the program that was started, and not one that this imports. */
+/** Whether a module is the program that was started, and not an import of it. */
 export function isProgram(url) {
   return Boolean(process.argv[1]) && realpathSync(process.argv[1]) === fileURLToPath(url);
 }

@@ -1,6 +1,6 @@
 /**
- * Makes a fresh clone ready: the dependencies of package-lock.json, and the build. What is done already is not done again.
- * It is plain Node with nothing installed yet, and every other script calls it first.
+ * Prepares a clone: installs the dependencies of package-lock.json and builds. It skips what is done.
+ * Every other script calls it first, so it uses nothing but Node itself.
  */
 import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
@@ -24,7 +24,7 @@ function requireNode(major, minor) {
   }
 }
 
-/** Whether node_modules holds just what package-lock.json says, by the note that npm leaves there at the end of an install. */
+/** Whether node_modules matches package-lock.json, by the record that npm writes at the end of an install. */
 function isInstalled() {
   if (!existsSync("node_modules/.package-lock.json")) return false;
   const installed = packagesOf("node_modules/.package-lock.json");
@@ -44,7 +44,7 @@ function install() {
   console.log("Installing the dependencies");
   const windows = process.platform === "win32";
   run(windows ? "npm.cmd" : "npm", ["ci", "--no-audit", "--no-fund"], "npm ci failed", { shell: windows });
-  // Where npm is told to run no install scripts, Deno would be started through a Node process for good.
+  // Without install scripts, each start of Deno would go through a Node process.
   if (!existsSync("node_modules/deno/deno"))
     run(process.execPath, ["node_modules/deno/install.cjs"], "Deno is not ready");
 }

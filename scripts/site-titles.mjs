@@ -1,4 +1,4 @@
-/** A plugin of typedoc: the pages of the site have a title of their own, so that of a README in front of it would be a second one. */
+/** A plugin of typedoc: removes the title of a README, since the page of the site has its own. */
 import { ReflectionKind, RendererEvent } from "typedoc";
 
 /** @param {import("typedoc").Application} app */

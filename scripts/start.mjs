@@ -1,5 +1,5 @@
 /**
- * npm start [-- DIRECTORY]: the main job on Node. npm run start:deno [-- DIRECTORY]: the same program on Deno.
+ * npm start [-- DIRECTORY]: runs the word-count example on Node. npm run start:deno [-- DIRECTORY]: on Deno.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -21,7 +21,7 @@ const args = onDeno ? rest : process.argv.slice(2);
 const [command, ...before] = onDeno ? ["node_modules/.bin/deno", "run", "-A", "--no-check"] : [process.execPath];
 const child = spawn(command, [...before, PROGRAM, ...args], { stdio: "inherit" });
 
-// The program says how it ends. A terminal's Ctrl+C reaches it without help; twice would be one too many.
+// The program decides how it ends. A terminal sends Ctrl+C to it directly; forwarding would send it twice.
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
   process.on(signal, () => {
     if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);

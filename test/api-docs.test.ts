@@ -1,4 +1,4 @@
-/** The reference: every public class, function and interface shows how it is used. */
+/** The reference: every public class, function and interface has an example. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What the page of the benchmarks makes of the rounds. */
+/** The benchmark page: how it summarizes rounds. */
 import { expect, test } from "vitest";
 import { plot, report, spread, summaries } from "../scripts/bench-page.mjs";
 
@@ -16,7 +16,7 @@ test("spread() takes the mean of the middle two of an even number of rounds", ()
   expect(spread([3, 1, 2]).median).toBe(2);
 });
 
-test("a contender without values is shown, and says why", () => {
+test("a contender without values is shown with its reason", () => {
   const cases = summaries([row("multiproc", [20, 10, 30]), row("peer", [null], { note: "hung" }), row("other", [10])]);
   expect(report(cases)).toContain(
     "| multiproc | 20.0 | 10.0 – 30.0 |  |\n| other | 10.0 | 10.0 – 10.0 | 2.00 × |\n| peer | hung |",

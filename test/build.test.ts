@@ -1,9 +1,9 @@
-/** The build, of what is built already. */
+/** The build of a tree that is built already. */
 import { spawnSync } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
 
-test("leaves the files alone that it would write again, since processes may be starting from them", () => {
+test("a build leaves unchanged files alone, since processes may be starting from them", () => {
   const before = written();
   expect(before).not.toStrictEqual({});
   const build = spawnSync(process.execPath, ["scripts/setup.mjs"], { encoding: "utf8" });
@@ -11,7 +11,7 @@ test("leaves the files alone that it would write again, since processes may be s
   expect(written()).toStrictEqual(before);
 });
 
-/** Each built file, and when it was written. */
+/** Returns each built file with its modification time. */
 function written(): Record<string, number> {
   const folders = readdirSync("packages").map((name) => `packages/${name}/dist`);
   const files = folders.flatMap((folder) => readdirSync(folder).map((name) => `${folder}/${name}`));

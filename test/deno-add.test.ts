@@ -1,4 +1,4 @@
-/** The packages as `deno add` brings them: in Deno's own cache, with no `node_modules` beside the program. */
+/** The packages as `deno add` installs them: in Deno's cache, without a `node_modules` beside the program. */
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -9,7 +9,8 @@ import { serveRegistry } from "../scripts/registry.mjs";
 
 const DENO = resolve("node_modules/.bin/deno");
 const LIMIT = 120_000;
-// The packages that start processes; a program in /tmp could read what it needs by the leave for the sockets.
+// The packages that start processes. They lie outside /tmp, where the permission for sockets would
+// let a program read its modules.
 const NAMES = ["multiproc", "@multiproc/pool", "@multiproc/process", "@multiproc/pipe", "@multiproc/queue"];
 const folder = mkdtempSync("/var/tmp/multiproc-deno-add-");
 let registry: Awaited<ReturnType<typeof serveRegistry>>;
@@ -40,7 +41,7 @@ describe.each(published().filter(({ manifest }) => NAMES.includes(manifest.name)
   );
 });
 
-/** Not synchronously: the registry is in this process. */
+/** Runs a command asynchronously, because the registry is in this process. */
 function run(cwd: string, args: string[]): Promise<string> {
   const env = { ...process.env, TMPDIR: "/tmp", DENO_DIR: join(folder, "cache"), MULTIPROC_START_METHOD: "" };
   const child = spawn(DENO, args, { cwd, env: { ...env, NPM_CONFIG_REGISTRY: registry.url, NO_COLOR: "1" } });

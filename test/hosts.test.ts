@@ -13,7 +13,7 @@ interface Row {
 
 const NODES = ["node-20", "node-22", "node-24", "node-26"];
 const LIMIT = 5 * 60_000;
-// Whoever has no way to the registry has none to the other hosts; in CI there is one.
+// Without the registry there are no other hosts to test. CI reaches it.
 const reason = process.env.CI ? "" : " (skipped: it installs every host from npm; CI=1 or npm run test:hosts runs it)";
 
 describe.skipIf(reason)(`the packed packages${reason}`, () => {
@@ -46,7 +46,7 @@ describe.skipIf(reason)(`the packed packages${reason}`, () => {
     expect(rows.find((each) => each.id === id)?.capabilities.startMethods).toBe(expected);
   });
 
-  test("pass a contract suite on the newest Node", () => {
+  test("the packed packages pass a contract suite on the newest Node", () => {
     const { passed = 0, failed = 1 } = rows.find(({ id }) => id === "node-26")?.counts ?? {};
     expect(failed).toBe(0);
     expect(passed).toBeGreaterThan(10);

@@ -1,4 +1,4 @@
-/** What AWS Lambda has not, and how little it has of the rest: the example and suites in surroundings like its own. */
+/** The example and some suites in an environment like AWS Lambda: without /dev/shm, with little memory and disk. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -11,11 +11,11 @@ const OWN_MEMORY = ["sync", "shared-memory"];
 const LIMIT = 5 * 60_000;
 
 const possible = process.platform === "linux" && run(["sh", "-c", "exit 0"]).status === 0;
-// In CI it has to be possible, and fails where it is not.
+// CI must be able to run this, so there it fails instead of being skipped.
 const reason = possible || process.env.CI ? "" : " (skipped: it takes root on Linux, and mount namespaces)";
 
 describe.skipIf(reason)(`without /dev/shm, with 512 MB of /tmp and 1,024 descriptors${reason}`, () => {
-  test("there is no /dev/shm, and this very folder is there", () => {
+  test("the environment has no /dev/shm, but has this folder", () => {
     const { stdout } = run(["sh", "-c", "ls -d /dev/shm; df -m /tmp | tail -1; ulimit -n; ls package.json"]);
     expect(stdout).toMatch(/^tmp\s+512\s.*\n1024\npackage\.json\n$/);
   });
@@ -38,7 +38,7 @@ describe.skipIf(reason)(`without /dev/shm, with 512 MB of /tmp and 1,024 descrip
   );
 
   test(
-    "the suites of queues and pools pass, and those of locks and shared memory",
+    "the suites of queues, pools, locks and shared memory pass",
     () => {
       const more = OWN_MEMORY.filter((name) => existsSync(`packages/${name}/test`)).map(
         (name) => `packages/${name}/test/`,
@@ -53,7 +53,7 @@ describe.skipIf(reason)(`without /dev/shm, with 512 MB of /tmp and 1,024 descrip
     [128, 1],
     [1769, 1],
     [10_240, 6],
-  ])("cpuCount() tells what %i MB of memory buy", (megabytes, bought) => {
+  ])("cpuCount() returns the CPUs that %i MB of memory include", (megabytes, bought) => {
     const code = `import("@multiproc/core").then(({ cpuCount }) => console.log(cpuCount(), require("os").availableParallelism()))`;
     const { stdout } = run(
       [process.execPath, "--eval", code],
@@ -65,7 +65,7 @@ describe.skipIf(reason)(`without /dev/shm, with 512 MB of /tmp and 1,024 descrip
   });
 });
 
-/** CPUs that the control group of this machine pays for. */
+/** Returns the CPUs that the control group of this machine allows. */
 function quota(): number {
   const file = "/sys/fs/cgroup/cpu.max";
   const [max, period] = existsSync(file) ? readFileSync(file, "utf8").trim().split(" ").map(Number) : [];

@@ -1,4 +1,4 @@
-/** The packages as users get them: packed, and each one installed alone into an empty folder. */
+/** The packages as users get them: packed, and each installed alone into an empty folder. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,10 +11,10 @@ import { exampleOf, installedBy, permissionsIn, stripTypes } from "../scripts/re
 
 const DENO = resolve("node_modules/.bin/deno");
 const LIMIT = 120_000;
-/** How many kilobytes a package may take at most, packed with its sources and source maps. */
+/** Largest size of a package in kilobytes, with its sources and source maps. */
 const SIZE_LIMIT = 400;
 
-// Outside /tmp: a program in there could read its own modules by the leave that it has for the sockets.
+// Outside /tmp, since the permission for sockets would let a program in /tmp read its modules.
 const folder = mkdtempSync(join(existsSync("/var/tmp") ? "/var/tmp" : tmpdir(), "multiproc-packages-"));
 const packages = published().map(({ folder, manifest }) => ({ folder, name: manifest.name as string, manifest }));
 let packed: ReturnType<typeof pack>;
@@ -29,7 +29,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
   const readme = readFileSync(join(source, "README.md"), "utf8");
 
   test(
-    "installs with what it declares and nothing else, and its README's example runs on Node and on Deno",
+    "a package installs with only its declared dependencies, and its README's example runs on Node and Deno",
     () => {
       const names = installedBy(readme);
       expect(names).toContain(name);
@@ -45,7 +45,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
       const onDeno = run(place, DENO, ["run", "--no-prompt", ...permissionsIn(readme), "main.ts"]);
       expect(linesOf(onDeno.stdout)).toStrictEqual(linesOf(onNode.stdout));
 
-      // CommonJS programs can have it too.
+      // CommonJS programs can import it too.
       const doors = Object.keys(manifest.exports).filter((door) => door === ".");
       for (const door of doors) {
         const code = `console.log(Object.keys(require("${join(name, door)}")).length > 0)`;
@@ -58,7 +58,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
   );
 
   test(
-    "needs all of the permissions on Deno that its README lists as the least",
+    "a package needs all of the least permissions that its README lists for Deno",
     () => {
       const permissions = permissionsIn(readme);
       for (const spared of permissions) {
@@ -72,12 +72,12 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
   );
 
   test(
-    "gives every resolver the types that belong to the code",
+    "a package gives every resolver the types that belong to the code",
     async () => {
       const archive = packed.get(name);
       const checked = await checkPackage(createPackageFromTarballData(readFileSync(archive?.archive ?? "")));
       if (!checked.types) throw new Error(`${name} has no types`);
-      // The packages are ES modules alone; resolvers of before Node 12 know no doors.
+      // The packages are only ES modules. Resolvers before Node 12 do not know "exports".
       const expected = ["CJSResolvesToESM", "NoResolution"];
       const problems = checked.problems.filter(
         ({ kind, ...rest }) =>
@@ -88,7 +88,7 @@ describe.each(packages)("$name", ({ folder: source, name, manifest }) => {
     LIMIT,
   );
 
-  test("is small, and holds no tests, no benchmarks and nothing that was not meant", () => {
+  test("a package is small, and holds only its build, its sources and its texts", () => {
     const { size = Number.POSITIVE_INFINITY, files = [] } = packed.get(name) ?? {};
     console.log(`${name}: ${(size / 1000).toFixed(1)} kB packed, ${files.length} files`);
     expect(size).toBeLessThan(SIZE_LIMIT * 1000);
@@ -133,7 +133,7 @@ console.log(await child.join());`,
   }, LIMIT);
 
   test(
-    "of esbuild runs Pool and Process",
+    "a bundle of esbuild runs Pool and Process",
     async () => {
       const { build } = await import("esbuild");
       await build({
@@ -156,7 +156,7 @@ console.log(await child.join());`,
   );
 
   test(
-    "of vite runs Pool and Process",
+    "a bundle of vite runs Pool and Process",
     async () => {
       const { build } = await import("vite");
       await build({
@@ -177,14 +177,14 @@ console.log(await child.join());`,
   );
 });
 
-/** Those of this repository that are in a folder's node_modules. */
+/** Returns the packages of this repository in a folder's node_modules. */
 function siblingsIn(place: string): string[] {
   const scope = join(place, "node_modules/@multiproc");
   const scoped = existsSync(scope) ? readdirSync(scope).map((name) => `@multiproc/${name}`) : [];
   return [...scoped, ...(existsSync(join(place, "node_modules/multiproc")) ? ["multiproc"] : [])].sort();
 }
 
-/** The packages with all siblings that they declare, and those that these declare. */
+/** Returns the packages with all siblings that they depend on, directly or not. */
 function closure(names: string[]): string[] {
   const found = new Set(names);
   for (const name of found) {
@@ -210,7 +210,7 @@ function spawn(
   return spawnSync(command, args, { cwd, encoding: "utf8", timeout: LIMIT, env });
 }
 
-/** What was printed, in any order; the hosts differ in the quotes that they print around text. */
+/** Returns the printed lines, sorted and without quotes, in which the hosts differ. */
 function linesOf(text: string): string[] {
   return text.replaceAll("'", '"').split("\n").sort();
 }

@@ -1,4 +1,4 @@
-/** The table of Python's names in docs/guide/coming-from-python.md: whole, and true. */
+/** The table of Python's names in docs/guide/coming-from-python.md is complete and true. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -14,11 +14,11 @@ const rows = new Map(
 );
 const all = Object.entries(names).flatMap(([owner, members]) => members.map((name) => `${owner}.${name}`));
 
-test("has a row for every public name, and none for what Python has not", () => {
+test("the table has a row for every public name of Python, and no other", () => {
   expect([...rows.keys()].sort()).toStrictEqual(all.sort());
 });
 
-test("names only what the library has, and says why where there is nothing", async () => {
+test("the table names only what the library has, and gives a reason for each gap", async () => {
   const library = (await import(pathToFileURL("packages/multiproc/dist/mod.js").href)) as Record<
     string,
     { prototype?: object }
@@ -30,7 +30,7 @@ test("names only what the library has, and says why where there is nothing", asy
     }
     const [owner = "", member] = ours.replaceAll("`", "").split(".");
     expect(library, python).toHaveProperty(owner);
-    // Fields are not to be seen on a class; the text of it and of those that it extends has them.
+    // Fields do not show on a class. The source text of the class and its bases has them.
     let text = "";
     for (let each: unknown = library[owner]; typeof each === "function"; each = Object.getPrototypeOf(each)) {
       if (each !== Function.prototype) text += each.toString();
@@ -40,7 +40,7 @@ test("names only what the library has, and says why where there is nothing", asy
 });
 
 const python = spawnSync("python3", ["--version"], { encoding: "utf8" });
-// Some have their methods only as instances. A class that extends another names what it adds.
+// Some classes have their methods only on instances. A derived class lists what it adds.
 const LIST = `
 import json, multiprocessing as m
 from multiprocessing import connection, managers, pool, queues, shared_memory, sharedctypes

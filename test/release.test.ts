@@ -1,11 +1,11 @@
-/** `npm run release`, in a copy of the repository. */
+/** `npm run release` in a copy of the repository. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 
-test("npm run release turns the noted changes into versions and change logs, and leaves all manifests in step", () => {
+test("npm run release turns changesets into versions and change logs, and keeps all manifests in step", () => {
   const copy = mkdtempSync(join(tmpdir(), "multiproc-release-"));
   onTestFinished(() => rmSync(copy, { recursive: true, force: true }));
   const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" });
@@ -18,7 +18,7 @@ test("npm run release turns the noted changes into versions and change logs, and
   const before = versionIn(".");
 
   const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
-  // The lock file is npm's own work, and would ask the registry for every dependency.
+  // Updating the lock file would ask the registry for every dependency.
   const steps = scripts.release?.replace(/ && npm install --package-lock-only$/, "") ?? "";
   expect(steps).not.toBe(scripts.release);
   run(copy, "npm", ["pkg", "set", `scripts.release=${steps}`]);

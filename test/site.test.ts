@@ -1,4 +1,4 @@
-/** The site that `npm run docs` builds, seen through a real browser. */
+/** The site that `npm run docs` builds, in a real browser. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -27,7 +27,7 @@ const TYPES: Record<string, string> = {
 };
 const LIMIT = 180_000;
 
-// In CI a machine without it is a machine set up wrongly, and the test fails.
+// In CI a missing browser is a mistake of the set-up, so the test fails.
 const reason = CHROMIUM || process.env.CI ? "" : " (skipped: there is no Chromium here; apt-get install chromium)";
 
 describe.skipIf(reason)(`the site${reason}`, () => {
@@ -73,17 +73,17 @@ describe.skipIf(reason)(`the site${reason}`, () => {
   });
 
   test(
-    "begins with the README, and leads to every package and every guide",
+    "the site begins with the README and links to every package and guide",
     async () => {
       await page.goto(origin);
       expect(await page.locator("h1").allTextContents()).toEqual([expect.stringContaining("multiproc")]);
       const raw = await page.locator('.tsd-panel a[href$=".ts"], .tsd-panel a[href$=".md"]').evaluateAll(local);
-      expect(raw).toStrictEqual([]); // a browser would show them as they stand
+      expect(raw).toStrictEqual([]); // a browser would show them as text
       const { projectDocuments } = JSON.parse(readFileSync("typedoc.json", "utf8")) as { projectDocuments: string[] };
       const guides = projectDocuments.filter((file) => file.startsWith("docs/guide/"));
       const titles = guides.map((file) => /^# (.+)$/m.exec(readFileSync(file, "utf8"))?.[1] ?? file);
       const navigation = page.locator("nav.tsd-navigation");
-      // Filled by a script; what stands in a closed part of the tree is there, only not seen yet.
+      // A script fills the tree. Entries in a closed part exist, but are not visible.
       await navigation.locator('a[href$="multiproc_pool.html"]').first().waitFor({ state: "attached" });
       const links = (await navigation.locator("a").allTextContents()).map((text) => text.trim());
       expect(links).toEqual(expect.arrayContaining([...titles, "multiproc"]));
@@ -93,7 +93,7 @@ describe.skipIf(reason)(`the site${reason}`, () => {
   );
 
   test(
-    "its search finds Pool and opens it",
+    "the search finds Pool and opens it",
     async () => {
       await page.goto(origin);
       await page.locator("#tsd-search-trigger").click();
@@ -109,13 +109,13 @@ describe.skipIf(reason)(`the site${reason}`, () => {
   );
 
   test(
-    "has no dead link: every page that the front page leads to, each anchor and each file that it names, is there",
+    "the site has no dead link: every page, anchor and file that a page names exists",
     async () => {
       await page.goto(origin);
       const { pages, dead } = await page.evaluate(crawl);
       expect(dead).toStrictEqual([]);
       expect(pages.length).toBeGreaterThan(100);
-      // Each kind of page is also opened as a reader would open it, with its scripts.
+      // Each kind of page is also opened with its scripts, as a reader would.
       const kinds = new Map(pages.map((url) => [new URL(url).pathname.split("/")[1], url]));
       for (const url of kinds.values()) {
         await page.goto(url);
@@ -127,13 +127,13 @@ describe.skipIf(reason)(`the site${reason}`, () => {
   );
 });
 
-/** Runs in the browser: those of the links that stay on the site. */
+/** Runs in the browser: returns the links that stay on the site. */
 function local(links: Element[]): string[] {
   const all = links.map((link) => (link as HTMLAnchorElement).href);
   return all.filter((href) => new URL(href).origin === location.origin);
 }
 
-/** Runs in the browser: reads every page of the site from here on, and looks up what each one points at. */
+/** Runs in the browser: visits every page of the site from here, and checks the target of each link. */
 async function crawl(): Promise<{ pages: string[]; dead: string[] }> {
   const documents = new Map<string, Promise<Document | undefined>>();
   const files = new Map<string, Promise<boolean>>();

@@ -1,10 +1,10 @@
-// The EC2 API: the real one where there are credentials, else a local server that answers in its words.
+// The EC2 API: the real one if there are credentials, else a local server that answers like it.
 import process from "node:process";
 import { EC2Client, paginateDescribeInstances } from "@aws-sdk/client-ec2";
 
 const clients = new Map();
 
-/** Where the API is: undefined for the real one. A local server is started once in this process. */
+/** The URL of the API: undefined for the real one. A local server is started once in this process. */
 export async function endpointOf() {
   if (process.env.EC2_ENDPOINT) return process.env.EC2_ENDPOINT;
   if (process.env.AWS_ACCESS_KEY_ID) return undefined;
@@ -12,7 +12,7 @@ export async function endpointOf() {
   return localEndpoint();
 }
 
-/** One client for each process, which keeps its connections. */
+/** One client per process, since it keeps its connections open. */
 export function clientOf(endpoint) {
   let client = clients.get(endpoint);
   if (client === undefined) {

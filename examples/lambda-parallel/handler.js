@@ -1,9 +1,11 @@
 /**
- * The volumes attached to every EC2 instance of a region, summed up by a Lambda function: one instance after the other, or in
- * parallel by processes and pipes, by a pool, or through queues. Each instance costs a request, so the time goes into waiting.
+ * A Lambda function that sums up the volumes attached to every EC2 instance of a region. It works
+ * sequentially, or in parallel by processes and pipes, by a pool, or through queues. Each instance
+ * costs a request, so most of the time is spent waiting.
  *
- * AWS Lambda has no /dev/shm. Python's Pool, Queue and Lock cannot be made there, which leaves a process and a pipe per instance:
- * https://aws.amazon.com/blogs/compute/parallel-processing-in-python-with-aws-lambda. Here all of them work.
+ * AWS Lambda has no /dev/shm, which Python's Pool, Queue and Lock need. Python programs there use a
+ * process and a pipe per instance instead; here all of them work. The example in Python:
+ * https://aws.amazon.com/blogs/compute/parallel-processing-in-python-with-aws-lambda
  */
 import { cpuCount, fromModule, getContext, pipe, Queue, setForkserverPreload } from "multiproc";
 import { endpointOf, instances } from "./ec2.js";
@@ -11,13 +13,13 @@ import { endpointOf, instances } from "./ec2.js";
 const module = new URL("./volumes.js", import.meta.url);
 const { sendVolumes, sumVolumes, volumesOf } = fromModule(module);
 
-// The SDK takes long to load: a fork server loads it once, and each child is a copy that has it.
+// The SDK takes long to load. The fork server loads it once; each child is a copy that has it.
 setForkserverPreload([module]);
 const { Pool, Process } = getContext("forkserver");
 
-/** Children mostly wait for answers: more than one for each CPU, few enough for 1,024 descriptors and the function's memory. */
+/** Children spend their time waiting, so there may be several per CPU. 1,024 descriptors and the memory limit them. */
 const CHILDREN = Math.min(8, cpuCount() * 4);
-/** A request that takes longer than this fails the invocation instead of using up its time. */
+/** A slower request fails the invocation, instead of using up the time of the function. */
 const LIMIT = 60_000;
 
 const modes = { sequential, processes, pool: inPool, queue: throughQueues };
@@ -50,7 +52,7 @@ async function processes(ids, endpoint) {
   const runOneAfterAnother = async () => {
     for (const id of left) {
       const gigabytes = await inProcess(id, endpoint);
-      sum += gigabytes; // not `sum += await …`: that would add to the sum of before
+      sum += gigabytes; // `sum += await …` would read the sum before it waits
     }
   };
   await Promise.all(Array.from({ length: Math.min(CHILDREN, ids.length) }, runOneAfterAnother));
@@ -62,9 +64,9 @@ async function inProcess(id, endpoint) {
   const child = new Process({ target: sendVolumes, args: [id, endpoint, sender], daemon: true });
   await child.start();
   try {
-    // First receive, then join: a child that sends more than a pipe holds waits for its reader before it ends.
+    // Receive before join: a child that sends more than a pipe holds waits for its reader.
     const { gigabytes, error } = await receiver.recv({ timeout: LIMIT });
-    if (error) throw error; // what went wrong in the child, as it was thrown there
+    if (error) throw error; // the error as the child threw it
     await child.join({ timeout: LIMIT });
     return gigabytes;
   } finally {
@@ -73,7 +75,7 @@ async function inProcess(id, endpoint) {
   }
 }
 
-/** Made by the first invocation, and kept for those that find this instance of the function warm. */
+/** The first invocation makes the pool. Later invocations in this instance reuse it. */
 let pool;
 
 async function inPool(ids, endpoint) {
@@ -83,7 +85,7 @@ async function inPool(ids, endpoint) {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-/** Consumers take instances from one queue, and put what they found into another. */
+/** Consumers take instances from one queue and put the results into another. */
 async function throughQueues(ids, endpoint) {
   const work = new Queue();
   const results = new Queue();
@@ -94,7 +96,7 @@ async function throughQueues(ids, endpoint) {
   try {
     await Promise.all(children.map((child) => child.start()));
     for (const id of ids) await work.put(id);
-    await work.shutdown(); // whoever finds it empty from now on is done
+    await work.shutdown(); // from now on, an empty queue ends its consumers
     let sum = 0;
     for (let i = 0; i < ids.length; i++) {
       const { gigabytes, error } = await results.get({ timeout: LIMIT });

@@ -1,7 +1,7 @@
 /**
  * Invokes the handler as Lambda does, once for each event, in one process that stays warm.
  *
- *   node examples/lambda-parallel/invoke.js                          every mode, and the pool a second time, when it is warm
+ *   node examples/lambda-parallel/invoke.js                          every mode, and a warm pool
  *   node examples/lambda-parallel/invoke.js '{"mode":"queue"}' …     the events given
  */
 import process from "node:process";

@@ -1,5 +1,5 @@
 /**
- * A server that answers two calls of the EC2 API as the real one does, in the shape of recorded answers, and as slowly.
+ * A server that answers two calls of the EC2 API in the format and with the latency of the real one.
  * 16 instances with one to three volumes each, 624 gigabytes in all.
  */
 import { createServer } from "node:http";
@@ -7,13 +7,13 @@ import process from "node:process";
 import { text } from "node:stream/consumers";
 
 const INSTANCES = 16;
-/** What a request to a region takes from within it, in milliseconds. */
+/** The latency of a request from within the region, in milliseconds. */
 const LATENCY = Number(process.env.EC2_LATENCY ?? 250);
 const NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/";
 
 let endpoint;
 
-/** Starts the server if there is none yet; it does not keep the program alive. */
+/** Starts the server if it is not running. It does not keep the program alive. */
 export function localEndpoint() {
   endpoint ??= new Promise((resolve, reject) => {
     const server = createServer(answer).on("error", reject);

@@ -1,8 +1,8 @@
-// What a child does for an instance. These functions are named from outside, see fromModule() in handler.js.
+// The work of a child. handler.js names these functions through fromModule().
 import { paginateDescribeVolumes } from "@aws-sdk/client-ec2";
 import { clientOf } from "./ec2.js";
 
-/** How many gigabytes are attached to an instance. */
+/** Returns the gigabytes attached to an instance. */
 export async function volumesOf(instanceId, endpoint) {
   const query = { Filters: [{ Name: "attachment.instance-id", Values: [instanceId] }] };
   let gigabytes = 0;
@@ -11,12 +11,12 @@ export async function volumesOf(instanceId, endpoint) {
   return gigabytes;
 }
 
-/** The same, sent through a pipe; so is the error, for whoever waits at the other end. */
+/** Sends the gigabytes of an instance, or the error, through a pipe. */
 export async function sendVolumes(instanceId, endpoint, connection) {
   await connection.send(await outcome(instanceId, endpoint));
 }
 
-/** The same for every instance that is taken from a queue, until that is shut down and empty. */
+/** Handles every instance from a queue, until the queue is shut down and empty. */
 export async function sumVolumes(work, results, endpoint) {
   for await (const instanceId of work) await results.put(await outcome(instanceId, endpoint));
 }

@@ -3,8 +3,8 @@
  *
  *   node examples/parse-large/main.js FILE.ndjson
  *
- * The file is read in pieces that end with a line, each is parsed and summed up by a worker, and it is read only as fast as
- * the sums are taken: what is in memory are some pieces, however large the file.
+ * The program reads the file in chunks of whole lines. A worker parses each chunk and sums it up.
+ * Reading waits while enough chunks are in flight, so memory use does not depend on the file's size.
  */
 
 import { Buffer } from "node:buffer";
@@ -43,13 +43,13 @@ console.log(`${lines} lines, ${invalid} of them invalid`);
 const peak = Math.round(process.memoryUsage().rss / 1e6);
 console.error(`${((performance.now() - start) / 1000).toFixed(2)} s, ${peak} MB in this process`);
 
-/** The file as bytes, in pieces of whole lines. */
+/** Yields the file as bytes, in chunks of whole lines. */
 async function* pieces(path) {
   let rest = new Uint8Array();
   for await (const chunk of createReadStream(path, { highWaterMark: PIECE })) {
     const end = chunk.lastIndexOf(NEWLINE) + 1;
     if (end === 0) {
-      rest = Buffer.concat([rest, chunk]); // a line that is longer than a piece
+      rest = Buffer.concat([rest, chunk]); // a line longer than a chunk
       continue;
     }
     yield new Uint8Array(Buffer.concat([rest, chunk.subarray(0, end)]));

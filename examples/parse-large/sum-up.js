@@ -1,8 +1,8 @@
-// What a worker does with a piece of the file.
+// The work of a worker: one chunk of the file.
 
 const text = new TextDecoder();
 
-/** Counts and adds up the orders of each country in lines of JSON. */
+/** Counts and adds up the orders of each country. `lines` holds one JSON object per line. */
 export function sumUp(piece) {
   const sums = new Map();
   let lines = 0;

@@ -1,12 +1,13 @@
 /**
- * A pipeline of stages, each of some processes, with queues between them.
+ * A pipeline of stages with queues between them. Each stage runs in one or more processes.
  *
  *   node examples/pipeline/main.js [DOCUMENTS]
  *
  *   read -> [queue of 16] -> hash (2 processes) -> [queue of 16] -> collect
  *
- * A full queue slows down the stage before it. The end travels with the queues: when a stage has finished, the queue behind it
- * is shut down, and the next stage ends once that is empty. Ctrl+C takes the same way: what was begun is finished.
+ * A full queue slows down the stage before it (back-pressure). The end travels along the queues: a
+ * stage that has finished shuts down the queue after it, and the next stage ends when that queue is
+ * empty. Ctrl+C ends the first stage, and so lets the others finish what was begun.
  */
 import process from "node:process";
 import { fromModule, Process, Queue } from "multiproc";
@@ -26,7 +27,7 @@ const hashers = Array.from(
 );
 const stages = [reader, ...hashers];
 
-// The reader's work ends early, everything behind it as always.
+// The reader ends early; every stage after it ends as usual.
 process.once("SIGINT", () => void documents.shutdown());
 
 for (const stage of stages) await stage.start();

@@ -3,8 +3,8 @@
  *
  *   node examples/thumbnails/main.js IMAGES THUMBNAILS
  *
- * The folder is read only as fast as thumbnails are made, however many images it holds; a file that is no image is told at the end
- * and stops nothing.
+ * The program reads the folder only as fast as workers make thumbnails. A file that is not an image
+ * is reported at the end and does not stop the others.
  */
 import { mkdirSync } from "node:fs";
 import { opendir } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fromModule, Pool } from "multiproc";
 
-/** sharp is loaded by the workers alone. */
+/** Only the workers load sharp. */
 const { thumbnail } = fromModule(new URL("./thumbnail.js", import.meta.url));
 const [from, to] = process.argv.slice(2);
 if (!from || !to) {
@@ -38,7 +38,7 @@ console.log(`${done - failures.length} thumbnails, ${bytes} bytes`);
 for (const failure of failures) console.error(failure);
 process.exitCode = failures.length > 0 ? 1 : 0;
 
-/** What is to be done, read from the folder when somebody asks for it. */
+/** Yields the jobs. It reads the folder on demand, as the pool asks for the next job. */
 async function* jobs(folder, target) {
   for await (const entry of await opendir(folder))
     if (entry.isFile()) yield { path: join(folder, entry.name), target: join(target, `${entry.name}.webp`) };

@@ -1,11 +1,11 @@
-// The files of a tree, and how they are dealt out.
+// The files of a tree, and their distribution into batches.
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-/** So many bytes make a batch: enough to be worth a message, few enough that the cores end together. */
+/** Size of a batch: large enough to be worth a message, small enough that all cores end together. */
 const BATCH_BYTES = 1_000_000;
 
-/** Every regular file below `root`; folders that cannot be entered are told beside them. */
+/** Returns every regular file below `root`, and the folders that could not be read. */
 export function filesOf(root) {
   const files = [];
   const unreadable = [];
@@ -24,7 +24,7 @@ export function filesOf(root) {
   return { files, unreadable };
 }
 
-/** The paths of `files` in batches of about equal weight; the heaviest come first, so that none is left for the end. */
+/** Returns the paths of `files` in batches of similar size. The largest come first, so that none is left for the end. */
 export function batchesOf(files) {
   const batches = [];
   let batch = [];

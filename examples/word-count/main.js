@@ -1,5 +1,6 @@
 /**
- * The words and the gzip size of every text file of a tree, counted on all cores, and checked against one process.
+ * Counts the words and the gzip size of every text file of a tree on all cores, and checks the result
+ * against one process.
  *
  *   npm start                  the installed packages
  *   npm start -- DIRECTORY     any other tree
@@ -13,7 +14,7 @@ import { display } from "./progress.js";
 import { measure } from "./tasks.js";
 
 const directory = resolve(process.argv[2] ?? "node_modules");
-// The workers end with this process: there is nothing to do but to leave quietly.
+// The workers end with this process, so exiting quietly is enough.
 process.on("SIGINT", () => process.exit(130));
 
 const { files, unreadable } = listed(directory);
@@ -24,7 +25,7 @@ const together = await timed(inPool);
 const alone = await timed(inOneProcess);
 report(together, alone);
 
-/** Each batch is a task; results are taken as they come. */
+/** Runs each batch as a task and adds up the results as they arrive. */
 async function inPool() {
   const progress = display(files.length);
   const results = [];
@@ -42,7 +43,7 @@ async function inOneProcess() {
   const results = [];
   for (const batch of batches) {
     results.push(measure(batch));
-    await new Promise((resolve) => setTimeout(resolve)); // Ctrl+C is heard between two batches
+    await new Promise((resolve) => setTimeout(resolve)); // lets Ctrl+C through between two batches
   }
   return results;
 }

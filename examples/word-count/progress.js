@@ -2,7 +2,7 @@
 import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 
-/** Shows how many of `total` files are done. */
+/** Shows how many of the `total` files are done. */
 export function display(total) {
   return process.stdout.isTTY ? bar(total) : lines(total);
 }
@@ -18,7 +18,7 @@ function bar(total) {
     Presets.shades_classic,
   );
   bar.start(total, 0, { rate: 0 });
-  const stop = () => bar.stop(); // the cursor comes back however the program ends
+  const stop = () => bar.stop(); // restores the cursor, however the program ends
   process.once("exit", stop);
   return {
     add: (n) =>

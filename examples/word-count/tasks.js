@@ -1,9 +1,9 @@
-// What a worker does with a batch of files.
+// The work of a worker: one batch of files.
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { task } from "@multiproc/core";
 
-/** Counts the words of the text files among `paths`, and the bytes that these take with gzip. */
+/** Counts the words and the gzip bytes of the text files among `paths`. */
 export const measure = task(import.meta.url, function measure(paths) {
   const counts = new Map();
   const result = { files: 0, binary: 0, bytes: 0, gzipBytes: 0, words: 0, unreadable: [] };
@@ -15,11 +15,11 @@ export const measure = task(import.meta.url, function measure(paths) {
       result.unreadable.push([path, error.code ?? error.message]);
     }
   }
-  // Lists of nothing but strings and of nothing but numbers travel faster than the entries of a map.
+  // Arrays of only strings or only numbers are encoded faster than the entries of a map.
   return { ...result, different: [...counts.keys()], counts: [...counts.values()] };
 });
 
-/** Text has no zero byte; a look at the beginning is enough, and a binary file can be huge. */
+/** Whether a file is text: it has no zero byte at its beginning. A binary file can be huge, so only that is read. */
 function isText(path) {
   const file = openSync(path);
   try {

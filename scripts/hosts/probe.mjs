@@ -1,6 +1,6 @@
 /**
- * Runs on a host that is looked at: tells in one line of JSON what the host can do, and whether the parts of the library work
- * there. Plain JavaScript over the packed packages, so that any host can be asked.
+ * Runs on a tested host and reports in one line of JSON what the host can do, and whether the parts of
+ * the library work there. It is plain JavaScript over the packed packages, so that any host can run it.
  */
 import process from "node:process";
 import * as multiproc from "multiproc";
@@ -79,7 +79,7 @@ function version() {
   return "Bun" in globalThis ? `Bun ${globalThis.Bun.version}` : `Node ${process.versions.node}`;
 }
 
-/** What a check gives, or in words why it does not. */
+/** Returns the result of a check, or its error as text. */
 async function outcome(run) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -95,5 +95,5 @@ async function outcome(run) {
 }
 
 function equal(actual, expected) {
-  if (actual !== expected) throw new Error(`${String(actual)} in place of ${String(expected)}`);
+  if (actual !== expected) throw new Error(`${String(actual)} instead of ${String(expected)}`);
 }
