@@ -1,10 +1,10 @@
 /** Arrays that are not simply one element after the other. */
 import { ProtocolError } from "../../errors.ts";
 import { readProperties } from "./property-reader.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
 /** Reads an array by its indices, with holes between them, and its other properties. */
-export function readSparse(reader: ValueReader): unknown[] {
+export function readSparse(reader: ReadContext): unknown[] {
   const length = reader.count();
   const array = reader.addReference(reader.chargeElements(length) ? new Array<unknown>(length) : emptyArray(length));
   const count = reader.length(2);
@@ -25,7 +25,7 @@ function emptyArray(length: number): unknown[] {
 }
 
 /** Reads an array of nothing but strings, which lie together as one text for each group. */
-export function readStrings(reader: ValueReader): string[] {
+export function readStrings(reader: ReadContext): string[] {
   const length = reader.length(1);
   if (!reader.chargeElements(length)) throw new ProtocolError("An array of strings is malformed");
   const array = reader.addReference(new Array<string>(length));
@@ -33,7 +33,7 @@ export function readStrings(reader: ValueReader): string[] {
   return array;
 }
 
-function readGroup(reader: ValueReader, array: string[], start: number): number {
+function readGroup(reader: ReadContext, array: string[], start: number): number {
   const count = reader.length(1);
   const end = start + count;
   if (count === 0 || end > array.length) throw new ProtocolError("An array of strings is malformed");
@@ -47,7 +47,7 @@ function readGroup(reader: ValueReader, array: string[], start: number): number 
 }
 
 /** Reads an array of integers of `width` bytes each. */
-export function readInts(reader: ValueReader, width: number): number[] {
+export function readInts(reader: ReadContext, width: number): number[] {
   const length = reader.length(width);
   const array = new Array<number>(length);
   const { bytes, position } = reader;
@@ -64,7 +64,7 @@ export function readInts(reader: ValueReader, width: number): number[] {
 }
 
 /** Reads an array of floating point numbers. */
-export function readDoubles(reader: ValueReader): number[] {
+export function readDoubles(reader: ReadContext): number[] {
   const length = reader.length(8);
   const array = new Array<number>(length);
   const { position } = reader;

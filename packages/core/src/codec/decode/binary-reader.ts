@@ -2,7 +2,7 @@
 import { ProtocolError } from "../../errors.ts";
 import { host } from "../../host/mod.ts";
 import { BINARY_KINDS } from "../format/tags.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
 /** Node's own class, which makes no new memory. */
 interface BufferClass {
@@ -18,7 +18,7 @@ const BUFFER = BINARY_KINDS.indexOf("Buffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
 
 /** Reads contents that are in the message itself. */
-export function readBinary(reader: ValueReader): object {
+export function readBinary(reader: ReadContext): object {
   const kind = reader.byte();
   const length = reader.length(1);
   const copy = new Uint8Array(length);
@@ -29,12 +29,12 @@ export function readBinary(reader: ValueReader): object {
 }
 
 /** Takes contents that came beside the message. */
-export function readPart(reader: ValueReader): object {
+export function readPart(reader: ReadContext): object {
   const kind = reader.byte();
   return withKind(reader, kind, reader.part());
 }
 
-function withKind(reader: ValueReader, kind: number, bytes: Uint8Array): object {
+function withKind(reader: ReadContext, kind: number, bytes: Uint8Array): object {
   const name = BINARY_KINDS[kind];
   if (name === undefined) throw new ProtocolError(`A message holds binary contents of an unknown kind (${kind})`);
   if (kind === RESIZABLE) return resizable(bytes, reader.float64());

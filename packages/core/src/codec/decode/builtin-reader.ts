@@ -1,10 +1,10 @@
 /** Big integers, and builtin classes with contents that are no properties. */
 import { ProtocolError } from "../../errors.ts";
 import { BIGINT64 } from "../format/tags.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
 /** Reads a big integer. */
-export function readBigInt(reader: ValueReader, tag: number): bigint {
+export function readBigInt(reader: ReadContext, tag: number): bigint {
   if (tag === BIGINT64) {
     const position = reader.position;
     reader.position = position + 8;
@@ -18,7 +18,7 @@ export function readBigInt(reader: ValueReader, tag: number): bigint {
 }
 
 /** Reads a Map. */
-export function readMap(reader: ValueReader): Map<unknown, unknown> {
+export function readMap(reader: ReadContext): Map<unknown, unknown> {
   const map = reader.addReference(new Map<unknown, unknown>());
   const size = reader.length(2);
   for (let i = 0; i < size; i++) map.set(reader.read(), reader.read());
@@ -26,7 +26,7 @@ export function readMap(reader: ValueReader): Map<unknown, unknown> {
 }
 
 /** Reads a Set. */
-export function readSet(reader: ValueReader): Set<unknown> {
+export function readSet(reader: ReadContext): Set<unknown> {
   const set = reader.addReference(new Set<unknown>());
   const size = reader.length(1);
   for (let i = 0; i < size; i++) set.add(reader.read());
@@ -34,7 +34,7 @@ export function readSet(reader: ValueReader): Set<unknown> {
 }
 
 /** Reads a primitive in its object. */
-export function readBoxed(reader: ValueReader): object {
+export function readBoxed(reader: ReadContext): object {
   const value = reader.read();
   if (value === null || !["number", "string", "boolean", "bigint"].includes(typeof value)) {
     throw new ProtocolError("A message holds an object of a primitive that is none");

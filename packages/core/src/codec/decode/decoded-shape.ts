@@ -5,17 +5,16 @@
  * and messages define it.
  */
 import { ProtocolError } from "../../errors.ts";
-import type { TargetReference } from "../../targets/target.ts";
 import { bytesAsWords } from "../format/bytes-as-words.ts";
 import { FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { DecodedShape, ObjectBuilder } from "./read-context.ts";
 
 /** A power of two; each form is kept in one of two places. */
 const CACHE_SLOTS = 2048;
-const cache: (DecodedShape | undefined)[] = new Array(CACHE_SLOTS).fill(undefined);
+const cache: (CachedShape | undefined)[] = new Array(CACHE_SLOTS).fill(undefined);
 
 /** What a definition says. */
-export class DecodedShape {
+class CachedShape implements DecodedShape {
   readonly kind: number;
   readonly keys: readonly string[];
   readonly size: number;
@@ -29,13 +28,13 @@ export class DecodedShape {
   readonly k6: string;
   readonly k7: string;
   /** Whose instances, or which function. */
-  readonly reference: Extract<TargetReference, { module: string }> | null;
+  readonly reference: DecodedShape["reference"];
   /** Assigning to one of these keys could do something else than make a property. */
   readonly hasPrototypeKeys: boolean;
   /** How often it was built. */
   useCount = 0;
   /** What builds objects of this form alone, see `object-builder.ts`. */
-  builder: ((reader: ValueReader, shape: DecodedShape) => object) | null = null;
+  builder: ObjectBuilder | null = null;
   readonly #words: Int32Array;
   readonly #lastWord: number;
   readonly #length: number;
@@ -95,7 +94,7 @@ export function makeShape(hash: number, kind: number, texts: readonly string[], 
   const isComplete = kind === FUNCTION_ENTRY ? texts.length === nameCount : texts.length >= nameCount;
   if (kind > FUNCTION_ENTRY || !isComplete || texts.length > MAX_SHAPE_KEYS + nameCount)
     throw new ProtocolError("A definition is malformed");
-  const shape = new DecodedShape(kind, texts, definition);
+  const shape = new CachedShape(kind, texts, definition);
   const slot = hash & (CACHE_SLOTS - 1);
   cache[cache[slot] === undefined ? slot : slot ^ 1] = shape;
   return shape;

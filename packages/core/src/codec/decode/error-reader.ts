@@ -1,10 +1,10 @@
 /** Errors, which never make the receiver load a module. */
 import { ProtocolError } from "../../errors.ts";
 import { errorPrototype } from "../format/error-classes.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
 /** Reads an error; of the nearest class that is known here, else an `Error` that has the other's name. */
-export function readError(reader: ValueReader): unknown {
+export function readError(reader: ReadContext): unknown {
   const classes: string[] = [];
   const count = reader.length(1);
   for (let i = 0; i < count; i++) classes.push(reader.text());
@@ -41,7 +41,7 @@ function defineHidden(error: object, key: string, value: string): void {
   Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
 }
 
-function optionalText(reader: ValueReader): string | undefined {
+function optionalText(reader: ReadContext): string | undefined {
   const value = reader.read();
   if (value === undefined || typeof value === "string") return value;
   throw new ProtocolError("An error is malformed");

@@ -2,22 +2,21 @@
 import { ProtocolError } from "../../errors.ts";
 import { registry } from "../../registry.ts";
 import { resolveTarget, type TargetReference } from "../../targets/target.ts";
-import type { DecodedShape } from "./decoded-shape.ts";
 import { readProperties } from "./property-reader.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { DecodedShape, ReadContext } from "./read-context.ts";
 
 /** The function that a form names. */
-export function readFunctionEntry(reader: ValueReader, entry: DecodedShape): unknown {
+export function readFunctionEntry(reader: ReadContext, entry: DecodedShape): unknown {
   return readFunction(reader, entry.reference as TargetReference);
 }
 
 /** The function that a reference names. */
-export function readFunction(reader: ValueReader, reference: TargetReference): unknown {
+export function readFunction(reader: ReadContext, reference: TargetReference): unknown {
   return reader.deferFailure(() => resolveTarget(reference));
 }
 
 /** Reads a function that travels as its source text. */
-export function readFunctionSource(reader: ValueReader): unknown {
+export function readFunctionSource(reader: ReadContext): unknown {
   const id = reader.reserveReference();
   const name = reader.text();
   const source = reader.text();
@@ -29,7 +28,7 @@ export function readFunctionSource(reader: ValueReader): unknown {
 }
 
 /** Reads the ticket of a live object and has it rebuilt. */
-export function readShareable(reader: ValueReader): unknown {
+export function readShareable(reader: ReadContext): unknown {
   const id = reader.reserveReference();
   const kind = reader.text();
   const data = reader.read();

@@ -7,9 +7,9 @@ import { readBoxed, readMap, readSet } from "./builtin-reader.ts";
 import { readError } from "./error-reader.ts";
 import { readFunction, readFunctionSource, readShareable } from "./function-reader.ts";
 import { readBuiltinSubclass, readInstanceWithKeys, readProperties } from "./property-reader.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
-type TagReader = (reader: ValueReader, tag: number) => unknown;
+type TagReader = (reader: ReadContext, tag: number) => unknown;
 
 /** By tag; the reader itself knows those of scalars and those that hold a number. */
 export const tagReaders: readonly (TagReader | undefined)[] = table({
@@ -41,7 +41,7 @@ export const tagReaders: readonly (TagReader | undefined)[] = table({
 });
 
 /** There is no such tag, or the memory has ended. */
-export function throwUnknownTag(_reader: ValueReader, tag: number | undefined): never {
+export function throwUnknownTag(_reader: ReadContext, tag: number | undefined): never {
   throw new ProtocolError(
     tag === undefined ? "A message ends in the middle of a value" : `A message holds an unknown tag (${tag})`,
   );

@@ -1,6 +1,6 @@
 /** Bytes to text: short texts by character codes, longer ones by the host. */
 import { host } from "../../host/mod.ts";
-import type { ValueReader } from "./value-reader.ts";
+import type { ReadContext } from "./read-context.ts";
 
 const { fromCharCode } = String;
 /** Up to these lengths character codes are faster than a call of the host; measured. */
@@ -20,7 +20,7 @@ export function readUtf8(bytes: Uint8Array, position: number, length: number): s
 }
 
 /** Text in UTF-16, little endian, of `length` units. */
-export function readUtf16(reader: ValueReader, position: number, length: number): string {
+export function readUtf16(reader: ReadContext, position: number, length: number): string {
   const end = position + length * 2;
   if (length > UTF16_LOOP_MAX_CHARS) return host.utf16Read(reader.bytes, position, end);
   const view = reader.view();

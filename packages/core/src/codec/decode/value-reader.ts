@@ -6,7 +6,7 @@
  * length is made, and what has effects elsewhere (live objects) looks first.
  */
 import { ProtocolError } from "../../errors.ts";
-import { isStackOverflow } from "../encode/encode-failure.ts";
+import { isStackOverflow } from "../format/describe.ts";
 import {
   CLASS_SHAPE,
   DICTIONARY_RESET,
@@ -18,10 +18,11 @@ import {
   SELF_CONTAINED,
 } from "../format/tags.ts";
 import { readBigInt } from "./builtin-reader.ts";
-import { cachedShape, type DecodedShape, makeShape } from "./decoded-shape.ts";
+import { cachedShape, makeShape } from "./decoded-shape.ts";
 import { readFunctionEntry } from "./function-reader.ts";
 import { buildObject } from "./object-builder.ts";
 import { readInstance } from "./property-reader.ts";
+import type { DecodedShape, ReadContext } from "./read-context.ts";
 import { tagReaders, throwUnknownTag } from "./tag-readers.ts";
 import { readAscii, readUtf8, readUtf16 } from "./text-reader.ts";
 
@@ -36,7 +37,7 @@ interface DeferredFailure {
 }
 
 /** The state of one decoder. */
-export class ValueReader {
+export class ValueReader implements ReadContext {
   bytes: Uint8Array = NO_BYTES;
   /** Where the next byte is. */
   position = 0;

@@ -3,7 +3,7 @@
 import { ARRAY, DOUBLES, INTS8, INTS16, INTS32, SHORT_ARRAY, SPARSE, STRINGS } from "../format/tags.ts";
 import { atPath } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** From this length on it is worth looking whether all elements are of one kind. */
 const MIN_BLOCK_ELEMENTS = 8;
@@ -30,7 +30,7 @@ export function assumeDense(list: readonly unknown[], write: () => void): void {
 }
 
 /** Appends an array, with its holes and own properties. */
-export function writeArray(writer: ValueWriter, array: readonly unknown[]): void {
+export function writeArray(writer: WriteContext, array: readonly unknown[]): void {
   const { length } = array;
   if (array === assumedDense) {
     if (length < MIN_BLOCK_ELEMENTS || !writeBlock(writer, array, true)) writeElements(writer, array);
@@ -47,7 +47,7 @@ export function writeArray(writer: ValueWriter, array: readonly unknown[]): void
 }
 
 /** Appends an array that the library has made itself. Its elements are called by names instead of their places. */
-export function writeTuple(writer: ValueWriter, tuple: readonly unknown[], names: readonly string[]): void {
+export function writeTuple(writer: WriteContext, tuple: readonly unknown[], names: readonly string[]): void {
   const { length } = tuple;
   writer.tryWriteReference(tuple);
   if (length >= MIN_BLOCK_ELEMENTS && writeBlock(writer, tuple, true)) return;
@@ -65,7 +65,7 @@ export function writeTuple(writer: ValueWriter, tuple: readonly unknown[], names
  *
  * @param isBare whether it is known that it has no properties
  */
-function writeBlock(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
+function writeBlock(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const first = array[0];
   if (typeof first === "number") return writeNumbers(writer, array, isKnownDense);
   return typeof first === "string" && writeStrings(writer, array, isKnownDense);
@@ -92,7 +92,7 @@ function hasProperties(array: readonly unknown[]): boolean {
   return Object.values(array).length !== array.length;
 }
 
-function writeElements(writer: ValueWriter, array: readonly unknown[]): void {
+function writeElements(writer: WriteContext, array: readonly unknown[]): void {
   const { length } = array;
   writeArrayHeader(writer, length);
   let i = 0;
@@ -103,7 +103,7 @@ function writeElements(writer: ValueWriter, array: readonly unknown[]): void {
   }
 }
 
-function writeArrayHeader(writer: ValueWriter, length: number): void {
+function writeArrayHeader(writer: WriteContext, length: number): void {
   if (length >= 16) {
     writer.tagAndCount(ARRAY, length);
   } else {
@@ -113,7 +113,7 @@ function writeArrayHeader(writer: ValueWriter, length: number): void {
 }
 
 /** Keys cost more than places, but there are arrays of four thousand million holes. */
-function writeSparse(writer: ValueWriter, array: readonly unknown[]): void {
+function writeSparse(writer: WriteContext, array: readonly unknown[]): void {
   const keys = Object.keys(array);
   let elementCount = 0;
   while (elementCount < keys.length && isIndex(keys[elementCount] as string)) elementCount++;
@@ -139,7 +139,7 @@ function isIndex(key: string): boolean {
 }
 
 /** Appends an array of nothing but strings: their lengths, and all of them as one text. */
-function writeStrings(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
+function writeStrings(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   for (let i = 1; i < length; i++) {
     if (typeof array[i] !== "string") return false;
@@ -151,7 +151,7 @@ function writeStrings(writer: ValueWriter, array: readonly unknown[], isKnownDen
 }
 
 /** Appends one group of strings and answers where the next begins. */
-function writeJoined(writer: ValueWriter, array: readonly string[], start: number): number {
+function writeJoined(writer: WriteContext, array: readonly string[], start: number): number {
   const { length } = array;
   let joined = array[start] as string;
   let end = start + 1;
@@ -164,7 +164,7 @@ function writeJoined(writer: ValueWriter, array: readonly string[], start: numbe
 }
 
 /** Appends an array of nothing but numbers as one block; `false` if there is anything else in it. */
-function writeNumbers(writer: ValueWriter, array: readonly unknown[], isKnownDense: boolean): boolean {
+function writeNumbers(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   let bits = 0;
   let i = 0;
@@ -184,7 +184,7 @@ function writeNumbers(writer: ValueWriter, array: readonly unknown[], isKnownDen
 }
 
 /** @param bits all bits that any of the numbers needs, but for its sign */
-function writeInts(writer: ValueWriter, array: readonly number[], bits: number): void {
+function writeInts(writer: WriteContext, array: readonly number[], bits: number): void {
   const { length } = array;
   const width = bits < 0x80 ? 1 : bits < 0x8000 ? 2 : 4;
   writer.tagAndCount(width === 1 ? INTS8 : width === 2 ? INTS16 : INTS32, length);
@@ -200,7 +200,7 @@ function writeInts(writer: ValueWriter, array: readonly number[], bits: number):
   writer.position = position + length * width;
 }
 
-function writeDoubles(writer: ValueWriter, array: readonly number[]): void {
+function writeDoubles(writer: WriteContext, array: readonly number[]): void {
   const { length } = array;
   writer.tagAndCount(DOUBLES, length);
   writer.ensure(length * 8);

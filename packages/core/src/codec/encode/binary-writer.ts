@@ -2,7 +2,7 @@
 import { host } from "../../host/mod.ts";
 import { BINARY, BINARY_KINDS, BINARY_PART, MIN_PART_BYTES } from "../format/tags.ts";
 import { EncodeFailure } from "./encode-failure.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
@@ -20,7 +20,7 @@ const NodeBuffer =
   host.name === "node" ? (globalThis as unknown as { Buffer: { prototype: object } }).Buffer.prototype : undefined;
 
 /** Appends a typed array or a DataView: what it shows of its buffer, no more. */
-export function writeView(writer: ValueWriter, object: object): boolean {
+export function writeView(writer: WriteContext, object: object): boolean {
   if (!ArrayBuffer.isView(object)) return false;
   const name = typedArrayName.call(object);
   const kind = name === undefined ? DATA_VIEW : isNodeBuffer(object) ? BUFFER : BINARY_KINDS.indexOf(name);
@@ -30,7 +30,7 @@ export function writeView(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends an ArrayBuffer, with how far it can grow. */
-export function writeArrayBuffer(writer: ValueWriter, object: object): boolean {
+export function writeArrayBuffer(writer: WriteContext, object: object): boolean {
   let length: number;
   try {
     length = bufferLength.call(object);
@@ -45,7 +45,7 @@ export function writeArrayBuffer(writer: ValueWriter, object: object): boolean {
 }
 
 function writeContents(
-  writer: ValueWriter,
+  writer: WriteContext,
   kind: number,
   buffer: ArrayBufferLike,
   offset: number,

@@ -5,10 +5,11 @@
  * methods, and throws for what is not of the class; then the function answers `false`.
  */
 
+import { describe } from "../format/describe.ts";
 import { BIGINT, BIGINT64, BOXED, DATE, MAP, REGEXP, SET, URL_TEXT } from "../format/tags.ts";
-import { atPath, describe, EncodeFailure } from "./encode-failure.ts";
+import { atPath, EncodeFailure } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 const mapSize = getter(Map.prototype, "size");
 const setSize = getter(Set.prototype, "size");
@@ -17,7 +18,7 @@ const regExpFlags = getter(RegExp.prototype, "flags");
 const urlHref = getter(URL.prototype, "href");
 
 /** Appends a big integer: 64 bits, or its sign and hexadecimal digits. */
-export function writeBigInt(writer: ValueWriter, value: bigint): void {
+export function writeBigInt(writer: WriteContext, value: bigint): void {
   if (BigInt.asIntN(64, value) === value) {
     writer.tag(BIGINT64);
     writer.view.setBigInt64(writer.position, value, true);
@@ -30,7 +31,7 @@ export function writeBigInt(writer: ValueWriter, value: bigint): void {
 }
 
 /** Appends a Map, keys and values in order. */
-export function writeMap(writer: ValueWriter, object: object): boolean {
+export function writeMap(writer: WriteContext, object: object): boolean {
   const size = callOrUndefined(mapSize, object) as number | undefined;
   if (size === undefined) return false;
   writer.tagAndCount(MAP, size);
@@ -53,7 +54,7 @@ export function writeMap(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends a Set in order. */
-export function writeSet(writer: ValueWriter, object: object): boolean {
+export function writeSet(writer: WriteContext, object: object): boolean {
   const size = callOrUndefined(setSize, object) as number | undefined;
   if (size === undefined) return false;
   writer.tagAndCount(SET, size);
@@ -71,7 +72,7 @@ export function writeSet(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends a Date, also an invalid one. */
-export function writeDate(writer: ValueWriter, object: object): boolean {
+export function writeDate(writer: WriteContext, object: object): boolean {
   const time = callOrUndefined(Date.prototype.getTime, object) as number | undefined;
   if (time === undefined) return false;
   writer.ensure(1);
@@ -81,7 +82,7 @@ export function writeDate(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends a RegExp without its `lastIndex`, as structured clone does. */
-export function writeRegExp(writer: ValueWriter, object: object): boolean {
+export function writeRegExp(writer: WriteContext, object: object): boolean {
   const source = callOrUndefined(regExpSource, object) as string | undefined;
   if (source === undefined) return false;
   writer.ensure(1);
@@ -92,7 +93,7 @@ export function writeRegExp(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends a primitive in its object, such as `Object(1n)`. */
-export function writeBoxed(writer: ValueWriter, object: object): boolean {
+export function writeBoxed(writer: WriteContext, object: object): boolean {
   for (const builtin of [Number, String, Boolean, BigInt]) {
     const value = callOrUndefined(builtin.prototype.valueOf, object);
     if (value === undefined) continue;
@@ -105,7 +106,7 @@ export function writeBoxed(writer: ValueWriter, object: object): boolean {
 }
 
 /** Appends a URL. */
-export function writeUrl(writer: ValueWriter, object: object): boolean {
+export function writeUrl(writer: WriteContext, object: object): boolean {
   const href = callOrUndefined(urlHref, object) as string | undefined;
   if (href === undefined) return false;
   writer.ensure(1);

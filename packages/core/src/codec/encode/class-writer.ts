@@ -10,12 +10,12 @@ import { writeError } from "./error-writer.ts";
 import { writeShareable } from "./function-writer.ts";
 import { writeText } from "./text-writer.ts";
 import { whyUnsendable } from "./unsendable-classes.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** Writes an object of a builtin class; `false` if it only looks as if it were of that class. */
-type BuiltinWriter = (writer: ValueWriter, object: object) => boolean;
+type BuiltinWriter = (writer: WriteContext, object: object) => boolean;
 /** Writes an object with that prototype. */
-type Writer = (writer: ValueWriter, object: object, prototype: object) => void;
+type Writer = (writer: WriteContext, object: object, prototype: object) => void;
 
 /** Builtin classes by the name that `Object.prototype.toString` gives their instances, also those of other realms. */
 const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }> = new Map([
@@ -39,7 +39,7 @@ const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }>
 const writers = new WeakMap<object, Writer>();
 
 /** Appends an object that is neither plain nor a plain array. */
-export function writeByClass(writer: ValueWriter, object: object, prototype: object | null): void {
+export function writeByClass(writer: WriteContext, object: object, prototype: object | null): void {
   if (prototype === null) {
     if (tagOf(object) === "Module") throw new EncodeFailure("a module");
     writer.writeObject(object, null);
@@ -83,7 +83,7 @@ function isTypedArrayPrototype(prototype: object): boolean {
 }
 
 /** Appends an object of a class that inherits from a builtin one: as itself if the class is registered. */
-function writeBuiltinSubclass(writer: ValueWriter, object: object, prototype: object, write: BuiltinWriter): void {
+function writeBuiltinSubclass(writer: WriteContext, object: object, prototype: object, write: BuiltinWriter): void {
   if (isShareable(object)) {
     writeShareable(writer, object);
     return;
@@ -103,7 +103,7 @@ function writeBuiltinSubclass(writer: ValueWriter, object: object, prototype: ob
   writeInstance(writer, object, prototype, null);
 }
 
-function writeInstance(writer: ValueWriter, object: object, prototype: object, whyNot: string | null): void {
+function writeInstance(writer: WriteContext, object: object, prototype: object, whyNot: string | null): void {
   if (isShareable(object)) {
     writeShareable(writer, object);
     return;
@@ -113,7 +113,7 @@ function writeInstance(writer: ValueWriter, object: object, prototype: object, w
   writer.writeObject(object, entry ?? null);
 }
 
-function writeSubclassHeader(writer: ValueWriter, entry: RegisteredClass): void {
+function writeSubclassHeader(writer: WriteContext, entry: RegisteredClass): void {
   writer.attachments.requireModule(entry.module);
   writer.ensure(1);
   writer.tag(BUILTIN_SUBCLASS);
@@ -135,7 +135,7 @@ function isShareable(object: object): object is Shareable {
   return typeof (object as Partial<Shareable>)[HANDLE] === "function";
 }
 
-function writeAnyArray(writer: ValueWriter, object: object): boolean {
+function writeAnyArray(writer: WriteContext, object: object): boolean {
   if (!Array.isArray(object)) return false;
   writeArray(writer, object);
   return true;

@@ -1,5 +1,6 @@
 /** Why a value cannot be sent, and where it stands. */
 import { SendError } from "../../errors.ts";
+import { describe, isStackOverflow } from "../format/describe.ts";
 import { MAX_DEPTH } from "../format/tags.ts";
 
 /**
@@ -47,43 +48,4 @@ export function atPath(thrown: unknown, step: string): EncodeFailure {
 /** How a property is written behind the object that has it. */
 export function propertyStep(key: string): string {
   return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
-}
-
-/** A short description of any value, for people. */
-export function describe(value: unknown): string {
-  switch (typeof value) {
-    case "string":
-      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-    case "bigint":
-      return `${value}n`;
-    case "function":
-      return `function ${functionName(value) || "without a name"}`;
-    case "object":
-      return value === null ? "null" : describeObject(value);
-    default:
-      return String(value);
-  }
-}
-
-function describeObject(value: object): string {
-  try {
-    if (value instanceof Error) return `${value.name}: ${value.message}`;
-    if (Array.isArray(value)) return `Array(${value.length})`;
-    const tag = Object.prototype.toString.call(value).slice(8, -1);
-    return tag === "Object" ? functionName(Object.getPrototypeOf(value)?.constructor) || tag : tag;
-  } catch {
-    return "an object that cannot be read";
-  }
-}
-
-/** A function's own name, if that is plain data. */
-export function functionName(fn: unknown): string {
-  if (typeof fn !== "function") return "";
-  const name: unknown = Object.getOwnPropertyDescriptor(fn, "name")?.value;
-  return typeof name === "string" ? name : "";
-}
-
-/** Whether the engine ran out of stack: V8 says so only in words. */
-export function isStackOverflow(thrown: unknown): boolean {
-  return thrown instanceof RangeError && thrown.message === "Maximum call stack size exceeded";
 }

@@ -1,9 +1,9 @@
 /** Errors, which always arrive: what of them cannot be sent is replaced by words. */
+import { describe } from "../format/describe.ts";
 import { errorClassNames } from "../format/error-classes.ts";
 import { ARRAY, ERROR } from "../format/tags.ts";
-import { describe } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** What is written for every error, before its properties. */
 const HEADER_PROPERTIES = new Set(["message", "stack"]);
@@ -11,7 +11,7 @@ const HEADER_PROPERTIES = new Set(["message", "stack"]);
 const NON_ENUMERABLE_PROPERTIES = ["cause", "errors", "code"];
 
 /** Appends an error: classes, name, message, stack, and properties with whether they are enumerable. */
-export function writeError(writer: ValueWriter, error: object): boolean {
+export function writeError(writer: WriteContext, error: object): boolean {
   writer.ensure(1);
   writer.tag(ERROR);
   const classes = errorClassNames(error);
@@ -43,7 +43,7 @@ function mustBeSent(error: object, name: string): boolean {
   return Object.hasOwn(error, name) || (name === "code" && !(error instanceof DOMException));
 }
 
-function writeProperty(writer: ValueWriter, error: object, name: string): void {
+function writeProperty(writer: WriteContext, error: object, name: string): void {
   let value: unknown;
   try {
     value = (error as Record<string, unknown>)[name];
@@ -58,7 +58,7 @@ function writeProperty(writer: ValueWriter, error: object, name: string): void {
   }
 }
 
-function writeOrDescribe(writer: ValueWriter, value: unknown): void {
+function writeOrDescribe(writer: WriteContext, value: unknown): void {
   const mark = writer.mark();
   try {
     writer.write(value);

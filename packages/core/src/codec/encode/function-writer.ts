@@ -1,13 +1,14 @@
 /** What is not copied but found or built anew by the receiver: functions with a reference, and live objects. */
 import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { type TargetReference, targetOf } from "../../targets/target.ts";
+import { functionName } from "../format/describe.ts";
 import { FUNCTION, FUNCTION_SOURCE, SHAREABLE } from "../format/tags.ts";
-import { atPath, EncodeFailure, functionName } from "./encode-failure.ts";
+import { atPath, EncodeFailure } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** Appends how a function is named across processes. */
-export function writeFunction(writer: ValueWriter, fn: (...args: unknown[]) => unknown): void {
+export function writeFunction(writer: WriteContext, fn: (...args: unknown[]) => unknown): void {
   const reference = targetOf(fn);
   if (reference === undefined) throw new EncodeFailure(whyNoReference(fn));
   if ("source" in reference) {
@@ -23,7 +24,7 @@ export function writeFunction(writer: ValueWriter, fn: (...args: unknown[]) => u
 }
 
 /** Appends the ticket of a live object. */
-export function writeShareable(writer: ValueWriter, object: Shareable): void {
+export function writeShareable(writer: WriteContext, object: Shareable): void {
   const handle = object[HANDLE]();
   writer.attachments.requireModule(handle.module);
   if (handle.commit !== undefined) writer.attachments.addCommit((scope) => handle.commit?.(scope));
@@ -33,7 +34,7 @@ export function writeShareable(writer: ValueWriter, object: Shareable): void {
   writer.write(handle.data);
 }
 
-function writeFunctionSource(writer: ValueWriter, reference: Extract<TargetReference, { source: string }>): void {
+function writeFunctionSource(writer: WriteContext, reference: Extract<TargetReference, { source: string }>): void {
   writer.ensure(1);
   writer.tag(FUNCTION_SOURCE);
   writeText(writer, reference.name);

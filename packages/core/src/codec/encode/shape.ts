@@ -6,10 +6,17 @@
  */
 import type { RegisteredClass } from "../../registry.ts";
 import { CLASS_SHAPE, FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
-import type { Definition } from "./dictionary.ts";
 
 /** How large the trie gets before it is cut back to what is in the dictionary. */
 const MAX_TRIE_NODES = 16384;
+
+/** The bytes of a definition, kept for the next time as words, because a word is written as fast as a byte. */
+export interface Definition {
+  /** Little-endian, with zeros behind the last byte. */
+  readonly words: Int32Array;
+  /** The number of bytes; 0 if the definition is longer than `MAX_DEFINITION_BYTES`. */
+  readonly size: number;
+}
 
 /** Keys in an order, and whose they are: a node of the trie. */
 export class Shape {

@@ -13,7 +13,7 @@ import {
   UTF8,
   UTF16,
 } from "../format/tags.ts";
-import type { ValueWriter } from "./value-writer.ts";
+import type { WriteContext } from "./write-context.ts";
 
 /** Up to these lengths a loop over characters is faster than a call of the host; measured. */
 const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 31 : 64;
@@ -24,7 +24,7 @@ const MAX_SHORT_TEXT_BYTES = ASCII_LOOP_MAX_CHARS + 2;
 const CHUNK_CHARS = 65536;
 
 /** Appends a text with its tag and length. */
-export function writeText(writer: ValueWriter, text: string): void {
+export function writeText(writer: WriteContext, text: string): void {
   const length = text.length;
   if (length > ASCII_LOOP_MAX_CHARS) {
     writeLong(writer, text);
@@ -47,7 +47,7 @@ export function writeText(writer: ValueWriter, text: string): void {
 }
 
 /** Writes it as UTF-8 and sees from the number of bytes whether it was ASCII, unless a look at it says more. */
-function writeLong(writer: ValueWriter, text: string): void {
+function writeLong(writer: WriteContext, text: string): void {
   const length = text.length;
   if (isWide(text) || (length <= MAX_SHORT_UTF16_CHARS && text.charCodeAt(0) > 0x7f)) {
     writeUtf16(writer, text);
@@ -74,7 +74,7 @@ function writeLong(writer: ValueWriter, text: string): void {
   }
 }
 
-function writeAsciiHeader(writer: ValueWriter, length: number): void {
+function writeAsciiHeader(writer: WriteContext, length: number): void {
   const { bytes, position } = writer;
   if (length <= MAX_SHORT_ASCII_CHARS) {
     bytes[position] = SHORT_ASCII | length;
@@ -95,7 +95,7 @@ function isWide(text: string): boolean {
   return first === last ? first : text.charCodeAt(length >> 1) > 0x7ff;
 }
 
-function writeUtf16(writer: ValueWriter, text: string): void {
+function writeUtf16(writer: WriteContext, text: string): void {
   const length = text.length;
   writer.ensure(length * 2 + 8);
   writer.tagAndCount(UTF16, length);
@@ -112,7 +112,7 @@ function writeUtf16(writer: ValueWriter, text: string): void {
   writer.position = position + length * 2;
 }
 
-function writeHuge(writer: ValueWriter, text: string): void {
+function writeHuge(writer: WriteContext, text: string): void {
   if (!isWellFormed(text)) {
     writeUtf16(writer, text);
     return;

@@ -1,5 +1,5 @@
 /** Builtin objects that cannot be sent: the system gave them to this process alone, or nobody can look into them. */
-import { functionName } from "./encode-failure.ts";
+import { functionName } from "../format/describe.ts";
 
 const UNSENDABLE_CLASS_NAMES: ReadonlySet<string> = new Set(
   (

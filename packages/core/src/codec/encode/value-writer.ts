@@ -9,24 +9,17 @@ import { ByteWriter } from "../../bytes/byte-writer.ts";
 import type { RegisteredClass } from "../../registry.ts";
 import * as tags from "../format/tags.ts";
 import { writeArray } from "./array-writer.ts";
-import { Attachments, type AttachmentsMark } from "./attachments.ts";
+import { Attachments } from "./attachments.ts";
 import { writeBigInt } from "./builtin-writer.ts";
 import { writeByClass } from "./class-writer.ts";
-import { type Definition, Dictionary, writeDefinition } from "./dictionary.ts";
+import { writeDefinition } from "./definition-writer.ts";
+import { Dictionary } from "./dictionary.ts";
 import { atPath, EncodeFailure, nestingTooDeep, propertyStep } from "./encode-failure.ts";
 import { writeFunction } from "./function-writer.ts";
 import { ReferenceTable } from "./reference-table.ts";
-import type { FunctionEntry, Shape } from "./shape.ts";
+import type { Definition, FunctionEntry, Shape } from "./shape.ts";
 import { writeText } from "./text-writer.ts";
-
-/** A point of a message to which a scribe can go back. */
-export interface WriterMark {
-  readonly position: number;
-  readonly depth: number;
-  readonly entryCount: number;
-  readonly objectCount: number;
-  readonly attachments: AttachmentsMark;
-}
+import type { WriteContext, WriterMark } from "./write-context.ts";
 
 const OBJECT_PROTOTYPE = Object.prototype;
 const ARRAY_PROTOTYPE = Array.prototype;
@@ -37,7 +30,7 @@ const MAX_KEPT_BYTES = 1 << 20;
 const EMPTY_WRITER = new ByteWriter(0);
 
 /** The state of one encoder. */
-export class ValueWriter {
+export class ValueWriter implements WriteContext {
   bytes: Uint8Array = EMPTY_WRITER.bytes;
   view: DataView = EMPTY_WRITER.view;
   /** Where the next byte goes. */

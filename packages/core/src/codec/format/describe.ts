@@ -1,0 +1,40 @@
+/** Describes values and errors of the engine for messages. */
+
+/** A short description of any value, for people. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+    case "bigint":
+      return `${value}n`;
+    case "function":
+      return `function ${functionName(value) || "without a name"}`;
+    case "object":
+      return value === null ? "null" : describeObject(value);
+    default:
+      return String(value);
+  }
+}
+
+function describeObject(value: object): string {
+  try {
+    if (value instanceof Error) return `${value.name}: ${value.message}`;
+    if (Array.isArray(value)) return `Array(${value.length})`;
+    const tag = Object.prototype.toString.call(value).slice(8, -1);
+    return tag === "Object" ? functionName(Object.getPrototypeOf(value)?.constructor) || tag : tag;
+  } catch {
+    return "an object that cannot be read";
+  }
+}
+
+/** A function's own name, if that is plain data. */
+export function functionName(fn: unknown): string {
+  if (typeof fn !== "function") return "";
+  const name: unknown = Object.getOwnPropertyDescriptor(fn, "name")?.value;
+  return typeof name === "string" ? name : "";
+}
+
+/** Whether the engine ran out of stack: V8 says so only in words. */
+export function isStackOverflow(thrown: unknown): boolean {
+  return thrown instanceof RangeError && thrown.message === "Maximum call stack size exceeded";
+}
