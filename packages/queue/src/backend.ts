@@ -1,6 +1,4 @@
-import type { DeliveryScope, EndpointAddress, Frame, WaitOptions } from "@multiproc/core/internal";
-import type { Question } from "./broker/protocol.ts";
-import type { BlockSyncOptions, RingAddress } from "./ring/blocking.ts";
+import type { DeliveryScope, EndpointAddress, Frame, SegmentAddress, WaitOptions } from "@multiproc/core/internal";
 
 /**
  * How a `put()` or `get()` waits.
@@ -19,6 +17,19 @@ export interface BlockOptions extends WaitOptions {
   /** Whether to wait at all. @default true */
   readonly block?: boolean;
 }
+
+/** How a call that blocks its thread waits; no signal can end it. */
+export type BlockSyncOptions = Omit<BlockOptions, "signal">;
+
+/** Where a ring is, for a process that cannot wait to be told; plain data. */
+export interface RingAddress {
+  readonly memory: SegmentAddress;
+  /** The thread that keeps the queue; see `thread-id.ts` of core. */
+  readonly ownerThreadId: number;
+}
+
+/** What can be asked. */
+export type Question = "size" | "full" | "shutdown" | "taskDone" | "join";
 
 /** Where the items of a queue are: in memory that its processes share, or with its home process. */
 export type BackendKind = "memory" | "home";

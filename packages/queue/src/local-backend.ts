@@ -17,23 +17,19 @@ import {
 import {
   type BackendKind,
   type BlockOptions,
+  type BlockSyncOptions,
   isNonBlocking,
+  type Question,
   type QueueBackend,
+  type RingAddress,
   waitsForever,
   withRemainingTimeout,
 } from "./backend.ts";
 import type { Getter, Putter } from "./broker/broker.ts";
 import { BrokerServer } from "./broker/broker-server.ts";
-import type { Question } from "./broker/protocol.ts";
 import type { Joiner, LostTasks } from "./broker/unfinished-tasks.ts";
 import { closedInThisProcess, QueueEmptyError, QueueFullError, QueueShutDownError } from "./errors.ts";
-import {
-  type BlockSyncOptions,
-  getBlocking,
-  itemsNotInMemory,
-  putBlocking,
-  type RingAddress,
-} from "./ring/blocking.ts";
+import { getBlocking, itemsNotInMemory, putBlocking } from "./ring/blocking.ts";
 import { MpmcRing } from "./ring/mpmc-ring.ts";
 import { RingClient } from "./ring/ring-client.ts";
 

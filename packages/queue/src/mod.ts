@@ -8,20 +8,19 @@
  * @module
  */
 import { registerReviver } from "@multiproc/core/internal";
+import type { RingAddress } from "./backend.ts";
 import { JoinableQueue } from "./joinable-queue.ts";
 import { Queue, type QueueKind } from "./queue.ts";
 import { RemoteBackend } from "./remote-backend.ts";
-import type { RingAddress } from "./ring/blocking.ts";
 import { SimpleQueue } from "./simple-queue.ts";
 
-export type { BlockOptions } from "./backend.ts";
+export type { BlockOptions, BlockSyncOptions } from "./backend.ts";
 export { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError, TasksLostError } from "./errors.ts";
 export type { JoinableQueueOptions } from "./joinable-queue.ts";
-export type { BlockSyncOptions } from "./ring/blocking.ts";
 export { JoinableQueue, Queue, SimpleQueue };
 
 registerReviver("queue.Queue", (data) => {
-  const [address, token, ownerPid, maxSize, kind, ring] = data as [
+  const [socketPath, token, ownerPid, maxSize, kind, ringAddress] = data as [
     string,
     string,
     number,
@@ -30,10 +29,10 @@ registerReviver("queue.Queue", (data) => {
     RingAddress?,
   ];
   const backend = new RemoteBackend({
-    endpoint: { socketPath: address, token },
+    endpoint: { socketPath, token },
     ownerPid,
     maxSize,
-    ringAddress: ring,
+    ringAddress,
   }) as never;
   if (kind === "JoinableQueue") return new JoinableQueue(backend);
   const queue = new Queue(backend);

@@ -12,12 +12,10 @@ import {
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import type { BlockOptions, QueueBackend } from "./backend.ts";
-import type { Question } from "./broker/protocol.ts";
+import type { BlockOptions, BlockSyncOptions, Question, QueueBackend } from "./backend.ts";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
 import { LocalBackend } from "./local-backend.ts";
 import { RemoteBackend } from "./remote-backend.ts";
-import type { BlockSyncOptions } from "./ring/blocking.ts";
 
 /** The module that a receiver loads to get queues. */
 export const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/queue");
@@ -47,7 +45,7 @@ let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
  * // file: main.ts
  * import { Process } from "@multiproc/process";
  * import { Queue } from "@multiproc/queue";
- * import { produce } from "./broker/unfinished-tasks.ts";
+ * import { produce } from "./tasks.ts";
  *
  * const queue = new Queue<number>();
  * const child = new Process({ target: produce, args: [queue] });
@@ -291,7 +289,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   ): Promise<unknown> {
     this.#assertOpen(call);
     checkWait(call, options);
-    return this.#backend.ask(call, question as Question, argument, options);
+    return this.#backend.ask(call, question, argument, options);
   }
 
   #put(call: string, item: T, options: BlockOptions): Promise<void> {

@@ -21,21 +21,17 @@ import {
 import {
   type BackendKind,
   type BlockOptions,
+  type BlockSyncOptions,
+  type Question,
   type QueueBackend,
+  type RingAddress,
   waitsForever,
   withRemainingTimeout,
 } from "./backend.ts";
 import { BrokerClient } from "./broker/broker-client.ts";
-import type { Question } from "./broker/protocol.ts";
 import * as kinds from "./broker/protocol.ts";
 import { closedInThisProcess, ownerGone, QueueEmptyError } from "./errors.ts";
-import {
-  type BlockSyncOptions,
-  getBlocking,
-  itemsNotInMemory,
-  putBlocking,
-  type RingAddress,
-} from "./ring/blocking.ts";
+import { getBlocking, itemsNotInMemory, putBlocking } from "./ring/blocking.ts";
 import { MpmcRing } from "./ring/mpmc-ring.ts";
 import { RingClient } from "./ring/ring-client.ts";
 
@@ -340,7 +336,7 @@ export class RemoteBackend implements QueueBackend {
     const flusher = { flush, flushed };
     openChannels.add(flusher);
     channel.onEnd(() => openChannels.delete(flusher));
-    singleton("reports at exit", () => host.onExit(flushNow));
+    singleton("queue.flushAcksAtExit", () => host.onExit(flushNow));
   }
 
   #disconnected(cause: Error | undefined): void {

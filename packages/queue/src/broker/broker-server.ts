@@ -1,9 +1,9 @@
 /** What a queue's home is to its guests, the other processes that hold the queue; see `protocol.ts`. */
 import { type Channel, responsiveTimeout } from "@multiproc/core/internal";
+import type { Question } from "../backend.ts";
 import type { MpmcRing } from "../ring/mpmc-ring.ts";
 import { Broker } from "./broker.ts";
-import { ClientSession } from "./client-session.ts";
-import type { Question } from "./protocol.ts";
+import { type BrokerServices, ClientSession } from "./client-session.ts";
 import * as kinds from "./protocol.ts";
 import { type Joiner, type LostTasks, UnfinishedTasks } from "./unfinished-tasks.ts";
 
@@ -13,7 +13,7 @@ const RECALL_TIMEOUT_MS = 500;
 const SOLE_CONSUMER_AFTER_COUNT = 3;
 
 /** The items of a queue, and all that have a part in them. */
-export class BrokerServer {
+export class BrokerServer implements BrokerServices {
   readonly broker: Broker;
   readonly tasks: UnfinishedTasks;
   readonly isJoinable: boolean;

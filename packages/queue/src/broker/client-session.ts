@@ -2,14 +2,29 @@
 
 import type { Channel, Frame } from "@multiproc/core/internal";
 import { Fifo } from "@multiproc/core/internal";
-import type { Getter, Item, Putter } from "./broker.ts";
-import type { BrokerServer } from "./broker-server.ts";
-import type { Ack, Question } from "./protocol.ts";
+import type { Question } from "../backend.ts";
+import type { Broker, Getter, Item, Putter } from "./broker.ts";
+import type { Ack } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
-import type { Joiner } from "./unfinished-tasks.ts";
+import type { Joiner, UnfinishedTasks } from "./unfinished-tasks.ts";
 
 /** So many bytes may be on their way to a consumer that does not wait for them. */
 const MAX_PREFETCHED_BYTES = 1024 * 1024;
+
+/** What a session needs of the server that it belongs to. */
+export interface BrokerServices {
+  readonly broker: Broker;
+  readonly tasks: UnfinishedTasks;
+  readonly isJoinable: boolean;
+  readonly keepsTasks: boolean;
+  addLargeArea(): void;
+  closeRing(): void;
+  checkSoleConsumer(consumer: object): boolean;
+  recallsSettled(): Promise<void>;
+  prefetchReturned(session: ClientSession): void;
+  shutdownAcknowledged(session: ClientSession): void;
+  answer(session: ClientSession, id: number, question: Question, argument: unknown): void;
+}
 
 /** A channel to another process that holds the queue. */
 export class ClientSession implements Getter {
@@ -19,7 +34,7 @@ export class ClientSession implements Getter {
   isProducer = false;
   /** Those in it who wait until all tasks are done. */
   readonly joiners: Set<Joiner> = new Set();
-  readonly #server: BrokerServer;
+  readonly #server: BrokerServices;
   #lastPutId = 0;
   readonly #putters = new Map<number, Putter>();
   /** Items that were sent and are neither taken nor given back. */
@@ -39,7 +54,7 @@ export class ClientSession implements Getter {
   #unfinishedCount = 0;
   readonly #unfinishedTasks = new Fifo<Item>();
 
-  constructor(server: BrokerServer, channel: Channel, pid: number) {
+  constructor(server: BrokerServices, channel: Channel, pid: number) {
     this.#server = server;
     this.channel = channel;
     this.pid = pid;

@@ -74,7 +74,4 @@ export const ADD_LARGE_AREA = 24;
  * What a consumer reports: how many items it has taken since the last report; 1 if it gives all others back; the number of
  * the last item that it wants; of the last that it has room for.
  */
-export type Ack = [taken: number, returned: 0 | 1, wanted: number, room: number];
-
-/** What can be asked. */
-export type Question = "size" | "full" | "shutdown" | "taskDone" | "join";
+export type Ack = [taken: number, returned: 0 | 1, demand: number, credit: number];

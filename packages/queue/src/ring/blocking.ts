@@ -1,19 +1,9 @@
 /** What calls that block their thread do: they work on the ring by themselves, since no message can be heard meanwhile. */
 import { CapabilityError } from "@multiproc/core";
-import { areLoaded, checkTimeout, type Frame, type SegmentAddress, whyNoSharedMemory } from "@multiproc/core/internal";
-import { type BlockOptions, isNonBlocking } from "../backend.ts";
+import { areLoaded, checkTimeout, type Frame, whyNoSharedMemory } from "@multiproc/core/internal";
+import { type BlockSyncOptions, isNonBlocking } from "../backend.ts";
 import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
 import type { MpmcRing } from "./mpmc-ring.ts";
-
-/** How a call that blocks its thread waits; no signal can end it. */
-export type BlockSyncOptions = Omit<BlockOptions, "signal">;
-
-/** Where a ring is, for a process that cannot wait to be told; plain data. */
-export interface RingAddress {
-  readonly memory: SegmentAddress;
-  /** The thread that keeps the queue; see `life.ts` of core. */
-  readonly ownerThreadId: number;
-}
 
 /** What a blocking call needs to know. */
 export interface BlockingCall {

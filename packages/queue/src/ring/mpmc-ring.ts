@@ -114,7 +114,7 @@ export class MpmcRing {
 
   /** The ring in that memory. */
   static of(memory: SharedSegment): MpmcRing {
-    return memory.singleton("queue.Ring", () => new MpmcRing(memory));
+    return memory.singleton("queue.MpmcRing", () => new MpmcRing(memory));
   }
 
   get size(): number {

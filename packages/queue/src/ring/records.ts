@@ -29,7 +29,7 @@ const WRAP_MARKER = -1;
 const LOOP_COPY_MAX_BYTES = 64;
 
 /** Whether the body is the first of the large parts; the modules; the sizes of the large parts. */
-type Metadata = [isApart: 0 | 1, modules: readonly string[], sizes: readonly number[]];
+type Metadata = [isBodySeparate: 0 | 1, modules: readonly string[], sizes: readonly number[]];
 
 const NO_PARTS: readonly Uint8Array[] = [];
 const NO_MODULES: readonly string[] = [];
@@ -45,7 +45,7 @@ export class RingRecords {
   readonly #words: Int32Array;
   readonly #findLargeArea: FindLargeArea;
 
-  /** @param at where they begin in the memory @param bulk asked whenever a record has large parts */
+  /** @param at where they begin in the memory @param findLargeArea called whenever a record has large parts */
   constructor(memory: SharedSegment, byteOffset: number, findLargeArea: FindLargeArea) {
     this.#bytes = new Uint8Array(memory.buffer, byteOffset, RECORDS_BYTES);
     this.#words = new Int32Array(memory.buffer, byteOffset, RECORDS_BYTES / 4);
