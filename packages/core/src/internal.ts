@@ -5,6 +5,7 @@
  */
 
 export { ByteWriter } from "./bytes/byte-writer.ts";
+export { copyBytes } from "./bytes/copy-bytes.ts";
 export { randomToken } from "./bytes/random-token.ts";
 export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
 export { connectWithRetry } from "./channel/connect-with-retry.ts";

@@ -9,7 +9,7 @@
  *
  * Each is in one piece, from a multiple of 16. A position counts bytes, modulo 2^32, and may have marks in its lowest four bits.
  */
-import { Frame, host, type SharedSegment } from "@multiproc/core/internal";
+import { copyBytes, Frame, host, type SharedSegment } from "@multiproc/core/internal";
 import { LargePayloadArea, MAX_LARGE_PARTS_BYTES } from "./large-payloads.ts";
 
 /** So many bytes they take; a power of two. */
@@ -26,7 +26,6 @@ const MAX_BODY_BYTES = 16 * 1024;
 /** The longest record: some must fit, or one waits for the other. */
 const MAX_RECORD_BYTES = 64 * 1024;
 const WRAP_MARKER = -1;
-const LOOP_COPY_MAX_BYTES = 64;
 
 /** Whether the body is the first of the large parts; the modules; the sizes of the large parts. */
 type Metadata = [isBodySeparate: 0 | 1, modules: readonly string[], sizes: readonly number[]];
@@ -77,7 +76,7 @@ export class RingRecords {
       words[offset >> 2] = length | (metadata.length << 16);
       words[(offset >> 2) + SEQUENCE_WORD] = sequence;
       words[(offset >> 2) + LARGE_PARTS_WORD] = areaPosition;
-      this.#copyIn(bytes, start, start + length, offset + HEADER_BYTES);
+      copyBytes(bytes, start, start + length, this.#bytes, offset + HEADER_BYTES);
       if (metadata.length > 0) this.#bytes.set(metadata, offset + HEADER_BYTES + length);
       if (parts.length > 0) {
         const area = this.#findLargeArea();
@@ -130,14 +129,6 @@ export class RingRecords {
     if (isBodySeparate === 0) return new Frame(0, copy, start, end, parts, modules);
     const [body, ...others] = parts as [Uint8Array];
     return new Frame(0, body, 0, body.length, others, modules);
-  }
-
-  #copyIn(bytes: Uint8Array, start: number, end: number, at: number): void {
-    const target = this.#bytes;
-    // For few bytes that is faster than what does it at once.
-    if (end - start <= LOOP_COPY_MAX_BYTES)
-      for (let i = start, to = at; i < end; i++, to++) target[to] = bytes[i] as number;
-    else target.set(bytes.subarray(start, end), at);
   }
 
   /** Where its large parts begin. */
