@@ -87,6 +87,7 @@ export { childModules, type ForkServerAddress, processRole } from "./runtime/pro
 export { responsiveTimeout } from "./runtime/responsive-timeout.ts";
 export {
   checkTimeout,
+  checkWaitOptions,
   KeepAlive,
   TIMED_OUT,
   type WaitOptions,

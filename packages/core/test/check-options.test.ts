@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { checkOptions } from "../src/runtime/check-options.ts";
+import { checkWaitOptions } from "../src/runtime/wait-options.ts";
 
 const KNOWN = ["timeout", "signal", "chunkSize"];
 const check = (options: unknown) => () => checkOptions("map()", options, KNOWN, { workers: "processes" });
@@ -43,5 +44,22 @@ describe("checkOptions()", () => {
     [function work() {}, "not the function work"],
   ])("options that are not one object are refused: %s", (options, ending) => {
     expect(check(options)).toThrow(`map() takes its options as one object, such as { timeout: … }, ${ending}`);
+  });
+});
+
+describe("checkWaitOptions()", () => {
+  const check = (options: unknown, known?: string[]) => (): void => checkWaitOptions("recv()", options as never, known);
+
+  test("a timeout, a signal, and null as no signal pass", () => {
+    for (const options of [{}, { timeout: 0 }, { signal: new AbortController().signal }, { signal: null }])
+      expect(check(options)).not.toThrow();
+    expect(check({ max: 1 }, ["max", "timeout"])).not.toThrow();
+  });
+
+  test("a mistake is refused with the call that it was made in", () => {
+    expect(check({ max: 1 })).toThrow('recv() does not take the option "max"');
+    expect(check(5)).toThrow("recv() takes its options as one object, such as { timeout: … }, not 5");
+    expect(check({ timeout: "5" })).toThrow("recv() takes a timeout of 0 or more milliseconds, not 5");
+    expect(check({ signal: new AbortController() })).toThrow("recv() takes an AbortSignal as signal");
   });
 });

@@ -1,6 +1,7 @@
 /** How every wait of this library can end: with its value, by its time-out, or by its signal. */
 import { TimeoutError } from "../errors.ts";
 import { host } from "../host/mod.ts";
+import { checkOptions } from "./check-options.ts";
 
 /**
  * How a wait can be ended early.
@@ -69,6 +70,24 @@ export async function withTimeoutOrThrow<T>(promise: Promise<T>, call: string, o
   const value = await withTimeout(promise, call, options);
   if (value === TIMED_OUT) throw new TimeoutError(call, options.timeout as number);
   return value;
+}
+
+const WAIT_OPTIONS: readonly string[] = ["timeout", "signal"];
+
+/**
+ * Checks the options of a call that waits.
+ *
+ * @param known the names of all options of the call, if it has more than a wait has
+ * @throws {TypeError} for an unknown option, and for a signal that is not an `AbortSignal`
+ * @throws {RangeError} for a `timeout` that is not a duration
+ */
+export function checkWaitOptions(call: string, options: WaitOptions, known: readonly string[] = WAIT_OPTIONS): void {
+  checkOptions(call, options, known);
+  checkTimeout(call, options.timeout);
+  const { signal } = options;
+  // `null` means no signal, as in fetch().
+  if (signal !== undefined && signal !== null && typeof signal.addEventListener !== "function")
+    throw new TypeError(`${call} takes an AbortSignal as signal, such as controller.signal, not ${String(signal)}`);
 }
 
 /** Refuses a time-out that is no duration. */
