@@ -58,9 +58,9 @@ export interface TaskContext {
  * ```ts
  * // file: requests.ts
  * import { AsyncLocalStorage } from "node:async_hooks";
- * import { carryContext } from "@multiproc/pool";
+ * import { propagateContext } from "@multiproc/pool";
  *
- * export const requests = carryContext(import.meta.url, new AsyncLocalStorage<string>(), "requests");
+ * export const requests = propagateContext(import.meta.url, new AsyncLocalStorage<string>(), "requests");
  * // file: tasks.ts
  * import { task } from "@multiproc/core";
  * import { requests } from "./requests.ts";
@@ -80,7 +80,7 @@ export interface TaskContext {
 // biome-ignore lint/suspicious/noExplicitAny: of any store
 export function propagateContext<S extends ContextStorage<any>>(moduleUrl: string | URL, storage: S, name: string): S {
   if (typeof storage?.getStore !== "function" || typeof storage.run !== "function") {
-    throw new TypeError("carryContext() takes an AsyncLocalStorage as its second argument");
+    throw new TypeError("propagateContext() takes an AsyncLocalStorage as its second argument");
   }
   const module = String(moduleUrl);
   const key = `${module}#${name}`;

@@ -31,7 +31,7 @@
  *
  * `apply()` and `map()` return an {@link AsyncResult}, a promise: await it, or wait with `get({ timeout })`, which leaves the work alone.
  * The options `timeout` and `signal` of a call, and `cancel()`, stop the work itself: what waits is dropped, what runs sees
- * `currentTask().signal` aborted, and a worker that goes on for longer than `graceMs` is killed and replaced.
+ * `currentTask().signal` aborted, and a worker that goes on for longer than `gracePeriod` is killed and replaced.
  *
  * ## Closing, and what happens when a process dies
  *
@@ -56,11 +56,19 @@
  */
 export { type ContextStorage, propagateContext } from "./async-context.ts";
 export { type CurrentTask, currentTask } from "./current-task.ts";
-export type { OutputLine, PoolOutput } from "./dispatch/worker-output.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
-export type { Inputs } from "./jobs/inputs.ts";
-export { AsyncResult, type Progress } from "./jobs/result.ts";
-export type { ImapOptions, MapOptions, PoolOptions, PoolStats, TaskOptions } from "./options.ts";
+export { AsyncResult } from "./jobs/result.ts";
+export type {
+  ImapOptions,
+  Inputs,
+  MapOptions,
+  OutputLine,
+  PoolOptions,
+  PoolOutput,
+  PoolStats,
+  Progress,
+  TaskOptions,
+} from "./options.ts";
 export { Pool } from "./pool.ts";
 export { type ProgressBar, type ProgressBarOptions, progressBar } from "./progress-bar.ts";
 export { ThreadPool, type ThreadPoolOptions } from "./thread-pool.ts";

@@ -2,9 +2,6 @@
 import type { AnyFunction, Permissions } from "@multiproc/core";
 import { checkTimeout, requireTarget } from "@multiproc/core/internal";
 import type { ProcessOptions } from "@multiproc/process";
-import type { PoolOutput } from "./dispatch/worker-output.ts";
-import type { Progress } from "./jobs/result.ts";
-import type { progressBar } from "./progress-bar.ts";
 
 /**
  * How a `Pool` is made.
@@ -65,7 +62,7 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
    *
    * - By default, standard output is that of this process. Standard error is read, passed on as it is, and the last of it
    *   is in `WorkerLostError.stderr`; workers see a pipe there, not a terminal.
-   * - `"label"`: every line has its worker's name in front of it, as in `[PoolWorker-1] text`.
+   * - `"prefix"`: every line has its worker's name in front of it, as in `[PoolWorker-1] text`.
    * - a function gets every line instead; what it throws is an uncaught error.
    * - `"inherit"`: both streams are those of this process, and nobody reads them.
    *
@@ -132,7 +129,7 @@ export interface MapOptions extends TaskOptions {
    * each input travels alone then. @default false
    */
   readonly settle?: boolean | undefined;
-  /** Called when inputs are done, in the caller's context; see {@link progressBar}. What it throws fails the map. */
+  /** Called when inputs are done, in the caller's context; see `progressBar()`. What it throws fails the map. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
@@ -156,6 +153,67 @@ export interface ImapOptions extends TaskOptions {
   /** How many inputs may be read ahead of the results that were taken. @default four chunks for each worker */
   readonly bufferSize?: number | undefined;
 }
+
+/**
+ * How far a call is.
+ *
+ * @example How far a map has come
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { Pool, type Progress } from "@multiproc/pool";
+ *
+ * let last: Progress | undefined;
+ * const pool = new Pool({ processes: 1 });
+ * await pool.map(inline((x: number) => x), [1, 2, 3], { onProgress: (progress) => void (last = progress) });
+ * console.log(last?.done, last?.total); // 3 3
+ * await pool.terminate();
+ * ```
+ */
+export interface Progress {
+  /** How many inputs are done. */
+  readonly done: number;
+  /** How many there are: 1 for `apply()`, and 0 as long as a map reads its inputs. */
+  readonly total: number;
+  /** How long it has been under way, in milliseconds. */
+  readonly elapsed: number;
+  /** How many inputs are done in a second, on average. */
+  readonly rate: number;
+  /** How long the rest will take at that rate, in milliseconds. */
+  readonly timeLeft: number;
+}
+
+/** Inputs of a map: all at once, or as they come. */
+export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
+
+/**
+ * A line that a worker has written.
+ *
+ * @example Lines of workers, as the program wants them
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { type OutputLine, Pool } from "@multiproc/pool";
+ *
+ * const lines: string[] = [];
+ * const output = ({ worker, text }: OutputLine) => void lines.push(`${worker}: ${text}`);
+ * const pool = new Pool({ processes: 1, output });
+ * await pool.apply(inline(() => console.log("hello")));
+ * await pool.terminate();
+ * console.log(lines.join()); // PoolWorker-1: hello
+ * ```
+ */
+export interface OutputLine {
+  /** The worker's name. */
+  readonly worker: string;
+  /** Its process id; 0 as long as it is being started. */
+  readonly pid: number;
+  /** Where it was written to. */
+  readonly stream: "stdout" | "stderr";
+  /** The line, without its end. */
+  readonly text: string;
+}
+
+/** What becomes of what workers write; see {@link PoolOptions.output}. */
+export type PoolOutput = "inherit" | "prefix" | ((line: OutputLine) => void);
 
 /**
  * What a pool is doing.
@@ -195,12 +253,12 @@ export function checkPool(options: PoolOptions<any>, processes: number): void {
   checkCount("Pool with processes", processes, 1);
   if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
   if (maxMemoryPerChild !== undefined) checkCount("Pool with maxMemoryPerChild", maxMemoryPerChild, 1);
-  checkTimeout("Pool with graceMs", gracePeriod);
+  checkTimeout("Pool with gracePeriod", gracePeriod);
   if (initializer !== undefined) requireTarget(initializer as AnyFunction, "Pool with an initializer");
   if (finalizer !== undefined) requireTarget(finalizer, "Pool with a finalizer");
   if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
-  if (output !== undefined && output !== "inherit" && output !== "label" && typeof output !== "function") {
-    throw new TypeError(`Pool takes "inherit", "label" or a function as its output, not ${JSON.stringify(output)}`);
+  if (output !== undefined && output !== "inherit" && output !== "prefix" && typeof output !== "function") {
+    throw new TypeError(`Pool takes "inherit", "prefix" or a function as its output, not ${JSON.stringify(output)}`);
   }
   if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
 }

@@ -8,7 +8,7 @@ import { FunctionTable, type KnownFunction } from "./functions/function-table.ts
 import { ActiveJobs } from "./jobs/active-jobs.ts";
 import { ApplyJob } from "./jobs/apply-job.ts";
 import { ImapJob } from "./jobs/imap-job.ts";
-import { checkArgumentLists, checkInputs, type Inputs, readAll } from "./jobs/inputs.ts";
+import { checkArgumentLists, checkInputs, readAll } from "./jobs/inputs.ts";
 import type { WorkTraits } from "./jobs/job.ts";
 import { chunkSizeFor, MapJob } from "./jobs/map-job.ts";
 import type { AsyncResult } from "./jobs/result.ts";
@@ -16,6 +16,7 @@ import {
   checkOptions,
   checkPool,
   type ImapOptions,
+  type Inputs,
   type MapOptions,
   type PoolOptions,
   type PoolStats,

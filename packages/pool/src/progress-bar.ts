@@ -1,5 +1,5 @@
 import { ProcessError } from "@multiproc/core";
-import type { Progress } from "./jobs/result.ts";
+import type { Progress } from "./options.ts";
 
 /**
  * How a progress bar looks.

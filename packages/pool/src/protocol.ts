@@ -46,7 +46,7 @@
 import type { AnyFunction } from "@multiproc/core";
 
 /** How much a worker says about a task. */
-export type AckMode = "loose" | "careful";
+export type AckMode = "batched" | "sync";
 
 // From the pool.
 export const INIT = 1;
@@ -96,7 +96,7 @@ export interface Init {
 /** How long answers may be held back, in milliseconds. */
 export const MAX_BATCH_DELAY_MS = 0.3;
 
-const ACK_MODES: readonly AckMode[] = ["loose", "careful"];
+const ACK_MODES: readonly AckMode[] = ["batched", "sync"];
 const SETTLE_FLAG = 2;
 const TIME_MASK = 31;
 /** The shortest time that is told apart from none: a sixteenth of a microsecond. */

@@ -13,9 +13,9 @@ import {
 } from "@multiproc/core/internal";
 import { restoreContext } from "./async-context.ts";
 import { RunningTask, running } from "./current-task.ts";
-import { FunctionCache, type LoadedFunction } from "./functions/function-table.ts";
 import * as protocol from "./protocol.ts";
 import { ChunkRunner, isThenable } from "./worker/chunk-runner.ts";
+import { FunctionCache, type LoadedFunction } from "./worker/function-cache.ts";
 import { ResultWriter } from "./worker/result-writer.ts";
 
 /** When messages that were taken are cut off the inbox, if it never is empty. */
@@ -207,7 +207,7 @@ class Worker {
       this.#doneCount++;
       return undefined;
     }
-    const isBatchedCall = received.ackMode === "loose" && received.kind === protocol.CALL;
+    const isBatchedCall = received.ackMode === "batched" && received.kind === protocol.CALL;
     return isBatchedCall ? this.#load(received) : this.#acknowledgeStart(received);
   }
 
@@ -259,9 +259,9 @@ class Worker {
     const task = new RunningTask(name, received.sequence, trace);
     if (this.#cancelled.delete(received.sequence)) return this.#acknowledgeCancel();
     running.task = task;
-    if (received.kind === protocol.CALL) return this.#call(fn, values, received.ackMode === "loose");
+    if (received.kind === protocol.CALL) return this.#call(fn, values, received.ackMode === "batched");
     const { range, isSettling, kind, ackMode } = received;
-    const options = { isStar: kind === protocol.STAR_CHUNK, isSettling, acksEachItem: ackMode === "careful" };
+    const options = { isStar: kind === protocol.STAR_CHUNK, isSettling, acksEachItem: ackMode === "sync" };
     const chunk = new ChunkRunner(fn, values, range, options);
     return this.#runChunk(chunk, task);
   }

@@ -41,7 +41,7 @@ describe("a program that ends without closing its pool has all that its workers 
   });
 
   test.each(ends)("labelled: %s", async (end) => {
-    const { out, err } = await outputOf("label", end);
+    const { out, err } = await outputOf("prefix", end);
     const label = /^\[PoolWorker-\d\] /;
     expect([...out, ...err.slice(0, -1)].filter((line) => !label.test(line))).toEqual([]);
     const [bareOut, bareErr] = [out, err].map((lines) => lines.map((line) => line.replace(label, "")));

@@ -271,7 +271,7 @@ describe("Pool refuses", () => {
     expect(() => pool.map(tasks.square, [1], { chunkSize: 0 })).toThrow(RangeError);
     expect(() => pool.apply(tasks.square, [1], { timeout: -1 })).toThrow(RangeError);
     expect(() => pool.apply(tasks.square, [1], { retries: 0.5 })).toThrow(RangeError);
-    for (const options of [{ processes: 0 }, { processes: 1.5 }, { maxTasksPerChild: 0 }, { graceMs: -1 }]) {
+    for (const options of [{ processes: 0 }, { processes: 1.5 }, { maxTasksPerChild: 0 }, { gracePeriod: -1 }]) {
       expect(() => new Pool(options)).toThrow(RangeError);
     }
     expect(() => new Pool({ initializer: function local() {} })).toThrow(TargetError);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import * as protocol from "../src/protocol.ts";
-import { DurationEstimate } from "../src/scheduler/task.ts";
+import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
 import { ChunkRunner } from "../src/worker/chunk-runner.ts";
 
 describe("protocol", () => {
@@ -25,10 +25,10 @@ describe("protocol", () => {
 
   test("a task's kind tells what it is and how careful to be", () => {
     for (const kind of [protocol.CALL, protocol.CHUNK, protocol.STAR_CHUNK]) {
-      for (const ackMode of ["loose", "careful"] as const) {
+      for (const ackMode of ["batched", "sync"] as const) {
         for (const isSettling of [false, true]) {
           const read = protocol.readTaskKind(protocol.taskKind(kind, ackMode, isSettling));
-          expect(read).toEqual({ kind, care: ackMode, isSettling });
+          expect(read).toEqual({ kind, ackMode, isSettling });
         }
       }
     }

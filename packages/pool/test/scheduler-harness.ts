@@ -1,7 +1,9 @@
 /** A scheduler without a pool around it, for the tests: its commands are noted, and its clock stands still. */
 
+import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
-import { DurationEstimate, type SchedulerCommands, type SchedulerOptions, Task } from "../src/scheduler/task.ts";
+import type { SchedulerCommands, SchedulerOptions } from "../src/scheduler/scheduler-commands.ts";
+import { Task } from "../src/scheduler/task.ts";
 import type { WorkerSlot } from "../src/scheduler/worker-slot.ts";
 
 interface TaskTraits {

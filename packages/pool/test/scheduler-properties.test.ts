@@ -1,8 +1,10 @@
 // Whatever the outside world does, in whatever order: what the scheduler promises holds.
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
-import { canBatchAcks, DurationEstimate, type LazyTask, type SchedulerCommands, Task } from "../src/scheduler/task.ts";
+import type { SchedulerCommands } from "../src/scheduler/scheduler-commands.ts";
+import { canBatchAcks, type LazyTask, Task } from "../src/scheduler/task.ts";
 import type { WorkerSlot } from "../src/scheduler/worker-slot.ts";
 
 const SLOW_MS = 5;
@@ -212,7 +214,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     } else if (kind === "drop") {
       const task = this.submitted[pick % this.submitted.length];
       if (task === undefined || this.settled.has(task)) return;
-      this.settle(task, "dropped");
+      this.settle(task, "cancelled");
       this.cancelTask(task, flag);
     } else if (kind === "tick") {
       this.reportKilled();
@@ -233,7 +235,8 @@ class Simulation implements SchedulerCommands<Task, unknown> {
       // It may have begun the first one without an answer.
       const [first] = inbox;
       if (first !== undefined && flag) this.begin(slot, first);
-      const isComplete = first instanceof Call && first.task === undefined ? flag : taskOf(first)?.ackMode !== "loose";
+      const isComplete =
+        first instanceof Call && first.task === undefined ? flag : taskOf(first)?.ackMode !== "batched";
       this.scheduler.lost(slot, isComplete);
     } else if (flag && inbox[0] instanceof Call) {
       this.answerCalls(slot, inbox);
@@ -259,7 +262,9 @@ class Simulation implements SchedulerCommands<Task, unknown> {
 
   /** So many answers arrive together. */
   answerCalls(slot: WorkerSlot, inbox: (Task | Call)[]): void {
-    const end = inbox.findIndex((entry) => !(entry instanceof Call) || (entry.task?.ackMode ?? "loose") !== "loose");
+    const end = inbox.findIndex(
+      (entry) => !(entry instanceof Call) || (entry.task?.ackMode ?? "batched") !== "batched",
+    );
     const calls = inbox.splice(0, Math.max(1, end < 0 ? inbox.length : end));
     for (const call of calls) {
       this.begin(slot, call);
@@ -324,7 +329,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     this.begun.set(key, (this.begun.get(key) ?? 0) + 1);
     const task = taskOf(entry);
     if (task === undefined) return;
-    if (task.ackMode === "careful" || task.itemCount > 1) this.scheduler.began(slot);
+    if (task.ackMode === "sync" || task.itemCount > 1) this.scheduler.began(slot);
   }
 
   check(): void {
@@ -347,7 +352,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
 
   checkTask(entry: Task | Call, { state, sequence, ackMode }: Task): void {
     const { sequence: sentSequence, ackMode: sentAckMode } = this.sent.get(entry)!;
-    expect(["sent", "dropped"]).toContain(state);
+    expect(["sent", "cancelled"]).toContain(state);
     expect([sequence, ackMode]).toEqual([sentSequence, sentAckMode]);
   }
 
@@ -364,7 +369,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
   send(slot: WorkerSlot, task: Task): void {
     const key = this.callOfTask.get(task) ?? task;
     // A careful task that was begun is not begun again, unless that is allowed.
-    if (task.ackMode !== "loose" && !task.isSuspect)
+    if (task.ackMode !== "batched" && !task.isSuspect)
       expect(this.begun.get(key) ?? 0).toBeLessThanOrEqual(task.crashCount);
     this.#recordSent(slot, key);
   }
@@ -379,7 +384,11 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     this.inboxes.get(slot)!.push(entry);
     const count = this.sentCounts.get(slot) ?? 0;
     this.sentCounts.set(slot, count + 1);
-    this.sent.set(entry, { sequence: count, ackMode: taskOf(entry)?.ackMode ?? "loose", expectedMs: entry.expectedMs });
+    this.sent.set(entry, {
+      sequence: count,
+      ackMode: taskOf(entry)?.ackMode ?? "batched",
+      expectedMs: entry.expectedMs,
+    });
   }
 
   cancel(): void {}

@@ -114,7 +114,7 @@ describe("a lost worker", () => {
     const { scheduler, up, submit, seats, log } = schedulerHarness({ processes: 1 });
     up();
     const task = submit("a");
-    expect(task.ackMode).toBe("careful");
+    expect(task.ackMode).toBe("sync");
     scheduler.lost(seats[0]!, false);
     scheduler.ready(seats[1]!);
     scheduler.began(seats[1]!);
@@ -141,7 +141,7 @@ describe("a lost worker", () => {
     const tasks = ["a", "b"].map((name) => submit(name, TINY_MS));
     scheduler.lost(seats[0]!, false);
     scheduler.ready(seats[1]!);
-    expect(tasks.map((task) => task.ackMode)).toEqual(["careful", "careful"]);
+    expect(tasks.map((task) => task.ackMode)).toEqual(["sync", "sync"]);
     scheduler.began(seats[1]!);
     scheduler.answered(seats[1]!, 1, TINY_MS, true);
     scheduler.began(seats[1]!);

@@ -12,7 +12,8 @@ import {
   type ThreadExit,
 } from "@multiproc/core/internal";
 import { Process, type ProcessOptions } from "@multiproc/process";
-import { type PoolOutput, WorkerOutput } from "./worker-output.ts";
+import type { PoolOutput } from "../options.ts";
+import { WorkerOutput } from "./worker-output.ts";
 
 /** In the build, all files of the package lie in one folder. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");

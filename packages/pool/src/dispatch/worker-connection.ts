@@ -22,7 +22,7 @@ import {
 } from "../protocol.ts";
 import type { WorkerBackend, WorkerExit } from "./worker-backend.ts";
 
-const BATCHED_CALL = taskKind(CALL, "loose");
+const BATCHED_CALL = taskKind(CALL, "batched");
 /** How many functions a worker keeps. */
 const MAX_FUNCTIONS = 256;
 /** How long the end of a process and the end of its channel may be apart with nothing arriving, in milliseconds. */

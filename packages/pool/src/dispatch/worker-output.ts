@@ -6,36 +6,7 @@
  */
 import type { ChildOutput, OutputReader } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
-
-/**
- * A line that a worker has written.
- *
- * @example Lines of workers, as the program wants them
- * ```ts
- * import { inline } from "@multiproc/core";
- * import { type OutputLine, Pool } from "@multiproc/pool";
- *
- * const lines: string[] = [];
- * const output = ({ worker, text }: OutputLine) => void lines.push(`${worker}: ${text}`);
- * const pool = new Pool({ processes: 1, output });
- * await pool.apply(inline(() => console.log("hello")));
- * await pool.terminate();
- * console.log(lines.join()); // PoolWorker-1: hello
- * ```
- */
-export interface OutputLine {
-  /** The worker's name. */
-  readonly worker: string;
-  /** Its process id; 0 as long as it is being started. */
-  readonly pid: number;
-  /** Where it was written to. */
-  readonly stream: "stdout" | "stderr";
-  /** The line, without its end. */
-  readonly text: string;
-}
-
-/** What becomes of what workers write; see {@link PoolOptions.output}. */
-export type PoolOutput = "inherit" | "label" | ((line: OutputLine) => void);
+import type { OutputLine, PoolOutput } from "../options.ts";
 
 type StreamName = OutputLine["stream"];
 type FlowControl = Parameters<NonNullable<OutputReader["start"]>>[0];
@@ -123,7 +94,7 @@ export class WorkerOutput {
   ): (lines: Uint8Array) => void {
     const worker = this.#worker;
     if (mode === undefined) return (lines) => writer.write(lines);
-    if (mode === "label") return (lines) => writer.write(withPrefix(lines, `[${worker}] `));
+    if (mode === "prefix") return (lines) => writer.write(withPrefix(lines, `[${worker}] `));
     return (lines) => {
       for (const line of splitLines(lines)) {
         const text = host.utf8Read(line, 0, line.length);

@@ -3,7 +3,8 @@ import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/inter
 import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
 import { CALL } from "../protocol.ts";
-import { canBatchAcks, type DurationEstimate, type LazyTask } from "../scheduler/task.ts";
+import type { DurationEstimate } from "../scheduler/duration-estimate.ts";
+import { canBatchAcks, type LazyTask } from "../scheduler/task.ts";
 import { type Job, type JobServices, WorkTask, type WorkTraits } from "./job.ts";
 import { Deferred } from "./result.ts";
 

@@ -1,9 +1,10 @@
 /** Calls whose results are taken one by one, while inputs are read as that goes on: `imap()` and `imapUnordered()`. */
 import { SendError } from "@multiproc/core";
 import type { KnownFunction } from "../functions/function-table.ts";
-import { InputReader, type Inputs } from "./inputs.ts";
+import type { Inputs } from "../options.ts";
+import { InputReader } from "./inputs.ts";
 import { type Job, type JobServices, taskFor, type WorkTask, type WorkTraits } from "./job.ts";
-import { continueTrace } from "./result.ts";
+import { continueTrace } from "./stack-trace.ts";
 
 /** How a stream is made. */
 export interface ImapSpec {

@@ -1,7 +1,6 @@
 /** Inputs of maps: read to their end, or as results are taken. */
 
-/** Inputs of a map: all at once, or as they come. */
-export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
+import type { Inputs } from "../options.ts";
 
 /** Refuses what cannot be read. */
 export function checkInputs(call: string, inputs: unknown): void {

@@ -2,11 +2,11 @@
 
 import { PayloadList } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
-import type { MapOptions } from "../options.ts";
+import type { MapOptions, Progress } from "../options.ts";
 import { CALL } from "../protocol.ts";
 import type { TaskSource } from "../scheduler/task.ts";
 import { type Job, type JobServices, taskFor, WorkTask, type WorkTraits } from "./job.ts";
-import { Deferred, type Progress, progressOf } from "./result.ts";
+import { Deferred, progressOf } from "./result.ts";
 import { ResultList } from "./result-list.ts";
 
 /** As Python does: about so many chunks for each worker. */
@@ -100,7 +100,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     if (!this.#settings.isSettling) return this.#fail(error, undefined, task);
     const end = task.firstIndex + task.itemCount;
     // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
-    const to = task.state === "dropped" ? end : at + 1;
+    const to = task.state === "cancelled" ? end : at + 1;
     for (let i = at; i < to; i++) this.#results?.put(i, { status: "rejected", reason: error });
     this.#advance(to - at);
     if (to < end && this.isPending) this.#continueAfter(task, to);

@@ -1,37 +1,11 @@
 import { ProcessError, type WaitOptions } from "@multiproc/core";
 import { TIMED_OUT, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
+import type { Progress } from "../options.ts";
+import { continueTrace } from "./stack-trace.ts";
 
 /** Something under way that can be given up. */
 export interface Cancellable {
   cancel(reason: unknown): void;
-}
-
-/**
- * How far a call is.
- *
- * @example How far a map has come
- * ```ts
- * import { inline } from "@multiproc/core";
- * import { Pool, type Progress } from "@multiproc/pool";
- *
- * let last: Progress | undefined;
- * const pool = new Pool({ processes: 1 });
- * await pool.map(inline((x: number) => x), [1, 2, 3], { onProgress: (progress) => void (last = progress) });
- * console.log(last?.done, last?.total); // 3 3
- * await pool.terminate();
- * ```
- */
-export interface Progress {
-  /** How many inputs are done. */
-  readonly done: number;
-  /** How many there are: 1 for `apply()`, and 0 as long as a map reads its inputs. */
-  readonly total: number;
-  /** How long it has been under way, in milliseconds. */
-  readonly elapsed: number;
-  /** How many inputs are done in a second, on average. */
-  readonly rate: number;
-  /** How long the rest will take at that rate, in milliseconds. */
-  readonly timeLeft: number;
 }
 
 /** What can be said of a call by what of it is done. */
@@ -119,7 +93,7 @@ export class AsyncResult<R> extends Promise<R> {
 
   /**
    * Gives the work up: what waits is dropped; what runs sees `currentTask().signal` aborted, and if it goes on for longer than
-   * the pool's `graceMs`, its worker is killed and replaced.
+   * the pool's `gracePeriod`, its worker is killed and replaced.
    *
    * @param reason what the result is rejected with
    * @default reason an AbortError
@@ -132,15 +106,6 @@ export class AsyncResult<R> extends Promise<R> {
 // What is made of it by `then()` is no work of a pool; and what the engine takes for a promise of its own, it awaits without making
 // two others, which would take longer than all else that a pool does for a short call.
 Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
-
-/** Where errors come from, if not from here. */
-const ERROR_ORIGINS: WeakMap<Error, string> = new WeakMap();
-/** Errors whose trace has been continued. */
-const CONTINUED_ERRORS: WeakSet<Error> = new WeakSet();
-/** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
-const PACKAGE_URLS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/", "../"] : ["../dist/", "../src/"]).map(
-  (folder) => new URL(folder, import.meta.url).href,
-);
 
 /** Settles a promise with a value, or as another promise. */
 type Settle<R> = (value: R | Promise<R>) => void;
@@ -217,40 +182,4 @@ async function rejectWithTrace(promise: Promise<unknown>, reason: unknown): Prom
   // Nobody has to handle a failure that nobody looks at. Before, this would be one who awaits it, and not known.
   promise.then(undefined, () => {});
   throw error;
-}
-
-/**
- * Continues the trace of an error from another process, or from an event, by that of who waits for it. To be called in an
- * async function: the engine knows who awaits that, so nothing has to be noted while all goes well.
- */
-export function continueTrace(error: unknown): unknown {
-  if (!(error instanceof Error) || CONTINUED_ERRORS.has(error)) return error;
-  const holder: { stack?: string } = {};
-  (Error as { captureStackTrace?: (holder: object, above: unknown) => void }).captureStackTrace?.(
-    holder,
-    continueTrace,
-  );
-  const callerFrames = (holder.stack ?? "").split("\n").filter((line) => isCallersFrame(line));
-  if (callerFrames.length === 0) return error;
-  CONTINUED_ERRORS.add(error);
-  const originFrames = (error.stack ?? "").split("\n").filter((line) => !isOwnFrame(line));
-  const origin = ERROR_ORIGINS.get(error);
-  const separator = origin === undefined ? "called from" : `${origin}, called from`;
-  const stack = `${originFrames.join("\n")}\n    -- ${separator} --\n${callerFrames.join("\n")}`;
-  Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true, enumerable: false });
-  return error;
-}
-
-/** Says where an error comes from, in words: "in worker 4711". */
-export function recordOrigin(error: unknown, origin: string): void {
-  if (error instanceof Error) ERROR_ORIGINS.set(error, origin);
-}
-
-/** Neither the heading, nor this package, nor the host's own machinery. */
-function isCallersFrame(line: string): boolean {
-  return line.startsWith("    at ") && !isOwnFrame(line) && !/(\(|at )(node|ext):/.test(line);
-}
-
-function isOwnFrame(line: string): boolean {
-  return line.startsWith("    at ") && PACKAGE_URLS.some((folder) => line.includes(folder));
 }

@@ -24,15 +24,9 @@
  * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
  * back to the queue with the others, and its next worker says exactly what it does.
  */
-import {
-  type LazyTask,
-  type SchedulerCommands,
-  type SchedulerOptions,
-  Task,
-  TaskQueue,
-  type TaskSource,
-  takeNext,
-} from "./task.ts";
+import type { SchedulerCommands, SchedulerOptions } from "./scheduler-commands.ts";
+import { type LazyTask, Task, type TaskSource, takeNext } from "./task.ts";
+import { TaskQueue } from "./task-queue.ts";
 import { MIN_SPLIT_MS, WorkerSet } from "./worker-set.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
@@ -191,7 +185,7 @@ export class Scheduler<T extends Task, L> {
       this.cancelQueued(task);
     } else if (task.state === "sent" && slot !== undefined) {
       this.pendingCount--;
-      task.state = "dropped";
+      task.state = "cancelled";
       task.cancelRunning = cancelRunning;
       if (!cancelRunning) return;
       this.#commands.cancel(slot as WorkerSlot<T, L>, task);
@@ -266,7 +260,7 @@ export class Scheduler<T extends Task, L> {
       this.#commands.terminate(slot);
     }
     for (const task of unfinished) {
-      if (task.state === "dropped" || task.state === "done") continue;
+      if (task.state === "cancelled" || task.state === "done") continue;
       this.pendingCount--;
       this.#reject(task);
     }
@@ -315,7 +309,7 @@ export class Scheduler<T extends Task, L> {
       return;
     }
     task.state = "queued";
-    if (!complete && task.ackMode === "loose" && (task.itemCount === 1 || task.hasBegun)) task.isSuspect = true;
+    if (!complete && task.ackMode === "batched" && (task.itemCount === 1 || task.hasBegun)) task.isSuspect = true;
     this.#queue.putBack(task);
   }
 
@@ -370,7 +364,7 @@ export class Scheduler<T extends Task, L> {
   #startTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     if (!(task instanceof Task)) return;
-    if (task.state === "dropped") {
+    if (task.state === "cancelled") {
       if (!task.cancelRunning || slot.killDeadline !== Number.POSITIVE_INFINITY) return;
       slot.killDeadline = this.#now() + this.#options.gracePeriod;
     } else if (task.timeout !== undefined || task.itemCount > 1) {

@@ -1,5 +1,6 @@
 /** The workers as the scheduler sees them: when another is started, which one has room, and which one could share. */
-import { type SchedulerCommands, type SchedulerOptions, Task, type TaskSource } from "./task.ts";
+import type { SchedulerCommands, SchedulerOptions } from "./scheduler-commands.ts";
+import { Task, type TaskSource } from "./task.ts";
 import { WorkerSlot } from "./worker-slot.ts";
 
 /** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */

@@ -107,7 +107,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     const task = entry.take();
     task.state = "sent";
     task.slot = this;
-    task.ackMode = "loose";
+    task.ackMode = "batched";
     // Nothing behind it has been taken out: for that, all would have been made.
     task.sequence = this.sentCount - (this.#inFlight.length - at);
     this.#inFlight[at] = task;
