@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Frame } from "./channel/channel.ts";
+import type { Frame } from "./channel/frame.ts";
 import { FrameReader } from "./channel/frame-reader.ts";
 import { flushChannels } from "./channel/open-channels.ts";
 import { helloFrame } from "./connect/handshake.ts";

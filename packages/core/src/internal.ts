@@ -7,7 +7,7 @@
 export { ByteWriter } from "./bytes/byte-writer.ts";
 export { copyBytes } from "./bytes/copy-bytes.ts";
 export { randomToken } from "./bytes/random-token.ts";
-export { type Channel, type ChannelHandlers, Frame, isReset, type SyncChannel } from "./channel/channel.ts";
+export { type Channel, type ChannelHandlers, isReset, type SyncChannel } from "./channel/channel.ts";
 export { connectWithRetry } from "./channel/connect-with-retry.ts";
 export {
   decodeMessage,
@@ -18,7 +18,7 @@ export {
   textMessage,
 } from "./channel/encoded-message.ts";
 export { FlushLimiter } from "./channel/flush-limiter.ts";
-export { MAX_MESSAGE_BYTES } from "./channel/frame-reader.ts";
+export { Frame, MAX_MESSAGE_BYTES } from "./channel/frame.ts";
 export { flushNow, openChannels } from "./channel/open-channels.ts";
 export { StreamChannel } from "./channel/stream-channel.ts";
 export { Decoder } from "./codec/decode/decoder.ts";
@@ -37,6 +37,16 @@ export {
 } from "./connect/acceptor.ts";
 export { packStartPayload } from "./connect/start-payload.ts";
 export { Fifo } from "./fifo.ts";
+export { type Forking, forking } from "./fork/load.ts";
+export type {
+  ChildEnvironment,
+  Forker,
+  ForkReason,
+  ForkRefusal,
+  ForkResult,
+  ForkSupport,
+  WatchedChild,
+} from "./fork/mod.ts";
 export type {
   AsyncStorage,
   ByteSource,
@@ -53,21 +63,7 @@ export type {
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
 export * from "./native/linux.ts";
-export {
-  type ChildEnvironment,
-  type Forker,
-  type Forking,
-  type ForkReason,
-  type ForkRefusal,
-  type ForkResult,
-  type ForkSupport,
-  forking,
-  type Native,
-  type NativeUnavailable,
-  native,
-  type WatchedChild,
-  whyNoNative,
-} from "./native/mod.ts";
+export { type Native, type NativeUnavailable, native, whyNoNative } from "./native/mod.ts";
 export { connectTo, openSocket, socketAddress, socketFailure } from "./native/unix-socket.ts";
 export { PROTOCOL, registerErrors, registry, singleton } from "./registry.ts";
 export {

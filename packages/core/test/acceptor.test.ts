@@ -12,7 +12,7 @@ import {
 } from "@multiproc/core/internal";
 import { noChildLeft, until } from "@multiproc/testing";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { FRAME_MAGIC } from "../src/channel/frame-reader.ts";
+import { FRAME_MAGIC } from "../src/channel/frame.ts";
 
 afterEach(noChildLeft);
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Frame } from "../src/channel/channel.ts";
-import { FRAME_MAGIC, FrameReader, HAS_MODULES } from "../src/channel/frame-reader.ts";
+import { FRAME_MAGIC, type Frame, HAS_MODULES } from "../src/channel/frame.ts";
+import { FrameReader } from "../src/channel/frame-reader.ts";
 import { ProtocolError } from "../src/errors.ts";
 
 interface Message {
@@ -11,7 +11,7 @@ interface Message {
   modules: string[];
 }
 
-/** A frame as the header of frame-reader.ts describes it, written by other means than the product's. */
+/** A frame as the header of frame.ts describes it, written without the code under test. */
 function frameOf({ kind, body, parts, modules }: Message): Uint8Array {
   const list = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
   const header = new DataView(new ArrayBuffer(8));
@@ -58,7 +58,7 @@ const message: fc.Arbitrary<Message> = fc.record({
 });
 
 describe("FrameReader", () => {
-  test("gives every message, however the stream is cut", () => {
+  test("a reader emits every message, however the stream is cut", () => {
     fc.assert(
       fc.property(
         fc.array(message, { maxLength: 8 }),
@@ -80,7 +80,7 @@ describe("FrameReader", () => {
     );
   });
 
-  test("tells that a message was cut in two", () => {
+  test("isMidFrame reports that the stream ended inside a message", () => {
     const stream = frameOf({ kind: 1, body: new Uint8Array(50), parts: [new Uint8Array(20)], modules: [] });
     for (let end = 1; end < stream.length; end++) {
       const reader = new FrameReader(() => {});
@@ -89,7 +89,7 @@ describe("FrameReader", () => {
     }
   });
 
-  test("refuses noise, and messages that are too long, before it makes room for them", () => {
+  test("a reader refuses noise and too long messages before it allocates memory for them", () => {
     const emitted: Frame[] = [];
     const feed = (stream: Uint8Array, limit?: number) =>
       new FrameReader((frame) => emitted.push(frame), limit).feed(stream);
@@ -97,19 +97,19 @@ describe("FrameReader", () => {
     expect(() => feed(Uint8Array.from([255, 255, 255, 255, 1, FRAME_MAGIC, 0, 0]))).toThrow(
       "at most 2147483648 are accepted",
     );
-    expect(() => feed(Uint8Array.from([101, 0, 0, 0, 1, FRAME_MAGIC, 0, 0]), 100)).toThrow("A message of 101 bytes");
+    expect(() => feed(Uint8Array.from([101, 0, 0, 0, 1, FRAME_MAGIC, 0, 0]), 100)).toThrow("a message of 101 bytes");
     expect(() => feed(Uint8Array.from([0, 0, 0, 0, 1, FRAME_MAGIC, 255, 255]), 100)).toThrow("too many parts");
-    // A part that alone would be too long.
+    // The length of this part alone exceeds the limit.
     const table = new Uint8Array(8).fill(255);
     expect(() => feed(concat([Uint8Array.from([0, 0, 0, 0, 1, FRAME_MAGIC, 1, 0]), table]))).toThrow(ProtocolError);
-    // A list of modules that is none.
-    const odd = frameOf({ kind: 1, body: new Uint8Array(0), parts: [], modules: ["x"] });
-    odd[odd.length - 1] = 65;
-    expect(() => feed(odd)).toThrow("list of modules");
+    // The list of modules is not JSON.
+    const malformed = frameOf({ kind: 1, body: new Uint8Array(0), parts: [], modules: ["x"] });
+    malformed[malformed.length - 1] = 65;
+    expect(() => feed(malformed)).toThrow("list of modules");
     expect(emitted).toEqual([]);
   });
 
-  test("never does anything but refuse, whatever comes", () => {
+  test("a reader throws nothing but ProtocolError, whatever bytes arrive", () => {
     let state = 42;
     const random = (n: number) => {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

@@ -1,4 +1,4 @@
-// What is written into a ring comes out of it, whole and in order, whichever of its two areas it goes through.
+// A ring delivers all bytes in order, through both of its areas.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LargeMessageArea } from "../src/channel/large-message-area.ts";
@@ -11,7 +11,7 @@ const MAX_CHUNK_BYTES = 3 * SMALL_AREA_BYTES;
 
 const largeArea = new Uint8Array(LARGE_AREA_BYTES);
 
-/** Both ends of a ring, in one process. */
+/** The writer and the reader of one ring, in one process. */
 class RingPair {
   readonly memory: SharedSegment = SharedSegment.processLocal(DATA_OFFSET + SMALL_AREA_BYTES);
   readonly writer = new SpscByteRing(this.memory, 0, DATA_OFFSET, SMALL_AREA_BYTES);
@@ -19,7 +19,7 @@ class RingPair {
   written = 0;
   read = 0;
 
-  /** The next bytes of the stream: each tells its place. */
+  /** The next bytes of the stream. The value of each follows from its position. */
   next(size: number): Uint8Array {
     return Uint8Array.from({ length: size }, (_, i) => (this.written + i) % 251);
   }
@@ -33,32 +33,44 @@ class RingPair {
 
 const steps = fc.array(
   fc.record({
-    what: fc.constantFrom("put", "put", "draft", "write", "widen", "read", "read", "readInto", "offer", "take"),
+    step: fc.constantFrom(
+      "tryWrite",
+      "tryWrite",
+      "reserve",
+      "write",
+      "useLargeArea",
+      "read",
+      "read",
+      "readInto",
+      "offerLargeArea",
+      "attachLargeArea",
+    ),
     size: fc.integer({ min: 1, max: MAX_CHUNK_BYTES }),
   }),
   { maxLength: 200 },
 );
 
-test("bytes keep their order through both areas, and none is lost", () => {
+test("the ring keeps the order of bytes through both areas, and loses none", () => {
   fc.assert(
     fc.property(steps, fc.nat(), (list, start) => {
       const pair = new RingPair();
-      // The counters may be anywhere, also near where they begin again.
+      // The counters start anywhere, also near their wrap-around.
       new Int32Array(pair.memory.buffer).fill(start | 0, 0, 1).fill(start | 0, 16, 17);
-      for (const { what, size } of list) {
+      for (const { step, size } of list) {
         const { writer, reader } = pair;
-        if (what === "put") {
+        if (step === "tryWrite") {
           const bytes = pair.next(size % 64);
           if (writer.tryWrite(bytes, bytes.length)) pair.written += bytes.length;
-        } else if (what === "draft") {
+        } else if (step === "reserve") {
           const bytes = pair.next(size % 256);
           if (writeReserved(writer, size % 192, bytes)) pair.written += bytes.length;
-        } else if (what === "write") pair.written += writer.write(pair.next(size));
-        else if (what === "widen") writer.useLargeArea();
-        else if (what === "offer") writer.offerLargeArea(largeArea);
-        else if (what === "take" && writer.hasLargeArea && !reader.hasLargeArea) reader.attachLargeArea(largeArea);
-        else if (what === "read") pair.check(reader.read(size));
-        else if (what === "readInto") {
+        } else if (step === "write") pair.written += writer.write(pair.next(size));
+        else if (step === "useLargeArea") writer.useLargeArea();
+        else if (step === "offerLargeArea") writer.offerLargeArea(largeArea);
+        else if (step === "attachLargeArea" && writer.hasLargeArea && !reader.hasLargeArea)
+          reader.attachLargeArea(largeArea);
+        else if (step === "read") pair.check(reader.read(size));
+        else if (step === "readInto") {
           const piece = new Uint8Array(size);
           pair.check(piece.subarray(0, reader.readInto(piece)));
         }
@@ -72,7 +84,10 @@ test("bytes keep their order through both areas, and none is lost", () => {
   );
 });
 
-/** Writes in place, where there is room for so many bytes, which may turn out to be more; whether that was published. */
+/**
+ * Writes `bytes` into a reservation of `wanted` bytes, which may be too small; returns whether that
+ * was committed.
+ */
 function writeReserved(writer: SpscByteRing, wanted: number, bytes: Uint8Array): boolean {
   const reservation = writer.reserve(wanted);
   if (reservation === undefined) return false;
@@ -86,12 +101,12 @@ function writeReserved(writer: SpscByteRing, wanted: number, bytes: Uint8Array):
   return isCommitted;
 }
 
-test("a large message has room while the reader has not begun, once the reader has the memory; small ones go back", () => {
+test("a large message fits before the reader starts, once the reader has attached the large area, and a small one switches back", () => {
   const { writer, reader } = new RingPair();
   const large = new Uint8Array(64 * SMALL_AREA_BYTES).fill(7);
   writer.offerLargeArea(largeArea);
   writer.useLargeArea();
-  expect(writer.write(large)).toBe(SMALL_AREA_BYTES); // the reader has not taken it
+  expect(writer.write(large)).toBe(SMALL_AREA_BYTES); // the reader has not attached the area
   expect(reader.read(SMALL_AREA_BYTES)).toHaveLength(SMALL_AREA_BYTES);
   reader.attachLargeArea(largeArea);
   writer.useLargeArea();
@@ -99,11 +114,11 @@ test("a large message has room while the reader has not begun, once the reader h
   expect(reader.readInto(new Uint8Array(large.length))).toBe(large.length);
   const text = new TextEncoder().encode("small");
   expect(writer.tryWrite(text, text.length)).toBe(true);
-  expect(writer.write(large)).toBe(SMALL_AREA_BYTES - text.length); // in the small area again
+  expect(writer.write(large)).toBe(SMALL_AREA_BYTES - text.length); // the small area is in use again
   expect(new TextDecoder().decode(reader.read(text.length))).toBe("small");
 });
 
-test("the wide area takes as much as it holds, whatever is left to be read in the small one", () => {
+test("the large area can be filled while the small one holds unread bytes", () => {
   const { writer, reader } = new RingPair();
   const [small, large] = [new Uint8Array(SMALL_AREA_BYTES).fill(1), new Uint8Array(LARGE_AREA_BYTES + 1).fill(2)];
   writer.offerLargeArea(largeArea);
@@ -120,16 +135,16 @@ test("the wide area takes as much as it holds, whatever is left to be read in th
   expect(writer.write(large)).toBe(SMALL_AREA_BYTES / 2 + 10);
 });
 
-test("a turn to memory that the reader does not have is refused", () => {
+test("the reader refuses a switch to an area that it has not attached", () => {
   const { writer, reader, memory } = new RingPair();
   writer.offerLargeArea(largeArea);
   new Int32Array(memory.buffer)[112] = 1;
   writer.useLargeArea();
   writer.write(new Uint8Array(8));
-  expect(() => reader.read(8)).toThrow("spoiled");
+  expect(() => reader.read(8)).toThrow("corrupted");
 });
 
-test.skipIf(whyNoSharedMemory() !== undefined)("memory that is offered twice, or after the end, is not opened", () => {
+test.skipIf(whyNoSharedMemory() !== undefined)("a second offer, or one after the end, is not attached", () => {
   const { writer, reader } = new RingPair();
   const largeArea = new LargeMessageArea(writer, reader, () => {});
   const [first, second, late] = [0, 1, 2].map(() => SharedSegment.create(LARGE_AREA_BYTES)) as [
@@ -139,7 +154,7 @@ test.skipIf(whyNoSharedMemory() !== undefined)("memory that is offered twice, or
   ];
   largeArea.attach(first.address());
   largeArea.attach(second.address());
-  // Who had opened it too would have to close it as well.
+  // If the reader had attached it too, this would not close the memory.
   second.close();
   expect([second.closed, reader.hasLargeArea]).toEqual([true, true]);
   largeArea.close();

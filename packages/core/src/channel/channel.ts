@@ -1,138 +1,127 @@
 /**
- * Ordered messages between two processes.
+ * The channel: ordered messages between two processes.
  *
- * A message is a kind (a small number that the layer above gives meaning to), a body of encoded bytes, large binary parts
- * that travel beside the body uncopied, and the modules that must be loaded before the body can be decoded.
+ * A message is a kind (a small number that the layer above gives a meaning to) and a body of
+ * encoded bytes. Large binary parts travel beside the body and are not copied. A message names the
+ * modules that the receiver must load before it can decode the body. `stream-channel.ts` implements
+ * the channel over a socket and over shared memory.
  */
-
 import type { DeliveryScope } from "../targets/shareable.ts";
+import type { Frame } from "./frame.ts";
 
-/** No parts, or no modules. */
-export const EMPTY_LIST: readonly never[] = Object.freeze([]) as never;
-
-/** A message as it arrived: not decoded, so that it can be kept, passed on or decoded later. */
-export class Frame {
-  /** What the layer above made of it. */
-  readonly kind: number;
-  /** The bytes that hold the body, from `start` to `end`; they are never written to again. */
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  /** The large binary parts, each with a buffer of its own. */
-  readonly parts: readonly Uint8Array[];
-  /** The modules that the body names. */
-  readonly modules: readonly string[];
-
-  constructor(
-    kind: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    parts: readonly Uint8Array[],
-    modules: readonly string[],
-  ) {
-    this.kind = kind;
-    this.bytes = bytes;
-    this.start = start;
-    this.end = end;
-    this.parts = parts;
-    this.modules = modules;
-  }
-
-  /** How many bytes the message holds. */
-  get size(): number {
-    let size = this.end - this.start;
-    // Asked for several times for each message; an iterator for nothing would be a good part of what that takes.
-    if (this.parts.length > 0) for (const part of this.parts) size += part.byteLength;
-    return size;
-  }
-}
-
-/** How a channel is made. */
+/** Options of a new channel. */
 export interface ChannelOptions {
-  /** Whether messages share a dictionary of shapes, and so must be decoded in order by this channel alone. */
+  /**
+   * How the shapes of objects are encoded. With `"dictionary"` the messages of the channel share a
+   * dictionary of shapes, so only this channel can decode them, and in order.
+   */
   readonly shapes?: "inline" | "dictionary";
   /** The longest message that is accepted, in bytes. */
   readonly maxMessageBytes?: number;
-  /** What the other side is, for errors: `process "Process-1" (pid 4711)`. */
+  /** The name of the peer in errors: `process "Process-1" (pid 4711)`. */
   readonly peer?: string;
 }
 
-/** What a channel calls back. */
+/** Callbacks of a channel. */
 export interface ChannelHandlers {
-  /** A message arrived; what this throws closes the channel. */
+  /** Receives a message. An error that is thrown here closes the channel. */
   message(frame: Frame): void;
-  /** The channel is closed for good: called once, and last. The reason is missing when the other side closed it in order. */
+  /**
+   * The channel is closed for good: called once, and last. `reason` is undefined if the peer closed
+   * it in order.
+   */
   closed(reason: Error | undefined): void;
 }
 
-/** One side of a channel, which is a carrier of its own. Sending only queues; {@link Channel.drained} tells when it is time to send on. */
+/**
+ * One end of a channel, and the scope in which its messages are delivered. Sending only queues a
+ * message. Back-pressure is up to the sender: it waits for {@link Channel.drained} while the
+ * channel is {@link Channel.full}.
+ */
 export interface Channel extends DeliveryScope {
-  /** Starts delivering; messages that came before are kept until then. */
+  /** Starts the delivery of messages. Messages that arrived earlier are kept until then. */
   start(handlers: ChannelHandlers): void;
 
   /**
-   * Encodes a value and queues it.
+   * Encodes a value and queues it. The parameters are positional through all layers, because an
+   * options object would be allocated for each message.
    *
-   * @param root how the value is called in an error, such as `"args"`
-   * @param carrier what ends when the message's one receiver is gone, if that is known
-   * @param gathers whether more follows, behind which {@link Channel.flush} is called: it may wait for that
+   * @param root the name of the value in errors, such as `"args"`
+   * @param scope ends when the only receiver of the message is gone, if that is known
+   * @param corked whether more messages follow at once, as with TCP_CORK: this one may wait until
+   *   {@link Channel.flush}, which the caller must call behind the last one
    * @returns whether there is room for more, see {@link Channel.full}
-   * @throws {SendError} if it cannot be sent; nothing of it was queued
+   * @throws {SendError} if the value cannot be sent; nothing of it was queued
    * @throws {ChannelClosedError} if the channel is closed
    */
   send(kind: number, value: unknown, root?: string, scope?: DeliveryScope, corked?: boolean): boolean;
-  /** Queues bytes as they are. */
+  /** Queues bytes as a message; they are not encoded. */
   sendBytes(kind: number, bytes: Uint8Array): void;
   /**
    * Queues a message that arrived elsewhere or was encoded before.
    *
-   * @param isBorrowed whether its parts are the caller's memory, as those of a value that is sent
+   * @param isBorrowed whether the caller owns the memory of the parts, as it does for a value that
+   *   is sent
    * @default isBorrowed false
    */
   forward(kind: number, frame: Frame, isBorrowed?: boolean): void;
-  /** The same for a message that is nothing but these bytes. */
+  /** Queues a message that was encoded before and has neither parts nor modules. */
   forwardBytes(kind: number, bytes: Uint8Array, start: number, end: number): void;
 
-  /** The value of a message; its modules must be loaded. */
+  /** Decodes a message, whose modules must be loaded. */
   decode(frame: Frame): unknown;
 
-  /** Whether the sender should wait: so much is queued, or parts that are still in its memory alone. */
+  /**
+   * Whether the sender should wait: too much is queued, or parts are queued that the caller still
+   * owns.
+   */
   readonly full: boolean;
   /** Settles when the queue has room again, or the channel is closed. */
   drained(): Promise<void>;
-  /** Settles when the system has all that was queued, or the channel is closed. */
+  /** Settles when the operating system has everything that was queued, or the channel is closed. */
   flushed(): Promise<void>;
-  /** Hands what is queued to the system now, not at the end of the turn. */
+  /** Hands the queued messages to the operating system now instead of at the end of the turn. */
   flush(): void;
 
   pause(): void;
   resume(): void;
   readonly closed: boolean;
-  /** Sends what is queued, then closes. */
+  /** Sends what is queued, then closes the channel. */
   end(): void;
-  /** Closes at once and drops what is queued. */
+  /** Closes the channel at once and drops what is queued. */
   destroy(reason?: Error): void;
-  /** Whether the program stays alive for this channel; it does not at first. */
+  /** Keeps the program alive while the channel is open. A new channel does not. */
   ref(): void;
   unref(): void;
 }
 
-/** A channel that can be used while the thread is blocked. Times are on the clock of `performance`. */
+/**
+ * A channel that also works while the thread is blocked. Deadlines are on the clock of
+ * `performance`.
+ */
 export interface SyncChannel extends Channel {
-  /** Whether its messages go through memory, both ways. */
+  /** Whether messages go through shared memory in both directions. */
   readonly isInMemory: boolean;
-  /** Whether it can at this moment: its messages go through memory, and it can ring the other side without the event loop. */
+  /**
+   * Whether it works while the thread is blocked: it uses shared memory, and can wake the peer
+   * without the event loop.
+   */
   readonly canBlock: boolean;
-  /** Sees to it that it can; false if that cannot be, or was not done in time. */
+  /** Moves the channel to shared memory; returns false if that is impossible or took too long. */
   upgradeSync(deadline: number): boolean;
-  /** Blocks until messages have been delivered, or the channel has closed; false if the time is over. */
+  /**
+   * Blocks until messages were delivered or the channel is closed; returns false after the
+   * deadline.
+   */
   waitSync(deadline: number): boolean;
-  /** Blocks until all that was sent has left, or the channel has closed. */
+  /** Blocks until everything that was sent has left, or the channel is closed. */
   flushSync(): void;
 }
 
-/** Whether an error is but how a system tells of an end with messages unread. */
+/**
+ * Whether the error only says that the peer closed its socket before it had read everything
+ * (ECONNRESET).
+ */
 export function isReset(error: Error): boolean {
   return (error as { code?: string }).code === "ECONNRESET" || error.name === "ConnectionReset";
 }

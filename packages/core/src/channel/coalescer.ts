@@ -1,38 +1,42 @@
 /**
- * When something is done for messages that come in bursts, and costs as much as a hundred of them do: to hand them to the system, or
- * to wake who sleeps and should read them.
+ * Coalesces an expensive action over a burst of messages: a flush to the operating system, or the
+ * wake-up of a sleeping reader. One such action costs as much as about a hundred messages.
  *
- * The first messages of a burst have it done at once, each in the next microtask, before who awaited its `send()` goes on. For those
- * behind them it is done when the burst is over, which is when the event loop turns; and while that does not turn, because
- * the sender computes between two messages, for each that comes alone, and of those that come together once in a moment.
+ * - The first messages of a burst run the action soon: in the next microtask, before the code that
+ *   awaits their `send()` continues.
+ * - Later messages are batched: the action runs once at the end of the burst, which is when the
+ *   event loop turns.
+ * - The event loop may not turn for long, because the sender computes between two messages. Then a
+ *   message that comes alone runs the action at once, and messages in quick succession run it once
+ *   per interval of `flush-limiter.ts`.
  */
 import { host } from "../host/mod.ts";
 import { FlushLimiter } from "./flush-limiter.ts";
 
-/** Its reactions are microtasks without the context that Node makes for each of `queueMicrotask()`. */
+/** Schedules microtasks without the async context that Node creates for each `queueMicrotask()`. */
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** Does it for one stream; see the head of this file. */
+/** Coalesces the action of one stream. */
 export class Coalescer {
   readonly #action: () => void;
   readonly #immediateLimit: number;
   #isInBurst = false;
   #isScheduled = false;
-  /** How often it was done at once in this burst. */
+  /** Immediate runs of the action in this burst. */
   #immediateRuns = 0;
-  /** Of the messages after the first ones. */
+  /** Limits the action after the immediate runs. */
   readonly #limiter = new FlushLimiter(1);
 
   /**
-   * @param act what is done; that may turn out to be nothing
-   * @param atOnce how often in a burst that is done at once
+   * @param action also runs when there may be nothing to do
+   * @param immediateLimit how often the action runs immediately in a burst
    */
   constructor(action: () => void, immediateLimit: number) {
     this.#action = action;
     this.#immediateLimit = immediateLimit;
   }
 
-  /** A message wants it done. */
+  /** Requests the action for a message. */
   trigger(): void {
     if (!this.#isInBurst) this.#startBurst();
     if (this.#isScheduled) return;

@@ -1,22 +1,23 @@
+/** Connects to an address, and retries while the listen backlog of the other process is full. */
 import type { ByteStream, StreamAddress } from "../host/host.ts";
 import { host } from "../host/mod.ts";
 
-/** How long to rest before the next attempt at an address where too many wait already, in milliseconds. */
+/** Time until the next attempt after the backlog was full. */
 const RETRY_INTERVAL_MS = 10;
 
-/** How {@link connectWithRetry} goes about it. */
+/** Options of {@link connectWithRetry}. */
 export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined;
   /**
-   * How old a stream may be when this thread learns of it, in milliseconds. Who was busy or blocked meanwhile has used up the patience of
-   * the other side, which waits for a first word, and tries anew.
+   * Maximum age of a new connection when this thread gets it, in milliseconds. If this thread was
+   * blocked for longer, the handshake timeout of the peer may have expired, so it connects again.
    *
-   * @default forever
+   * @default no limit
    */
   readonly maxAgeMs?: number;
 }
 
-/** Opens a stream to an address. Where others wait to be let in, this waits too. */
+/** Opens a stream to an address. While the backlog there is full, it waits and tries again. */
 export async function connectWithRetry(address: StreamAddress, options: ConnectOptions = {}): Promise<ByteStream> {
   const { signal, maxAgeMs = Number.POSITIVE_INFINITY } = options;
   while (true) {
@@ -26,7 +27,8 @@ export async function connectWithRetry(address: StreamAddress, options: ConnectO
       if (performance.now() - startedAt <= maxAgeMs) return stream;
       stream.destroy();
     } catch (error) {
-      // Of those who do not wait in the system's own queue, it takes only so many.
+      // The system does not queue a non-blocking connect() when the backlog is full: it fails with
+      // EAGAIN.
       if (!isBacklogFull(error as Error) || signal?.aborted) throw error;
       await new Promise<void>((resolve) => void host.timer(resolve, RETRY_INTERVAL_MS, true));
     }

@@ -1,12 +1,17 @@
-/** Messages before and after they have a channel. */
+/**
+ * Messages that are encoded without a channel: encoded now and sent later, or decoded later.
+ *
+ * An encoded message does not change when the value changes, apart from its large binary parts,
+ * which stay the caller's.
+ */
 import { ByteWriter } from "../bytes/byte-writer.ts";
 import { Decoder } from "../codec/decode/decoder.ts";
 import type { Commit } from "../codec/encode/attachments.ts";
 import { Encoder } from "../codec/encode/encoder.ts";
 import type { DeliveryScope } from "../targets/shareable.ts";
-import { EMPTY_LIST, Frame } from "./channel.ts";
+import { EMPTY_LIST, Frame } from "./frame.ts";
 
-/** A text as a message, for a receiver that has no codec. */
+/** Makes a message of a text, for a receiver that has not loaded the codec. */
 export function textMessage(text: string): EncodedMessage {
   const bytes = new TextEncoder().encode(text);
   return toEncodedMessage.putBytes(bytes, 0, bytes.length);
@@ -15,15 +20,18 @@ export function textMessage(text: string): EncodedMessage {
 /** A message that was encoded before it had a channel. */
 export interface EncodedMessage {
   readonly frame: Frame;
-  /** Hands over the live objects in it; called once, when the message is on its way. */
+  /** Hands over the shareable objects in the message; called once, when the message is sent. */
   commit(scope: DeliveryScope | undefined): void;
 }
 
-/** Who keeps a message until it is sent: most are bytes alone, of which there may be many, and an object less for each counts. */
+/**
+ * Stores an encoded message until it is sent. Most messages are plain bytes: passing them as
+ * offsets saves an object for each.
+ */
 export interface EncodedSink<T> {
-  /** The message is these bytes, which are never written to again. */
+  /** Stores a message of plain bytes. Nothing writes to them again. */
   putBytes(bytes: Uint8Array, start: number, end: number): T;
-  /** There is more to it. */
+  /** Stores a message that has parts, modules or shareable objects. */
   putMessage(message: EncodedMessage): T;
 }
 
@@ -35,27 +43,27 @@ const toEncodedMessage: EncodedSink<EncodedMessage> = {
   putMessage: (message) => message,
 };
 
-/** Messages that wait share memory, so that a small one costs little; larger ones have their own. */
+/** Small messages share buffers of this size. */
 const SHARED_BUFFER_BYTES = 16 * 1024;
-const SHARED_MESSAGE_MAX_BYTES = 2 * 1024;
+/** Room that a shared buffer must have left for another message. */
+const MIN_ROOM_BYTES = 2 * 1024;
 const shared = { encoder: new Encoder(), out: new ByteWriter(SHARED_BUFFER_BYTES), isBusy: false };
-/** All messages without live objects have this in common. */
+/** The `commit()` of all messages without shareable objects. */
 const NOTHING_TO_COMMIT: EncodedMessage["commit"] = () => {};
 
 /**
- * Encodes a value now, to be sent later: what happens to the value in between does not change the message, apart from its
- * large binary parts, which stay the caller's.
+ * Encodes a value now, to be sent later.
  *
- * @param root as for `Channel.send()`
- * @throws {SendError} if it cannot be sent
+ * @param root the name of the value in errors, as for `Channel.send()`
+ * @throws {SendError} if the value cannot be sent
  */
 export function encodeMessage(value: unknown, root?: string | readonly string[]): EncodedMessage {
   return encodeInto(toEncodedMessage, value, root);
 }
 
-/** As {@link encodeMessage}; answers what the keeper does. */
+/** Encodes a value as {@link encodeMessage} does, and returns what the sink makes of it. */
 export function encodeInto<T>(sink: EncodedSink<T>, value: unknown, root?: string | readonly string[]): T {
-  // A getter of the value may itself send something.
+  // A getter of the value may itself encode something.
   const { encoder, out } = shared.isBusy ? { encoder: new Encoder(), out: new ByteWriter(256) } : shared;
   const wasBusy = shared.isBusy;
   shared.isBusy = true;
@@ -63,7 +71,7 @@ export function encodeInto<T>(sink: EncodedSink<T>, value: unknown, root?: strin
     const start = out.position;
     encoder.encode(value, out, root);
     const { bytes, position: end } = out;
-    if (out === shared.out && end > SHARED_BUFFER_BYTES - SHARED_MESSAGE_MAX_BYTES)
+    if (out === shared.out && end > SHARED_BUFFER_BYTES - MIN_ROOM_BYTES)
       shared.out = new ByteWriter(SHARED_BUFFER_BYTES);
     const { parts, modules } = encoder;
     const commits = encoder.takeCommits();
@@ -75,7 +83,7 @@ export function encodeInto<T>(sink: EncodedSink<T>, value: unknown, root?: strin
   }
 }
 
-/** Commits once, however often it is called. */
+/** Returns a function that runs the commits at its first call only. */
 function commitOnce(commits: readonly Commit[]): (scope: DeliveryScope | undefined) => void {
   let pending = commits;
   return (scope) => {
@@ -87,7 +95,7 @@ function commitOnce(commits: readonly Commit[]): (scope: DeliveryScope | undefin
 
 const standaloneDecoder = new Decoder();
 
-/** The value of a message whose shapes are inline; its modules must be loaded. */
+/** Decodes a message whose shapes are inline. Its modules must be loaded. */
 export function decodeMessage(frame: Frame): unknown {
   return standaloneDecoder.decode(frame.bytes, frame.start, frame.end, frame.parts);
 }

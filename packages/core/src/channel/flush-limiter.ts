@@ -1,28 +1,34 @@
 /**
- * When messages that follow each other have waited enough for more of them: one that comes alone waits for none, and of those that
- * come together the first do so once in a moment.
+ * Rate limiter for flushes: decides for each message whether the batch before it has waited long
+ * enough.
+ *
+ * A message that comes alone is flushed at once. Messages in quick succession are flushed once per
+ * 0.1 ms, the first of them at once. The clock is not read for each message: reading it takes as
+ * long as a small message.
  */
 
-/** What comes so long after the last, in milliseconds, comes alone: what is done for it takes a fraction of that time. */
+/**
+ * A message comes alone if it follows the last by this much. A flush takes a fraction of that time.
+ */
 const IDLE_GAP_MS = 0.02;
-/** In milliseconds. */
+/** Time between two flushes of messages in quick succession. */
 const MIN_FLUSH_INTERVAL_MS = 0.1;
 
-/** For one stream of messages; see the head of this file. */
+/** Limits the flushes of one stream of messages. */
 export class FlushLimiter {
   readonly #maxStride: number;
-  /** So many come from one look at the clock to the next, and so many are left. */
+  /** Messages between two reads of the clock, and how many of them are still to come. */
   #stride = 1;
   #untilClockRead = 1;
   #lastClockRead = 0;
   #lastFlush = 0;
 
-  /** @param longestStride how many may come, while they come quickly, without a look at the clock, which takes as long as a small message */
+  /** @param maxStride messages in quick succession that may pass without a read of the clock */
   constructor(maxStride: number) {
     this.#maxStride = maxStride;
   }
 
-  /** Another one has come: whether what waits is to wait no longer. */
+  /** Records a message; returns whether to flush now. */
   shouldFlush(): boolean {
     this.#untilClockRead -= 1;
     if (this.#untilClockRead > 0) return false;

@@ -1,10 +1,17 @@
 /**
- * What a channel has to send, on its way to a stream.
+ * Writes the frames of a channel, and decides when they are flushed to the operating system.
  *
- * Each message is encoded in place behind the last: in the ring, where the stream goes through memory and there is room, and else in
- * a buffer. That is handed to the system with the first message of a turn, then when the turn ends or lasts, see `burst.ts`, or
- * when it is large. While the system still has an earlier write to do, messages gather behind it. Parts are written from the
- * caller's memory.
+ * A message is encoded in place behind the previous one: into the ring buffer if the channel uses
+ * shared memory and the ring has room, and otherwise into a buffer. The buffer is flushed
+ *
+ * - soon after the first message of a burst, and then coalesced (batched) until the burst ends, see
+ *   `coalescer.ts`
+ * - at once when it holds 48 KiB
+ * - when the stream has drained: while an earlier write is pending, messages are batched behind it
+ *   (like Nagle's algorithm)
+ *
+ * A *corked* message waits until 8 KiB have been collected, or until `flush()`. Parts are written
+ * straight from the caller's memory.
  */
 import { ByteWriter } from "../bytes/byte-writer.ts";
 import { copyBytes } from "../bytes/copy-bytes.ts";
@@ -12,70 +19,99 @@ import { Encoder } from "../codec/encode/encoder.ts";
 import { SendError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import type { DeliveryScope } from "../targets/shareable.ts";
-import { type ChannelOptions, EMPTY_LIST, type Frame } from "./channel.ts";
+import type { ChannelOptions } from "./channel.ts";
 import { Coalescer } from "./coalescer.ts";
-import { FRAME_MAGIC, HAS_MODULES, HEADER_SIZE, MAX_MESSAGE_BYTES, writeHeader } from "./frame-reader.ts";
+import {
+  EMPTY_LIST,
+  FRAME_MAGIC,
+  type Frame,
+  HAS_MODULES,
+  HEADER_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_PARTS,
+  PART_LENGTH_BYTES,
+  writeHeader,
+} from "./frame.ts";
 import type { RingStream } from "./ring-stream.ts";
 import type { Upgrade } from "./transport-upgrade.ts";
 
+/** The buffer is flushed at once when it holds this much. */
 const FLUSH_AT_BYTES = 48 * 1024;
 const BUFFER_BYTES = 64 * 1024;
+/** A new channel starts with a small buffer, since most open channels carry little. */
 const INITIAL_BUFFER_BYTES = 256;
-/** Below this, a copy is cheaper than a new buffer. */
+/** A buffer that is larger than this (one huge message has grown it) is not used again. */
+const MAX_SPARE_BUFFER_BYTES = 4 * BUFFER_BYTES;
+/** A flush of fewer bytes copies them: a copy is cheaper than a new buffer. */
 const COPY_BELOW_BYTES = 4 * 1024;
+/** Flushes of one burst that are not coalesced. */
+const IMMEDIATE_FLUSH_COUNT = 1;
+/** Back-pressure: the channel is full while more than this is queued. */
 const HIGH_WATER_BYTES = 1024 * 1024;
-/** From here on, bytes travel beside the frame instead of being copied into it. */
+/** Bytes of this length travel beside the frame instead of being copied into it. */
 const PART_MIN_BYTES = 64 * 1024;
-/** Room in the ring for a message whose size is not known yet: so much, and twice what the last one took. */
+/**
+ * The size of a message is unknown before it is encoded. The ring reserves this much plus twice the
+ * size of the last message.
+ */
 const MIN_RESERVE_BYTES = 2 * 1024;
-/** What is longer is not encoded in the ring, but copied: the other side can begin to read while this one still writes. */
+/**
+ * Longer messages are copied into the ring instead of encoded in it: the peer can start to read
+ * before the copy ends.
+ */
 const MAX_IN_PLACE_BYTES = 32 * 1024;
-/** So much is gathered where more follows: what is written in one go is in the other side's way once. */
+/**
+ * Corked messages are written in batches of this size, so that the writer and the reader contend
+ * for the ring less often.
+ */
 const CORK_BYTES = 8 * 1024;
 
-/** The way out of one channel; see the head of this file. */
+/** The sending half of one channel. */
 export class FrameWriter {
   #stream: ByteStream;
-  /** The memory, once it goes there. */
+  /** Set once the channel writes to shared memory. */
   #ringStream: RingStream | undefined;
   #encoder: Encoder;
-  /** Small at first: most of many open channels carry little. */
   #out = new ByteWriter(INITIAL_BUFFER_BYTES);
   #spareBuffer: ByteWriter | undefined;
-  /** A buffer that is on its way; once all has left, it is used again. */
+  /** A buffer that the stream is still writing. It is used again after the drain. */
   #bufferInFlight: ByteWriter | undefined;
-  /** Whether memory of the callers is still to be written. */
+  /** Whether the stream still has to write memory that callers own. */
   #hasBorrowedMemory = false;
-  /** How large the last encoded message was. */
+  /** The size of the last encoded message. */
   #lastSize = 0;
-  /** Whether more follows the message that is being sent. */
+  /** Whether the message that is being sent is corked. */
   #corked = false;
-  /** What a getter of the value that is being read has asked for: it is done behind that value's message. */
+  /**
+   * Calls that a getter of the value made while the value was encoded. They run behind its message.
+   */
   readonly #deferred: Array<() => void> = [];
   #isClosed = false;
-  /** Is told how large each message is, while it wants to know. */
+  /** Counts messages until it offers shared memory. */
   upgrade: Upgrade | undefined;
-  /** Hands what was sent to the system. */
+  /**
+   * Flushes to the operating system, unless an earlier write is pending: then `onDrain()` flushes.
+   */
   readonly #flushCoalescer = new Coalescer(() => {
     if (this.#stream.pending === 0) this.#flush();
-  }, 1);
+  }, IMMEDIATE_FLUSH_COUNT);
 
   constructor(stream: ByteStream, shapes: ChannelOptions["shapes"]) {
     this.#stream = stream;
     this.#encoder = new Encoder({ shapes: shapes ?? "inline" });
   }
 
-  /** How messages are encoded from now on. */
+  /** Sets how the shapes of later messages are encoded. */
   set shapes(shapes: "inline" | "dictionary") {
     this.#encoder = new Encoder({ shapes });
   }
 
-  /** Where it goes. */
+  /** The stream that later messages go to. */
   get stream(): ByteStream {
     return this.#stream;
   }
 
-  /** How much waits until the system has it. */
+  /** Bytes that the operating system does not have yet. */
   get queuedBytes(): number {
     return this.#stream.pending + this.#out.position;
   }
@@ -85,10 +121,10 @@ export class FrameWriter {
     return this.#hasBorrowedMemory || this.queuedBytes > HIGH_WATER_BYTES;
   }
 
-  /** What follows goes through memory. */
+  /** Sends later messages through shared memory. */
   switchTo(ringStream: RingStream): void {
     this.#stream = this.#ringStream = ringStream;
-    this.#bufferInFlight = undefined; // the socket may still have to write it
+    this.#bufferInFlight = undefined; // the socket may still be writing it
   }
 
   /** As `Channel.send()`. */
@@ -102,8 +138,8 @@ export class FrameWriter {
     const encoder = this.#encoder;
     const out = corked ? this.#out : this.#outputFor(MIN_RESERVE_BYTES + 2 * this.#lastSize);
     const start = out.position;
-    out.ensure(HEADER_SIZE);
-    out.position = start + HEADER_SIZE;
+    out.ensure(HEADER_BYTES);
+    out.position = start + HEADER_BYTES;
     let isEncoded = false;
     let isInRing = false;
     try {
@@ -114,7 +150,7 @@ export class FrameWriter {
       isInRing = this.#finishFrame(out, start, kind, encoder.parts, encoder.modules, root);
     } catch (error) {
       out.position = start;
-      if (isEncoded) encoder.discard(); // the receiver will not learn what this message defined
+      if (isEncoded) encoder.discard(); // the receiver never sees the definitions in this message
       throw error;
     } finally {
       if (this.#deferred.length > 0) for (const run of this.#deferred.splice(0)) run();
@@ -142,36 +178,38 @@ export class FrameWriter {
     this.#forward(kind, bytes, start, end, EMPTY_LIST, EMPTY_LIST);
   }
 
-  /** Hands what is queued to the system now, and has it read. */
+  /** Flushes now, and wakes the reader of a ring. */
   flush(): void {
     this.#flush();
     this.#ringStream?.wakeNow();
   }
 
-  /** The stream has written all that it was given. */
+  /** Handles the drain of the stream: it has written everything. */
   onDrain(): void {
-    // One that a huge message has grown is not worth keeping.
-    if (this.#bufferInFlight !== undefined && this.#bufferInFlight.bytes.length <= 4 * BUFFER_BYTES)
+    if (this.#bufferInFlight !== undefined && this.#bufferInFlight.bytes.length <= MAX_SPARE_BUFFER_BYTES)
       this.#spareBuffer ??= this.#bufferInFlight;
     this.#bufferInFlight = undefined;
     this.#hasBorrowedMemory = false;
     this.#flush();
   }
 
-  /** Ends the stream behind all that was sent. */
+  /** Ends the stream behind everything that was sent. */
   finish(): void {
     if (this.#encoder.isBusy) return void this.#deferred.push(() => this.finish());
     this.flush();
     this.#stream.finish();
   }
 
-  /** Drops what is queued, for good. */
+  /** Drops everything that is queued and closes the stream. */
   destroy(): void {
     this.#isClosed = true;
     this.#stream.destroy();
   }
 
-  /** Where the next message is written: in the ring, if that has so much room, or behind the last one. */
+  /**
+   * Returns where to write the next message: in the ring if it has `room`, or else behind the last
+   * one in the buffer.
+   */
   #outputFor(room: number): ByteWriter {
     if (this.#ringStream === undefined || room > MAX_IN_PLACE_BYTES || this.#out.position > 0 || this.#encoder.isBusy)
       return this.#out;
@@ -191,17 +229,21 @@ export class FrameWriter {
       const copies = parts.map((part) => part.slice());
       return void this.#deferred.push(() => this.#forward(kind, copy, 0, copy.length, copies, modules));
     }
-    const size = HEADER_SIZE + end - start;
+    const size = HEADER_BYTES + end - start;
     const out = this.#outputFor(size);
     const frameStart = out.position;
     out.ensure(size);
-    copyBytes(bytes, start, end, out.bytes, frameStart + HEADER_SIZE);
+    copyBytes(bytes, start, end, out.bytes, frameStart + HEADER_BYTES);
     out.position = frameStart + size;
     this.#corked = false;
     this.#finishFrame(out, frameStart, kind, parts, modules);
   }
 
-  /** Completes the frame that was written from `start` on, and sees to it that it leaves; whether it is in the ring already. */
+  /**
+   * Completes the frame whose body was written from `start`, and publishes or queues it.
+   *
+   * @returns whether it is in the ring already
+   */
   #finishFrame(
     out: ByteWriter,
     start: number,
@@ -210,32 +252,30 @@ export class FrameWriter {
     modules: readonly string[],
     root = "value",
   ): boolean {
-    const length = out.position - start - HEADER_SIZE;
+    const length = out.position - start - HEADER_BYTES;
     const allParts = modules.length === 0 ? parts : [...parts, new TextEncoder().encode(JSON.stringify(modules))];
     const total = allParts.length === 0 ? length : allParts.reduce((sum, part) => sum + part.byteLength, length);
     if (total > MAX_MESSAGE_BYTES)
       throw new SendError(root, `it takes ${total} bytes, and a message holds at most ${MAX_MESSAGE_BYTES}`);
-    if (allParts.length > 0xffff)
-      throw new SendError(root, `it has ${allParts.length} large binary parts, and a message holds at most 65535`);
-    writeHeader(
-      out.view,
-      start,
-      length,
-      kind,
-      modules.length === 0 ? FRAME_MAGIC : FRAME_MAGIC | HAS_MODULES,
-      allParts.length,
-    );
+    if (allParts.length > MAX_PARTS)
+      throw new SendError(
+        root,
+        `it has ${allParts.length} large binary parts, and a message holds at most ${MAX_PARTS}`,
+      );
+    const magicAndFlags = modules.length === 0 ? FRAME_MAGIC : FRAME_MAGIC | HAS_MODULES;
+    writeHeader(out.view, start, length, kind, magicAndFlags, allParts.length);
     const isInRing = allParts.length === 0 && out !== this.#out && this.#ringStream?.commit() === true;
     if (!isInRing) this.#enqueue(out, start, allParts, total);
     if (this.upgrade?.isCounting === true) this.upgrade.recordMessage(total);
     return isInRing;
   }
 
-  /** Queues a frame that is not yet where it goes. */
+  /** Queues a frame that was not committed to the ring. */
   #enqueue(source: ByteWriter, start: number, parts: readonly Uint8Array[], total: number): void {
     const out = this.#out;
     if (source !== out) {
-      // It was begun in the ring, and either has found no room there, or has parts, before which that may change over to another area.
+      // The frame was begun in the ring, but it outgrew the reservation, or it has parts. Before
+      // parts, the ring may switch to its large area.
       const size = source.position - start;
       out.ensure(size);
       copyBytes(source.bytes, start, source.position, out.bytes, out.position);
@@ -248,14 +288,14 @@ export class FrameWriter {
     else this.#flushCoalescer.trigger();
   }
 
-  /** @param total how many bytes the message has, with its body */
+  /** @param total bytes of the body and all parts */
   #writeParts(parts: readonly Uint8Array[], total: number): void {
     const out = this.#out;
-    out.ensure(parts.length * 8);
+    out.ensure(parts.length * PART_LENGTH_BYTES);
     for (const part of parts) {
       out.view.setUint32(out.position, part.byteLength % 2 ** 32, true);
       out.view.setUint32(out.position + 4, Math.floor(part.byteLength / 2 ** 32), true);
-      out.position += 8;
+      out.position += PART_LENGTH_BYTES;
     }
     this.#ringStream?.largeMessageArea.announce(total);
     this.#flush();
@@ -265,12 +305,12 @@ export class FrameWriter {
   #flush(): void {
     const out = this.#out;
     const size = out.position;
-    // Where a value is being read, the frame behind the last one has no header yet.
+    // While a value is encoded, its frame in the buffer has no header yet.
     if (size === 0 || this.#isClosed || this.#encoder.isBusy) return;
     this.#ringStream?.largeMessageArea.announce(size);
     out.position = 0;
     if (size < COPY_BELOW_BYTES && this.#ringStream === undefined) this.#stream.write(out.bytes.slice(0, size));
-    // Where nothing waits all has been copied, and the buffer is free.
+    // If nothing is pending, the stream has copied everything, and the buffer is free.
     else if (this.#stream.write(out.bytes.subarray(0, size)) > 0) {
       this.#out = this.#spareBuffer ?? new ByteWriter(BUFFER_BYTES);
       this.#spareBuffer = undefined;
@@ -278,7 +318,7 @@ export class FrameWriter {
     }
   }
 
-  /** Has the sender wait while parts that were just sent are still in its memory alone. */
+  /** Makes the channel full while the stream has not written the parts that the caller owns. */
   #noteBorrowedMemory(): void {
     this.#hasBorrowedMemory ||= this.#stream.pending > 0;
   }

@@ -1,16 +1,22 @@
-/** More memory for the large messages of a stream, see "Two areas" in `ring.ts`: who writes them offers it to the other side. */
+/**
+ * The large area of a ring stream: more shared memory, for its large messages. See "Two areas" in
+ * `spsc-ring.ts`.
+ *
+ * The writing side creates the memory after a few large messages and offers it to the peer, which
+ * attaches it.
+ */
 import { type SegmentAddress, SharedSegment } from "../shm/shared-memory-segment.ts";
 import { LARGE_AREA_BYTES, type SpscByteRing } from "./spsc-ring.ts";
 
-/** How many bytes make a message large. */
+/** A message of this size is large. */
 const LARGE_MESSAGE_BYTES = 512 * 1024;
-/** So many large ones have been written before there is room for more. */
-const OFFER_AFTER_COUNT = 3;
-/** So many streams of this process have some for what they write. */
+/** Large messages that are written before the area is offered. */
+const OFFER_AFTER_LARGE_MESSAGES = 3;
+/** At most this many streams of this process have a large area to write to. */
 const MAX_LARGE_AREAS = 32;
 let largeAreaCount = 0;
 
-/** The memory of one stream, both ways. */
+/** The large areas of one stream, for both directions. */
 export class LargeMessageArea {
   readonly #out: SpscByteRing;
   readonly #in: SpscByteRing;
@@ -20,9 +26,9 @@ export class LargeMessageArea {
   #isClosed = false;
 
   /**
-   * @param out the ring that is written
-   * @param into the ring that is read
-   * @param offer tells the other side, which is to call {@link LargeMessageArea.attach}
+   * @param out the ring that this side writes
+   * @param into the ring that this side reads
+   * @param offer sends the address to the peer, which calls {@link LargeMessageArea.attach}
    */
   constructor(out: SpscByteRing, into: SpscByteRing, offer: (address: SegmentAddress) => void) {
     this.#out = out;
@@ -30,26 +36,35 @@ export class LargeMessageArea {
     this.#offer = offer;
   }
 
-  /** So much is written next, all of one message. */
+  /**
+   * Announces a message of `size` bytes that is written next. A large one goes into the large area.
+   */
   announce(size: number): void {
     if (size < LARGE_MESSAGE_BYTES || this.#isClosed) return;
-    if (!this.#out.hasLargeArea && ++this.#largeMessageCount > OFFER_AFTER_COUNT && largeAreaCount < MAX_LARGE_AREAS)
+    if (
+      !this.#out.hasLargeArea &&
+      ++this.#largeMessageCount > OFFER_AFTER_LARGE_MESSAGES &&
+      largeAreaCount < MAX_LARGE_AREAS
+    )
       this.#create();
     this.#out.useLargeArea();
   }
 
-  /** Takes what the other side offers; without it, large messages go as all others do. */
+  /**
+   * Attaches the area that the peer offers. If that fails, large messages go through the small
+   * area.
+   */
   attach(address: SegmentAddress): void {
-    // What is in use is not replaced, and nothing is opened that nobody would close.
+    // An area in use is never replaced, and nothing is attached after `close()`: it would leak.
     if (this.#isClosed || this.#in.hasLargeArea) return;
     try {
       const memory = attachSegment(address, LARGE_AREA_BYTES);
       this.#segments.push(memory);
       this.#in.attachLargeArea(new Uint8Array(memory.buffer));
-    } catch {} // there is no room for it here, or it is gone
+    } catch {} // no address space is left, or the peer has removed the memory
   }
 
-  /** Nothing is written or read any more. */
+  /** Releases the memory. Nothing is read or written afterwards. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -58,21 +73,26 @@ export class LargeMessageArea {
   }
 
   #create(): void {
-    this.#largeMessageCount = Number.NEGATIVE_INFINITY; // not again, whatever becomes of it
+    this.#largeMessageCount = Number.NEGATIVE_INFINITY; // this is the only attempt, even if it fails
     try {
       const memory = SharedSegment.create(LARGE_AREA_BYTES);
       this.#segments.push(memory);
       this.#out.offerLargeArea(new Uint8Array(memory.buffer));
       largeAreaCount += 1;
       this.#offer(memory.address());
-    } catch {} // the system has none left
+    } catch {} // no shared memory is left
   }
 }
 
-/** Memory that another process has made. @throws {ProcessError | RangeError} if it cannot be reached, or has another size */
+/**
+ * Attaches shared memory that the peer has created.
+ *
+ * @throws {ProcessError | RangeError} if it cannot be attached, or has another size
+ */
 export function attachSegment(address: SegmentAddress, size: number): SharedSegment {
   const memory = SharedSegment.attach(address);
   if (memory.size === size) return memory;
+  const message = `The peer offered shared memory of ${memory.size} bytes for a channel: expected ${size}`;
   memory.close();
-  throw new RangeError("The memory that was offered for a channel has another size");
+  throw new RangeError(message);
 }

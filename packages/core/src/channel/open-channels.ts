@@ -1,25 +1,29 @@
-/** The channels of this process that are open, for what must happen to all of them. */
-
+/**
+ * The open channels of this process, so that all of them can be flushed: at the exit, and before
+ * the thread blocks.
+ */
 import { singleton } from "../registry.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
 
-/** A channel that can be waited for. */
+/** The part of a channel that is needed to flush it. */
 export interface Flushable {
   flushed(): Promise<void>;
   flush(): void;
 }
 
-/** All that are open. */
+/** All open channels of this process. */
 export const openChannels: Set<Flushable> = singleton("open channels", () => new Set());
 
 afterForkInChild(() => openChannels.clear());
 
-/** Settles when the system has all that was sent on any channel of this process. */
+/**
+ * Settles when the operating system has everything that was sent on any channel of this process.
+ */
 export async function flushChannels(): Promise<void> {
   await Promise.all([...openChannels].map((channel) => channel.flushed()));
 }
 
-/** Hands to the system what it takes at once of all that was sent. */
+/** Flushes all channels, as far as the operating system accepts the bytes at once. */
 export function flushNow(): void {
   for (const channel of openChannels) channel.flush();
 }

@@ -1,34 +1,35 @@
 /**
- * When who reads a stream may read again.
+ * Coalesces reads: delays a reader that keeps up with its writer, so that several messages arrive
+ * together.
  *
- * Who reads messages as fast as they are written would fetch each from the writer's processor, and keep that waiting for its memory
- * meanwhile. So where one has read so often without a word in between, and found so little the last time, it rests for a
- * moment, in which more comes together.
+ * A reader as fast as the writer pulls every message across cores, one cache miss each, and stalls
+ * the writer on the same cache lines. After several small reads in a row the reader therefore
+ * pauses for a moment. A reader that also writes is never delayed: its peer waits for the answer.
  */
 
-/** So often. */
+/** Consecutive small reads, without a write in between, before the reader pauses. */
 const READS_WITHOUT_WRITE = 8;
-/** In bytes. */
+/** A read of fewer bytes is small. */
 const SMALL_READ_BYTES = 4 * 1024;
-/** In milliseconds. */
+/** Length of the pause. */
 const DEFER_MS = 0.02;
 
-/** The pace of one reader; see the head of this file. */
+/** Coalesces the reads of one stream. */
 export class ReadCoalescer {
-  /** How often it has read since it last wrote, and when it may read again. */
   #readsSinceWrite = 0;
   #deferUntil = 0;
 
+  /** Whether the reader pauses at this moment. */
   get isDeferring(): boolean {
     return this.#deferUntil > 0 && performance.now() < this.#deferUntil;
   }
 
-  /** It has written: who answers is not kept waiting for more. */
+  /** Records a write, which ends the pause. */
   recordWrite(): void {
     this.#readsSinceWrite = this.#deferUntil = 0;
   }
 
-  /** It has read so many bytes. */
+  /** Records a read of `byteCount` bytes. */
   recordRead(byteCount: number): void {
     this.#deferUntil =
       ++this.#readsSinceWrite > READS_WITHOUT_WRITE && byteCount < SMALL_READ_BYTES ? performance.now() + DEFER_MS : 0;

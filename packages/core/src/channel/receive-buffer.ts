@@ -1,23 +1,25 @@
 /**
- * Memory for large pieces of what arrives.
+ * Buffers for large parts of arriving messages, with a workaround for glibc's malloc.
  *
- * The C library gives a large block back to the system as soon as it is freed, and to touch one for the first time that the
- * system has just given takes several times as long as to copy the piece into it. glibc stops doing that for blocks of a size
- * that a program has freed before (see "dynamic mmap threshold" in mallopt(3)), and keeps up to twice as much of what is freed.
- * So where large pieces come again and again, one block of the greatest size for which it does is freed, which nobody has
- * touched. A program whose environment says what malloc() is to do is left as it is.
+ * glibc allocates a large block by mmap() and returns it to the system as soon as it is freed. The
+ * first access to a page of a fresh block takes several times as long as copying the data into it.
+ * glibc stops this for a block size that the program has freed once ("dynamic mmap threshold" in
+ * mallopt(3)), and then keeps up to twice as much freed memory. So after a few large buffers, this
+ * file frees one untouched block of the largest size that raises the threshold. If the environment
+ * configures malloc(), glibc disables the dynamic threshold, and nothing changes.
  */
 import { host } from "../host/mod.ts";
 import { native } from "../native/mod.ts";
 
-/** How many bytes make a piece large, and how many such pieces come again and again. */
+/** A buffer of this size is large. */
 const LARGE_BUFFER_BYTES = 1024 * 1024;
+/** Large buffers after which the program is expected to need more of them. */
 const RAISE_AFTER_COUNT = 3;
-/** glibc's DEFAULT_MMAP_THRESHOLD_MAX on systems of 64 bits, with room for what it notes beside a block. */
+/** glibc's DEFAULT_MMAP_THRESHOLD_MAX on 64-bit systems, minus room for the header of a block. */
 const MAX_MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024 - 64 * 1024;
 let largeBufferCount = 0;
 
-/** Memory of that size, which may hold anything. @throws {RangeError} if there is none */
+/** Returns uninitialized memory. @throws {RangeError} if none is left */
 export function allocateReceiveBuffer(size: number): Uint8Array<ArrayBuffer> {
   if (size >= LARGE_BUFFER_BYTES && ++largeBufferCount === RAISE_AFTER_COUNT) raiseMmapThreshold();
   return host.allocUnsafe(size);

@@ -1,73 +1,78 @@
 /**
- * A stream of bytes through memory, beside a socket.
+ * A stream of bytes through shared memory, beside a socket: two ring buffers (`spsc-ring.ts`), one
+ * for each direction.
  *
- * The bytes go through two rings, one each way. The socket stays: by a message on it, the *bell*, each side wakes the other
- * when that sleeps in its event loop, and its end tells that the other side is gone, however it went. All that it had
- * written is in memory by then.
+ * The socket stays open. A process wakes the peer that sleeps in its event loop by a message on it,
+ * the *doorbell*. The end of the socket reports that the peer is gone, even after SIGKILL;
+ * everything that the peer had written is in memory by then.
  *
  * ```text
- *   words  0  lives of the two threads: that which made the memory, the other; 0 until it is there
- *         16  the ring from the maker to the other, then the ring back (ring.ts)
- *   4096      their bytes
+ *   word  0   thread id of the creator of the memory
+ *         1   thread id of the peer; 0 until it has attached the memory
+ *        16   control words of the ring from the creator to the peer, then of the ring back
+ *   byte 4096 their bytes
  * ```
+ *
+ * The reader spins before it sleeps (`spin-poller.ts`) and coalesces small reads
+ * (`read-coalescer.ts`); the writer coalesces wake-ups (`coalescer.ts`). `ring-stream-blocking.ts`
+ * has the calls that block the thread.
  */
 import type { ByteWriter } from "../bytes/byte-writer.ts";
 import type { ByteStream, StreamAddress, StreamHandlers } from "../host/host.ts";
-import { hasHungUp } from "../native/unix-socket.ts";
-import { AdaptiveSpin } from "../shm/adaptive-spin.ts";
 import type { SegmentAddress, SharedSegment } from "../shm/shared-memory-segment.ts";
-import { currentThreadId, hasExited } from "../shm/thread-id.ts";
+import { currentThreadId } from "../shm/thread-id.ts";
 import { Coalescer } from "./coalescer.ts";
 import { LargeMessageArea } from "./large-message-area.ts";
 import { ReadCoalescer } from "./read-coalescer.ts";
-import { pollNextTurn, startSpinning, stopPolling } from "./spin-poller.ts";
-import { SpscByteRing, WAKE_BY_DOORBELL, WAKE_BY_FUTEX } from "./spsc-ring.ts";
+import { RingStreamBlocking } from "./ring-stream-blocking.ts";
+import { startSpinning, stopPolling } from "./spin-poller.ts";
+import { SpscByteRing, WAKE_BY_DOORBELL } from "./spsc-ring.ts";
 
 const RINGS_WORD_OFFSET = 16;
 const DATA_OFFSET_BYTES = 4096;
 const RING_BYTES = 256 * 1024;
-/** So much is read in one turn: what is made of it is used up before more comes, or the garbage collector moves it all. */
+/**
+ * One turn reads one chunk of this size. The values made of it die young; of a longer one, the
+ * garbage collector would move them all.
+ */
 const READ_CHUNK_BYTES = 64 * 1024;
-/** A large piece that is being filled may take so much in one turn. */
+/** One turn reads this much into the buffers of large parts. */
 const MAX_BYTES_PER_TURN = 1024 * 1024;
-
-/** Milliseconds of sleep after which who blocks asks whether the other side is still alive. */
-const MIN_SLEEP_MS = 2;
-const MAX_SLEEP_MS = 20;
-/** So often a burst of messages wakes a reader that falls asleep again and again. */
+/** Wake-ups in a burst that are not coalesced, for a reader that falls asleep again and again. */
 const IMMEDIATE_WAKE_COUNT = 8;
-/** So often who blocks looks before it sleeps. */
-const SPIN_ITERATIONS = 5000;
 
-/** How much memory a stream takes. */
+/** Size of the shared memory of a stream. */
 export const RING_STREAM_BYTES: number = DATA_OFFSET_BYTES + 2 * RING_BYTES;
 
-/** How it talks to the other side beside the memory. */
+/** Messages to the peer beside the shared memory. */
 export interface PeerNotifier {
-  /** Wakes the other side, which sleeps in its event loop. */
+  /** Rings the doorbell of the peer, which sleeps in its event loop. */
   wake(): void;
-  /** Offers more memory; the other side gives it to its {@link RingStream.largeMessageArea}. */
+  /**
+   * Offers memory for large messages. The peer attaches it to its {@link
+   * RingStream.largeMessageArea}.
+   */
   offerLargeArea(address: SegmentAddress): void;
 }
 
-/** The stream; see the head of this file. The owner of the socket tells it when it was rung, and when the socket ended. */
+/**
+ * The stream. The owner of the socket forwards the doorbell, the drain and the end of the socket to
+ * it.
+ */
 export class RingStream implements ByteStream {
   readonly #socket: ByteStream;
   readonly #memory: SharedSegment;
-  readonly #words: Int32Array;
   readonly #in: SpscByteRing;
   readonly #out: SpscByteRing;
-  /** Where the life of the other side stands. */
-  readonly #peerThreadWord: number;
   readonly #notifier: PeerNotifier;
-  /** Where large messages have room. */
+  /** The large areas of both rings. */
   readonly largeMessageArea: LargeMessageArea;
   /**
-   * Wakes the reader of what is written here. One that shares the writer's processor takes it away, reads the one message, and
-   * sleeps again: not for each message of a burst.
+   * Coalesces wake-ups of the peer. A reader on the same core as the writer preempts it, reads one
+   * message and sleeps again: that must not happen for each message of a burst.
    */
   readonly #wakeCoalescer = new Coalescer(() => this.wakeNow(), IMMEDIATE_WAKE_COUNT);
-  /** Whether a large piece has been filled in part. */
+  /** Whether the buffer of a large part is filled in part. */
   #isMidSection = false;
   readonly #readCoalescer = new ReadCoalescer();
   #handlers: StreamHandlers | undefined;
@@ -77,21 +82,20 @@ export class RingStream implements ByteStream {
   #isPaused = false;
   #isFinishing = false;
   #isDestroyed = false;
-  /** The socket has ended, and why; what it was the bell of may still hold something. */
+  /** Set when the socket has ended, with the reason. The ring may still hold unread bytes. */
   #socketEnd: { readonly error: Error | undefined } | undefined;
-  /** Whether the socket still holds what was written to it before this stream was used. */
+  /** Whether the socket is still writing what was sent before the upgrade. */
   #isSocketDraining: boolean;
   #hasEnded = false;
-  /** Nobody is there to be written to, but what was sent before may still be there to be read. */
+  /** The peer reads nothing any more, but what it has sent may still be unread here. */
   #isPeerClosed = false;
-  /** Whether the thread looks before it sleeps. */
-  readonly #spin = new AdaptiveSpin(8);
+  /** The calls that block the thread. */
+  readonly blocking: RingStreamBlocking;
 
-  constructor(socket: ByteStream, memory: SharedSegment, side: "maker" | "other", notifier: PeerNotifier) {
-    const ownIndex = side === "maker" ? 0 : 1;
+  constructor(socket: ByteStream, memory: SharedSegment, side: "creator" | "peer", notifier: PeerNotifier) {
+    const ownIndex = side === "creator" ? 0 : 1;
     this.#socket = socket;
     this.#memory = memory;
-    this.#words = new Int32Array(memory.buffer);
     const rings = [0, 1].map(
       (direction) =>
         new SpscByteRing(
@@ -103,11 +107,17 @@ export class RingStream implements ByteStream {
     ) as [SpscByteRing, SpscByteRing];
     this.#out = rings[ownIndex] as SpscByteRing;
     this.#in = rings[1 - ownIndex] as SpscByteRing;
-    this.#peerThreadWord = 1 - ownIndex;
     this.#notifier = notifier;
     this.largeMessageArea = new LargeMessageArea(this.#out, this.#in, (address) => notifier.offerLargeArea(address));
     this.#isSocketDraining = socket.pending > 0;
-    Atomics.store(this.#words, ownIndex, currentThreadId().id);
+    this.blocking = new RingStreamBlocking(this, {
+      socket,
+      memory,
+      in: this.#in,
+      out: this.#out,
+      peerIndex: 1 - ownIndex,
+    });
+    Atomics.store(new Int32Array(memory.buffer), ownIndex, currentThreadId().id);
     memory.futexWake(ownIndex * 4, 1);
   }
 
@@ -119,34 +129,40 @@ export class RingStream implements ByteStream {
     return this.#queuedBytes + (this.#isSocketDraining ? this.#socket.pending : 0);
   }
 
-  /** From now on it can be written to. */
+  /** Starts the stream for writing. */
   start(handlers: StreamHandlers): void {
     this.#handlers = handlers;
   }
 
-  /** From now on what arrives is delivered. */
+  /** Starts the delivery of arriving bytes. */
   startReading(): void {
     this.#isReading = true;
     startSpinning(this);
   }
 
-  /** See {@link SpscByteRing.reserve}; nothing if something else comes first. */
+  /**
+   * Reserves room in the ring, see {@link SpscByteRing.reserve}; returns undefined while earlier
+   * bytes are queued.
+   */
   reserve(wantedBytes: number): ByteWriter | undefined {
     try {
       return this.#canWriteNow ? this.#out.reserve(wantedBytes) : undefined;
     } catch {
-      return undefined; // what is wrong is told by `write()`
+      return undefined; // `write()` reports the error
     }
   }
 
-  /** Sends what stands in the draft; false if that had no room, or nobody is there. */
+  /** Sends the reservation; returns false if the message outgrew it, or the stream is closed. */
   commit(): boolean {
     if (this.#isDestroyed || !this.#out.commit()) return false;
     this.#wakeSoon();
     return true;
   }
 
-  /** Writes the first so many bytes, if there is room for all of them and nothing waits; what fails is told by {@link write}. */
+  /**
+   * Writes the first `size` bytes if there is room for all of them and nothing is queued. {@link
+   * write} reports errors.
+   */
   tryWrite(bytes: Uint8Array, size: number): boolean {
     try {
       if (!this.#canWriteNow || !this.#out.tryWrite(bytes, size)) return false;
@@ -159,12 +175,14 @@ export class RingStream implements ByteStream {
 
   write(chunk: Uint8Array): number {
     if (this.#socketEnd !== undefined) {
-      this.#isPeerClosed = true; // reads to the end, whether anybody waits for that: so the other side's end is found
+      // Reads to the end of the stream, even if no reader waits: that finds the end of the peer.
+      this.#isPeerClosed = true;
       this.resume();
     }
     if (this.#isDestroyed || this.#socketEnd !== undefined) return 0;
     let written = 0;
-    // The reader may have made room since; the event loop, which would see it, need not turn between two messages.
+    // The peer may have made room, which the event loop cannot notice between two messages of one
+    // turn.
     if (this.#queuedBytes > 0) this.#endOnError(() => this.#writeQueued());
     if (this.#queuedBytes === 0) this.#endOnError(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
@@ -211,31 +229,40 @@ export class RingStream implements ByteStream {
     this.#socket.unref();
   }
 
-  /** Wakes the other side, if it sleeps. */
+  /** Wakes the peer if it sleeps. */
   wakeNow(): void {
     if (!this.#isDestroyed && this.#out.wakeReader()) this.#notifier.wake();
   }
 
-  /** The other side has rung. */
+  /** Handles a ring of the doorbell. */
   onDoorbell(): void {
     if (this.#isDestroyed) return;
-    this.#pollNow();
+    this.pollNow();
     if (!this.#isDestroyed) startSpinning(this);
   }
 
-  /** The socket has written all that was queued there. */
+  /** Handles the drain of the socket: everything that was sent before the upgrade is written. */
   socketDrained(): void {
     this.#isSocketDraining = false;
     if (this.#queuedBytes === 0) this.#handlers?.drain();
   }
 
-  /** The socket has ended: what the other side had written before is still delivered. */
+  /** Handles the end of the socket. Bytes that the peer wrote before are still delivered. */
   socketEnded(error: Error | undefined): void {
     if (this.#isDestroyed || this.#socketEnd !== undefined) return;
     this.#socketEnd = { error };
     this.#dropQueue();
-    // All at once: whoever learns by other ways that the other side has ended expects that what it said has arrived.
-    while (this.#pollNow() && !this.#hasEnded);
+    // All at once: code that learns of the end of the peer in another way expects that its messages
+    // have arrived.
+    while (this.pollNow() && !this.#hasEnded);
+  }
+
+  get hasQueuedBytes(): boolean {
+    return this.#queuedBytes > 0;
+  }
+
+  get isDestroyed(): boolean {
+    return this.#isDestroyed;
   }
 
   get isMidMessage(): boolean {
@@ -243,10 +270,11 @@ export class RingStream implements ByteStream {
   }
 
   poll(): boolean {
-    return this.#readCoalescer.isDeferring ? this.#endOnError(() => this.#writeQueued()) : this.#pollNow();
+    return this.#readCoalescer.isDeferring ? this.#endOnError(() => this.#writeQueued()) : this.pollNow();
   }
 
-  #pollNow(): boolean {
+  /** Reads and writes what is possible, without the delay of the read coalescer. */
+  pollNow(): boolean {
     return this.#endOnError(() => {
       const hasWritten = this.#writeQueued();
       const hasRead = this.#deliver();
@@ -263,50 +291,6 @@ export class RingStream implements ByteStream {
     return !hasWork || this.#hasEnded;
   }
 
-  /** Blocks the thread until the other side has the memory too; false if the time is over, or it is gone. */
-  waitForPeer(deadline: number): boolean {
-    while (Atomics.load(this.#words, this.#peerThreadWord) === 0) {
-      const remainingMs = deadline - performance.now();
-      if (remainingMs <= 0 || this.#hasPeerExited()) return false;
-      this.#memory.futexWait(this.#peerThreadWord * 4, 0, Math.min(remainingMs, MAX_SLEEP_MS));
-    }
-    return true;
-  }
-
-  /** Blocks the thread until something was delivered, or the stream has ended; false if the time is over. */
-  waitSync(deadline: number): boolean {
-    pollNextTurn(this); // when the thread is free again, the event loop goes on from here
-    let sleepMs = MIN_SLEEP_MS;
-    while (!this.#pollNow() && !this.#isDestroyed) {
-      this.wakeNow(); // as in `flushSync()`
-      if (this.#in.isEnded) this.socketEnded(undefined);
-      else if (!this.#spinForData()) {
-        const remainingMs = deadline - performance.now();
-        if (remainingMs <= 0) return false;
-        if (!this.#in.prepareReaderSleep(WAKE_BY_FUTEX)) continue;
-        this.#in.sleepReader(Math.min(sleepMs, remainingMs));
-        this.#in.markReaderRunning();
-        if (sleepMs === MAX_SLEEP_MS && this.#hasPeerExited()) this.socketEnded(undefined);
-        sleepMs = Math.min(2 * sleepMs, MAX_SLEEP_MS);
-      }
-    }
-    return true;
-  }
-
-  /** Blocks the thread until all that was written is in memory, or the other side is gone. */
-  flushSync(): void {
-    let sleepMs = MIN_SLEEP_MS;
-    while (this.#queuedBytes > 0 && !this.#isDestroyed) {
-      this.wakeNow(); // while the thread is blocked, a burst cannot end by itself
-      if (this.#pollNow() || !this.#out.prepareWriterSleep(WAKE_BY_FUTEX)) continue;
-      this.#out.sleepWriter(sleepMs);
-      this.#out.markWriterRunning();
-      if (sleepMs === MAX_SLEEP_MS && this.#hasPeerExited()) this.socketEnded(undefined);
-      sleepMs = Math.min(2 * sleepMs, MAX_SLEEP_MS);
-    }
-    this.wakeNow();
-  }
-
   get #canWriteNow(): boolean {
     return this.#queuedBytes === 0 && !this.#isDestroyed && this.#socketEnd === undefined;
   }
@@ -315,26 +299,13 @@ export class RingStream implements ByteStream {
     return this.#isReading && !this.#isPaused && !this.#isDestroyed;
   }
 
-  /** Looks for as long as to fall asleep and be woken takes, where that is mostly worth it. */
-  #spinForData(): boolean {
-    const hasData = this.#spin.shouldSpin && this.#in.spinForData(SPIN_ITERATIONS);
-    this.#spin.record(hasData);
-    return hasData;
-  }
-
-  #hasPeerExited(): boolean {
-    const threadId = Atomics.load(this.#words, this.#peerThreadWord);
-    const { fd } = this.#socket;
-    return threadId === 0 ? fd !== undefined && hasHungUp(fd) : hasExited(threadId);
-  }
-
-  /** Something was written: wakes the other side, if it sleeps, as soon as the burst allows. */
+  /** Wakes the peer after a write if it sleeps, coalesced over a burst. */
   #wakeSoon(): void {
     this.#readCoalescer.recordWrite();
     if (this.#out.isReaderAsleep) this.#wakeCoalescer.trigger();
   }
 
-  /** Does something with the memory, which the other side may have spoiled. */
+  /** Runs an operation on the memory, and ends the stream if the peer has corrupted it. */
   #endOnError(run: () => boolean): boolean {
     if (this.#isDestroyed) return false;
     try {
@@ -345,7 +316,7 @@ export class RingStream implements ByteStream {
     }
   }
 
-  /** Writes what is queued, as far as there is room. */
+  /** Writes queued bytes as far as there is room; returns whether any were written. */
   #writeQueued(): boolean {
     const queue = this.#queue;
     if (queue.length === 0) return false;
@@ -368,7 +339,7 @@ export class RingStream implements ByteStream {
     return writtenBytes > 0;
   }
 
-  /** Delivers what is there, up to a limit. */
+  /** Delivers arrived bytes up to the limit of one turn; returns whether there were any. */
   #deliver(): boolean {
     const handlers = this.#handlers;
     if (handlers === undefined) return false;
@@ -393,7 +364,6 @@ export class RingStream implements ByteStream {
     this.#socket.finish();
   }
 
-  /** What is queued goes nowhere. */
   #dropQueue(): void {
     this.#queue.length = this.#queuedBytes = 0;
   }

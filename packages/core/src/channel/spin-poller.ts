@@ -1,28 +1,35 @@
 /**
- * Who looks again and again for a moment, since being woken takes longer than what is awaited mostly does.
+ * Busy polling: spins on all active ring streams of this thread for a moment before they sleep.
  *
- * One lookout serves all streams of a thread: between the turns of the event loop it has each of them look. When nothing
- * has come for a moment, they go to sleep. Where that moment is mostly in vain they go to sleep at once, and it is tried
- * again every so often: so an idle stream costs nothing, and a processor that others need is not kept from them.
+ * Waking a sleeping event loop usually takes longer than waiting for the next message. So one
+ * poller per thread polls each active stream in every turn of the event loop. If nothing arrives
+ * for 0.1 ms, the streams *park*: they sleep until the peer rings the doorbell. The spinning is
+ * adaptive (`adaptive-spin.ts`): while it does not pay off, streams park at once, and only an
+ * occasional wait spins. So an idle stream uses no CPU, and a busy machine loses no core to the
+ * spinning.
  */
-
 import { host } from "../host/mod.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
 import { AdaptiveSpin } from "../shm/adaptive-spin.ts";
 
-/** Something that can look. */
+/** A stream that can be polled. */
 export interface Pollable {
-  /** Does what can be done at this moment; whether anything was. */
+  /** Reads and writes what is possible at this moment; returns whether there was anything. */
   poll(): boolean;
-  /** Goes to sleep; false if there is something to do after all. */
+  /**
+   * Goes to sleep until the doorbell rings; returns false if there is something to do after all.
+   */
   park(): boolean;
-  /** Whether it is in the middle of something, so that more is sure to come if the other side is there at all. */
+  /** Whether a message is incomplete, so that more is certain to come while the peer is alive. */
   readonly isMidMessage: boolean;
 }
 
-/** Milliseconds. */
+/** Time to spin before the streams park. */
 const SPIN_MS = 0.1;
-/** In the middle of a large message: the other side must get memory for it from the system, which takes longer than to copy. */
+/**
+ * Time to spin inside a large message. The peer has to allocate memory for it, which takes longer
+ * than the copy.
+ */
 const SPIN_MID_MESSAGE_MS = 0.5;
 
 const spinning = new Set<Pollable>();
@@ -35,7 +42,7 @@ afterForkInChild(() => {
   isPolling = false;
 });
 
-/** Has it look, and sleep when nothing has come for a moment. */
+/** Polls the stream until nothing has arrived for a moment, and then parks it. */
 export function startSpinning(pollable: Pollable): void {
   const shouldSpin = spin.shouldSpin;
   if (!isPolling && !shouldSpin) {
@@ -46,7 +53,10 @@ export function startSpinning(pollable: Pollable): void {
   if (shouldSpin) spinUntil = performance.now() + spinDuration();
 }
 
-/** Has it look in the next turn of the loop, and sleep no sooner: while its thread is blocked nobody need wake the loop for it. */
+/**
+ * Polls the stream in the next turn of the event loop. It does not park before, so a blocked thread
+ * receives no wake-ups.
+ */
 export function pollNextTurn(pollable: Pollable): void {
   spinning.add(pollable);
   if (isPolling) return;
@@ -54,7 +64,7 @@ export function pollNextTurn(pollable: Pollable): void {
   host.setImmediate(pollAll);
 }
 
-/** It looks no more. */
+/** Stops polling the stream. */
 export function stopPolling(pollable: Pollable): void {
   spinning.delete(pollable);
 }
@@ -64,7 +74,7 @@ function pollAll(): void {
   for (const pollable of spinning) if (pollable.poll()) found = true;
   const now = performance.now();
   if (found) {
-    // What came too late came because this one was not looking, but waiting for its turn on a processor.
+    // A late message counts as a failed spin: this thread was preempted instead of spinning.
     spin.record(now < spinUntil);
     spinUntil = spin.shouldSpin ? now + spinDuration() : 0;
   } else if (now >= spinUntil) {

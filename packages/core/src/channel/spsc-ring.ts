@@ -1,25 +1,32 @@
 /**
- * One way of a channel through memory: a ring of bytes that one thread writes and another reads.
+ * A lock-free SPSC ring buffer of bytes in shared memory (single producer, single consumer): one
+ * direction of a channel.
  *
  * ```text
- *   word  0 head     how many bytes were ever written, modulo 2^32; moved by the writer, when they are there
- *        16 tail     how many were ever read; moved by the reader, when it has them
- *        32 reader   how the reader is to be woken when something was written: 0 not at all, RING, or FUTEX
- *        48 writer   how the writer is to be woken when there is room again; it sleeps on the tail, the reader on the head
- *        64 ended    the writer will write no more
- *        80 turn     how often the writer has turned to the other area; from an odd turn on that is the wide one
- *        96 at       the byte, as head and tail count them, with which the last turn begins
- *       112 wide     whether the reader has the wide area
+ *   word  0 HEAD             bytes ever written, modulo 2^32; the writer advances it after the copy
+ *        16 TAIL             bytes ever read, modulo 2^32; the reader advances it after the copy
+ *        32 READER_STATE     RUNNING, or how to wake the sleeping reader (its futex is HEAD)
+ *        48 WRITER_STATE     RUNNING, or how to wake the writer that waits for room (its futex is TAIL)
+ *        64 ENDED            whether the writer has ended: it writes nothing more
+ *        80 SWITCH_COUNT     how often the writer has switched areas; odd: the large area is in use
+ *        96 SWITCH_POSITION  the position of the last switch, counted like HEAD and TAIL
+ *       112 HAS_LARGE_AREA   whether the reader has attached the large area
  * ```
  *
- * **Two areas.** The bytes lie in a small area, which stays in the caches of the processors, or in a wide one, in which a large
- * message has room: there, who writes it does not wait for who reads it and has to get memory for it first. The writer turns
- * from one to the other, not again before the reader has followed, and back only when nothing is left to be read. In both,
- * the first byte after a turn lies at the beginning.
+ * **Cache lines.** The words are 64 bytes apart, so the writer and the reader do not share a cache
+ * line by accident.
  *
- * Who is killed while it copies has changed nothing yet. Nobody can sleep through what it waits for: who is about to sleep says
- * so and looks once more, who changes something changes it and then looks whether somebody sleeps, and all four are
- * sequentially consistent.
+ * **Two areas.** The bytes are in the small area, which stays in the CPU caches, or in the large
+ * one, which has room for a whole large message: the writer does not wait until the reader has
+ * allocated memory for it. The writer switches only after the reader has followed the last switch,
+ * and switches back only when everything was read. The first byte after a switch is at the start of
+ * the area.
+ *
+ * **Crash safety.** A process that is killed during a copy has not advanced HEAD or TAIL yet, so
+ * nothing of it is visible.
+ *
+ * **No lost wake-ups.** A sleeper sets its state, then checks again; the other side publishes, then
+ * reads the state. All four accesses are sequentially consistent.
  */
 import { ByteWriter } from "../bytes/byte-writer.ts";
 import { copyBytes } from "../bytes/copy-bytes.ts";
@@ -35,23 +42,25 @@ const SWITCH_COUNT = 80;
 const SWITCH_POSITION = 96;
 const HAS_LARGE_AREA = 112;
 
-/** How many bytes the wide area holds. */
+/** Size of the large area. */
 export const LARGE_AREA_BYTES: number = 8 * 1024 * 1024;
 
-/** How somebody who sleeps is woken. */
+/** How to wake a sleeping thread; 0 if it does not sleep. */
 export type WakeMode = 0 | 1 | 2;
-const RUNNING = 0;
-/** By a message on the socket, since it sleeps in its event loop. */
+const RUNNING: WakeMode = 0;
+/** It sleeps in its event loop: a message on the socket wakes it. */
 export const WAKE_BY_DOORBELL = 1;
-/** By the system, since its thread is blocked. */
+/** Its thread is blocked on a futex. */
 export const WAKE_BY_FUTEX = 2;
 
-/** So much is copied until the other side is told: so both copy at the same time, instead of in turns. */
+/**
+ * The reader sees a long write after each step of this size, so both sides copy at the same time.
+ */
 const COPY_STEP_BYTES = 32 * 1024;
 
-/** One way; see the head of this file. */
+/** One side of the ring, either its writer or its reader. */
 export class SpscByteRing {
-  /** How many words it takes besides its bytes. */
+  /** Length of the control words, in words of 4 bytes. */
   static readonly CONTROL_WORDS = 128;
   readonly #memory: SharedSegment;
   readonly #words: Int32Array;
@@ -60,20 +69,23 @@ export class SpscByteRing {
   readonly #smallView: DataView;
   readonly #reservation = new ByteWriter(0);
   #largeArea: Uint8Array | undefined;
-  /** The area in use, and the byte of the stream with which it begins. */
+  /** The area in use, and the position at its start. */
   #area: Uint8Array;
   #areaStart = 0;
-  /** The last turn that was taken, or followed. */
+  /** The last switch that this side has made or followed. */
   #switchCount = 0;
-  /** Whether the reader may not have followed it. */
+  /** Whether the reader may not have followed the last switch; for the writer. */
   #isReaderBehind = false;
-  /** Where the tail was when the writer last looked: that is the reader's word, and slow to read while it moves. */
+  /**
+   * The last TAIL that the writer has read. It reads TAIL rarely, since that misses its cache while
+   * the reader moves it.
+   */
   #cachedTail = 0;
 
   /**
-   * @param at where its words begin, in words of four bytes
-   * @param bytesAt where its small area begins
-   * @param capacity how many bytes that holds; a power of two
+   * @param wordOffset start of the control words, in words of 4 bytes
+   * @param areaOffset start of the small area, in bytes
+   * @param capacity size of the small area in bytes; a power of two
    */
   constructor(memory: SharedSegment, wordOffset: number, areaOffset: number, capacity: number) {
     this.#memory = memory;
@@ -83,7 +95,10 @@ export class SpscByteRing {
     this.#smallView = new DataView(memory.buffer, areaOffset, capacity);
   }
 
-  /** How many bytes can be read at this moment. @throws {ProtocolError} if the other side has written nonsense */
+  /**
+   * Bytes that can be read at this moment. @throws {ProtocolError} if the peer has corrupted the
+   * memory
+   */
   get available(): number {
     const words = this.#words;
     const available =
@@ -92,29 +107,29 @@ export class SpscByteRing {
     return available;
   }
 
-  /** Whether there is so much room that it pays to wake who waits for some. */
+  /** Whether half of the area in use is free, so that waking a waiting writer pays off. */
   get isHalfEmpty(): boolean {
     const switchCount = Atomics.load(this.#words, this.#wordOffset + SWITCH_COUNT);
     return this.available <= (isLargeArea(switchCount) ? LARGE_AREA_BYTES : this.#smallArea.length) / 2;
   }
 
-  /** Whether it has a wide area on this side. */
+  /** Whether this side has the large area. */
   get hasLargeArea(): boolean {
     return this.#largeArea !== undefined;
   }
 
-  /** Gives the writer its wide area; it is used once the reader has it. */
+  /** Gives the writer the large area. It is used once the reader has attached it. */
   offerLargeArea(area: Uint8Array): void {
     this.#largeArea = area;
   }
 
-  /** Gives the reader its wide area. */
+  /** Gives the reader the large area. */
   attachLargeArea(area: Uint8Array): void {
     this.#largeArea = area;
     Atomics.store(this.#words, this.#wordOffset + HAS_LARGE_AREA, 1);
   }
 
-  /** Has what is written next go into the wide area, if that can be. */
+  /** Switches the writer to the large area, if that is possible now. */
   useLargeArea(): void {
     if (
       isLargeArea(this.#switchCount) ||
@@ -127,16 +142,17 @@ export class SpscByteRing {
       this.#switchArea(this.#largeArea);
   }
 
-  /** Whether the writer has ended its way. */
+  /** Whether the writer has ended. */
   get isEnded(): boolean {
     return Atomics.load(this.#words, this.#wordOffset + ENDED) !== 0;
   }
 
   /**
-   * Where what comes next can be written in place, to be {@link SpscByteRing.commit}ed at once; nothing where there is no room for so
-   * many bytes without a break.
+   * Reserves contiguous room for the next bytes, so that they are written in place. The caller
+   * writes and calls {@link SpscByteRing.commit} at once.
    *
-   * @throws {ProtocolError} if the other side has written nonsense
+   * @returns undefined if there is no contiguous room for `wantedBytes`
+   * @throws {ProtocolError} if the peer has corrupted the memory
    */
   reserve(wantedBytes: number): ByteWriter | undefined {
     if (isLargeArea(this.#switchCount)) return undefined;
@@ -147,7 +163,10 @@ export class SpscByteRing {
     return this.#reservation;
   }
 
-  /** Has the reader see what stands in the draft; false if that had no room and stands elsewhere. */
+  /**
+   * Publishes what was written into the reservation; returns false if that outgrew it and moved to
+   * other memory.
+   */
   commit(): boolean {
     const { bytes, position } = this.#reservation;
     if (bytes !== this.#smallArea) return false;
@@ -160,13 +179,16 @@ export class SpscByteRing {
     return true;
   }
 
-  /** Copies in the first so many bytes, if there is room for all of them. @throws {ProtocolError} if the other side has written nonsense */
+  /**
+   * Writes the first `size` bytes if there is room for all of them. @throws {ProtocolError} if the
+   * peer has corrupted the memory
+   */
   tryWrite(bytes: Uint8Array, size: number): boolean {
     if (isLargeArea(this.#switchCount) && this.available === 0) this.#switchArea(this.#smallArea);
     return this.#freeBytes(size) >= size && this.write(bytes, size) === size;
   }
 
-  /** Copies in as much of the first `size` bytes as there is room for, and says how much that was. */
+  /** Writes as many of the first `size` bytes as there is room for; returns how many. */
   write(bytes: Uint8Array, size: number = bytes.length): number {
     let written = 0;
     for (let step = 1; step > 0 && written < size; written += step)
@@ -174,7 +196,7 @@ export class SpscByteRing {
     return written;
   }
 
-  /** The next bytes in memory of their own, at most so many. */
+  /** Reads up to `maxBytes` into new memory. */
   read(maxBytes: number): Uint8Array {
     const count = Math.min(maxBytes, this.available, this.#bytesUntilSwitch());
     const from = this.#offsetOf(TAIL);
@@ -185,7 +207,7 @@ export class SpscByteRing {
     return bytes;
   }
 
-  /** Fills a piece with the next bytes as far as there are any, and says how many that were. */
+  /** Reads into `target` what is available; returns how many bytes. */
   readInto(target: Uint8Array): number {
     const count = Math.min(target.length, this.available);
     for (let read = 0, step = 0; read < count; read += step) {
@@ -198,13 +220,16 @@ export class SpscByteRing {
     return count;
   }
 
-  /** Says that nothing more will be written, and wakes the reader if its thread is blocked. */
+  /** Marks the end of the stream, and wakes the reader if its thread is blocked. */
   end(): void {
     Atomics.store(this.#words, this.#wordOffset + ENDED, 1);
     this.wakeReader();
   }
 
-  /** Whether the reader may sleep now; it may not when there is something to be read. */
+  /**
+   * Announces that the reader sleeps; returns false, and takes it back, if there is something to
+   * read.
+   */
   prepareReaderSleep(mode: WakeMode): boolean {
     Atomics.store(this.#words, this.#wordOffset + READER_STATE, mode);
     if (this.available === 0 && !(mode === WAKE_BY_FUTEX && this.isEnded)) return true;
@@ -212,7 +237,10 @@ export class SpscByteRing {
     return false;
   }
 
-  /** Whether the writer may sleep now; it may not when there is much room. */
+  /**
+   * Announces that the writer sleeps; returns false, and takes it back, if half of the area is
+   * free.
+   */
   prepareWriterSleep(mode: WakeMode): boolean {
     Atomics.store(this.#words, this.#wordOffset + WRITER_STATE, mode);
     if (!this.isHalfEmpty) return true;
@@ -228,34 +256,40 @@ export class SpscByteRing {
     Atomics.store(this.#words, this.#wordOffset + WRITER_STATE, RUNNING);
   }
 
-  /** Whether the reader sleeps, and must be woken. */
+  /** Whether the reader sleeps and must be woken. */
   get isReaderAsleep(): boolean {
     return Atomics.load(this.#words, this.#wordOffset + READER_STATE) !== RUNNING;
   }
 
-  /** Wakes the reader if its thread is blocked; true if it is to be rung. */
+  /**
+   * Wakes the reader if its thread is blocked; returns true if the caller must ring its doorbell
+   * instead.
+   */
   wakeReader(): boolean {
     return this.#wake(READER_STATE, HEAD);
   }
 
-  /** Wakes the writer if its thread is blocked; true if it is to be rung. */
+  /**
+   * Wakes the writer if its thread is blocked; returns true if the caller must ring its doorbell
+   * instead.
+   */
   wakeWriter(): boolean {
     return this.#wake(WRITER_STATE, TAIL);
   }
 
-  /** Blocks the reader's thread for so many milliseconds, or until it is woken. */
+  /** Blocks the reader's thread until it is woken, for `milliseconds` at most. */
   sleepReader(milliseconds: number): void {
-    // The reader's own look found head and tail alike: any other head is news.
+    // The reader has found HEAD equal to TAIL: any other value of HEAD means that there is data.
     this.#memory.futexWait((this.#wordOffset + HEAD) * 4, this.#words[this.#wordOffset + TAIL] as number, milliseconds);
   }
 
-  /** Blocks the writer's thread for so many milliseconds, or until it is woken. */
+  /** Blocks the writer's thread until it is woken, for `milliseconds` at most. */
   sleepWriter(milliseconds: number): void {
     const tail = Atomics.load(this.#words, this.#wordOffset + TAIL);
     if (!this.isHalfEmpty) this.#memory.futexWait((this.#wordOffset + TAIL) * 4, tail, milliseconds);
   }
 
-  /** Whether something comes to be read while this looks so many times. */
+  /** Spins until there is data, for `iterations` at most; returns whether there is. */
   spinForData(iterations: number): boolean {
     const words = this.#words;
     const tail = words[this.#wordOffset + TAIL];
@@ -263,7 +297,10 @@ export class SpscByteRing {
     return false;
   }
 
-  /** How much room there is; only where that seems to be less than what is wanted, it is looked up. */
+  /**
+   * The free bytes of the area in use. Reads TAIL only if the cached one leaves less room than is
+   * wanted.
+   */
   #freeBytes(wantedBytes: number): number {
     const capacity = this.#area.length;
     const head = this.#words[this.#wordOffset + HEAD] as number;
@@ -271,12 +308,15 @@ export class SpscByteRing {
     if (cached >= wantedBytes) return cached;
     const { available } = this;
     this.#updateReaderArea();
-    // What is still to be read in the other area takes no room in this one.
+    // Unread bytes in the other area take no room in this one.
     this.#cachedTail = this.#isReaderBehind ? this.#areaStart : (head - available) | 0;
     return capacity - ((head - this.#cachedTail) >>> 0);
   }
 
-  /** Copies in as much of the bytes between `start` and `end` as there is room for without a break, and says how much that was. */
+  /**
+   * Writes as many of the bytes from `start` to `end` as there is contiguous room for; returns how
+   * many.
+   */
   #writeStep(bytes: Uint8Array, start: number, end: number): number {
     const words = this.#words;
     const head = words[this.#wordOffset + HEAD] as number;
@@ -288,7 +328,7 @@ export class SpscByteRing {
     return count;
   }
 
-  /** What is written from now on goes into that area, from its beginning. */
+  /** Makes the writer continue at the start of `area`. */
   #switchArea(area: Uint8Array): void {
     const head = this.#words[this.#wordOffset + HEAD] as number;
     this.#area = area;
@@ -299,13 +339,19 @@ export class SpscByteRing {
     Atomics.store(this.#words, this.#wordOffset + SWITCH_COUNT, this.#switchCount);
   }
 
-  /** Whether the reader has followed the last turn: it has, when it has read behind that. */
+  /**
+   * Notes whether the reader has followed the last switch: it has if it has read beyond its
+   * position.
+   */
   #updateReaderArea(): void {
     if (this.#isReaderBehind && ((Atomics.load(this.#words, this.#wordOffset + TAIL) - this.#areaStart) | 0) > 0)
       this.#isReaderBehind = false;
   }
 
-  /** How many bytes the reader may read before the writer's next turn; at the turn, it follows. */
+  /**
+   * Returns how many bytes the reader may read before the writer's last switch. At its position,
+   * the reader follows it.
+   */
   #bytesUntilSwitch(): number {
     const switchCount = Atomics.load(this.#words, this.#wordOffset + SWITCH_COUNT);
     if (switchCount === this.#switchCount) return Number.POSITIVE_INFINITY;
@@ -322,7 +368,7 @@ export class SpscByteRing {
     return Number.POSITIVE_INFINITY;
   }
 
-  /** Where a byte lies in the area in use, which is a power of two long. */
+  /** The offset of HEAD or TAIL in the area in use, whose size is a power of two. */
   #offsetOf(word: number): number {
     return ((this.#words[this.#wordOffset + word] as number) - this.#areaStart) & (this.#area.length - 1);
   }
@@ -346,5 +392,5 @@ function isLargeArea(switchCount: number): boolean {
 }
 
 function corruptRingError(): ProtocolError {
-  return new ProtocolError("The other side has spoiled the memory of this channel");
+  return new ProtocolError("The peer has corrupted the shared memory of this channel");
 }

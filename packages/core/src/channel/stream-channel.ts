@@ -1,32 +1,37 @@
 /**
- * The channel over a stream of bytes: that of a socket at first, and one through memory when much is said, see `upgrade.ts`. What it
- * sends is in `outgoing.ts`, how it reads in `frame-reader.ts`.
+ * The channel over a stream of bytes: a socket first, and shared memory once many messages were
+ * sent (`transport-upgrade.ts`).
+ *
+ * `frame-writer.ts` does the sending (flush, batch, cork), `frame-reader.ts` the receiving. After
+ * the upgrade the socket stays open: it carries wake-ups, and its end reports the death of the
+ * peer.
  */
 import { Decoder } from "../codec/decode/decoder.ts";
 import { ChannelClosedError, ProtocolError } from "../errors.ts";
 import type { ByteStream, StreamHandlers } from "../host/host.ts";
 import { hasHungUp } from "../native/unix-socket.ts";
 import type { DeliveryScope } from "../targets/shareable.ts";
-import { type ChannelHandlers, type ChannelOptions, type Frame, isReset, type SyncChannel } from "./channel.ts";
-import { FrameReader, MAX_MESSAGE_BYTES } from "./frame-reader.ts";
+import { type ChannelHandlers, type ChannelOptions, isReset, type SyncChannel } from "./channel.ts";
+import { type Frame, MAX_MESSAGE_BYTES } from "./frame.ts";
+import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { flushNow, openChannels } from "./open-channels.ts";
 import type { RingStream } from "./ring-stream.ts";
 import { Upgrade, type UpgradeTarget } from "./transport-upgrade.ts";
 
-/** A channel over a stream of bytes. */
+/** A channel over a socket, which can be upgraded to shared memory. */
 export class StreamChannel implements SyncChannel {
   closed = false;
-  /** What the other side is, for errors. */
+  /** The name of the peer in errors. */
   peer: string;
   readonly #socket: ByteStream;
-  /** Where it reads. */
+  /** The stream that messages are read from: the socket, or the ring stream after the upgrade. */
   #source: ByteStream;
   #upgrade: Upgrade | undefined;
   readonly #frameWriter: FrameWriter;
   readonly #decoder = new Decoder();
   readonly #socketReader: FrameReader;
-  /** Of what arrives through memory. */
+  /** The reader of the ring stream. */
   #memoryReader: FrameReader | undefined;
   #isPaused = false;
   #isEnding = false;
@@ -45,13 +50,13 @@ export class StreamChannel implements SyncChannel {
     openChannels.add(this);
   }
 
-  /** The longest message that is accepted from now on, in bytes. */
+  /** Sets the longest message that is accepted, in bytes. */
   set maxMessageBytes(bytes: number) {
     this.#socketReader.maxMessageBytes = bytes;
     if (this.#memoryReader !== undefined) this.#memoryReader.maxMessageBytes = bytes;
   }
 
-  /** How messages are encoded from now on. */
+  /** Sets how the shapes of later messages are encoded. */
   set shapes(shapes: "inline" | "dictionary") {
     this.#frameWriter.shapes = shapes;
   }
@@ -69,7 +74,10 @@ export class StreamChannel implements SyncChannel {
     });
   }
 
-  /** Has it move into memory when much is said; one of the two sides offers that, the other lets itself be moved. */
+  /**
+   * Allows the upgrade to shared memory. @param isOffering whether this end offers it; the peer
+   * then accepts it
+   */
   enableUpgrade(isOffering: boolean): Upgrade {
     const upgrade = new Upgrade(this.#socket, isOffering, this.#upgradeTarget());
     this.#socketReader.onControlFrame = (frame) => upgrade.handleControlFrame(frame);
@@ -90,22 +98,23 @@ export class StreamChannel implements SyncChannel {
     if (this.canBlock || this.#upgrade?.upgradeSync(deadline) === true) return true;
     const { fd } = this.#socket;
     if (fd !== undefined && hasHungUp(fd)) {
-      this.#socket.readNow?.(); // what had arrived before
+      this.#socket.readNow?.(); // delivers what had arrived
       this.#close();
     }
     return false;
   }
 
-  // Somebody may wait for what was said in this turn on any channel, and who is blocked says no more.
+  // Before this thread blocks, it flushes all its channels: another process may wait for a message
+  // of this turn, and a blocked thread cannot flush.
 
   waitSync(deadline: number): boolean {
     flushNow();
-    return this.#upgrade?.ringStream?.waitSync(deadline) ?? true;
+    return this.#upgrade?.ringStream?.blocking.waitSync(deadline) ?? true;
   }
 
   flushSync(): void {
     flushNow();
-    this.#upgrade?.ringStream?.flushSync();
+    this.#upgrade?.ringStream?.blocking.flushSync();
   }
 
   send(kind: number, value: unknown, root?: string, scope?: DeliveryScope, corked = false): boolean {
@@ -218,7 +227,7 @@ export class StreamChannel implements SyncChannel {
     ringStream.startReading();
   }
 
-  /** What becomes of the bytes that arrive. */
+  /** The handlers that pass arriving bytes to a frame reader. */
   #dataHandlers(reader: FrameReader): Pick<StreamHandlers, "data" | "directBuffer" | "filled"> {
     return {
       data: (chunk) => this.#feed(() => reader.feed(chunk)),
@@ -235,7 +244,7 @@ export class StreamChannel implements SyncChannel {
       this.destroy(
         error instanceof Error
           ? error
-          : new ProtocolError(`A message from ${this.peer} could not be taken`, { cause: error }),
+          : new ProtocolError(`A message handler of the channel to ${this.peer} failed`, { cause: error }),
       );
     }
   }

@@ -1,27 +1,28 @@
 /**
- * How a channel moves from its socket into memory.
+ * The upgrade of a channel from its socket to shared memory, like an HTTP upgrade.
  *
- * Most channels carry little, and memory costs time and space: so it is offered, by the side that dialed, once so much has been
- * said that more is likely to come. Each way moves by itself, so that all stays in order.
+ * Shared memory costs time and space, and most channels carry little. So the side that dialed
+ * offers it after 256 messages. Each direction switches on its own, behind its last message on the
+ * socket, so messages stay in order.
  *
  * ```text
- *   who dialed                                the other
- *     OFFER {memory} ──────────────────────>    attaches it, or says DECLINED
- *     <────────────────────────────── MOVED     the last message on the socket; what follows is in memory
- *     MOVED ───────────────────────────────>    likewise
- *     BELL <───────────────────────────────>    from then on: there is something for you in memory
- *     WIDER {memory} <─────────────────────>    and: here is more for large messages
+ *   the side that dialed                       the other side
+ *     OFFER {memory} ──────────────────────>     attaches the memory, or answers DECLINED
+ *     <───────────────────────────── SWITCHED    the last message on the socket; the rest is in memory
+ *     SWITCHED ────────────────────────────>     likewise
+ *     WAKE <───────────────────────────────>     the doorbell: there is something in memory for you
+ *     OFFER_LARGE_AREA {memory} <──────────>     memory for large messages
  * ```
  *
- * Who has dialed while its thread is blocked says so in the offer, and moves both ways at once.
+ * A thread that dials and then blocks sets `hasSwitched` in the offer: both directions switch at
+ * once, without SWITCHED.
  */
 import { ProtocolError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import { host } from "../host/mod.ts";
 import { hasHungUp, trySend, waitReadable } from "../native/unix-socket.ts";
 import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "../shm/shared-memory-segment.ts";
-import type { Frame } from "./channel.ts";
-import { IS_CONTROL, smallFrame } from "./frame-reader.ts";
+import { type Frame, IS_CONTROL, smallFrame } from "./frame.ts";
 import { attachSegment } from "./large-message-area.ts";
 import { RING_STREAM_BYTES, RingStream } from "./ring-stream.ts";
 
@@ -32,42 +33,43 @@ const DECLINED = 3;
 const OFFER_LARGE_AREA = 4;
 
 const WAKE_FRAME = smallFrame(WAKE, IS_CONTROL);
-/** So many messages are sent and received before memory is offered ... */
+/** Messages, sent and received, after which memory is offered. */
 const UPGRADE_AFTER_MESSAGES = 256;
-/** ... where a large one counts once more for each so many bytes. */
+/** A large message counts as one more message for each of these. */
 const BYTES_PER_MESSAGE = 4096;
-/** So many channels of this process are in memory at once; others stay on their sockets. */
+/** At most this many channels of a process use shared memory; the others stay on their sockets. */
 const MAX_UPGRADED_CHANNELS = 64;
 let upgradedCount = 0;
-/** Milliseconds; a signal may end a wait sooner. */
+/** The longest wait for an answer in one system call. */
 const MAX_WAIT_MS = 1000;
 
-/** What is offered. */
+/** The content of OFFER. */
 interface Offer {
   readonly memory: SegmentAddress;
-  /** Whether who offers it has moved already, and expects the other to have. */
+  /** Whether the sender has switched already and expects the same of the receiver. */
   readonly hasSwitched: boolean;
 }
 
-/** What moves. */
+/** The channel as the upgrade uses it. */
 export interface UpgradeTarget {
-  /** Whether nothing more is written: then it moves no more, but what the other side has moved is read. */
+  /** Whether nothing more is written: then writing does not switch any more, but reading may. */
   isEnding(): boolean;
-  /** Writes to the socket what is queued. */
+  /** Flushes to the socket. */
   flush(): void;
+  /** Writes to the ring stream from now on. */
   writeTo(ringStream: RingStream): void;
-  /** Has what arrives from now on delivered from there. */
+  /** Reads from the ring stream from now on. */
   readFrom(ringStream: RingStream): void;
 }
 
-/** A channel's way into memory; see the head of this file. */
+/** The upgrade of one channel. */
 export class Upgrade {
   readonly #socket: ByteStream;
   readonly #target: UpgradeTarget;
   #messagesUntilOffer = UPGRADE_AFTER_MESSAGES;
-  /** Whether it is to be told what is sent and received. */
+  /** Whether it counts messages: the channel then calls {@link Upgrade.recordMessage} for each. */
   isCounting: boolean;
-  /** What was offered and not answered. */
+  /** The memory that was offered and not accepted yet. */
   #pendingOffer: SharedSegment | undefined;
   ringStream: RingStream | undefined;
 
@@ -77,26 +79,26 @@ export class Upgrade {
     this.isCounting = isOffering;
   }
 
-  /** A message of that size was sent or received. */
+  /** Counts a message that was sent or received. */
   recordMessage(size: number): void {
     this.#messagesUntilOffer -= 1 + Math.floor(size / BYTES_PER_MESSAGE);
     if (this.#messagesUntilOffer <= 0 && upgradedCount < MAX_UPGRADED_CHANNELS) this.#offer();
   }
 
-  /** Offers memory, if there is some; once. */
+  /** Offers memory, once, if shared memory is available. */
   #offer(): void {
     this.isCounting = false;
     if (this.#target.isEnding() || whyNoSharedMemory() !== undefined) return;
     try {
       this.#pendingOffer = SharedSegment.create(RING_STREAM_BYTES);
     } catch {
-      return; // the system has none left, and the socket serves as well
+      return; // no shared memory is left: the channel stays on its socket
     }
     this.#target.flush();
     this.#socket.write(offerFrame(this.#pendingOffer, false));
   }
 
-  /** Moves while the thread is blocked; false if that cannot be, or was not done in time. */
+  /** Upgrades while the thread is blocked; returns false if that is impossible or took too long. */
   upgradeSync(deadline: number): boolean {
     const { fd, pending } = this.#socket;
     if (fd === undefined || pending > 0) return false;
@@ -108,7 +110,7 @@ export class Upgrade {
     return this.ringStream !== undefined;
   }
 
-  /** Takes a message that is for the channel itself. */
+  /** Handles a control frame. */
   handleControlFrame(frame: Frame): void {
     switch (frame.kind) {
       case WAKE:
@@ -122,18 +124,18 @@ export class Upgrade {
       case DECLINED:
         return this.#dropOffer();
       default:
-        throw new ProtocolError("A message for the channel itself is of no kind that is known here");
+        throw new ProtocolError(`The peer sent a control frame of unknown kind ${frame.kind}`);
     }
   }
 
-  /** The channel was dialed by a thread that is blocked, and both sides are in memory from the beginning. */
+  /** Upgrades a channel that a blocking thread has dialed: both sides use memory from the start. */
   upgradeImmediately(memory: SharedSegment): RingStream {
-    const ringStream = this.#createRingStream(memory, "maker");
+    const ringStream = this.#createRingStream(memory, "creator");
     this.#switchBoth(ringStream);
     return ringStream;
   }
 
-  /** The channel is closed. */
+  /** Releases the memory when the channel is closed. */
   end(): void {
     this.#dropOffer();
     if (this.ringStream === undefined) return;
@@ -143,17 +145,18 @@ export class Upgrade {
   }
 
   #acceptOffer({ memory: address, hasSwitched }: Offer): void {
-    if (this.ringStream !== undefined) throw new ProtocolError("Memory was offered for a channel that has some");
+    if (this.ringStream !== undefined)
+      throw new ProtocolError("The peer offered shared memory to a channel that uses some already");
     if (this.#target.isEnding()) return;
     let memory: SharedSegment;
     try {
       memory = attachSegment(address, RING_STREAM_BYTES);
     } catch (error) {
-      if (hasSwitched) throw error; // there is no other way to talk to who is blocked
+      if (hasSwitched) throw error; // a blocked peer can be reached through memory only
       this.#socket.write(smallFrame(DECLINED, IS_CONTROL));
       return;
     }
-    const ringStream = this.#createRingStream(memory, "other");
+    const ringStream = this.#createRingStream(memory, "peer");
     if (hasSwitched) this.#switchBoth(ringStream);
     else this.#switchWriting(ringStream);
   }
@@ -161,14 +164,15 @@ export class Upgrade {
   #onPeerSwitched(): void {
     const memory = this.#pendingOffer;
     this.#pendingOffer = undefined;
-    const ringStream = this.ringStream ?? (memory === undefined ? undefined : this.#createRingStream(memory, "maker"));
+    const ringStream =
+      this.ringStream ?? (memory === undefined ? undefined : this.#createRingStream(memory, "creator"));
     if (ringStream === undefined)
-      throw new ProtocolError("The other side of a channel moved into memory that it was not offered");
+      throw new ProtocolError("The peer switched a channel to shared memory that was not offered");
     if (memory !== undefined) this.#switchWriting(ringStream);
     this.#target.readFrom(ringStream);
   }
 
-  /** Without a word on the socket: the other side expects it. */
+  /** Switches both directions without SWITCHED, as the peer expects it. */
   #switchBoth(ringStream: RingStream): void {
     this.#target.writeTo(ringStream);
     this.#target.readFrom(ringStream);
@@ -180,13 +184,14 @@ export class Upgrade {
     this.#target.writeTo(ringStream);
   }
 
-  #createRingStream(memory: SharedSegment, side: "maker" | "other"): RingStream {
+  #createRingStream(memory: SharedSegment, side: "creator" | "peer"): RingStream {
     upgradedCount += 1;
     this.isCounting = false;
     const socket = this.#socket;
     this.ringStream = new RingStream(socket, memory, side, {
       wake: () => {
-        // A thread that is blocked next could not write through the host; what the host still has to write must come first.
+        // The host writes when its event loop turns, but this thread may block next: so the system
+        // call is made directly, unless the host still has bytes to write before.
         if (socket.fd === undefined || socket.pending > 0 || !trySend(socket.fd, WAKE_FRAME)) socket.write(WAKE_FRAME);
       },
       offerLargeArea: (address) => void socket.write(jsonFrame(OFFER_LARGE_AREA, address)),
@@ -200,7 +205,7 @@ export class Upgrade {
   }
 }
 
-/** The message that offers memory. */
+/** Builds the OFFER frame. */
 export function offerFrame(memory: SharedSegment, hasSwitched: boolean): Uint8Array {
   const offer: Offer = { memory: memory.address(), hasSwitched };
   return jsonFrame(OFFER, offer);

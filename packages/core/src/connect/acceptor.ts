@@ -17,7 +17,7 @@
 import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
 import { connectWithRetry } from "../channel/connect-with-retry.ts";
-import { MAX_MESSAGE_BYTES } from "../channel/frame-reader.ts";
+import { MAX_MESSAGE_BYTES } from "../channel/frame.ts";
 import { RING_STREAM_BYTES } from "../channel/ring-stream.ts";
 import { StreamChannel } from "../channel/stream-channel.ts";
 import { offerFrame } from "../channel/transport-upgrade.ts";
@@ -189,7 +189,7 @@ export function dialSync(address: EndpointAddress, peer: string, deadline: numbe
     const ringStream = channel.enableUpgrade(true).upgradeImmediately(memory);
     if (!trySend(fd, helloFrame(address.token)) || !trySend(fd, offerFrame(memory, true)) || hasHungUp(fd))
       throw new Error("Nobody takes what is said there");
-    isPeerConnected = ringStream.waitForPeer(deadline);
+    isPeerConnected = ringStream.blocking.waitForPeer(deadline);
     if (!isPeerConnected && hasHungUp(fd))
       throw new Error("The other side does not know this one, or has no memory in common");
     return isPeerConnected ? channel : undefined;

@@ -1,7 +1,7 @@
 /** The first message on a connection: who comes, and with which invitation. It is plain text, so that it needs no codec. */
 
-import type { Frame } from "../channel/channel.ts";
-import { smallFrame } from "../channel/frame-reader.ts";
+import type { Frame } from "../channel/frame.ts";
+import { smallFrame } from "../channel/frame.ts";
 import { host } from "../host/mod.ts";
 import { PROTOCOL } from "../registry.ts";
 

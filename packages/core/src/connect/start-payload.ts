@@ -2,8 +2,9 @@
  * The first messages of a child as a text, where what brings it to life can take one along: it finds them there, and need not
  * connect with its parent for them.
  */
-import { Frame } from "../channel/channel.ts";
+
 import type { EncodedMessage } from "../channel/encoded-message.ts";
+import { Frame } from "../channel/frame.ts";
 import { host } from "../host/mod.ts";
 
 /** From here on, a connection is the quicker way. */
