@@ -13,22 +13,22 @@ import { host } from "./host/mod.ts";
 import { childConfig } from "./runtime/child-config.ts";
 import { pendingWork } from "./runtime/pending-work.ts";
 import { processRole } from "./runtime/process-role.ts";
-import { loadModules } from "./targets/target.ts";
+import { KeepAlive } from "./runtime/wait-options.ts";
+import { loadModules } from "./targets/module-loader.ts";
 
 export { ProcessError } from "./errors.ts";
 export { host } from "./host/mod.ts";
 export { registry, singleton } from "./registry.ts";
 export { afterForkInChild } from "./runtime/at-fork.ts";
 export { childConfig } from "./runtime/child-config.ts";
-export { isLocal, loadModules, resolveTarget, targetOf } from "./targets/target.ts";
+export { loadModules } from "./targets/module-loader.ts";
+export { isLocal, resolveTarget, targetOf } from "./targets/target.ts";
 
 /**
  * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that
  * may read little must be able to read this, see {@link codecModule}.
  */
 const CODEC_PATH = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
-
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The module that a child loads when it needs the codec. */
 export const codecModule: string = new URL(CODEC_PATH, import.meta.url).href;
@@ -64,7 +64,7 @@ async function run(
 ): Promise<void> {
   host.flushOutputOnExit();
   childConfig.socketPath = socketPath;
-  if (startPayload !== undefined) holdKeepAlive();
+  if (startPayload !== undefined) keepAlive.active = true;
   const nextFrame =
     startPayload === undefined ? await connectToParent(parentSocketPath, token) : openStartPayload(startPayload);
   await main(toParentConnection(nextFrame, exit));
@@ -82,7 +82,7 @@ export async function warmUp(
   const { socketPath } = childConfig;
   const startPayload = JSON.stringify(messages.map((message) => [message, []]));
   await run(main, "", "", "", startPayload, () => undefined as never);
-  releaseKeepAlive();
+  keepAlive.active = false;
   childConfig.socketPath = socketPath;
 }
 
@@ -113,12 +113,7 @@ function openStartPayload(startPayload: string): () => Promise<Frame> {
 }
 
 /** As a connection to its parent would, keeps this child alive until it leaves. */
-function holdKeepAlive(): void {
-  releaseKeepAlive = host.timer(holdKeepAlive, MAX_TIMER_MS, true);
-}
-
-/** Has the loop of this child end when nothing else is to be done. */
-let releaseKeepAlive = (): void => {};
+const keepAlive = new KeepAlive();
 
 /** Dials the parent; the result gives its messages one by one. */
 async function connectToParent(parentSocketPath: string, token: string): Promise<() => Promise<Frame>> {

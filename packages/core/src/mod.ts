@@ -22,4 +22,12 @@ export type { Permissions, Stdio } from "./host/host.ts";
 export type { ChildOutput, OutputReader } from "./runtime/child-output.ts";
 export type { WaitOptions } from "./runtime/wait-options.ts";
 export { cpuCount } from "./system/cpu-count.ts";
-export { type AnyFunction, fromModule, inline, registerClass, type Target, task } from "./targets/target.ts";
+export {
+  type AnyFunction,
+  fromModule,
+  inline,
+  type ModuleTargets,
+  registerClass,
+  type Target,
+  task,
+} from "./targets/target.ts";

@@ -5,6 +5,7 @@ import {
   type Channel,
   checkTimeout,
   host,
+  MAX_TIMER_MS,
   registerAtFork,
   reserveSocketPath,
   responsiveTimeout,
@@ -277,7 +278,7 @@ export class Listener implements AsyncIterable<Connection> {
     const handshake = new HandshakeStream(stream);
     this.#evictOldestHandshake();
     this.#handshakes.add(handshake);
-    const cancel = responsiveTimeout(() => handshake.destroy(), Math.min(this.#handshakeTimeoutMs, 2 ** 31 - 1));
+    const cancel = responsiveTimeout(() => handshake.destroy(), Math.min(this.#handshakeTimeoutMs, MAX_TIMER_MS));
     try {
       await deliverChallenge(handshake, this.#key);
       const isMultiproc = await answerChallenge(handshake, this.#key);

@@ -1,5 +1,5 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { encodeMessage, host, withTimeoutOrThrow } from "@multiproc/core/internal";
+import { encodeMessage, host, MAX_TIMER_MS, withTimeoutOrThrow } from "@multiproc/core/internal";
 import { captureContext } from "./async-context.ts";
 import { ProcessWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
 import { WorkerManager } from "./dispatch/worker-manager.ts";
@@ -23,7 +23,6 @@ import {
   type TaskOptions,
 } from "./options.ts";
 
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const NO_ARGS: readonly unknown[] = Object.freeze([]);
 const NO_OPTIONS: TaskOptions = Object.freeze({});
 

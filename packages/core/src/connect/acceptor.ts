@@ -16,22 +16,16 @@
  */
 import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
-import { connectWithRetry } from "../channel/connect-with-retry.ts";
 import { MAX_MESSAGE_BYTES } from "../channel/frame.ts";
-import { RING_STREAM_BYTES } from "../channel/ring-stream.ts";
 import { StreamChannel } from "../channel/stream-channel.ts";
-import { offerFrame } from "../channel/transport-upgrade.ts";
-import { ChannelClosedError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
 import { host } from "../host/mod.ts";
-import { connectSync, hasHungUp, trySend } from "../native/unix-socket.ts";
 import { singleton } from "../registry.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
 import { childConfig } from "../runtime/child-config.ts";
 import { cleanup } from "../runtime/process-cleanup.ts";
 import { responsiveTimeout } from "../runtime/responsive-timeout.ts";
-import { SharedSegment, whyNoSharedMemory } from "../shm/shared-memory-segment.ts";
-import { HELLO, HELLO_MAX_BYTES, helloFrame, helloText, readHello } from "./handshake.ts";
+import { HELLO_MAX_BYTES, HELLO_TIMEOUT_MS, readHello } from "./handshake.ts";
 
 /** Leave to open one channel, or many, to a thing in another process; plain data. */
 export interface EndpointAddress {
@@ -51,8 +45,6 @@ interface Endpoint {
   readonly accept: (channel: SyncChannel, pid: number) => void;
   readonly options: EndpointOptions;
 }
-
-const HELLO_TIMEOUT_MS = 10_000;
 
 class Acceptor {
   #socketPath: string | undefined;
@@ -114,17 +106,12 @@ class Acceptor {
   }
 }
 
-const acceptor: Acceptor = singleton("door", () => new Acceptor());
+const acceptor: Acceptor = singleton("acceptor", () => new Acceptor());
 afterForkInChild(() => acceptor.resetAfterFork());
 
 /** A place for a child's door; the parent removes what is left of it when the child has ended. */
 export function reserveSocketPath(): string {
   return `${cleanup.socketDir()}/${randomToken(16).slice(0, 12)}`;
-}
-
-/** Where this process's own door is. */
-export function ownSocketPath(): string {
-  return acceptor.socketPath;
 }
 
 /** Makes an invitation; `accept` gets the channel of each process that comes with it, and starts it before it returns. */
@@ -138,72 +125,4 @@ export function exposeEndpoint(
 /** Takes an invitation back; channels that were opened with it stay. */
 export function closeEndpoint(address: EndpointAddress): void {
   acceptor.unregister(address);
-}
-
-/**
- * Opens a channel with an invitation.
- *
- * @param what what the channel leads to, for errors
- * @throws {ChannelClosedError} if the process that made the invitation is gone
- */
-export async function dial(
-  address: EndpointAddress,
-  peer: string,
-  options: Pick<ChannelOptions, "shapes"> = {},
-): Promise<SyncChannel> {
-  let stream: ByteStream;
-  try {
-    stream = await connectWithRetry(address.socketPath, { maxAgeMs: HELLO_TIMEOUT_MS / 2 });
-  } catch (cause) {
-    throw unreachable(peer, cause);
-  }
-  const channel = new StreamChannel(stream, { ...options, peer });
-  channel.enableUpgrade(true);
-  channel.sendBytes(HELLO, helloText(address.token));
-  return channel;
-}
-
-/** Why {@link dialSync} does not work here; undefined if it does. */
-export function whyNoDialSync(): string | undefined {
-  return host.whyNoAdoptFd() ?? whyNoSharedMemory();
-}
-
-/**
- * Opens a channel with an invitation, and blocks the thread until that is done. Its messages go through memory from the
- * beginning, see `upgrade.ts`.
- *
- * @param what what the channel leads to, for errors
- * @param until how long to wait for the other side, on the clock of `performance`
- * @returns nothing if the time is over
- * @throws {CapabilityError} where there is no memory in common; see {@link whyNoDialSync} for what else must be there
- * @throws {ChannelClosedError} if the process that made the invitation is gone
- */
-export function dialSync(address: EndpointAddress, peer: string, deadline: number): SyncChannel | undefined {
-  const memory = SharedSegment.create(RING_STREAM_BYTES);
-  let channel: StreamChannel | undefined;
-  let isPeerConnected = false;
-  try {
-    const fd = connectSync(address.socketPath, deadline);
-    if (fd === undefined) return undefined;
-    channel = new StreamChannel(host.adoptFd(fd), { peer });
-    const ringStream = channel.enableUpgrade(true).upgradeImmediately(memory);
-    if (!trySend(fd, helloFrame(address.token)) || !trySend(fd, offerFrame(memory, true)) || hasHungUp(fd))
-      throw new Error("Nobody takes what is said there");
-    isPeerConnected = ringStream.blocking.waitForPeer(deadline);
-    if (!isPeerConnected && hasHungUp(fd))
-      throw new Error("The other side does not know this one, or has no memory in common");
-    return isPeerConnected ? channel : undefined;
-  } catch (cause) {
-    throw unreachable(peer, cause);
-  } finally {
-    if (channel === undefined) memory.close();
-    else if (!isPeerConnected) channel.destroy();
-  }
-}
-
-function unreachable(peer: string, cause: unknown): ChannelClosedError {
-  return new ChannelClosedError(
-    `${peer} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
-    { cause },
-  );
 }

@@ -9,6 +9,7 @@ import { PROTOCOL } from "../registry.ts";
 export const HELLO = 0;
 /** It is no longer than this. */
 export const HELLO_MAX_BYTES = 256;
+export const HELLO_TIMEOUT_MS = 10_000;
 
 /** The content of the message with which this process shows a token. */
 export function helloText(token: string): Uint8Array {

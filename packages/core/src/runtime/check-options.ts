@@ -21,7 +21,7 @@ export function checkOptions(
   if (options === undefined) return;
   if (!isPlainObject(options))
     throw new TypeError(
-      `${call} takes its options as one object, such as { ${known[0]}: … }, not ${describe(options)}`,
+      `${call} takes its options as one object, such as { ${known[0]}: … }, not ${describeValue(options)}`,
     );
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
@@ -38,8 +38,15 @@ function isPlainObject(value: unknown): value is object {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-function describe(value: unknown): string {
-  if (typeof value === "function") return `the function ${value.name || "without a name"}`;
+/** Returns whether a function was written as a class. */
+export function isClass(value: unknown): boolean {
+  return typeof value === "function" && /^class[\s{]/.test(Function.prototype.toString.call(value));
+}
+
+/** Describes a wrong argument for an error message. */
+export function describeValue(value: unknown): string {
+  if (typeof value === "function")
+    return `the ${isClass(value) ? "class" : "function"} ${value.name || "without a name"}`;
   if (typeof value === "object" && value !== null)
     return Array.isArray(value) ? "an array" : `an instance of ${value.constructor?.name || "a class"}`;
   return typeof value === "string" ? JSON.stringify(value) : String(value);

@@ -1,12 +1,17 @@
-/** How every wait of this library can end: with its value, by its time-out, or by its signal. */
+/**
+ * The options that every wait of this library takes, and how it ends: with a value, by its timeout, or by its signal.
+ *
+ * A call that returns a promise waits with {@link withTimeout}, which rejects for a wrong timeout or signal. A call that
+ * blocks its thread uses {@link checkWaitOptions}, which throws.
+ */
 import { TimeoutError } from "../errors.ts";
 import { host } from "../host/mod.ts";
-import { checkOptions } from "./check-options.ts";
+import { checkOptions, describeValue } from "./check-options.ts";
 
 /**
- * How a wait can be ended early.
+ * Options that end a wait early.
  *
- * @example A wait that can be given up
+ * @example Cancel a wait
  * ```ts
  * import { pipe } from "@multiproc/pipe";
  *
@@ -20,51 +25,53 @@ import { checkOptions } from "./check-options.ts";
 export interface WaitOptions {
   /** How long to wait, in milliseconds. @default forever */
   readonly timeout?: number | undefined;
-  /** Ends the wait with the signal's reason. */
+  /** Ends the wait when it is aborted. The call rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The most milliseconds that a timer of the hosts can wait. */
+/** The longest delay of a timer, on Node and on Deno: they fire at once for a longer one. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
-/** A time-out that ran out, told apart from every value. */
+/** The result of a wait whose timeout expired. It differs from every value that a wait can return. */
 export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
 
 /**
- * Waits for a promise no longer than allowed. The promise itself goes on; whoever made it takes back what it still asks for.
+ * Waits for a promise until its timeout expires or its signal is aborted. Neither of them cancels the work behind the promise:
+ * that is left to the caller.
  *
- * @param call the call as the user wrote it, for errors
- * @returns the value, or {@link TIMED_OUT}
- * @throws {RangeError} for a time-out that is no duration
- * @throws the signal's reason
+ * @param call the call as the user writes it, for errors
+ * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason, and for a wrong
+ * timeout or signal.
  */
 export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;
-  if (timeout === undefined && signal === undefined) return promise;
-  checkTimeout(call, timeout);
-  if (signal?.aborted) return Promise.reject(signal.reason);
+  if (timeout === undefined && (signal === undefined || signal === null)) return promise;
   return new Promise((resolve, reject) => {
-    // A timer holds 31 bits; a longer wait is as good as forever.
-    const isLimited = timeout !== undefined && timeout < 2 ** 31;
-    const cancel = isLimited ? host.timer(() => settle(() => resolve(TIMED_OUT)), timeout, true) : undefined;
     const abort = (): void => settle(() => reject(signal?.reason));
-    signal?.addEventListener("abort", abort, { once: true });
+    let cancel: (() => void) | undefined;
     const settle = (run: () => void): void => {
       cancel?.();
-      signal?.removeEventListener("abort", abort);
+      signal?.removeEventListener?.("abort", abort);
       run();
     };
+    // The handlers come first: a rejection of the promise is handled even if this wait ends before.
     promise.then(
       (value) => settle(() => resolve(value)),
       (error) => settle(() => reject(error)),
     );
+    checkTimeoutAndSignal(call, options);
+    if (signal?.aborted) return abort();
+    // A wait that is too long for a timer is as good as endless.
+    const isLimited = timeout !== undefined && timeout <= MAX_TIMER_MS;
+    if (isLimited) cancel = host.timer(() => settle(() => resolve(TIMED_OUT)), timeout, true);
+    signal?.addEventListener("abort", abort, { once: true });
   });
 }
 
 /**
- * Like {@link withTimeout}, for calls whose time-out is an error.
+ * Waits like {@link withTimeout}, for a call that reports an expired timeout as an error.
  *
- * @throws {TimeoutError} when the time ran out
+ * @throws {TimeoutError} if the timeout expired
  */
 export async function withTimeoutOrThrow<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T> {
   const value = await withTimeout(promise, call, options);
@@ -75,37 +82,48 @@ export async function withTimeoutOrThrow<T>(promise: Promise<T>, call: string, o
 const WAIT_OPTIONS: readonly string[] = ["timeout", "signal"];
 
 /**
- * Checks the options of a call that waits.
+ * Checks the options of a call that waits: their names and their values.
  *
- * @param known the names of all options of the call, if it has more than a wait has
+ * @param call the call as the user writes it, for the error
+ * @param known the names of all options of the call, if it has others than those of a wait
  * @throws {TypeError} for an unknown option, and for a signal that is not an `AbortSignal`
- * @throws {RangeError} for a `timeout` that is not a duration
+ * @throws {RangeError} for a timeout that is not a duration
  */
 export function checkWaitOptions(call: string, options: WaitOptions, known: readonly string[] = WAIT_OPTIONS): void {
   checkOptions(call, options, known);
-  checkTimeout(call, options.timeout);
-  const { signal } = options;
-  // `null` means no signal, as in fetch().
-  if (signal !== undefined && signal !== null && typeof signal.addEventListener !== "function")
-    throw new TypeError(`${call} takes an AbortSignal as signal, such as controller.signal, not ${String(signal)}`);
+  checkTimeoutAndSignal(call, options);
 }
 
-/** Refuses a time-out that is no duration. */
+/** Checks the values of the options of a wait. As in `fetch()`, `null` means no signal. */
+export function checkTimeoutAndSignal(call: string, { timeout, signal }: WaitOptions): void {
+  checkTimeout(call, timeout);
+  if (signal === undefined || signal === null || typeof signal.addEventListener === "function") return;
+  const isController = signal instanceof AbortController;
+  throw new TypeError(
+    `${call} takes an AbortSignal as signal, ${isController ? "not an AbortController: pass its signal property" : `such as controller.signal, not ${describeValue(signal)}`}`,
+  );
+}
+
+/** Checks a timeout. @throws {RangeError} if it is not a duration */
 export function checkTimeout(call: string, timeout: number | undefined): void {
-  if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) {
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0))
     throw new RangeError(`${call} takes a timeout of 0 or more milliseconds, not ${String(timeout)}`);
-  }
 }
 
-/** Keeps the program alive while that is needed, where nothing that the system watches does. */
+/** Keeps the program alive while {@link KeepAlive.active} is set, for waits without a socket that would. */
 export class KeepAlive {
   #cancelTimer: (() => void) | undefined;
 
   set active(active: boolean) {
-    if (active) this.#cancelTimer ??= host.timer(() => {}, MAX_TIMER_MS, true);
+    if (active) this.#cancelTimer ??= host.timer(() => this.#renew(), MAX_TIMER_MS, true);
     else {
       this.#cancelTimer?.();
       this.#cancelTimer = undefined;
     }
+  }
+
+  #renew(): void {
+    this.#cancelTimer = undefined;
+    this.active = true;
   }
 }

@@ -29,7 +29,7 @@
 import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { registerAtFork } from "../runtime/at-fork.ts";
-import { checkTimeout, MAX_TIMER_MS, type WaitOptions } from "../runtime/wait-options.ts";
+import { checkTimeoutAndSignal, MAX_TIMER_MS, type WaitOptions } from "../runtime/wait-options.ts";
 import { onRing, ownDoorbell, ringDoorbell } from "./doorbell.ts";
 import type { SharedSegment } from "./shared-memory-segment.ts";
 import { currentThreadId, hasExited } from "./thread-id.ts";
@@ -131,7 +131,7 @@ export class WaitQueue {
    */
   async wait(condition: Condition, call: string, options: WaitQueueOptions): Promise<boolean> {
     const { timeout, signal, keepAlive = true } = options;
-    checkTimeout(call, timeout);
+    checkTimeoutAndSignal(call, options);
     signal?.throwIfAborted();
     if (this.#waiters.size === 0 && condition(false)) return true;
     if (timeout === 0) return false;

@@ -1,43 +1,52 @@
 /**
- * How a function is named across processes.
+ * Targets: functions and classes that another process can find by a reference.
  *
- * A closure cannot leave its process, a name can: the module that exports the function and the export's name. `task()`
- * marks a function with its own name, `fromModule()` makes names of exports without loading their module, and `inline()`
- * carries the source text of a small function that needs no module. The mark is a property under a well-known symbol, so
- * that it holds across copies of this package.
+ * A closure cannot be sent to another process, but a name can: the URL of a module and the name of an export. `task()` and
+ * `registerClass()` name an export in its own module. `fromModule()` names the exports of a module without loading it.
+ * `inline()` refers to a small function by its source text. The reference is a property of the function. Its key is a
+ * registered symbol, so that all copies of this package in a process read it.
  */
 import { TargetError } from "../errors.ts";
-import { host } from "../host/mod.ts";
-import { type RegisteredClass, registry, singleton } from "../registry.ts";
-import { isForkedChild } from "../runtime/at-fork.ts";
+import { type RegisteredClass, registry } from "../registry.ts";
+import { describeValue, isClass } from "../runtime/check-options.ts";
+import { declareExport, exportOf } from "./module-loader.ts";
 
-/** Any function at all. */
-// biome-ignore lint/suspicious/noExplicitAny: functions of all parameters are assignable to it only so
+/** Any function. */
+// biome-ignore lint/suspicious/noExplicitAny: only a function of `any` accepts all parameter types
 export type AnyFunction = (...args: any[]) => unknown;
 
-/** A function that can be named in another process: made by {@link task}, {@link fromModule} or {@link inline}. */
+/** A function that another process can find: made by {@link task}, {@link fromModule} or {@link inline}. */
 export type Target<F extends AnyFunction = AnyFunction> = F;
 
-/** How a target is found in another process: by its module, or by its own source text. */
+/**
+ * The targets that {@link fromModule} makes for a module of type `M`: its functions and classes. Other exports are left out,
+ * because their values are not known without loading the module.
+ */
+export type ModuleTargets<M extends object> = {
+  readonly [K in keyof M as M[K] extends AnyFunction | AnyClass ? K : never]: M[K];
+};
+
+type AnyClass = abstract new (...args: never[]) => unknown;
+
+/** Says how another process finds a target: in a module, or by compiling its source text. */
 export type TargetReference =
   | { readonly module: string; readonly name: string }
   | { readonly source: string; readonly captured: Readonly<Record<string, unknown>>; readonly name: string };
 
 const TARGET_REFERENCE: unique symbol = Symbol.for("multiproc.target") as never;
-/** On functions that only name one of another module. */
-const STUB: unique symbol = Symbol.for("multiproc.stand-in") as never;
+/** Marks the functions of `fromModule()`, which cannot be called. */
+const STUB: unique symbol = Symbol.for("multiproc.stub") as never;
 
-/** The exports that modules of this process have named themselves, by URL and name. */
-const declaredExports: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
+const TASK_EXAMPLE = "export const work = task(import.meta.url, function work(…) {…})";
 
 /**
- * Marks `fn` as an export of its module, so that other processes can find it, and returns `fn` itself.
+ * Marks `fn` as an export of its module, so that other processes find it, and returns `fn` itself.
  *
  * @param moduleUrl the module's own `import.meta.url`
- * @param fn the function; it is called as usual in this process
+ * @param fn the function. It is called as usual in this process.
  * @param exportName the name under which the module exports it
  * @default exportName fn.name
- * @throws {TargetError} if there is no name, or the URL is not one that another process could load
+ * @throws {TargetError} if there is no name, or if another process could not load the URL
  *
  * @example A task in a module of its own
  * ```ts
@@ -49,23 +58,21 @@ const declaredExports: Map<string, Record<string, unknown>> = singleton("declare
  * console.log(square(7)); // 49: still a plain function
  * ```
  */
-export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, exportName: string = fn.name): F {
-  if (typeof fn !== "function") throw new TypeError(`task() takes a function as its second argument, not ${typeof fn}`);
-  const module = checkedModule("task()", moduleUrl);
-  if (exportName === "") {
-    throw new TargetError(
-      "task() needs the name under which the module exports the function: give it as the third argument",
-    );
-  }
-  declareExport(module, exportName, fn);
-  return mark(fn, { module, name: exportName });
+export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, exportName?: string): F {
+  requireModuleFirst("task()", moduleUrl, TASK_EXAMPLE);
+  if (typeof fn !== "function")
+    throw new TypeError(`task() takes a function as its second argument, not ${describeValue(fn)}: ${TASK_EXAMPLE}`);
+  const name = checkExportName("task()", exportName ?? fn.name);
+  const module = checkModuleUrl("task()", moduleUrl);
+  declareExport(module, name, fn);
+  return setReference(fn, { module, name });
 }
 
 /**
- * Names the exports of a module without loading it here: each property is a target for that export.
+ * Names the exports of a module without loading it. Each property is a target for the export of that name.
  *
- * @param moduleUrl where the module is, as `new URL("./images.ts", import.meta.url)`
- * @throws {TargetError} if the URL is not one that another process could load
+ * @param moduleUrl the URL of the module, such as `new URL("./images.ts", import.meta.url)`
+ * @throws {TargetError} if another process could not load the URL
  *
  * @example A target whose module this process never loads
  * ```ts
@@ -75,38 +82,41 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
  * console.log(typeof join); // "function"
  * ```
  */
-export function fromModule<M extends object>(moduleUrl: string | URL): M {
-  const module = checkedModule("fromModule()", moduleUrl);
+export function fromModule<M extends object>(moduleUrl: string | URL): ModuleTargets<M> {
+  const module = checkModuleUrl("fromModule()", moduleUrl);
   const stubs = new Map<string, AnyFunction>();
   return new Proxy(Object.create(null), {
     get(_, name) {
-      // `then` would make the whole look like a promise to `await`.
+      // A `then` method would make `await` take the result for a promise.
       if (typeof name !== "string" || name === "then") return undefined;
-      let target = stubs.get(name);
-      if (target === undefined) {
-        target = mark(
-          () => {
-            throw new TargetError(
-              `"${name}" of "${module}" is only named here: give it to a Process or a Pool, or import it to call it`,
-            );
-          },
-          { module, name },
-        );
-        Object.defineProperty(target, STUB, { value: true });
-        stubs.set(name, target);
+      let stub = stubs.get(name);
+      if (stub === undefined) {
+        stub = makeStub(module, name);
+        stubs.set(name, stub);
       }
-      return target;
+      return stub;
     },
-  }) as M;
+  }) as ModuleTargets<M>;
+}
+
+function makeStub(module: string, name: string): AnyFunction {
+  const stub = (): never => {
+    throw new TargetError(
+      `"${name}" of "${module}" cannot be called here, because fromModule() only names it: ` +
+        "pass it to a Process or a Pool, or import it to call it",
+    );
+  };
+  Object.defineProperty(stub, STUB, { value: true });
+  return setReference(stub, { module, name });
 }
 
 /**
- * Marks a small function as one whose source text can travel: it uses its parameters, what is global, and what is named in
- * `captured`, nothing else from around it.
+ * Marks a small function whose source text can be sent. It may use its parameters, globals, and the values named in
+ * `captured`, but no other variables around it.
  *
  * @param fn the function, written in place
- * @param captured the values that `fn` uses by name; they are sent with it
- * @throws {TargetError} if the source text is not to be had, as for a native or bound function or a method
+ * @param captured the values that `fn` uses by name. They are sent with it.
+ * @throws {TargetError} if the source text is not available, as for a native or bound function or a method
  *
  * @example A function that uses one value from around it
  * ```ts
@@ -118,29 +128,53 @@ export function fromModule<M extends object>(moduleUrl: string | URL): M {
  * ```
  */
 export function inline<F extends AnyFunction>(fn: F, captured: Readonly<Record<string, unknown>> = {}): F {
-  if (typeof fn !== "function") throw new TypeError(`inline() takes a function, not ${typeof fn}`);
-  const source = Function.prototype.toString.call(fn);
-  if (/\{\s*\[native code\]\s*\}\s*$/.test(source)) {
-    throw new TargetError(
-      `inline() cannot read the source of "${fn.name}": it is native or bound. Write the function in place`,
+  if (typeof fn !== "function")
+    throw new TypeError(`inline() takes a function, not ${describeValue(fn)}: inline((x) => x * 2)`);
+  if (typeof captured !== "object" || captured === null || Array.isArray(captured)) {
+    throw new TypeError(
+      `inline() takes the captured values as one object, such as { factor }, not ${describeValue(captured)}`,
     );
   }
   for (const name of Object.keys(captured)) {
     if (!/^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(name))
-      throw new TargetError(`inline() cannot capture "${name}": it is no variable name`);
+      throw new TargetError(`inline() cannot capture "${name}": it is not the name of a variable`);
   }
-  return mark(fn, { source: checkedSource(source, fn.name), captured, name: fn.name });
+  return setReference(fn, { source: readSource(fn), captured, name: fn.name });
+}
+
+/** Returns the source text of a function. It must stand alone as an expression, which that of a method does not. */
+function readSource(fn: AnyFunction): string {
+  const source = Function.prototype.toString.call(fn);
+  if (/\{\s*\[native code\]\s*\}\s*$/.test(source)) {
+    throw new TargetError(
+      `inline() cannot read the source of "${fn.name}", because it is native or bound: write the function in place`,
+    );
+  }
+  if (isClass(fn)) {
+    throw new TypeError(
+      `inline() takes a function, not the class ${fn.name}: export the class and call registerClass()`,
+    );
+  }
+  try {
+    new Function(`return (${source}\n);`);
+    return source;
+  } catch (cause) {
+    throw new TargetError(
+      `inline() cannot use "${fn.name}": write it as an arrow function or a function expression, not as a method`,
+      { cause },
+    );
+  }
 }
 
 /**
- * Registers a class, so that its instances cross processes as instances: their own fields travel, the constructor is not
- * called at the other side.
+ * Registers a class, so that its instances arrive as instances in other processes. Their own properties are sent. The
+ * receiver does not call the constructor.
  *
  * @param moduleUrl the `import.meta.url` of the module that defines, exports and registers the class
  * @param Class the class
  * @param exportName the name under which the module exports it
  * @default exportName Class.name
- * @throws {TargetError} if the class has no name, or the URL is not one that another process could load
+ * @throws {TargetError} if the class has no name, or if another process could not load the URL
  *
  * @example A class whose instances can be sent
  * ```ts
@@ -156,16 +190,17 @@ export function inline<F extends AnyFunction>(fn: F, captured: Readonly<Record<s
 export function registerClass(
   moduleUrl: string | URL,
   Class: abstract new (...args: never[]) => object,
-  exportName: string = Class.name,
+  exportName?: string,
 ): void {
-  if (typeof Class !== "function" || typeof Class.prototype !== "object") {
-    throw new TypeError("registerClass() takes a class as its second argument");
-  }
-  if (exportName === "")
-    throw new TargetError("registerClass() needs the name under which the module exports the class");
+  const example = "registerClass(import.meta.url, Point)";
+  requireModuleFirst("registerClass()", moduleUrl, example);
+  if (typeof Class !== "function" || typeof Class.prototype !== "object")
+    throw new TypeError(
+      `registerClass() takes a class as its second argument, not ${describeValue(Class)}: ${example}`,
+    );
   const entry: RegisteredClass = {
-    module: checkedModule("registerClass()", moduleUrl),
-    name: exportName,
+    name: checkExportName("registerClass()", exportName ?? Class.name),
+    module: checkModuleUrl("registerClass()", moduleUrl),
     constructor: Class,
   };
   declareExport(entry.module, entry.name, Class);
@@ -173,21 +208,23 @@ export function registerClass(
   registry.classesByPrototype.set(Class.prototype, entry);
 }
 
-/** The reference that a function carries, if it is a target. */
+/** Returns the reference of a function; `undefined` if the function is not a target. */
 export function targetOf(fn: AnyFunction): TargetReference | undefined {
   return (fn as { [TARGET_REFERENCE]?: TargetReference })[TARGET_REFERENCE];
 }
 
-/** Whether a function itself is here; `fromModule()` gives others, and `inline()` one that may see other values here. */
+/**
+ * Returns whether calling `fn` here does what its target does. It does not for a stub of `fromModule()`, nor for a function
+ * of `inline()`, which may see other variables here.
+ */
 export function isLocal(fn: AnyFunction): boolean {
   const reference = targetOf(fn);
   return reference === undefined || ("module" in reference && (fn as { [STUB]?: true })[STUB] !== true);
 }
 
-/** The reference of a function that must be a target; refuses any other in words that show the ways. */
+/** Returns the reference of a target. @throws {TargetError} for any other function: the message says how to make one */
 export function requireTarget(fn: unknown, call: string): TargetReference {
-  if (typeof fn !== "function")
-    throw new TypeError(`${call} takes a function, not ${fn === null ? "null" : typeof fn}`);
+  if (typeof fn !== "function") throw new TypeError(`${call} takes a function, not ${describeValue(fn)}`);
   const reference = targetOf(fn as AnyFunction);
   if (reference !== undefined) return reference;
   throw new TargetError(
@@ -198,37 +235,21 @@ export function requireTarget(fn: unknown, call: string): TargetReference {
 }
 
 /**
- * Loads the modules that a message names, before it is decoded.
+ * Returns the function of a reference. Its module must be loaded.
  *
- * @throws {TargetError} for a module that cannot be found or throws while loading, with that as its cause
- */
-export async function loadModules(urls: readonly string[]): Promise<void> {
-  await Promise.all(urls.map(loadModule));
-}
-
-/** Whether all of `urls` have been loaded, so that a message that names them can be decoded at once. */
-export function areLoaded(urls: readonly string[]): boolean {
-  // Most messages need none.
-  return urls.length === 0 || urls.every((url) => registry.modules.has(url));
-}
-
-/**
- * The function that a reference names; its module has been loaded before.
- *
- * @throws {TargetError} if the module has no such export, or the source text is no function
+ * @throws {TargetError} if the module has no such export, or if the source text does not compile
  */
 export function resolveTarget(reference: TargetReference): AnyFunction {
   if ("source" in reference) return compileInline(reference);
   const { module, name } = reference;
-  const exports = registry.modules.get(module);
-  const found = exports?.[name] ?? findRenamedExport(exports, declaredExports.get(module)?.[name]);
+  const found = exportOf(module, name);
   if (typeof found === "function") {
-    // A function that was found by its name can be passed on by it.
+    // The receiver can pass the function on by the same reference.
     if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
-      mark(found as AnyFunction, reference);
+      setReference(found as AnyFunction, reference);
     return found as AnyFunction;
   }
-  if (exports === undefined) throw new TargetError(`Module "${module}" has not been loaded`);
+  if (!registry.modules.has(module)) throw new TargetError(`Module "${module}" has not been loaded`);
   throw new TargetError(
     found === undefined
       ? `Module "${module}" has no export "${name}"`
@@ -236,98 +257,54 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   );
 }
 
-/** Bundlers give the exports of a chunk short names; a function that `task()` has marked is known all the same. */
-function findRenamedExport(exports: Readonly<Record<string, unknown>> | undefined, marked: unknown): unknown {
-  return exports !== undefined && Object.values(exports).includes(marked) ? marked : undefined;
-}
-
-/**
- * What a part of this library is called in messages: the URL of its `mod`, and its name, by which a process finds it that has
- * that part already, from wherever it may have come there. Called when the part is loaded.
- *
- * @param beside the URL of a module beside its `mod`
- */
-export function registerLibraryModule(siblingUrl: string, name: string): string {
-  registry.modules.set(name, {});
-  const { href } = new URL(`./mod${siblingUrl.endsWith(".ts") ? ".ts" : ".js"}`, siblingUrl);
-  const module = `${href}${LIBRARY_MARKER}${name}`;
-  registry.modules.set(module, {});
-  return module;
-}
-
-/** Stands between the URL and the name of a part of this library. */
-const LIBRARY_MARKER = "#multiproc:";
-
-async function loadModule(name: string): Promise<void> {
-  if (registry.modules.has(name)) return;
-  const [url = name, libraryName] = name.split(LIBRARY_MARKER);
-  try {
-    registry.modules.set(name, registry.modules.get(libraryName ?? "") ?? (await exportsOf(url)));
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new TargetError(`Module "${url}" could not be loaded: ${message}`, { cause });
-  }
-}
-
-/**
- * The exports of a module. In a copy of a process it may be one that was waiting at its top level, for what comes in the parent
- * alone: that has named what others may ask for, and is taken as it is. One that is loaded already is there at once.
- */
-async function exportsOf(url: string): Promise<Readonly<Record<string, unknown>>> {
-  const loading: Promise<Readonly<Record<string, unknown>>> = import(url);
-  const declaredHere = isForkedChild() ? declaredExports.get(url) : undefined;
-  if (declaredHere === undefined) return loading;
-  const fallback = new Promise<typeof declaredHere>((resolve) =>
-    host.afterIo(() => host.afterIo(() => resolve(declaredHere))),
-  );
-  return Promise.race([loading, fallback]);
-}
-
-function declareExport(module: string, name: string, value: unknown): void {
-  const exports = declaredExports.get(module) ?? {};
-  exports[name] = value;
-  declaredExports.set(module, exports);
-}
-
-/** The text comes from `inline()` in the process that started this one, over a channel that only it can write to. */
+/** Compiles a function of `inline()`. Its source text came over a channel that only trusted processes can write to. */
 function compileInline(reference: Extract<TargetReference, { source: string }>): AnyFunction {
   const { source, captured, name } = reference;
   try {
     const make = new Function(...Object.keys(captured), `"use strict"; return (${source}\n);`);
-    return mark(make(...Object.values(captured)) as AnyFunction, reference);
+    return setReference(make(...Object.values(captured)) as AnyFunction, reference);
   } catch (cause) {
-    throw new TargetError(`inline() function "${name}" cannot be built from its source text`, { cause });
+    throw new TargetError(`inline() function "${name}" cannot be compiled from its source text`, { cause });
   }
 }
 
-/** Finds out at the call whether the text stands alone as an expression: a method's does not. */
-function checkedSource(source: string, name: string): string {
-  try {
-    new Function(`return (${source}\n);`);
-    return source;
-  } catch (cause) {
-    throw new TargetError(
-      `inline() cannot use "${name}": write it as an arrow function or a function expression, not as a method`,
-      { cause },
-    );
-  }
+/** Refuses a call without the URL, which is a common slip: `task(function work() {…})`. */
+function requireModuleFirst(call: string, moduleUrl: unknown, example: string): void {
+  if (typeof moduleUrl === "function")
+    throw new TypeError(`${call} takes the URL of its module first, then ${describeValue(moduleUrl)}: ${example}`);
 }
 
-function checkedModule(call: string, moduleUrl: string | URL): string {
+function checkExportName(call: string, name: unknown): string {
+  if (typeof name !== "string")
+    throw new TypeError(`${call} takes the name of the export as its third argument, not ${describeValue(name)}`);
+  if (name !== "") return name;
+  throw new TargetError(
+    `${call} needs the name under which the module exports this anonymous value: pass it as the third argument`,
+  );
+}
+
+function checkModuleUrl(call: string, moduleUrl: unknown): string {
   let url: URL;
   try {
-    url = new URL(moduleUrl);
+    url = new URL(moduleUrl as string | URL);
   } catch (cause) {
-    throw new TargetError(`${call} takes the URL of a module, such as import.meta.url, not "${String(moduleUrl)}"`, {
+    const advice = urlAdvice(moduleUrl);
+    throw new TargetError(`${call} takes the URL of a module, not ${describeValue(moduleUrl)}: write ${advice}`, {
       cause,
     });
   }
-  if (url.protocol === "blob:")
-    throw new TargetError(`${call} cannot use "${url.href}": a blob is known to this process alone`);
-  return url.href;
+  if (url.protocol !== "blob:") return url.href;
+  throw new TargetError(`${call} cannot use "${url.href}": other processes cannot load a blob of this one`);
 }
 
-function mark<F extends AnyFunction>(fn: F, reference: TargetReference): F {
+/** Returns what to write instead of a value that is not a URL. */
+function urlAdvice(moduleUrl: unknown): string {
+  if (typeof moduleUrl !== "string") return 'import.meta.url, or new URL("./tasks.ts", import.meta.url)';
+  if (moduleUrl.startsWith("/")) return "pathToFileURL(path) of node:url";
+  return `new URL(${JSON.stringify(moduleUrl)}, import.meta.url)`;
+}
+
+function setReference<F extends AnyFunction>(fn: F, reference: TargetReference): F {
   Object.defineProperty(fn, TARGET_REFERENCE, { value: reference, configurable: true });
   return fn;
 }

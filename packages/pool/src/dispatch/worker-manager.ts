@@ -1,6 +1,6 @@
 /** The workers of a pool: carries out what the scheduler decides, and tells it what happens. */
 import { StartError, TimeoutError } from "@multiproc/core";
-import { host } from "@multiproc/core/internal";
+import { host, MAX_TIMER_MS } from "@multiproc/core/internal";
 import { PoolEvents } from "../diagnostics.ts";
 import { WorkerLostError } from "../errors.ts";
 import { ApplyJob } from "../jobs/apply-job.ts";
@@ -34,8 +34,6 @@ type Slot = WorkerSlot<WorkTask, WorkerConnection>;
 
 /** So many bytes take longer to decode than a write takes. */
 const FLUSH_BEFORE_DECODE_BYTES = 16 * 1024;
-/** A timer holds 31 bits. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Workers, and what they do. */
 export class WorkerManager implements Dispatcher {
