@@ -30,7 +30,7 @@ interface PropagatedStorage {
 }
 
 /** The storages that are carried, by their module and name. */
-const storages: Map<string, PropagatedStorage> = singleton("carried context", () => new Map());
+const storages: Map<string, PropagatedStorage> = singleton("propagated context", () => new Map());
 
 /** The context of a task, as it is sent. */
 interface PropagatedContext {

@@ -165,7 +165,7 @@ function watchdogs(pid: number): number[] | undefined {
       try {
         const stat = fs.readFileSync(`/proc/${name}/stat`, "utf8");
         const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-        return parent === pid && fs.readFileSync(`/proc/${name}/cmdline`, "utf8").includes("multiproc-guard");
+        return parent === pid && fs.readFileSync(`/proc/${name}/cmdline`, "utf8").includes("multiproc-watchdog");
       } catch {
         return false;
       }

@@ -198,7 +198,7 @@ function createLocal<L extends object>(kind: PrimitiveKind<L>): Attachment<L> {
 
 function attachLocal<L extends object>(kind: PrimitiveKind<L>, memory: SharedSegment): Attachment<L> {
   const backend = memory.singleton(kind.name, () => kind.open(memory));
-  const server = memory.singleton("home", () => {
+  const server = memory.singleton("sync.server", () => {
     const server = new PrimitiveServer(backend);
     memory.onClose(() => server.close());
     return server;

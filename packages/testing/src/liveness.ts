@@ -47,7 +47,7 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
   // Given to `afterEach` as it stands, it is called with the test's context, which has no such option.
   const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
   // A process's guard lives as long as the process: it is what sees to it that nothing else does.
-  const isWatchdog = (pid: number) => commandOf(pid).includes("multiproc-guard");
+  const isWatchdog = (pid: number) => commandOf(pid).includes("multiproc-watchdog");
   const remaining = () =>
     descendants(process.pid).filter(
       (pid) => !pidsAtLoad.has(pid) && isAlive(pid) && !isWatchdog(pid) && !isHelper(pid),

@@ -29,7 +29,7 @@ interface AtForkState {
   isForkedChild: boolean;
 }
 
-const state: AtForkState = singleton("estate", () => {
+const state: AtForkState = singleton("at-fork", () => {
   const entries = new Set<AtForkEntry>();
   return {
     childHooks: [],

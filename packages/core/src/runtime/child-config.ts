@@ -15,7 +15,7 @@ interface ChildConfig {
 }
 
 /** What this process was told. */
-export const childConfig: ChildConfig = singleton("inheritance", () => ({
+export const childConfig: ChildConfig = singleton("child config", () => ({
   socketPath: undefined,
   isImporting: false,
   mayHaveChildren: false,

@@ -25,6 +25,6 @@ class PendingWork {
 }
 
 /** What this process has to finish before it ends. */
-export const pendingWork: PendingWork = singleton("leaving", () => new PendingWork());
+export const pendingWork: PendingWork = singleton("pending work", () => new PendingWork());
 
 afterForkInChild(() => pendingWork.resetAfterFork());

@@ -77,14 +77,14 @@ class ProcessCleanup {
 }
 
 /** What this process owns. */
-export const cleanup: ProcessCleanup = singleton("lifetime", () => new ProcessCleanup());
+export const cleanup: ProcessCleanup = singleton("process cleanup", () => new ProcessCleanup());
 afterForkInChild(() => cleanup.resetAfterFork());
 
 /** Starts a guard that knows the folder (none if empty) and the children from its arguments. */
 async function startWatchdog(args: readonly string[]): Promise<Subprocess | undefined> {
   const options = { stdin: "write", stdout: "ignore", stderr: "ignore", detached: true, cwd: "/" } as const;
   const programs = [
-    { file: "/bin/sh", args: ["-c", WATCHDOG_SH, "multiproc-guard", ...args], env: { PATH: "/usr/bin:/bin" } },
+    { file: "/bin/sh", args: ["-c", WATCHDOG_SH, "multiproc-watchdog", ...args], env: { PATH: "/usr/bin:/bin" } },
     host.evalCommand(WATCHDOG_JS, args),
   ];
   for (const program of programs) {

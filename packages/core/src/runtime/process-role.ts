@@ -19,7 +19,7 @@ interface ProcessRole {
 }
 
 /** The role of this process. */
-export const processRole: ProcessRole = singleton("role", () => ({ isStandby: false, forkServer: undefined }));
+export const processRole: ProcessRole = singleton("process role", () => ({ isStandby: false, forkServer: undefined }));
 afterForkInChild(() => {
   processRole.isStandby = false;
 });

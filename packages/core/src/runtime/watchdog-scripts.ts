@@ -26,7 +26,7 @@ owner=$PPID
 folder=$1
 shift
 children=$*
-sweep() {
+removeNames() {
   for names in /tmp/multiproc-names-* /var/tmp/multiproc-names-* /dev/shm/multiproc-names-*; do
     [ -d "$names" ] || continue
     for process in "$@"; do
@@ -36,16 +36,16 @@ sweep() {
     rmdir -- "$names"
   done
 } 2>/dev/null
-while read -r word what; do
-  case $word in
-    watch) children="$children $what" ;;
-    own) folder=$what ;;
-    forget) rest=; for c in $children; do [ "$c" = "$what" ] || rest="$rest $c"; done; children=$rest; sweep "$what" ;;
+while read -r command argument; do
+  case $command in
+    watch) children="$children $argument" ;;
+    own) folder=$argument ;;
+    forget) rest=; for c in $children; do [ "$c" = "$argument" ] || rest="$rest $c"; done; children=$rest; removeNames "$argument" ;;
   esac
 done
 for c in $children; do kill -9 "$c"; done 2>/dev/null
 [ -z "$folder" ] || rm -rf -- "$folder"
-sweep "$owner" $children
+removeNames "$owner" $children
 `;
 
 /** The guard as a script for Node. */
@@ -57,7 +57,7 @@ let [folder, ...pids] = process.argv.slice(1);
 const children = new Set(pids.map(Number));
 const list = (path) => { try { return fs.readdirSync(path); } catch { return []; } };
 const remove = (path) => { try { fs.rmdirSync(path); } catch {} };
-const sweep = (ended) => {
+const removeNames = (ended) => {
   for (const parent of ["/tmp", "/var/tmp", "/dev/shm"])
     for (const names of list(parent).filter((each) => each.startsWith("multiproc-names-")).map((each) => parent + "/" + each)) {
       for (const name of list(names).map((each) => names + "/" + each)) {
@@ -68,13 +68,13 @@ const sweep = (ended) => {
     }
 };
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
-  const word = line.slice(0, line.indexOf(" ")), what = line.slice(word.length + 1);
-  if (word === "own") folder = what;
-  else if (word === "watch") children.add(Number(what));
-  else { children.delete(Number(what)); sweep([Number(what)]); }
+  const command = line.slice(0, line.indexOf(" ")), argument = line.slice(command.length + 1);
+  if (command === "own") folder = argument;
+  else if (command === "watch") children.add(Number(argument));
+  else { children.delete(Number(argument)); removeNames([Number(argument)]); }
 }).on("close", () => {
   for (const pid of children) try { process.kill(pid, "SIGKILL"); } catch {}
   if (folder !== "") fs.rmSync(folder, { recursive: true, force: true });
-  sweep([owner, ...children]);
+  removeNames([owner, ...children]);
 });
 `;

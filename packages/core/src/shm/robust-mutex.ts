@@ -46,6 +46,7 @@ const WAITERS_FLAG = 1 << 30;
 const SPIN_LIMIT = 20;
 const PAUSE_ITERATIONS = 2000;
 const PRIORITY_AFTER_MS = 5;
+const LIVENESS_CHECK_INTERVAL_MS = 5;
 /** So often an owner must be found to have another start before it counts as another thread. */
 const MISMATCHES_UNTIL_DEAD = 3;
 
@@ -96,7 +97,7 @@ export class RobustMutex {
     if (this.#waitQueue.isWaiting) return WOULD_BLOCK; // they came first
     if (this.#tryLockFast()) return ACQUIRED;
     const now = performance.now();
-    const checkLiveness = now - this.#livenessCheckedAt > PRIORITY_AFTER_MS;
+    const checkLiveness = now - this.#livenessCheckedAt > LIVENESS_CHECK_INTERVAL_MS;
     if (checkLiveness) this.#livenessCheckedAt = now;
     return this.#tryLock(checkLiveness, false, 0);
   }

@@ -42,7 +42,7 @@ export interface SegmentAddress {
   readonly name: string;
   readonly size: number;
   /** Processes that have it open, with the number of their file. */
-  readonly openFds: ReadonlyArray<readonly [pid: number, file: number]>;
+  readonly openFds: ReadonlyArray<readonly [pid: number, fd: number]>;
 }
 
 /** What the system gave. */
@@ -66,7 +66,7 @@ const MAX_SEGMENT_BYTES = 2 ** 47;
 const SKIP_FREE_CHECK_BYTES = 2 ** 16;
 const linkBuffer = new Uint8Array(512);
 /** What is open here, by its name: what arrives twice is there once. */
-const openSegments: Map<string, WeakRef<SharedSegment>> = singleton("memories", () => new Map());
+const openSegments: Map<string, WeakRef<SharedSegment>> = singleton("segments", () => new Map());
 const finalization = new FinalizationRegistry((mapping: Mapping) => unmap(mapping));
 
 /** Memory in common; see the head of this file. */
