@@ -13,7 +13,7 @@ import { isForkedChild } from "../runtime/at-fork.ts";
 const LIBRARY_MARKER = "#multiproc:";
 
 /** The exports that modules of this process declared by `task()` and `registerClass()`, by URL and name. */
-const declaredExports: Map<string, Record<string, unknown>> = singleton("declared-exports", () => new Map());
+const declaredExports: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
 
 /**
  * Loads modules.
