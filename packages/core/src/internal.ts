@@ -72,6 +72,7 @@ export {
 export { FlushLimiter } from "./channel/flush-limiter.ts";
 export { Frame, MAX_MESSAGE_BYTES } from "./channel/frame.ts";
 export { flushNow, openChannels } from "./channel/open-channels.ts";
+export { PendingRequests } from "./channel/request-reply.ts";
 export { StreamChannel } from "./channel/stream-channel.ts";
 
 // ── Codec: values as bytes (only its benchmark uses the first three) ──

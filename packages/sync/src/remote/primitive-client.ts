@@ -15,6 +15,7 @@ import {
   dial,
   type EndpointAddress,
   type Frame,
+  PendingRequests,
   TIMED_OUT,
   type WaitOptions,
   withTimeout,
@@ -26,11 +27,6 @@ export const REPLY = 2;
 export const ERROR_REPLY = 3;
 export const CANCEL_REQUEST = 4;
 
-interface PendingRequest {
-  resolve(value: unknown): void;
-  reject(error: unknown): void;
-}
-
 /** The links of this process to primitives that others serve, by the token of their invitation. */
 const clients = new Map<string, PrimitiveClient>();
 
@@ -38,9 +34,8 @@ const clients = new Map<string, PrimitiveClient>();
 export class PrimitiveClient {
   readonly endpoint: EndpointAddress;
   #channel: Promise<Channel> | undefined;
-  readonly #pendingRequests = new Map<number, PendingRequest>();
+  readonly #pendingRequests = new PendingRequests();
   readonly #singletons = new Map<string, object>();
-  #lastRequestId = 0;
   #useCount = 0;
   #isClosed = false;
 
@@ -87,9 +82,7 @@ export class PrimitiveClient {
   ): Promise<unknown> {
     options.signal?.throwIfAborted();
     const channel = await this.#open(call);
-    const id = ++this.#lastRequestId;
-    channel.ref();
-    const reply = new Promise<unknown>((resolve, reject) => this.#pendingRequests.set(id, { resolve, reject }));
+    const { id, reply } = this.#pendingRequests.add(channel);
     reply.catch(() => {}); // also if nobody waits for it any more
     channel.send(REQUEST, [id, operation, args], "argument");
     let isSettled = false;
@@ -145,10 +138,8 @@ export class PrimitiveClient {
 
   #handleFrame(channel: Channel, frame: Frame): void {
     const [id, value] = channel.decode(frame) as [number, unknown];
-    const pending = this.#pendingRequests.get(id);
-    this.#pendingRequests.delete(id);
-    if (frame.kind === REPLY) pending?.resolve(value);
-    else pending?.reject(value);
+    if (frame.kind === REPLY) this.#pendingRequests.resolve(id, value);
+    else this.#pendingRequests.reject(id, value);
     if (this.#pendingRequests.size === 0) channel.unref();
   }
 
@@ -156,8 +147,7 @@ export class PrimitiveClient {
     const error = this.#isClosed
       ? new SyncClosedError("It was closed in this process while it was waited for")
       : serverGone("The call", cause);
-    for (const { reject } of this.#pendingRequests.values()) reject(error);
-    this.#pendingRequests.clear();
+    this.#pendingRequests.rejectAll(error);
   }
 }
 
