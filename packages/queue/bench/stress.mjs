@@ -43,7 +43,7 @@ async function run(runIndex) {
   );
   const isOnce = new Set(all).size === all.length;
   if (!isWhole || !isOrdered || !isOnce)
-    throw new Error(`run ${runIndex}: ${JSON.stringify({ form: backend, isWhole, isOrdered, isOnce, n: all.length })}`);
+    throw new Error(`run ${runIndex}: ${JSON.stringify({ backend, isWhole, isOrdered, isOnce, n: all.length })}`);
   return backend;
 }
 

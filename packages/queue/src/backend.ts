@@ -1,9 +1,13 @@
+/**
+ * The interface between a queue object and its items. The owner process uses `LocalBackend`, and
+ * every other process uses `RemoteBackend`. This file also holds the types that both share.
+ */
 import type { DeliveryScope, EndpointAddress, Frame, SegmentAddress, WaitOptions } from "@multiproc/core/internal";
 
 /**
- * How a `put()` or `get()` waits.
+ * How long a `put()` or `get()` may wait.
  *
- * @example Wait not at all, or not for long
+ * @example Do not wait, or wait for one second at most
  * ```ts
  * import { type BlockOptions, Queue } from "@multiproc/queue";
  *
@@ -18,49 +22,77 @@ export interface BlockOptions extends WaitOptions {
   readonly block?: boolean;
 }
 
-/** How a call that blocks its thread waits; no signal can end it. */
+/** How long a call that blocks its thread may wait. A signal cannot end it. */
 export type BlockSyncOptions = Omit<BlockOptions, "signal">;
 
-/** Where a ring is, for a process that cannot wait to be told; plain data. */
+/**
+ * The state of a queue at one moment, as `queue.state()` reports it.
+ *
+ * @example
+ * ```ts
+ * import { Queue, type QueueState } from "@multiproc/queue";
+ *
+ * const queue = new Queue<string>(1);
+ * await queue.put("item");
+ * const state: QueueState = await queue.state();
+ * console.log(state); // { size: 1, maxSize: 1, isEmpty: false, isFull: true }
+ * ```
+ */
+export interface QueueState {
+  /** The number of items that were put and not taken. */
+  readonly size: number;
+  /** The number of items that the queue holds at most; 0 if it is unbounded. */
+  readonly maxSize: number;
+  readonly isEmpty: boolean;
+  /** Whether a `put()` would wait. An unbounded queue is never full. */
+  readonly isFull: boolean;
+}
+
+/** Where the items of a queue are: in memory that its processes share, or with its owner process. */
+export type BackendKind = "shared-memory" | "broker";
+
+/** Where a ring is. It is plain data, so that a process can map the ring before it has a channel. */
 export interface RingAddress {
   readonly memory: SegmentAddress;
-  /** The thread that keeps the queue; see `thread-id.ts` of core. */
+  /** The thread that owns the queue; see `thread-id.ts` of core. */
   readonly ownerThreadId: number;
 }
 
-/** What can be asked. */
-export type Question = "size" | "full" | "shutdown" | "taskDone" | "join";
+/** A request that the owner process answers. */
+export type Question = "size" | "shutdown" | "taskDone" | "join";
 
-/** Where the items of a queue are: in memory that its processes share, or with its home process. */
-export type BackendKind = "memory" | "home";
-
-/** How a queue object reaches the items: in this process, or in another. */
+/** The operations of a queue in one process. */
 export interface QueueBackend {
   readonly maxSize: number;
-  /** The process that keeps the items. */
   readonly ownerPid: number;
-  /** Puts an item; settles when it is the queue's. */
-  put(call: string, item: unknown, options: BlockOptions): Promise<void>;
-  /** The next item, as it was put, if it can be had without waiting. */
-  take(): Frame | undefined;
-  /** Waits for the next item, after `take()` had none. */
-  get(call: string, options: BlockOptions): Promise<Frame>;
-  /** Takes the next item; blocks this thread while there is none. */
-  getSync(call: string, options: BlockSyncOptions): Frame;
-  /** Puts an item; blocks this thread while there is no room. */
-  putSync(call: string, item: unknown, options: BlockSyncOptions): void;
-  /** Where the items are for who cannot wait to be told, while they are in memory. */
+  /** The ring's address while the items are in shared memory. */
   readonly ringAddress: RingAddress | undefined;
+  /** Puts an item. Settles when the item belongs to the queue. */
+  put(call: string, item: unknown, options: BlockOptions): Promise<void>;
+  /** Takes the next item if this process can have it without a wait. The item is still encoded. */
+  take(): Frame | undefined;
+  /** Waits for the next item, after `take()` returned none. */
+  get(call: string, options: BlockOptions): Promise<Frame>;
+  /** Takes the next item; blocks this thread while the queue is empty. */
+  getSync(call: string, options: BlockSyncOptions): Frame;
+  /** Puts an item; blocks this thread while the queue is full. */
+  putSync(call: string, item: unknown, options: BlockSyncOptions): void;
+  /**
+   * Reads the number of items without a wait.
+   *
+   * @param alternative the code that works everywhere, for the error
+   * @throws {CapabilityError} if only the owner process can read it
+   */
+  sizeNow(call: string, alternative: string): number;
   ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown>;
-  /** Where the items are at this moment; see `Queue.form()`. */
   backend(): Promise<BackendKind>;
-  /** Settles when the system has all that was put. */
+  /** Settles when the system has every item that this process put. */
   flush(): Promise<void>;
-  /** By what others reach the items. */
+  /** Returns the endpoint by which other processes reach the owner process. */
   endpoint(): EndpointAddress;
-  /** The queue is on its way to another process, with what carries it, if that is known. */
+  /** Notes that the queue was sent to another process. `scope` is the carrier, if it is known. */
   sentTo(scope: DeliveryScope | undefined): void;
-  /** Has those who wait here hear of it. */
+  /** Ends every wait in this process with an error. */
   close(): void;
 }
 
@@ -69,12 +101,12 @@ export function isNonBlocking(options: BlockOptions): boolean {
   return options.block === false || options.timeout === 0;
 }
 
-/** Whether nothing but its success or the queue's end ends a wait. */
+/** Whether a wait ends only by success, or with the queue. */
 export function waitsForever(options: BlockOptions): boolean {
   return options.timeout === undefined && options.signal === undefined && options.block !== false;
 }
 
-/** The options of a wait that has lasted since `began`. */
+/** Returns the options for the rest of a wait that began at `startedAt`. */
 export function withRemainingTimeout(options: BlockOptions, startedAt: number): BlockOptions {
   if (options.timeout === undefined) return options;
   return { ...options, timeout: Math.max(0, options.timeout - (performance.now() - startedAt)) };

@@ -2,9 +2,9 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * There is no item in the queue, and the call was not to wait for one any longer.
+ * The queue is empty, and the call does not wait any longer.
  *
- * @example Take something if there is something
+ * @example Take an item if there is one
  * ```ts
  * import { Queue, QueueEmptyError } from "@multiproc/queue";
  *
@@ -15,9 +15,9 @@ import { registerErrors } from "@multiproc/core/internal";
  */
 export class QueueEmptyError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param call the call as the user wrote it, and how long it waited
+   * @param call the call as the user wrote it
    */
   constructor(call: string) {
     super(`${call} found the queue empty`, { code: "ERR_QUEUE_EMPTY" });
@@ -25,9 +25,9 @@ export class QueueEmptyError extends ProcessError {
 }
 
 /**
- * There is no room in the queue, and the call was not to wait for some any longer.
+ * The queue is full, and the call does not wait any longer.
  *
- * @example What found no room is in the error
+ * @example The error has the item
  * ```ts
  * import { Queue, QueueFullError } from "@multiproc/queue";
  *
@@ -42,26 +42,26 @@ export class QueueFullError extends ProcessError {
   readonly item: unknown;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param call the call as the user wrote it
-   * @param maxSize how many items the queue holds
-   * @param item what was not put
+   * @param maxSize the number of items that the queue holds
+   * @param item the item that was not put
    */
   constructor(call: string, maxSize: number, item: unknown) {
-    const why =
+    const reason =
       maxSize === 0
-        ? "found no way to the queue in time: its home process does not answer"
+        ? "timed out: the owner process of the queue does not respond"
         : `found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`;
-    super(`${call} ${why}`, { code: "ERR_QUEUE_FULL" });
+    super(`${call} ${reason}`, { code: "ERR_QUEUE_FULL" });
     this.item = item;
   }
 }
 
 /**
- * The queue is closed here, or the process that keeps it is gone.
+ * The queue was closed in this process, or its owner process is gone.
  *
- * @example A queue that was closed here
+ * @example A queue that was closed in this process
  * ```ts
  * import { Queue, QueueClosedError } from "@multiproc/queue";
  *
@@ -76,9 +76,9 @@ export class QueueFullError extends ProcessError {
  */
 export class QueueClosedError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and why the queue is closed
+   * @param message the call, and why the queue is closed
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -87,9 +87,9 @@ export class QueueClosedError extends ProcessError {
 }
 
 /**
- * The queue was shut down: it takes no items any more, and has none left.
+ * The queue was shut down: it accepts no more items, or has none left.
  *
- * @example What was put before comes, and then the end
+ * @example Items that were put before the shutdown arrive first
  * ```ts
  * import { Queue, QueueShutDownError } from "@multiproc/queue";
  *
@@ -102,7 +102,7 @@ export class QueueClosedError extends ProcessError {
  */
 export class QueueShutDownError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param call the call as the user wrote it
    */
@@ -112,9 +112,9 @@ export class QueueShutDownError extends ProcessError {
 }
 
 /**
- * A process ended with tasks that it had taken and not reported as done, so that `join()` cannot say that all are.
+ * A process ended with tasks that it had taken and not reported as done, so `join()` cannot succeed.
  *
- * @example A consumer that ends with a task in its hands
+ * @example A consumer that ends with an unfinished task
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Process } from "@multiproc/process";
@@ -130,20 +130,20 @@ export class QueueShutDownError extends ProcessError {
  * ```
  */
 export class TasksLostError extends ProcessError {
-  /** The process that took them. */
+  /** The process that took the tasks. */
   readonly pid: number;
-  /** How many there were. */
+  /** The number of lost tasks. */
   readonly count: number;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param pid the process that took them
-   * @param count how many there were
+   * @param pid the process that took the tasks
+   * @param count the number of lost tasks
    */
   constructor(pid: number, count: number) {
     super(
-      `join() cannot succeed: process ${pid} ended, or closed the queue, with ${count} ${count === 1 ? "task" : "tasks"} taken and not done`,
+      `join() failed because process ${pid} ended, or closed the queue, with ${count} unfinished ${count === 1 ? "task" : "tasks"}: create the queue with { lostTasks: "requeue" } to have other consumers do such tasks`,
       { code: "ERR_TASKS_LOST" },
     );
     this.pid = pid;
@@ -151,15 +151,15 @@ export class TasksLostError extends ProcessError {
   }
 }
 
-/** What a wait gets when the queue is closed in its own process. */
+/** Creates the error of a wait whose queue is closed in the same process. */
 export function closedInThisProcess(): QueueClosedError {
-  return new QueueClosedError("The queue was closed in this process while it was waited for");
+  return new QueueClosedError("The wait ended because the queue was closed in this process");
 }
 
-/** What a call, or a wait, gets when the queue's home process has ended. */
+/** Creates the error of a call or wait whose owner process has ended. */
 export function ownerGone(ownerPid: number, cause?: unknown): QueueClosedError {
   return new QueueClosedError(
-    `The queue's home, process ${ownerPid}, is gone, and its items with it: keep the process that made a queue alive while others use it`,
+    `The owner of the queue, process ${ownerPid}, is gone, and the items with it: keep the process that created a queue alive while others use it`,
     cause === undefined ? {} : { cause },
   );
 }

@@ -1,12 +1,13 @@
 import { TimeoutError } from "@multiproc/core";
-import { TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
+import { checkOptions, makeShareable, TIMED_OUT, type WaitOptions } from "@multiproc/core/internal";
+import type { TasksLostError } from "./errors.ts";
 import { LocalBackend } from "./local-backend.ts";
-import { Queue } from "./queue.ts";
+import { askBackend, Queue, toHandle } from "./queue.ts";
 
 /**
- * How a {@link JoinableQueue} is made.
+ * Options of a {@link JoinableQueue}.
  *
- * @example Tasks of a consumer that ends go to another
+ * @example Requeue the tasks of a consumer that ends
  * ```ts
  * import { JoinableQueue, type JoinableQueueOptions } from "@multiproc/queue";
  *
@@ -20,13 +21,14 @@ import { Queue } from "./queue.ts";
  */
 export interface JoinableQueueOptions {
   /**
-   * What becomes of the tasks that a process had taken and not reported as done when it ended, or closed the queue.
+   * What happens to unfinished tasks of a process that ends, or closes the queue. A task is unfinished if the process took it
+   * and did not report it by `taskDone()`.
    *
-   * `"throw"`: they are lost, and `join()` throws a {@link TasksLostError}: it may not be known how far they had come.
+   * `"throw"`: the tasks are lost, and `join()` rejects with a {@link TasksLostError}. How far each task had come is unknown.
    *
-   * `"requeue"`: they go back to where they were in the queue, for others to take; as in every queue, those that were taken
-   * first count as done first. The queue keeps a copy of each until it is done, and after `shutdown()` its consumers wait
-   * until all are, since one may yet come back.
+   * `"requeue"`: the tasks return to their old place in the queue, and other consumers get them. As in every queue,
+   * `taskDone()` finishes the task that its process took first. The queue keeps a copy of each task until it is done. After
+   * `shutdown()`, consumers wait until all tasks are done, since one may still return.
    *
    * @default "throw"
    */
@@ -34,7 +36,7 @@ export interface JoinableQueueOptions {
 }
 
 /**
- * A queue of tasks: each item that was taken is reported as done, and `join()` waits until all are.
+ * A queue of tasks: consumers report each task that is done, and `join()` waits until all are done.
  *
  * @typeParam T the items
  *
@@ -50,48 +52,50 @@ export interface JoinableQueueOptions {
  * ```
  */
 export class JoinableQueue<T = unknown> extends Queue<T> {
+  static {
+    makeShareable(this, (queue) => toHandle(queue, "JoinableQueue"));
+  }
+
   /**
-   * Makes an empty queue, whose home is this process.
+   * Creates an empty queue that this process owns.
    *
-   * @param maxSize how many items it holds before `put()` waits; 0 for any number
-   * @param options what becomes of tasks that are lost
+   * @param maxSize the number of items that it holds before `put()` waits; 0 for any number
+   * @param options what happens to lost tasks
    * @default maxSize 0
-   * @throws {RangeError} for a size that is no whole number from 0
-   * @throws {TypeError} for an option that is none
+   * @throws {RangeError} if `maxSize` is not a whole number, 0 or more
+   * @throws {TypeError} if an option is unknown, or its value is
    */
   constructor(maxSize: number = 0, options: JoinableQueueOptions = {}) {
+    checkOptions("new JoinableQueue()", options, ["lostTasks"], { onLoss: "lostTasks", requeue: "lostTasks" });
     const { lostTasks = "throw" } = options;
     if (lostTasks !== "throw" && lostTasks !== "requeue")
-      throw new TypeError(`JoinableQueue takes "throw" or "requeue" as lostTasks, not ${JSON.stringify(lostTasks)}`);
-    // Whoever revives one gives the link to its items instead.
+      throw new TypeError(
+        `new JoinableQueue() takes "throw" or "requeue" as lostTasks, not ${JSON.stringify(lostTasks)}`,
+      );
+    // The reviver of a queue that was received passes a backend instead of a size.
     super(typeof maxSize === "number" ? (new LocalBackend(maxSize, lostTasks) as never) : maxSize);
   }
 
-  /** @internal */
-  protected override kind(): string {
-    return "JoinableQueue";
-  }
-
   /**
-   * Reports that an item that was taken is done. It need not be the process that took it which says so.
+   * Reports that a task is done. It need not be the process that took the task.
    *
-   * @throws {RangeError} if that was called more often than items were put
+   * @throws {RangeError} if there are more reports than items that were put
    * @throws {QueueClosedError} as {@link Queue.get}
    */
   async taskDone(): Promise<void> {
-    await this.ask("taskDone()", "taskDone");
+    await askBackend(this, "taskDone()", "taskDone");
   }
 
   /**
    * Waits until every item that was put has been reported as done.
    *
-   * @throws {TasksLostError} if a process ended with items that it had taken and not reported, while this waited or before
-   * anybody did; see {@link JoinableQueueOptions.lostTasks}
-   * @throws {TimeoutError} if the time ran out
+   * @throws {TasksLostError} if a process ended with unfinished tasks, during this wait or before the first; see
+   * {@link JoinableQueueOptions.lostTasks}
+   * @throws {TimeoutError} if the timeout expired
    * @throws {QueueClosedError} as {@link Queue.get}
    */
   async join(options: WaitOptions = {}): Promise<void> {
-    if ((await this.ask("join()", "join", undefined, options)) === TIMED_OUT)
+    if ((await askBackend(this, "join()", "join", undefined, options)) === TIMED_OUT)
       throw new TimeoutError("join()", options.timeout as number);
   }
 }

@@ -1,4 +1,8 @@
-/** A queue in the process that made it: what the calls that are made here do. What others ask of it is in `household.ts`. */
+/**
+ * A queue in its owner process: the calls that are made there. `BrokerServer` serves the other
+ * processes. The items are in the broker until the queue is sent to another process. Then they move
+ * into a ring in shared memory, if the system has it.
+ */
 import {
   currentThreadId,
   type DeliveryScope,
@@ -33,33 +37,35 @@ import { getBlocking, itemsNotInMemory, putBlocking } from "./ring/blocking.ts";
 import { MpmcRing } from "./ring/mpmc-ring.ts";
 import { RingClient } from "./ring/ring-client.ts";
 
-/** The link to a queue in its home. */
+/** The backend of a queue in its owner process. */
 export class LocalBackend implements QueueBackend {
   readonly ownerPid: number = host.pid;
   readonly maxSize: number;
   readonly #server: BrokerServer;
   #endpoint: EndpointAddress | undefined;
-  /** Where the items are while they are in a ring. */
+  /** Set once there is a ring. The items are in it while it is open. */
   #ringClient: RingClient | undefined;
   #isClosed = false;
   #waitCount = 0;
-  /** How many that live were handed the queue, whether they have come yet or not. */
+  /** Living processes that the queue was sent to, connected or not. */
   #pendingReceivers = 0;
   readonly #receiverKeepAlive = new KeepAlive();
-  /** Those who wait here, by what ends their wait when the queue is closed. */
+  /** Ends the waits of this process when the queue is closed. */
   readonly #rejectWaits = new Set<(error: Error) => void>();
 
-  /** @param lostTasks what becomes of lost tasks, if the items are tasks */
+  /** @param lostTasks what happens to lost tasks, if the items are tasks */
   constructor(maxSize: number, lostTasks?: LostTasks) {
     if (!Number.isInteger(maxSize) || maxSize < 0)
-      throw new RangeError(`Queue takes a maximum size of 0 or more items, not ${String(maxSize)}`);
+      throw new RangeError(
+        `A queue takes maxSize as a whole number of items, not ${typeof maxSize === "number" ? maxSize : `a value of type ${typeof maxSize}`}: write new Queue(100), or new Queue() for any number`,
+      );
     this.maxSize = maxSize;
     this.#server = new BrokerServer(maxSize, lostTasks);
   }
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
     const message = encodeMessage(item, "item");
-    // Those that were put before and have no place yet come first.
+    // Earlier puts that still wait for space in the ring come first, even if the ring is closed.
     const ringClient = this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
     if (ringClient === undefined) return this.#putToBroker(call, item, message, options);
     return this.maxSize === 0 && waitsForever(options)
@@ -83,13 +89,14 @@ export class LocalBackend implements QueueBackend {
   getSync(name: string, options: BlockSyncOptions): Frame {
     const ringClient = this.#ringClient?.isOpen === true ? this.#ringClient : undefined;
     ringClient?.flush();
-    // Who wants to put something large asks this thread for a place, which hears nothing while it blocks.
+    // Allocate the large-payload area now: a producer would have to ask this thread for it, and this
+    // thread is about to block.
     if (!isNonBlocking(options)) this.#server.addLargeArea();
     if (ringClient !== undefined) return getBlocking(ringClient.ring, { name, options, assertUsable: () => {} });
     const frame = this.take();
     if (frame !== undefined) return frame;
     if (this.#server.broker.isDrained) throw new QueueShutDownError(name);
-    // Only this thread could put what it would wait for, or hear of it.
+    // Only this thread could put the item, or receive it from another process.
     throw isNonBlocking(options) ? new QueueEmptyError(name) : itemsNotInMemory(name);
   }
 
@@ -112,12 +119,17 @@ export class LocalBackend implements QueueBackend {
       : undefined;
   }
 
+  sizeNow(): number {
+    const ringClient = this.#ringClient;
+    ringClient?.flush();
+    return ringClient?.isOpen === true ? ringClient.ring.size : this.#server.broker.size;
+  }
+
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
+    if (question === "size") return this.sizeNow();
     this.#ringClient?.flush();
-    const ring = this.#ringClient?.isOpen === true ? this.#ringClient.ring : undefined;
-    if (question === "size" && ring !== undefined) return ring.size;
-    if (question === "full" && ring !== undefined) return ring.isFull;
     if (question === "shutdown") {
+      const ring = this.#ringClient?.isOpen === true ? this.#ringClient.ring : undefined;
       if (ring?.shutDown(argument === true) === true) return;
       return this.#server.shutDown(argument === true);
     }
@@ -147,10 +159,10 @@ export class LocalBackend implements QueueBackend {
   }
 
   async backend(): Promise<BackendKind> {
-    return this.#ringClient?.isOpen === true ? "memory" : "home";
+    return this.#ringClient?.isOpen === true ? "shared-memory" : "broker";
   }
 
-  /** Others go on using the queue. */
+  /** Other processes can still use the queue: the server keeps running. */
   close(): void {
     this.#isClosed = true;
     for (const rejectWait of [...this.#rejectWaits]) rejectWait(closedInThisProcess());
@@ -184,7 +196,7 @@ export class LocalBackend implements QueueBackend {
       const frame = await this.#wait(call, promise, options);
       if (frame !== TIMED_OUT) return frame;
     } catch (error) {
-      // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
+      // The item was delivered in the turn in which the wait ended: the call has succeeded.
       if (error instanceof QueueShutDownError || this.#server.broker.withdrawGet(getter)) throw error;
       return await promise;
     }
@@ -193,7 +205,7 @@ export class LocalBackend implements QueueBackend {
   }
 
   async #getNonBlocking(call: string): Promise<Frame> {
-    // What others hold is in the queue as well.
+    // Prefetched items of other processes are still in the queue.
     this.#server.recall();
     await this.#server.recallsSettled();
     const frame = this.take();
@@ -201,7 +213,6 @@ export class LocalBackend implements QueueBackend {
     throw this.#server.broker.isDrained ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
-  /** Puts an item into the broker. */
   async #putToBroker(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const { broker } = this.#server;
     if (broker.isShutDown) throw new QueueShutDownError(call);
@@ -227,7 +238,7 @@ export class LocalBackend implements QueueBackend {
     try {
       if ((await this.#wait(call, promise, options)) !== TIMED_OUT) return;
     } catch (error) {
-      // Accepted in the same turn in which the wait ended: the item is in the queue, and the call has succeeded.
+      // The item was accepted in the turn in which the wait ended: the call has succeeded.
       if (error instanceof QueueShutDownError || broker.withdrawPut(putter)) throw error;
       return await promise;
     }
@@ -235,7 +246,7 @@ export class LocalBackend implements QueueBackend {
     throw new QueueFullError(call, this.maxSize, item);
   }
 
-  /** Waits for what others do. */
+  /** Waits until another process acts, or `close()` ends the wait. */
   async #wait<T>(call: string, promise: Promise<T>, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
     let rejectWait!: (error: Error) => void;
     const closed = new Promise<never>((_, reject) => {
@@ -251,7 +262,7 @@ export class LocalBackend implements QueueBackend {
     }
   }
 
-  /** While somebody here waits, those who may end the wait keep the program alive. */
+  /** While this process waits, connections to clients keep the program alive: a client may end the wait. */
   #waitersChanged(change: 1 | -1): void {
     this.#waitCount += change;
     if (this.#waitCount === (change === 1 ? 1 : 0)) this.#server.keepAlive(change === 1);
@@ -268,12 +279,15 @@ export class LocalBackend implements QueueBackend {
     this.#keepAliveForReceivers();
   }
 
-  /** A daemonic child that has not come yet has nothing else that would keep the program alive. */
+  /**
+   * A child that has not connected yet has no channel that keeps the program alive, and a daemonic
+   * child is not waited for either.
+   */
   #keepAliveForReceivers(): void {
     this.#receiverKeepAlive.active = this.#waitCount > 0 && this.#pendingReceivers > 0;
   }
 
-  /** Moves the items into a ring, before the first guest comes: where there is one, and if they fit. */
+  /** Moves the items into a ring before the first client connects, if the system has one and they fit. */
   #openRing(): void {
     const server = this.#server;
     if (server.isJoinable || server.broker.isShutDown || whyNoSharedMemory() !== undefined) return;
@@ -281,7 +295,7 @@ export class LocalBackend implements QueueBackend {
     try {
       ring = MpmcRing.create(this.maxSize);
     } catch {
-      return; // the system has no memory left for it
+      return; // the system has no memory left: the broker keeps the items
     }
     server.ring = ring;
     this.#ringClient = new RingClient(ring, {
@@ -303,7 +317,7 @@ export class LocalBackend implements QueueBackend {
   }
 }
 
-/** Large parts are the caller's memory, which may change while the item waits. */
+/** Copies the large parts: they are memory of the caller, which may change it while the item waits. */
 function withOwnParts(frame: Frame): Frame {
   if (frame.parts.length === 0) return frame;
   const { kind, bytes, start, end, parts, modules } = frame;

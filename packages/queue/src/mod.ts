@@ -1,9 +1,9 @@
 /**
  * Queues for any number of producers and consumers in any processes.
  *
- * A {@link Queue} lives in the process that made it, its home, and is given to others as an argument or inside any value
- * that is sent. Items come out in the order in which they went in, each once. When the home process ends, everyone who
- * waits gets a {@link QueueClosedError}.
+ * The process that creates a {@link Queue} owns it. Other processes get it as an argument or inside any value that is sent.
+ * Items come out in the order in which they went in, each once. When the owner process ends, every wait rejects with a
+ * {@link QueueClosedError}.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { Queue, type QueueKind } from "./queue.ts";
 import { RemoteBackend } from "./remote-backend.ts";
 import { SimpleQueue } from "./simple-queue.ts";
 
-export type { BlockOptions, BlockSyncOptions } from "./backend.ts";
+export type { BlockOptions, BlockSyncOptions, QueueState } from "./backend.ts";
 export { QueueClosedError, QueueEmptyError, QueueFullError, QueueShutDownError, TasksLostError } from "./errors.ts";
 export type { JoinableQueueOptions } from "./joinable-queue.ts";
 export { JoinableQueue, Queue, SimpleQueue };

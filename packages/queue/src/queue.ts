@@ -1,8 +1,9 @@
-/** The queue that users hold: it checks what it is asked and turns it into what its link does. */
+/** The class `Queue`: checks the arguments and decodes the items. Its backend does the rest. */
 import {
   type AtForkHooks,
   areLoaded,
-  checkTimeout,
+  checkOptions,
+  checkWaitOptions,
   decodeMessage,
   type EndpointAddress,
   loadModules,
@@ -12,23 +13,43 @@ import {
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import type { BlockOptions, BlockSyncOptions, Question, QueueBackend } from "./backend.ts";
+import type { BlockOptions, BlockSyncOptions, Question, QueueBackend, QueueState } from "./backend.ts";
 import { QueueClosedError, QueueShutDownError } from "./errors.ts";
 import { LocalBackend } from "./local-backend.ts";
 import { RemoteBackend } from "./remote-backend.ts";
 
-/** The module that a receiver loads to get queues. */
+/** The module that a receiver loads to rebuild a queue. */
 export const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/queue");
-/** Set by the class, whose private parts it uses. */
+
+/** The class that a receiver makes of a queue. */
+export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
+
+const SYNC_OPTIONS = ["block", "timeout"];
+const OPTIONS = [...SYNC_OPTIONS, "signal"];
+/** The default options of `put()` and `get()`. A call without options allocates and checks nothing. */
+const NO_OPTIONS: BlockOptions = {};
+const NON_BLOCKING: BlockOptions = { block: false };
+
+/** Asks the owner process, for the subclass. The class below sets it, because it uses private members. */
+export let askBackend: <T>(
+  queue: Queue<T>,
+  call: string,
+  question: Question,
+  argument?: unknown,
+  options?: WaitOptions,
+) => Promise<unknown>;
+/** Returns the handle from which a receiver makes a queue of the class `kind`. Set by the class below. */
+export let toHandle: <T>(queue: Queue<T>, kind: QueueKind) => SharedHandle;
+/** Set by the class below. */
 let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 
 /**
  * A first-in-first-out queue for any number of producers and consumers in any processes.
  *
- * The process that makes it is its home and keeps the items; it is given to others as an argument, or inside any value that
- * is sent. An item is encoded when it is put. It is delivered to one consumer: one that dies while it waits, or while an item
- * is on its way to it, has lost nothing. What `put()` resolved for is the queue's, also when the producer dies right after.
- * What exactly that means is told in the package's README.
+ * The process that creates a queue owns it and keeps the items. Other processes get the queue as an argument, or inside any
+ * value that is sent. `put()` encodes the item, and one consumer gets it. A consumer that dies while it waits loses nothing,
+ * and neither does one that dies while an item is on its way to it. An item belongs to the queue as soon as `put()` resolves,
+ * even if the producer dies right after. The README of the package has the delivery guarantees in full.
  *
  * @typeParam T the items
  *
@@ -57,89 +78,88 @@ let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 export class Queue<T = unknown> implements AsyncIterable<T> {
   #backend: QueueBackend;
   #closed = false;
-  /** How a forked child reaches the items. */
+  /** The endpoint that a forked child dials. It is exposed before the fork. */
   #endpoint: EndpointAddress | undefined;
 
-  /**
-   * Makes an empty queue, whose home is this process.
-   *
-   * @param maxSize how many items it holds before `put()` waits; 0 for any number
-   * @default maxSize 0
-   * @throws {RangeError} for anything but a whole number from 0
-   */
-  constructor(maxSize: number = 0) {
-    // Whoever makes a queue of another kind, or one whose items are elsewhere, gives the link to them instead.
-    this.#backend = isBackend(maxSize) ? maxSize : new LocalBackend(maxSize);
-    registerAtFork(this as object, AT_FORK_HOOKS as AtForkHooks<object>);
-  }
-
   static {
+    askBackend = (queue, ...args) => queue.#ask(...args);
+    toHandle = (queue, kind) => queue.#toHandle(kind);
+    makeShareable(this, (queue) => queue.#toHandle("Queue"));
     AT_FORK_HOOKS = {
       prepare(queue) {
         if (!queue.#closed) queue.#endpoint = queue.#backend.endpoint();
       },
       inChild(queue) {
-        const { maxSize, ownerPid, ringAddress: ring } = queue.#backend;
-        // A closed queue is never dialed.
+        const { maxSize, ownerPid, ringAddress } = queue.#backend;
+        // A closed queue has no endpoint, and never dials.
         const endpoint = queue.#endpoint ?? { socketPath: "", token: "" };
-        queue.#backend = new RemoteBackend({ endpoint, ownerPid, maxSize, ringAddress: ring });
+        queue.#backend = new RemoteBackend({ endpoint, ownerPid, maxSize, ringAddress });
       },
     };
   }
 
-  /** What a receiver makes of it. @internal */
-  protected kind(): string {
-    return "Queue";
+  /**
+   * Creates an empty queue that this process owns.
+   *
+   * @param maxSize the number of items that it holds before `put()` waits; 0 for any number
+   * @default maxSize 0
+   * @throws {RangeError} if `maxSize` is not a whole number, 0 or more
+   */
+  constructor(maxSize: number = 0) {
+    // JoinableQueue, and the reviver of a queue that was received, pass a backend instead.
+    this.#backend = isBackend(maxSize) ? maxSize : new LocalBackend(maxSize);
+    registerAtFork(this as object, AT_FORK_HOOKS as AtForkHooks<object>);
   }
 
   /**
-   * Puts an item; waits while the queue is full. It is encoded at once, but for binary parts of 64 KiB and more, which may be
-   * reused when the promise has settled.
+   * Puts an item; waits while the queue is full. The item is encoded at once, except for binary parts of 64 KiB and more:
+   * do not change those before the promise settles.
    *
    * @throws {SendError} if the item cannot be sent
-   * @throws {QueueFullError} if there is no room and `block` is false, or the time ran out; the item is in the error
+   * @throws {QueueFullError} if the queue is full and `block` is false or the timeout expired; the error has the item
    * @throws {QueueShutDownError} after `shutdown()`
-   * @throws {QueueClosedError} after `close()`, or if the queue's home process is gone
+   * @throws {QueueClosedError} after `close()`, or if the owner process of the queue is gone
    */
-  put(item: T, options: BlockOptions = {}): Promise<void> {
+  put(item: T, options: BlockOptions = NO_OPTIONS): Promise<void> {
     return this.#put("put()", item, options);
   }
 
   /**
-   * Puts an item if there is room at this moment.
+   * Puts an item if the queue is not full at this moment.
    *
    * @throws as {@link Queue.put}
    */
   putNowait(item: T): Promise<void> {
-    return this.#put("putNowait()", item, { block: false });
+    return this.#put("putNowait()", item, NON_BLOCKING);
   }
 
   /**
    * Takes the next item; waits while the queue is empty.
    *
-   * @throws {QueueEmptyError} if there is none and `block` is false, or the time ran out
+   * @throws {QueueEmptyError} if the queue is empty and `block` is false or the timeout expired
    * @throws {QueueShutDownError} after `shutdown()`, once the queue is empty
-   * @throws {QueueClosedError} after `close()`, or if the queue's home process is gone
+   * @throws {QueueClosedError} after `close()`, or if the owner process of the queue is gone
    */
-  get(options: BlockOptions = {}): Promise<T> {
+  get(options: BlockOptions = NO_OPTIONS): Promise<T> {
     return this.#get("get()", options);
   }
 
   /**
-   * Takes the next item if there is one at this moment.
+   * Takes the next item if the queue has one at this moment.
    *
    * @throws as {@link Queue.get}
    */
   getNowait(): Promise<T> {
-    return this.#get("getNowait()", { block: false });
+    return this.#get("getNowait()", NON_BLOCKING);
   }
 
   /**
-   * Takes the next item; blocks this thread while the queue is empty. For code in a child that has nothing else to do: neither
-   * timers nor messages are heard meanwhile.
+   * Takes the next item; blocks this thread while the queue is empty. Use it in a child that has nothing else to do: while the
+   * thread is blocked, no timer fires and no message arrives.
    *
-   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.backend}), which those of a `JoinableQueue` never
-   * are; and for an item that needs a module which is not loaded here: it stays in the queue
+   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see {@link Queue.backend}); those
+   * of a `JoinableQueue` never are
+   * @throws {CapabilityError} if the item needs a module that is not loaded in this process; the item stays in the queue
    * @throws as {@link Queue.get}
    *
    * @example
@@ -151,89 +171,106 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * queue.putSync(1);
    * console.log(queue.getSync()); // 1
    * try {
-   *   queue.getSync(); // nobody else has the queue, so this would wait for ever
+   *   queue.getSync(); // no other process has the queue, so this call would wait for ever
    * } catch (error) {
    *   console.log(error instanceof CapabilityError); // true
    * }
    * ```
    */
-  getSync(options: BlockSyncOptions = {}): T {
+  getSync(options: BlockSyncOptions = NO_OPTIONS): T {
     this.#assertOpen("getSync()");
+    if (options !== NO_OPTIONS) checkBlock("getSync()", options, SYNC_OPTIONS);
     return decodeMessage(this.#backend.getSync("getSync()", options)) as T;
   }
 
   /**
-   * Puts an item; blocks this thread while the queue is full, or has so much in it that there is no room in memory.
+   * Puts an item; blocks this thread while the queue is full, or while its shared memory is.
    *
-   * @throws {CapabilityError} unless the items are in memory (see {@link Queue.backend}), for an item of more than 8 MiB, and while
-   * items that were put before are still on their way
+   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see {@link Queue.backend}); for an
+   * item of more than 8 MiB; and while earlier puts of this process are unfinished
    * @throws as {@link Queue.put}
    */
-  putSync(item: T, options: BlockSyncOptions = {}): void {
+  putSync(item: T, options: BlockSyncOptions = NO_OPTIONS): void {
     this.#assertOpen("putSync()");
+    if (options !== NO_OPTIONS) checkBlock("putSync()", options, SYNC_OPTIONS);
     this.#backend.putSync("putSync()", item, options);
   }
 
   /**
-   * How many items are in the queue at this moment: those that were put and that nobody has taken.
+   * Returns the number of items in the queue at this moment: those that were put and not taken.
    *
+   * @throws {CapabilityError} in a process that does not own the queue, unless the items are in shared memory (see
+   * {@link Queue.backend}). {@link Queue.state} works everywhere.
    * @throws {QueueClosedError} as {@link Queue.get}
    */
-  async qsize(): Promise<number> {
-    return (await this.ask("qsize()", "size")) as number;
+  qsize(): number {
+    return this.#sizeNow("qsize()", "size");
   }
 
   /**
    * Whether the queue is empty at this moment.
    *
-   * @throws {QueueClosedError} as {@link Queue.get}
+   * @throws as {@link Queue.qsize}
    */
-  async empty(): Promise<boolean> {
-    return (await this.ask("empty()", "size")) === 0;
+  empty(): boolean {
+    return this.#sizeNow("empty()", "isEmpty") === 0;
   }
 
   /**
-   * Whether the queue is full at this moment; never, if it holds any number.
+   * Whether the queue is full at this moment. An unbounded queue is never full.
    *
-   * @throws {QueueClosedError} as {@link Queue.get}
+   * @throws as {@link Queue.qsize}
    */
-  async full(): Promise<boolean> {
-    return (await this.ask("full()", "full")) as boolean;
+  full(): boolean {
+    return isFull(this.#sizeNow("full()", "isFull"), this.#backend.maxSize);
   }
 
   /**
-   * Shuts the queue down for everyone: `put()` throws from now on, and `get()` does once the queue is empty. Those who wait
-   * for room hear of it at once. It settles when no process puts any more, so one that puts and is too busy to hear of it
-   * holds it up.
+   * Reports the state of the queue at this moment. It works in every process: where `qsize()`, `empty()` and `full()` cannot
+   * read the state at once, this method asks the owner process.
    *
-   * @param options `immediate` drops the items that are still there; tasks among them count as done
+   * @throws {QueueClosedError} as {@link Queue.get}
+   */
+  async state(): Promise<QueueState> {
+    const size = (await this.#ask("state()", "size")) as number;
+    const { maxSize } = this.#backend;
+    return { size, maxSize, isEmpty: size === 0, isFull: isFull(size, maxSize) };
+  }
+
+  /**
+   * Shuts the queue down for every process. From now on `put()` rejects, also where it already waits. `get()` rejects once the
+   * queue is empty. The promise settles when no process puts any more. It therefore waits for a producer that is too busy to
+   * receive the news.
+   *
+   * @param options `immediate` drops the remaining items; tasks among them count as done
    * @throws {QueueClosedError} as {@link Queue.get}
    */
   async shutdown(options: { readonly immediate?: boolean } = {}): Promise<void> {
-    await this.ask("shutdown()", "shutdown", options.immediate === true);
+    checkOptions("shutdown()", options, ["immediate"], { force: "immediate", now: "immediate" });
+    await this.#ask("shutdown()", "shutdown", options.immediate === true);
   }
 
   /**
-   * Where the items are at this moment: in `"memory"` that all processes of the queue share, which is much the fastest, or with
-   * its `"home"` process, which passes them on.
+   * Reports where the items are at this moment: in `"shared-memory"` of all processes of the queue, which is by far the
+   * fastest, or with the `"broker"` in the owner process, which forwards them as messages.
    *
-   * They are in memory once the queue is given to another process, where the system and all processes have what that takes
-   * (Linux, and the right to call the system), unless the items are tasks. They move to the home for good when one of
-   * more than 8 MiB is put, or more are put than memory was reserved for while nobody takes any. Nothing else differs.
+   * The items move into shared memory when the queue is sent to another process, on Linux where the runtime may make system
+   * calls. Those of a `JoinableQueue` never do. They move to the broker for good when an item of more than 8 MiB is put, or
+   * when the reserved memory is full and no process takes any. Both backends behave alike.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */
-  async backend(): Promise<"memory" | "home"> {
-    this.#assertOpen("form()");
+  async backend(): Promise<"shared-memory" | "broker"> {
+    this.#assertOpen("backend()");
     return this.#backend.backend();
   }
 
-  /** Settles when the system has all that was put here. */
+  /** Settles when the system has every item that this process put. */
   async flush(): Promise<void> {
     await this.#backend.flush();
   }
 
-  /** Releases the queue in this process, and ends the waits in it; others, and the items, are not touched. */
+  /** Releases the queue in this process, and ends the waits in it. Other processes and the items are not affected. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -259,43 +296,34 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     this.close();
   }
 
-  /** Releases the queue in this process, when the system has all that was put here. */
+  /** Releases the queue in this process, when the system has every item that this process put. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) await this.flush();
     this.close();
   }
 
-  static {
-    makeShareable(this, (queue) => queue.#toHandle());
-  }
-
-  #toHandle(): SharedHandle {
+  #toHandle(kind: QueueKind): SharedHandle {
     this.#assertOpen("Sending a queue");
     const { socketPath, token } = this.#backend.endpoint();
     return {
       kind: "queue.Queue",
       module: MODULE,
-      data: [socketPath, token, this.#backend.ownerPid, this.#backend.maxSize, this.kind(), this.#backend.ringAddress],
+      data: [socketPath, token, this.#backend.ownerPid, this.#backend.maxSize, kind, this.#backend.ringAddress],
       commit: (scope) => this.#backend.sentTo(scope),
     };
   }
 
-  /** @internal */
-  protected async ask(
-    call: string,
-    question: Question,
-    argument?: unknown,
-    options: WaitOptions = {},
-  ): Promise<unknown> {
+  async #ask(call: string, question: Question, argument?: unknown, options: WaitOptions = {}): Promise<unknown> {
     this.#assertOpen(call);
-    checkWait(call, options);
+    checkWaitOptions(call, options);
+    options.signal?.throwIfAborted();
     return this.#backend.ask(call, question, argument, options);
   }
 
   #put(call: string, item: T, options: BlockOptions): Promise<void> {
     try {
       this.#assertOpen(call);
-      checkWait(call, options);
+      if (options !== NO_OPTIONS) checkBlock(call, options);
       return this.#backend.put(call, item, options);
     } catch (error) {
       return Promise.reject(error);
@@ -304,10 +332,15 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
 
   async #get(call: string, options: BlockOptions): Promise<T> {
     this.#assertOpen(call);
-    checkWait(call, options);
+    if (options !== NO_OPTIONS) checkBlock(call, options);
     const frame = this.#backend.take() ?? (await this.#backend.get(call, options));
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
     return decodeMessage(frame) as T;
+  }
+
+  #sizeNow(call: string, property: keyof QueueState): number {
+    this.#assertOpen(call);
+    return this.#backend.sizeNow(call, `(await queue.state()).${property}`);
   }
 
   #assertOpen(call: string): void {
@@ -315,14 +348,19 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 }
 
-/** What a receiver makes of a queue. */
-export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
-
 function isBackend(value: unknown): value is QueueBackend {
   return value instanceof LocalBackend || value instanceof RemoteBackend;
 }
 
-function checkWait(call: string, { timeout, signal }: WaitOptions): void {
-  if (timeout !== undefined) checkTimeout(call, timeout);
+function isFull(size: number, maxSize: number): boolean {
+  return maxSize > 0 && size >= maxSize;
+}
+
+function checkBlock(call: string, options: BlockOptions, known: readonly string[] = OPTIONS): void {
+  if (options === NON_BLOCKING) return;
+  checkWaitOptions(call, options, known);
+  const { block, signal } = options;
+  if (block !== undefined && typeof block !== "boolean")
+    throw new TypeError(`${call} takes block as true or false, not ${String(block)}`);
   signal?.throwIfAborted();
 }

@@ -1,4 +1,8 @@
-/** A queue whose home is another process: the way to it, and where the items are. See `protocol.ts`. */
+/**
+ * A queue in a process that does not own it: the channel to the owner process. While the items are
+ * in shared memory, `RingClient` does the work; otherwise `BrokerClient` does it by the messages of
+ * `broker/protocol.ts`. The channel is opened by the first call that needs it.
+ */
 import { CapabilityError } from "@multiproc/core";
 import {
   type Channel,
@@ -31,7 +35,7 @@ import {
 import { BrokerClient } from "./broker/broker-client.ts";
 import * as kinds from "./broker/protocol.ts";
 import { closedInThisProcess, ownerGone, QueueEmptyError } from "./errors.ts";
-import { getBlocking, itemsNotInMemory, putBlocking } from "./ring/blocking.ts";
+import { getBlocking, itemsNotInMemory, putBlocking, sizeNotReadable } from "./ring/blocking.ts";
 import { MpmcRing } from "./ring/mpmc-ring.ts";
 import { RingClient } from "./ring/ring-client.ts";
 
@@ -40,36 +44,34 @@ interface PendingRequest {
   reject(error: Error): void;
 }
 
-/** Where a queue's items are, as it is told to other processes. */
+/** The content of a queue's handle: how a process reaches the items. */
 export interface QueueAddress {
   readonly endpoint: EndpointAddress;
-  /** The process that keeps them. */
   readonly ownerPid: number;
   readonly maxSize: number;
-  /** Where they are while they are in memory, for calls that cannot wait to be told. */
+  /** The ring's address, for calls that cannot wait until the owner process sends it. */
   readonly ringAddress?: RingAddress | undefined;
 }
 
-/** The number of the question that is not asked: what the home says first. */
+/** HELLO arrives without a request, and is awaited under this number. */
 const HELLO_REQUEST_ID = 0;
 
-/** A queue's link in a process that is not its home. */
+/** The backend of a queue in a process that does not own it. */
 export class RemoteBackend implements QueueBackend {
   readonly maxSize: number;
   readonly ownerPid: number;
   readonly #address: QueueAddress;
   #connecting: Promise<Channel> | undefined;
-  /** The channel, once it is open. */
+  /** Set once the channel is open and HELLO has arrived. */
   #channel: Channel | undefined;
-  /** What is done while the items are with the home. */
   readonly #brokerClient: BrokerClient;
-  /** What is done while they are in a ring. */
+  /** Set once the channel is open, if this process can map the ring. */
   #ringClient: RingClient | undefined;
-  /** The same memory, opened by a call that blocks before the channel was there. */
+  /** The same ring, mapped by a synchronous call before the channel was open. */
   #ringBeforeConnect: MpmcRing | undefined;
   #isCloseRingSent = false;
   #ringWaitCount = 0;
-  /** Why the queue can be used no longer. */
+  /** The error of every later call, once the queue is unusable. */
   #closeReason: Error | undefined;
   #isClosed = false;
   #lastRequestId = 0;
@@ -114,18 +116,21 @@ export class RemoteBackend implements QueueBackend {
   }
 
   getSync(name: string, options: BlockSyncOptions): Frame {
-    return getBlocking(this.#requireRing(name), {
-      name,
-      options,
-      assertUsable: (checkLiveness) => this.#assertUsable(name, checkLiveness),
-    });
+    return getBlocking(
+      this.#requireRing(() => itemsNotInMemory(name)),
+      {
+        name,
+        options,
+        assertUsable: (checkLiveness) => this.#assertUsable(name, checkLiveness),
+      },
+    );
   }
 
   putSync(name: string, item: unknown, options: BlockSyncOptions): void {
     const { frame, commit } = encodeMessage(item, "item");
-    const ring = this.#requireRing(name);
+    const ring = this.#requireRing(() => itemsNotInMemory(name));
     if (this.#brokerClient.hasUnsentPuts || this.#ringClientInUse?.hasPendingPuts === true)
-      throw new CapabilityError(`${name} would overtake items that were put before: await those puts first`);
+      throw new CapabilityError(`${name} would overtake earlier puts that are unfinished: await those puts first`);
     const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
     if (ring.needsLargeArea(frame) && !ring.hasLargeArea) this.#requestLargeArea(name);
     putBlocking(ring, frame, item, this.maxSize, { name, options, assertUsable });
@@ -136,6 +141,14 @@ export class RemoteBackend implements QueueBackend {
     return this.#address.ringAddress;
   }
 
+  sizeNow(call: string, alternative: string): number {
+    const unreadable = (): CapabilityError => sizeNotReadable(call, this.ownerPid, alternative);
+    const ring = this.#requireRing(unreadable);
+    if (ring.isClosed) throw unreadable();
+    this.#assertUsable(call, this.#channel === undefined);
+    return ring.size;
+  }
+
   async ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown> {
     this.#ringClient?.flush();
     const channel = this.#channel ?? (await this.#open(call, options));
@@ -144,7 +157,6 @@ export class RemoteBackend implements QueueBackend {
     if (this.#ringClient?.isOpen === true) {
       const { ring } = this.#ringClient;
       if (question === "size") return ring.size;
-      if (question === "full") return ring.isFull;
       if (question === "shutdown" && ring.shutDown(argument === true)) return;
     }
     this.#brokerClient.sendAck(false);
@@ -160,9 +172,9 @@ export class RemoteBackend implements QueueBackend {
   }
 
   async backend(): Promise<BackendKind> {
-    if (this.#channel === undefined) await this.connect("form()");
+    if (this.#channel === undefined) await this.connect("backend()");
     if (this.#closeReason !== undefined) throw this.#closeReason;
-    return this.#ringClient?.isOpen === true ? "memory" : "home";
+    return this.#ringClient?.isOpen === true ? "shared-memory" : "broker";
   }
 
   async flush(): Promise<void> {
@@ -189,30 +201,33 @@ export class RemoteBackend implements QueueBackend {
     this.#end(closedInThisProcess());
   }
 
-  /** The channel, as soon as it is open. */
+  /** Returns the channel as soon as it is open. */
   connect(call: string): Promise<Channel> {
     return this.#open(call, {}) as Promise<Channel>;
   }
 
-  /** The program need not stay alive for a channel on which nobody waits. */
+  /** Lets the program end although the channel is open, unless a call waits on it. */
   unrefIfIdle(): void {
     if (this.#brokerClient.waitingCount + this.#ringWaitCount + this.#pendingRequests.size === 0)
       this.#channel?.unref();
   }
 
-  /** Those that were put into the ring before and have no place yet come first, also when it is closed. */
+  /** Includes a closed ring while earlier puts still wait in its client: those come first. */
   get #ringClientInUse(): RingClient | undefined {
     return this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
   }
 
-  /** The ring, also before the home has been reached. */
-  #requireRing(name: string): MpmcRing {
+  /**
+   * Returns the ring, also before the channel is open. The ring may be closed.
+   *
+   * @param unavailable creates the error for a queue whose items are not in shared memory
+   */
+  #requireRing(unavailable: () => CapabilityError): MpmcRing {
     if (this.#closeReason !== undefined) throw this.#closeReason;
     this.#ringClient?.flush();
     if (this.#ringClient !== undefined) return this.#ringClient.ring;
     const address = this.#address.ringAddress;
-    if (address === undefined || this.#channel !== undefined || whyNoSharedMemory() !== undefined)
-      throw itemsNotInMemory(name);
+    if (address === undefined || this.#channel !== undefined || whyNoSharedMemory() !== undefined) throw unavailable();
     try {
       this.#ringBeforeConnect ??= MpmcRing.of(SharedSegment.attach(address.memory));
     } catch (cause) {
@@ -223,22 +238,22 @@ export class RemoteBackend implements QueueBackend {
 
   #assertUsable(name: string, checkLiveness: boolean): void {
     if (this.#closeReason !== undefined) throw this.#closeReason;
-    // Its channel cannot be heard while the thread blocks.
+    // A blocked thread cannot receive the end of its channel.
     if (checkLiveness && this.#address.ringAddress !== undefined && hasExited(this.#address.ringAddress.ownerThreadId))
       throw ownerGone(this.ownerPid, name);
   }
 
-  /** Asks the home for a place for large items, without waiting for it. */
+  /** Asks the owner process to allocate the large-payload area, without a wait. */
   #requestLargeArea(name: string): void {
     if (this.#channel === undefined)
       throw new CapabilityError(
-        `${name} cannot put an item with large parts before the queue was reached: await queue.form() once before`,
+        `${name} cannot put an item with large parts before the queue is connected: await queue.backend() once before`,
       );
     this.#channel.send(kinds.ADD_LARGE_AREA, null);
     this.#channel.flush();
   }
 
-  /** The channel, as soon as it is open; what was put before leaves first. */
+  /** Returns the channel as soon as it is open. */
   async #open(call: string, options: WaitOptions): Promise<Channel | typeof TIMED_OUT> {
     this.#connecting ??= this.#dial();
     try {
@@ -250,7 +265,7 @@ export class RemoteBackend implements QueueBackend {
   }
 
   async #dial(): Promise<Channel> {
-    const channel = await dial(this.#address.endpoint, `the queue's home, process ${this.ownerPid}`);
+    const channel = await dial(this.#address.endpoint, `the owner of the queue, process ${this.ownerPid}`);
     if (this.#isClosed) {
       channel.destroy();
       throw closedInThisProcess();
@@ -266,7 +281,7 @@ export class RemoteBackend implements QueueBackend {
     this.#brokerClient.connected(channel);
     if (address !== null) this.#attachRing(channel, address);
     const ringClient = this.#ringClientInUse;
-    // Before anybody else can put.
+    // Now, before a later put can overtake them.
     if (ringClient !== undefined)
       this.#brokerClient.sendUnsentPuts((call, item, message, options) => ringClient.put(call, item, message, options));
     this.#flushAcksAtExit(channel);
@@ -297,7 +312,7 @@ export class RemoteBackend implements QueueBackend {
         },
       });
     } catch {
-      closeRing(); // this process may not, or cannot, map memory
+      closeRing(); // this process cannot map the memory, or has no permission to
     }
   }
 
@@ -323,7 +338,7 @@ export class RemoteBackend implements QueueBackend {
     return new Promise((resolve, reject) => this.#pendingRequests.set(id, { resolve, reject }));
   }
 
-  /** What was taken is reported before this process ends. */
+  /** Has acknowledgements sent before this process ends: an item that was taken must not be requeued. */
   #flushAcksAtExit(channel: Channel): void {
     const flush = (): void => {
       this.#ringClient?.flush();

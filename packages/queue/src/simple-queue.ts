@@ -1,8 +1,9 @@
-import { handleOf, makeShareable, type SharedHandle } from "@multiproc/core/internal";
-import { MODULE, Queue } from "./queue.ts";
+import { makeShareable } from "@multiproc/core/internal";
+import type { QueueState } from "./backend.ts";
+import { Queue, toHandle } from "./queue.ts";
 
 /**
- * A queue with the least that a queue can do.
+ * An unbounded queue with the fewest methods.
  *
  * @typeParam T the items
  *
@@ -18,12 +19,19 @@ import { MODULE, Queue } from "./queue.ts";
 export class SimpleQueue<T = unknown> {
   readonly #queue: Queue<T>;
 
+  static {
+    makeShareable(this, (simple) => toHandle(simple.#queue, "SimpleQueue"));
+  }
+
   /**
-   * Makes an empty queue, whose home is this process.
+   * Creates an empty queue that this process owns.
    *
-   * @param queue where the items are; a new queue that holds any number of them when missing
+   * @param queue the queue that holds the items; by default a new one
+   * @throws {TypeError} if `queue` is not a {@link Queue}
    */
   constructor(queue: Queue<T> = new Queue<T>()) {
+    if (!(queue instanceof Queue))
+      throw new TypeError("new SimpleQueue() takes no size: use new Queue(maxSize) for a bounded queue");
     this.#queue = queue;
   }
 
@@ -37,7 +45,7 @@ export class SimpleQueue<T = unknown> {
   }
 
   /**
-   * Takes the next item; waits while there is none.
+   * Takes the next item; waits while the queue is empty.
    *
    * @throws as {@link Queue.get}
    */
@@ -45,22 +53,26 @@ export class SimpleQueue<T = unknown> {
     return this.#queue.get();
   }
 
-  /** Whether the queue is empty at this moment. */
-  empty(): Promise<boolean> {
+  /**
+   * Whether the queue is empty at this moment.
+   *
+   * @throws as {@link Queue.qsize}
+   */
+  empty(): boolean {
     return this.#queue.empty();
+  }
+
+  /**
+   * Reports the state of the queue at this moment, in every process.
+   *
+   * @throws as {@link Queue.state}
+   */
+  state(): Promise<QueueState> {
+    return this.#queue.state();
   }
 
   /** Releases the queue in this process. */
   close(): void {
     this.#queue.close();
-  }
-
-  static {
-    makeShareable(this, (queue) => queue.#toHandle());
-  }
-
-  #toHandle(): SharedHandle {
-    const handle = handleOf(this.#queue);
-    return { ...handle, module: MODULE, data: (handle.data as unknown[]).with(4, "SimpleQueue") };
   }
 }

@@ -14,9 +14,9 @@ describe("Queue at home", () => {
   test("items come out in the order in which they went in", async () => {
     const queue = new Queue<number>();
     for (let i = 0; i < 5000; i++) await queue.put(i);
-    expect(await queue.qsize()).toBe(5000);
+    expect(queue.qsize()).toBe(5000);
     for (let i = 0; i < 5000; i++) expect(await queue.get()).toBe(i);
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
   });
 
   test("put() takes the item as it is at the call", async () => {
@@ -51,7 +51,7 @@ describe("Queue at home", () => {
     const queue = new Queue<string>(2);
     await queue.put("a");
     await queue.put("b");
-    expect(await queue.full()).toBe(true);
+    expect(queue.full()).toBe(true);
     const error = await queue.putNowait("c").catch((error) => error);
     expect(error).toBeInstanceOf(QueueFullError);
     expect(error.item).toBe("c");
@@ -68,7 +68,7 @@ describe("Queue at home", () => {
     expect(await queue.get()).toBe("a");
     await putting;
     expect([await queue.get(), await queue.get()]).toEqual(["b", "c"]);
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
   });
 
   test("an item that cannot be sent is refused at the call", async () => {
@@ -76,7 +76,7 @@ describe("Queue at home", () => {
     const error = await queue.put({ bad: () => {} }).catch((error) => error);
     expect(error).toBeInstanceOf(SendError);
     expect(error.path).toBe("item.bad");
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
   });
 
   test("shutdown() lets what is there be taken, and ends those who wait", async () => {
@@ -104,7 +104,7 @@ describe("Queue at home", () => {
     for (const i of [1, 2, 3]) await queue.put(i);
     await queue.get();
     await queue.shutdown({ immediate: true });
-    expect(await queue.qsize()).toBe(0);
+    expect(queue.qsize()).toBe(0);
     await expect(queue.get()).rejects.toThrow(QueueShutDownError);
     await expect(queue.join({ timeout: 5 })).rejects.toThrow(TimeoutError);
     await queue.taskDone();
@@ -133,16 +133,16 @@ describe("Queue at home", () => {
   test("100,000 items wait", async () => {
     const queue = new Queue<{ i: number }>();
     for (let i = 0; i < 100_000; i++) await queue.put({ i });
-    expect(await queue.qsize()).toBe(100_000);
+    expect(queue.qsize()).toBe(100_000);
     for (let i = 0; i < 100_000; i++) if ((await queue.get()).i !== i) expect.unreachable(`item ${i}`);
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
   });
 
   test("a wait that is no duration, and options that are none, are refused at the call", async () => {
     const queue = new JoinableQueue<number>();
     await expect(queue.get({ timeout: -1 })).rejects.toThrow(RangeError);
     await expect(queue.put(1, { timeout: Number.NaN })).rejects.toThrow(RangeError);
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
     expect(() => new JoinableQueue(0, { lostTasks: "ignore" as never })).toThrow(TypeError);
   });
 
@@ -159,7 +159,7 @@ describe("Queue at home", () => {
     const queue = new Queue<number>();
     queue.close();
     queue.close();
-    for (const use of [() => queue.put(1), () => queue.get(), () => queue.qsize(), () => queue.shutdown()]) {
+    for (const use of [() => queue.put(1), () => queue.get(), () => queue.state(), () => queue.shutdown()]) {
       await expect(use()).rejects.toThrow(QueueClosedError);
     }
     expect(() => new Queue(-1)).toThrow(RangeError);
@@ -185,7 +185,7 @@ describe("Queue at home", () => {
 
   test("SimpleQueue", async () => {
     const queue = new SimpleQueue<number>();
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
     await queue.put(1);
     expect(await queue.get()).toBe(1);
     queue.close();

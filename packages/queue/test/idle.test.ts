@@ -46,10 +46,10 @@ async function areIdle(pids: readonly number[]): Promise<boolean> {
 
 describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with ten waiting consumers", () => {
   test.each([
-    { form: "memory", make: async () => new Queue<string>() },
-    { form: "home", make: () => inBroker(new Queue<string>()) },
-    { form: "tasks", make: async () => new JoinableQueue<string>() },
-  ])("costs no processor time, items in $form", { timeout: 120_000 }, async ({ make }) => {
+    { backend: "shared-memory", make: async () => new Queue<string>() },
+    { backend: "broker", make: () => inBroker(new Queue<string>()) },
+    { backend: "tasks", make: async () => new JoinableQueue<string>() },
+  ])("costs no processor time, items in $backend", { timeout: 120_000 }, async ({ make }) => {
     const queue = await make();
     const ready = new Queue<string>();
     const consumers = Array.from({ length: CONSUMER_COUNT }, () => start(tasks.waitForItem, queue, ready));

@@ -126,24 +126,24 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
   test.each([
-    { size: 1_000_000, form: "memory" },
-    { size: TOO_LARGE_BYTES, form: "home" },
+    { size: 1_000_000, backend: "shared-memory" },
+    { size: TOO_LARGE_BYTES, backend: "broker" },
   ])(
-    "is there once another process has it, and is in the $form after an item of $size bytes, in order",
-    async ({ size, form }) => {
+    "is there once another process has it, and is in the $backend after an item of $size bytes, in order",
+    async ({ size, backend }) => {
       const queue = new Queue<number | Uint8Array>();
       await queue.put(-1);
-      expect(await queue.backend()).toBe("home");
+      expect(await queue.backend()).toBe("broker");
       const answers = new Queue<string>();
       await start(tasks.putMixed, queue, answers, size);
-      expect(await answers.get()).toBe("memory");
+      expect(await answers.get()).toBe("shared-memory");
       expect(await queue.get()).toBe(-1);
       for (let i = 0; i < 100; i++) {
         const item = await queue.get({ timeout: 20_000 });
         if (i === 50) expect((item as Uint8Array).length).toBe(size);
         else expect(item).toBe(i);
       }
-      expect(await queue.backend()).toBe(form);
+      expect(await queue.backend()).toBe(backend);
     },
   );
 
@@ -156,7 +156,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
       Array.from({ length: 200 }, (_, i) => `${i} ${text}`),
     );
     expect(await child.join()).toBe(0);
-    expect([await queue.qsize(), await queue.backend()]).toEqual([200, "home"]);
+    expect([queue.qsize(), await queue.backend()]).toEqual([200, "broker"]);
     for (let i = 0; i < 200; i++) expect(await queue.get()).toBe(`${i} ${text}`);
   });
 
@@ -184,10 +184,10 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
     await until(() => next.size >= 16, { timeout: 100_000 });
     isOver = true;
     await Promise.all(replacing);
-    expect(await queue.backend()).toBe("memory");
+    expect(await queue.backend()).toBe("shared-memory");
     await queue.shutdown();
     await taking;
-    expect(await queue.qsize()).toBe(0);
+    expect(queue.qsize()).toBe(0);
   });
 
   test("is shared with a process that may not map memory, from the home", { timeout: 60_000 }, async () => {
@@ -196,14 +196,14 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
     const handles = [questions, answers].map((queue) => JSON.stringify(handleOf(queue).data));
     const waiting = answers.get();
     for (let i = 0; i < 10; i++) await questions.put(i);
-    expect(await questions.backend()).toBe("memory");
+    expect(await questions.backend()).toBe("shared-memory");
     await using program = runProgram(fixture(import.meta.url, "client-program.js"), handles, {
       host: "deno",
       execArgv: ["--allow-read", "--allow-write", "--allow-env", "--allow-net"],
     });
     expect(await waiting).toBe(0);
     for (let i = 1; i < 10; i++) expect(await answers.get()).toBe(i);
-    expect(await questions.backend()).toBe("home");
+    expect(await questions.backend()).toBe("broker");
     await questions.shutdown();
     expect(await answers.get()).toBe("over");
     expect(await program.exited).toEqual({ code: 0, signal: null });

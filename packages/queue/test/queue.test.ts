@@ -13,11 +13,11 @@ afterEach(endChildren);
 
 /** Each form that the items can have; what is not given says where the queue moves by itself. */
 const backends = [
-  { form: "memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
-  { form: "home", placed: inBroker },
+  { backend: "shared-memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
+  { backend: "broker", placed: inBroker },
 ];
 
-describe.each(backends)("Queue between processes, items in $form", ({ placed }) => {
+describe.each(backends)("Queue between processes, items in $backend", ({ backend, placed }) => {
   test("items come from a child in order, and every one", async () => {
     const queue = await placed(new Queue<number>());
     await start(tasks.produce, queue, 0, 10_000);
@@ -51,7 +51,7 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
       Array.from({ length: 100 }, () => "x".repeat(100_000)),
     );
     expect(await child.join()).toBe(0);
-    expect(await queue.qsize()).toBe(100);
+    expect(queue.qsize()).toBe(100);
   });
 
   test("the same errors in a child as at home", async () => {
@@ -62,13 +62,30 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
       ["ok", undefined],
       ["QueueFullError", "ERR_QUEUE_FULL", "two"],
       ["QueueFullError", "ERR_QUEUE_FULL", "two"],
-      ["ok", true],
-      ["ok", 1],
+      ["ok", { size: 1, maxSize: 1, isEmpty: false, isFull: true }],
       ["ok", "one"],
       ["QueueEmptyError", "ERR_QUEUE_EMPTY", undefined],
       ["QueueEmptyError", "ERR_QUEUE_EMPTY", undefined],
-      ["ok", true],
+      ["ok", { size: 0, maxSize: 1, isEmpty: true, isFull: false }],
       ["SendError", "ERR_SEND", undefined],
+    ]);
+  });
+
+  test("a child reads a queue at once where the items are in shared memory, and everywhere by state()", async () => {
+    const queue = await placed(new Queue<string>(1));
+    const results = await placed(new Queue<unknown>());
+    await queue.put("item");
+    await start(tasks.readState, queue, results);
+    const refused = ["CapabilityError", expect.stringContaining(`process ${globalThis.process.pid}`)];
+    expect(await results.get()).toEqual([
+      ...(backend === "shared-memory"
+        ? [
+            ["ok", 1],
+            ["ok", false],
+            ["ok", true],
+          ]
+        : [refused, refused, refused]),
+      ["ok", { size: 1, maxSize: 1, isEmpty: false, isFull: true }],
     ]);
   });
 
@@ -89,7 +106,7 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
     for (let i = 0; i < 3000; i++) await queue.put(i);
     await start(tasks.takeAndIdle, queue, taken, 500);
     expect(await taken.get()).toEqual(range(0, 500));
-    expect(await queue.qsize()).toBe(2500);
+    expect(queue.qsize()).toBe(2500);
     for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
   });
 
@@ -116,7 +133,7 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
     await start(tasks.giveUp, queue, results);
     expect(await results.get()).toEqual(["RangeError", "QueueClosedError", "QueueClosedError", "QueueClosedError"]);
     await queue.put("still used");
-    expect([await queue.qsize(), await queue.get()]).toEqual([1, "still used"]);
+    expect([queue.qsize(), await queue.get()]).toEqual([1, "still used"]);
   });
 
   test("what was taken just before close() comes to nobody else", async () => {
@@ -127,7 +144,7 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
     expect(await results.get()).toEqual(queues.map((_, i) => range(0, i + 1)));
     for (const [taken, queue] of queues.entries()) {
       for (let i = taken + 1; i < 20; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
-      expect(await queue.empty()).toBe(true);
+      expect(queue.empty()).toBe(true);
     }
   });
 
@@ -136,7 +153,7 @@ describe.each(backends)("Queue between processes, items in $form", ({ placed }) 
     await Promise.all([start(tasks.work, queue), start(tasks.work, queue)]);
     for (let i = 0; i < 100; i++) await queue.put(i);
     await queue.join();
-    expect(await queue.empty()).toBe(true);
+    expect(queue.empty()).toBe(true);
     await queue.shutdown();
   });
 });
@@ -148,7 +165,7 @@ test("JoinableQueue: join() in several processes ends when all tasks are done, a
   await Promise.all([start(tasks.joinJobs, jobs, ready, results), start(tasks.joinJobs, jobs, ready, results)]);
   for (let i = 0; i < 2; i++) await ready.get();
   const joining = jobs.join();
-  expect(await results.empty()).toBe(true);
+  expect(results.empty()).toBe(true);
   await jobs.get();
   await jobs.taskDone();
   await joining;

@@ -150,8 +150,6 @@ export class BrokerServer implements BrokerServices {
     switch (question) {
       case "size":
         return this.broker.size;
-      case "full":
-        return this.broker.isFull;
       case "taskDone":
         return this.#taskDone(session);
     }

@@ -72,11 +72,19 @@ export function putBlocking(
     throw new QueueFullError(name, maxSize, item);
 }
 
-/** The items are with the home process, which could not be heard. */
+/** Creates the error of a call that would block although the items are with the broker. */
 export function itemsNotInMemory(name: string): CapabilityError {
-  const why = whyNoSharedMemory() ?? "they are with the queue's home process, which form() tells";
+  const reason = whyNoSharedMemory() ?? "the owner process of this queue keeps them, as backend() reports";
   return new CapabilityError(
-    `${name} can block only while the items are in shared memory, and ${why}: use await ${name.replace("Sync", "")}`,
+    `${name} can block only while the items are in shared memory, and ${reason}: use await ${name.replace("Sync", "")}`,
+  );
+}
+
+/** Creates the error of a call that cannot read the number of items at once. */
+export function sizeNotReadable(name: string, ownerPid: number, alternative: string): CapabilityError {
+  const reason = whyNoSharedMemory() ?? `the owner of this queue, process ${ownerPid}, keeps them`;
+  return new CapabilityError(
+    `${name} can read the queue only while the items are in shared memory, and ${reason}: use ${alternative}`,
   );
 }
 
