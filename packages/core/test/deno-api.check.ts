@@ -1,4 +1,4 @@
-// Compiled by `deno check` alone: what we take Deno's API to be must be what it is.
+// Only `deno check` compiles this file: the types in deno-api.ts must match Deno's own.
 import type { DenoApi } from "../src/host/deno-api.ts";
 
 export const api: DenoApi = Deno;

@@ -1,9 +1,9 @@
 /**
- * The part of Deno's own API that the adapter uses, so that it compiles where Deno's types are not loaded.
- * `deno check` holds it against the real one, see `test/deno-api.check.ts`.
+ * The part of Deno's own API that the adapter uses, so that it compiles without Deno's types.
+ * `deno check` compares it with the real API, see `test/deno-api.check.ts`.
  */
 
-/** An address, as Deno writes it. */
+/** An address in Deno's form. */
 export type DenoAddress = { transport: string; hostname: string; port: number } | { transport: string; path: string };
 
 /** A connection over a socket. */
@@ -14,7 +14,7 @@ export interface DenoConn {
   close(): void;
   ref(): void;
   unref(): void;
-  /** For TCP alone. */
+  /** Exists for TCP only. */
   setNoDelay?(noDelay?: boolean): void;
 }
 
@@ -39,7 +39,7 @@ export interface DenoChild {
   unref(): void;
 }
 
-/** How a subprocess is started. */
+/** Options of a new subprocess. */
 export interface DenoCommandOptions {
   args?: string[];
   env?: Record<string, string>;
@@ -50,7 +50,7 @@ export interface DenoCommandOptions {
   detached?: boolean;
 }
 
-/** The namespace itself. */
+/** The `Deno` namespace. */
 export interface DenoApi {
   readonly pid: number;
   readonly args: string[];

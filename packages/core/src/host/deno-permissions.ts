@@ -1,8 +1,9 @@
 /**
- * What a Deno child may do: never more than its parent, and less on request.
+ * Permissions of a Deno child: never more than those of its parent, and fewer on request.
  *
- * Deno tells which permissions are granted as a whole, and whether a named path or host is; it does not list partial
- * grants. So a child inherits the whole grants, and of the partial ones those that its work is known to need.
+ * Deno reports whether a permission is granted as a whole, and whether a given path or host is
+ * allowed, but it does not list partial grants. So a child inherits the whole grants, and the
+ * partial grants that its work is known to need.
  */
 import { CapabilityError } from "../errors.ts";
 import type { DenoApi } from "./deno-api.ts";
@@ -10,7 +11,9 @@ import type { InterpreterOptions, Permissions } from "./host.ts";
 
 type Query = DenoApi["permissions"];
 
-/** The kinds of permission, with the field by which one path, host … of it is asked for. */
+/**
+ * The kinds of permission, each with the field of a query that names one path, host or other item.
+ */
 const QUERY_FIELDS: Readonly<Record<string, string>> = {
   read: "path",
   write: "path",
@@ -23,9 +26,9 @@ const QUERY_FIELDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The flags for a child.
+ * Returns the permission flags for a child.
  *
- * @throws {CapabilityError} when `wanted` asks for more than this process has
+ * @throws {CapabilityError} if `wanted` asks for more than this process has
  */
 export function permissionFlags(
   deno: DenoApi,
@@ -41,7 +44,8 @@ export function permissionFlags(
   else if (wanted !== "none")
     for (const [kind, value] of Object.entries(wanted)) addRequested(query, granted, kind, value);
 
-  // What a module imports is read as well; a child that was given less gets no more than the module's own folder.
+  // The child also reads what a module imports. If it got explicit permissions, it may read the
+  // folder of the module only.
   const accessRoot = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
   for (const path of requiredAccess.read) addRequired(query, granted, "read", accessRoot(path));
   if (wanted === "inherit")
@@ -56,17 +60,23 @@ export function permissionFlags(
   );
 }
 
-/** Where the program stands: what a child is asked to do later is found there, also where this library stands elsewhere. */
+/**
+ * The program and its folder: a child later loads targets from there, even if this library is
+ * installed elsewhere.
+ */
 function programPaths({ mainModule, cwd }: DenoApi): string[] {
   const main = new URL(mainModule);
   const paths = main.protocol === "file:" ? [decodeURIComponent(main.pathname)] : [];
   try {
     paths.push(`${cwd()}/`);
-  } catch {} // it may not be asked for
+  } catch {} // reading the working directory is not permitted
   return paths;
 }
 
-/** The widest folder around `path` that this process may read: what the modules in it import is read as well. */
+/**
+ * Returns the widest folder around `path` that this process may read. The modules in it can then
+ * import each other.
+ */
 function widestReadable(query: Query, path: string): string {
   let widest = path;
   for (let folder = folderOf(path); folder !== ""; folder = folderOf(folder)) {
@@ -83,7 +93,7 @@ function addRequested(
   value: boolean | readonly string[],
 ): void {
   if (!(kind in QUERY_FIELDS))
-    throw new TypeError(`permissions names "${kind}"; Deno has ${Object.keys(QUERY_FIELDS).join(", ")}`);
+    throw new TypeError(`permissions names "${kind}": use ${Object.keys(QUERY_FIELDS).join(", ")}`);
   if (value === false) return;
   if (value === true) {
     if (!isFullyGranted(query, kind)) throw refusalError(kind, "all of it");
@@ -108,7 +118,7 @@ function add(granted: Map<string, true | Set<string>>, kind: string, item: strin
 
 function refusalError(kind: string, what: string): CapabilityError {
   return new CapabilityError(
-    `A child cannot be given permission "${kind}" for ${what}: this process does not have it itself. Run it with --allow-${kind}`,
+    `A child cannot be given permission "${kind}" for ${what}, which this process does not have: run it with --allow-${kind}`,
   );
 }
 
@@ -123,5 +133,5 @@ function isGranted(query: Query, kind: string, item: string): boolean {
 
 const folderOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
-/** Deno reads a comma in a list as a separator, two as one comma. */
+/** Deno reads a comma in a list as a separator, and two as one comma. */
 const escapeCommas = (item: string): string => item.replaceAll(",", ",,");

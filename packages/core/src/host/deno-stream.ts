@@ -1,14 +1,19 @@
+/** Streams and servers over Deno's own API. */
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
 import type { ByteSource, ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
+/**
+ * The read buffer grows and shrinks between these sizes with what arrives, since most open streams
+ * carry little.
+ */
 const MIN_READ_BYTES = 512;
 const MAX_READ_BYTES = 256 * 1024;
-/** Pieces that are waiting are written together up to this size. */
+/** Queued chunks are coalesced into one write up to this size. */
 const MAX_WRITE_BYTES = 64 * 1024;
-/** How long a server rests when it cannot take a connection, such as for want of file descriptors. */
+/** Time until the server accepts again after a failure, such as a lack of file descriptors. */
 const ACCEPT_RETRY_MS = 20;
 
-/** A server over a listener of Deno's own API; the constructor throws where it cannot listen. */
+/** A server over a listener of Deno. The constructor throws if it cannot listen. */
 export class DenoServer implements StreamServer {
   readonly address: StreamAddress;
   readonly #deno: DenoApi;
@@ -33,7 +38,7 @@ export class DenoServer implements StreamServer {
       } catch (error) {
         if (this.#isClosed) return;
         if ((error as Error).name === "BadResource") return failed(error as Error);
-        // Others wait behind whoever could not be taken.
+        // The failed connection stays in the backlog, and others wait behind it.
         await new Promise<void>((resolve) => unrefTimer(this.#deno, setTimeout(resolve, ACCEPT_RETRY_MS)));
         continue;
       }
@@ -49,7 +54,7 @@ export class DenoServer implements StreamServer {
     if (typeof this.address !== "string") return;
     try {
       this.#deno.removeSync(this.address, { recursive: false });
-    } catch {} // somebody has removed it before
+    } catch {} // the file was removed before
   }
 
   ref(): void {
@@ -61,25 +66,28 @@ export class DenoServer implements StreamServer {
   }
 }
 
-/** Lets a program end before the timer is due. In packages of npm, Denos up to 2.7 have Node's timers, and else numbers. */
+/**
+ * Lets the program end before the timer is due. Up to Deno 2.7, code in npm packages gets the
+ * timers of Node instead of numbers.
+ */
 export function unrefTimer(deno: DenoApi, timer: unknown): void {
   if (typeof timer === "object") (timer as { unref(): void }).unref();
   else deno.unrefTimer(timer as number);
 }
 
-/** An address as Deno takes it. */
+/** Converts an address to the form of Deno. */
 export function denoAddress(address: StreamAddress): DenoAddress {
   return typeof address === "string"
     ? { transport: "unix", path: address }
     : { transport: "tcp", hostname: address.host, port: address.port };
 }
 
-/** Deno's address as ours; an empty path where there is none. */
+/** Converts an address of Deno; returns an empty path if there is none. */
 function toStreamAddress(address: DenoConn["remoteAddr"]): StreamAddress {
   return "port" in address ? { host: address.hostname, port: address.port } : "";
 }
 
-/** A stream over a connection of Deno's own API. */
+/** A stream over a connection of Deno. */
 export class DenoStream implements ByteStream {
   readonly remote: StreamAddress;
   pending = 0;
@@ -90,7 +98,7 @@ export class DenoStream implements ByteStream {
   #isFinishing = false;
   #isClosed = false;
   #hasEnded = false;
-  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  /** A write has failed: the peer is gone, but what it sent before may still be unread. */
   #isPeerClosed = false;
   #onResume: (() => void) | undefined;
   #pausePromise: Promise<void> | undefined;
@@ -154,8 +162,11 @@ export class DenoStream implements ByteStream {
   }
 
   /**
-   * Large pieces are read to where they belong. Otherwise, a read that fills most of its buffer hands it over, a smaller one is copied out of it, so that chunks are never written to
-   * again. The buffer is as large as what has come of late: most of many open streams carry little.
+   * Reads until the end of the stream.
+   *
+   * A large part is read straight into its own buffer. Another read that fills a quarter of the
+   * buffer hands the buffer over, and a smaller one is copied out of it: so nothing writes to a
+   * delivered chunk again.
    */
   async #read(handlers: StreamHandlers): Promise<void> {
     let buffer = new Uint8Array(MIN_READ_BYTES);
@@ -196,19 +207,26 @@ export class DenoStream implements ByteStream {
     } finally {
       this.#isWriting = false;
     }
-    // What nobody read is not written: who waits for that learns of the end, which comes next.
+    // After a failed write there is no drain: the end of the stream follows, and settles the
+    // waiting callers.
     if (!this.#isClosed && !this.#isPeerClosed) this.#handlers?.drain();
     if (this.#isFinishing) this.destroy();
   }
 
-  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  /**
+   * Drops the queue and reads to the end of the stream, even if the reader has paused: that finds
+   * the end of the peer.
+   */
   #drainThenEnd(): void {
     this.#isPeerClosed = true;
     this.#queue.length = this.pending = 0;
     this.resume();
   }
 
-  /** The next piece to write: small ones together, since each write takes a turn of the loop. */
+  /**
+   * Takes the next chunk to write. Small ones are coalesced, since each write takes a turn of the
+   * event loop.
+   */
   #coalesceChunks(): Uint8Array {
     const queue = this.#queue;
     const first = queue.shift() as Uint8Array;
@@ -234,7 +252,7 @@ export class DenoStream implements ByteStream {
   }
 }
 
-/** What a child writes; whether the program stays alive for it is up to the child. */
+/** The output of a child. The child, not this stream, decides whether the program stays alive. */
 export class DenoSource implements ByteSource {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #onResume: (() => void) | undefined;
@@ -273,7 +291,7 @@ export class DenoSource implements ByteSource {
         if (value === undefined) break;
         handlers.data(value);
       }
-    } catch {} // it broke, and that is its end
+    } catch {} // a broken pipe ends like a closed one
     handlers.end();
   }
 }

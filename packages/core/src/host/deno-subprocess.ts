@@ -1,8 +1,9 @@
+/** Subprocesses over Deno's own API. */
 import type { DenoApi, DenoChild } from "./deno-api.ts";
 import { DenoSource } from "./deno-stream.ts";
 import type { ByteSource, ExitStatus, SpawnOptions, Stdio, Subprocess } from "./host.ts";
 
-/** Starts a program by Deno's own API; throws if it cannot be started. */
+/** Starts a program; throws if it cannot be started. */
 export function startSubprocess(deno: DenoApi, file: string, options: SpawnOptions): Subprocess {
   const command = new deno.Command(file, {
     args: [...options.args],
@@ -38,7 +39,7 @@ class DenoSubprocess implements Subprocess {
     this.#stdin?.closed.catch(() => {});
     this.exited = child.status.then(
       ({ code, signal }) => (signal === null ? { code, signal } : { code: null, signal }),
-      // Deno has no name for the real-time signals and rejects.
+      // Deno has no names for real-time signals, and rejects.
       (error: Error) => ({ code: null, signal: /Invalid signal: (\d+)/.exec(error.message)?.[1] ?? "SIGKILL" }),
     );
     this.exited.then(() => {
@@ -67,7 +68,7 @@ class DenoSubprocess implements Subprocess {
     try {
       run();
     } catch (error) {
-      // It has ended, and the news is on its way.
+      // The process has ended, and `exited` settles soon.
       const hasExited = error instanceof TypeError || (error as Error).name === "BadResource";
       if (!hasExited) throw error;
     }

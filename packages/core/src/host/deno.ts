@@ -1,8 +1,10 @@
 /**
- * The port to Deno, over its own API alone: a process that loads any `node:` module starts half as fast.
+ * The adapter for Deno. It uses Deno's own API only where it can: a process that loads any `node:`
+ * module takes twice as long to start.
  */
 import type * as Crypto from "node:crypto";
 import { CapabilityError } from "../errors.ts";
+import { builtin } from "./builtin-module.ts";
 import type { DenoApi } from "./deno-api.ts";
 import { permissionFlags } from "./deno-permissions.ts";
 import { DenoServer, DenoStream, denoAddress, unrefTimer } from "./deno-stream.ts";
@@ -26,11 +28,12 @@ import type {
 import { FD_SOCKET_OPTIONS, NodeStream } from "./node-stream.ts";
 import { startThread, threadStream } from "./worker-threads.ts";
 
-/** In the order of their numbers; where macOS differs, see the second list. */
+/** The names of signals on Linux, in the order of their numbers. */
 const SIGNALS =
   "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
     " ",
   );
+/** The numbers that differ on macOS. */
 const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
   BUS: 10,
   SYS: 12,
@@ -54,7 +57,10 @@ interface NodeNet {
   }) => { on(event: string, run: () => void): void; unref(): void };
 }
 
-/** Deno 2.7.12 and newer can. The number is none of a file, so that no socket is made: those that can say just that. */
+/**
+ * Whether this Deno can adopt a descriptor (2.7.12 and newer). It tries an invalid one, which older
+ * versions refuse with another error.
+ */
 function canAdoptFd(): boolean {
   try {
     new (builtin<NodeNet>("net").Socket)({ ...FD_SOCKET_OPTIONS, fd: -1 });
@@ -64,7 +70,7 @@ function canAdoptFd(): boolean {
   }
 }
 
-/** The port to Deno. */
+/** The adapter for Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
   readonly capabilities: Capabilities = {
@@ -89,7 +95,7 @@ export class DenoHost implements Host {
   }
 
   evalCommand(): undefined {
-    return undefined; // a child would need the run permission as a whole
+    return undefined; // a child would need the whole run permission
   }
 
   async spawn(file: string, options: SpawnOptions): Promise<Subprocess> {
@@ -97,8 +103,8 @@ export class DenoHost implements Host {
   }
 
   /**
-   * The parent's main module stands in the command line so that Deno finds the same configuration and import map; it is
-   * never run, since the preloaded entry ends the process itself.
+   * The command line names the main module of the parent, so that Deno finds the same configuration
+   * and import map. That module never runs: the preloaded entry ends the process itself.
    */
   interpreter(options: InterpreterOptions): InterpreterCommand {
     const deno = this.#deno;
@@ -145,10 +151,13 @@ export class DenoHost implements Host {
   whyNoAdoptFd(): string | undefined {
     this.#canAdoptFd ??= canAdoptFd();
     if (this.#canAdoptFd) return undefined;
-    return "this version of Deno cannot take over a socket that it did not open itself, 2.7.12 and newer can";
+    return "this version of Deno cannot adopt a socket that it did not open itself: 2.7.12 and newer can";
   }
 
-  /** Not all digests are in the Web's own API; the module is loaded by a name that Deno does not load ahead. */
+  /**
+   * The Web Crypto API lacks some of the hash functions. The name is computed, so that Deno does
+   * not load the module ahead.
+   */
   async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
     const { createHmac } = (await import(`node:${"crypto"}`)) as typeof Crypto;
     return new Uint8Array(createHmac(digest, key).update(message).digest());
@@ -182,7 +191,7 @@ export class DenoHost implements Host {
     }
   }
 
-  /** The TextDecoder replaces halves of pairs; then it is done by hand. */
+  /** TextDecoder replaces lone surrogates. If there are any, the text is decoded by hand. */
   utf16Read(bytes: Uint8Array, start: number, end: number): string {
     const decoded = this.#utf16.decode(bytes.subarray(start, end));
     if (!decoded.includes("\ufffd")) return decoded;
@@ -194,7 +203,7 @@ export class DenoHost implements Host {
     return text;
   }
 
-  /** Asks before it reads: Deno would stop the program with a question to the user. */
+  /** Queries the permission first: without it, Deno would stop the program and ask the user. */
   env(name: string): string | undefined {
     const { permissions, env } = this.#deno;
     return permissions.querySync({ name: "env" as never, variable: name }).state === "granted"
@@ -202,7 +211,10 @@ export class DenoHost implements Host {
       : undefined;
   }
 
-  /** Only Node's sockets take a file, which costs the few that need it about 20 ms, once; those of older Denos take none. */
+  /**
+   * Only a socket of Node can watch a descriptor. Loading it takes about 20 ms, once. Older Denos
+   * cannot do it.
+   */
   watchReadable(fd: number, onReadable: () => void): boolean {
     try {
       const socket = new (builtin<NodeNet>("net").Socket)({ fd, readable: true, writable: false });
@@ -216,7 +228,7 @@ export class DenoHost implements Host {
   }
 
   openFds(): number[] {
-    return []; // no process of Deno is ever copied
+    return []; // Deno is never forked
   }
 
   environment(): Record<string, string> | undefined {
@@ -283,7 +295,7 @@ export class DenoHost implements Host {
   onUncaughtError(run: (error: unknown) => void): void {
     const listen = (type: string, read: (event: never) => unknown): void =>
       addEventListener(type, (event) => {
-        // A handler of the program's own decides in our place.
+        // If the program has a handler of its own, that decides.
         if (event.defaultPrevented) return;
         event.preventDefault();
         run(read(event as never));
@@ -301,13 +313,13 @@ export class DenoHost implements Host {
     return this.#deno.exit(code);
   }
 
-  flushOutputOnExit(): void {} // Deno writes its standard streams at once
+  flushOutputOnExit(): void {} // Deno writes to its standard streams synchronously
 
   pendingOutput(): number {
     return 0;
   }
 
-  restoreStandardStreams(): void {} // they are as they were
+  restoreStandardStreams(): void {} // Deno does not change them
 
   writeError(text: string): void {
     this.writeOutput("stderr", this.#encoder.encode(text));
@@ -316,7 +328,7 @@ export class DenoHost implements Host {
   writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): undefined {
     try {
       for (let done = 0; done < bytes.length; ) done += this.#deno[stream].writeSync(bytes.subarray(done));
-    } catch {} // nobody reads it
+    } catch {} // nothing reads the stream
   }
 
   asyncLocalStorage(): AsyncStorage {
@@ -329,7 +341,8 @@ export class DenoHost implements Host {
   }
 
   threadStream(): ByteStream | undefined {
-    const lacksExitEvent = this.#deno.version.deno.startsWith("2.5."); // it says nothing of a thread that exits
+    // Deno 2.5 does not report that a thread has exited.
+    const lacksExitEvent = this.#deno.version.deno.startsWith("2.5.");
     return threadStream(lacksExitEvent ? (run) => this.onExit(run) : undefined);
   }
 
@@ -338,7 +351,7 @@ export class DenoHost implements Host {
   }
 
   debugFlags(): undefined {
-    return undefined; // Deno does not tell a program that it is being debugged
+    return undefined; // Deno does not report that a program is being debugged
   }
 
   diagnosticsChannel(name: string): DiagnosticsChannel {
@@ -350,25 +363,22 @@ export class DenoHost implements Host {
     return AsyncLocalStorage.bind(run);
   }
 
-  /** A timer of 0: that takes 2 ms, in which input is served. */
+  /** A timer of 0 takes 2 ms, in which input is served. */
   afterIo(run: () => void): void {
     setTimeout(run, 0);
   }
 
-  /** Deno has it without `node:timers`, and it takes microseconds; but it looks for input only every so many turns then. */
+  /**
+   * The global `setImmediate()` does not load `node:timers` and takes microseconds, but Deno serves
+   * input only in some of the turns.
+   */
   setImmediate(run: () => void): void {
     setImmediate(run);
   }
 
-  timer(run: () => void, delay: number, keepAlive: boolean): () => void {
-    const id = setTimeout(run, delay);
+  timer(run: () => void, delayMs: number, keepAlive: boolean): () => void {
+    const id = setTimeout(run, delayMs);
     if (!keepAlive) unrefTimer(this.#deno, id);
     return () => clearTimeout(id);
   }
-}
-
-/** What Deno has for Node's sake and nowhere else; it takes some milliseconds to come up. */
-function builtin<M>(name: string): M {
-  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
-  return process.getBuiltinModule(`node:${name}`) as M;
 }

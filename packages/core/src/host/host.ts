@@ -1,29 +1,34 @@
 /**
- * The port to the host: all that this library asks of Node or Deno. Adapters translate and hold no policy.
+ * The port to the host, the runtime that a process runs on: Node or Deno. The adapters translate
+ * and have no policy.
  *
- * Everything is callback-based and synchronous where the host is, so that the layers above decide about order and waiting.
+ * The port is synchronous and based on callbacks wherever the host is, so that the layers above
+ * decide about order and waiting. A method that returns a promise rejects for every error; it never
+ * throws.
  */
 
-/** How a process ended: by an exit code, or by a signal. */
+/** The end of a process: an exit code or a signal. */
 export interface ExitStatus {
   readonly code: number | null;
   readonly signal: string | null;
 }
 
-/** What a child's standard streams are connected to. */
+/** The connection of a child's standard stream. */
 export type Stdio = "inherit" | "pipe" | "ignore";
 
-/** How a subprocess is started. */
+/** Options of a new subprocess. */
 export interface SpawnOptions {
   readonly args: readonly string[];
-  /** Variables added to this process's own. */
+  /** Variables that are added to the environment of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
-  /** `"write"` gives the parent a pipe to the child's standard input; otherwise it reads nothing. */
+  /**
+   * With `"write"` the parent gets a pipe to the child's standard input. Otherwise that is empty.
+   */
   readonly stdin?: "ignore" | "write";
   readonly stdout?: Stdio;
   readonly stderr?: Stdio;
-  /** Starts the child in a session of its own, out of reach of the terminal's signals. */
+  /** Starts the child in a new session, so that the signals of the terminal do not reach it. */
   readonly detached?: boolean;
 }
 
@@ -32,139 +37,151 @@ export interface Subprocess {
   readonly pid: number;
   /** Settles when the process has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
-  /** What it writes, with `"pipe"`; see `output.ts`. */
+  /** The output of the child with `"pipe"`, otherwise null. */
   readonly stdout: ByteSource | null;
   readonly stderr: ByteSource | null;
-  /** Writes to a standard input that was opened with `"write"`; settles when the system has it, also when nobody reads. */
+  /**
+   * Writes to a standard input that was opened with `"write"`; settles when the system has the
+   * text, even without a reader.
+   */
   write(text: string): Promise<void>;
-  /** Sends a signal; does nothing once the process has ended. */
+  /** Sends a signal; does nothing if the process has ended. */
   kill(signal: string): void;
-  /** Whether the program waits for this child, and for what it writes, before it ends. */
+  /** Keeps the program alive until this child and its output have ended. */
   ref(): void;
   unref(): void;
 }
 
-/** What a stream of bytes calls back. */
+/** Callbacks of a stream. */
 export interface StreamHandlers {
-  /** Bytes that arrived; the receiver may keep them, the stream never writes to them again. */
+  /** Receives bytes. The receiver may keep them: the stream does not write to them again. */
   data(chunk: Uint8Array): void;
-  /** Where the next bytes may be read to straight away, if a large piece is being filled; `filled` tells how many came. */
+  /**
+   * Returns the buffer for the next bytes while a large part is filled. The stream reads into it
+   * and calls `filled`.
+   */
   directBuffer?(): Uint8Array | undefined;
+  /** Reports that `count` bytes were read into the last `directBuffer`. */
   filled?(count: number): void;
-  /** The other side will send no more, or the stream broke; called once, always, and last. */
+  /** The peer sends nothing more, or the stream broke. Always called, once and last. */
   end(error?: Error): void;
-  /** All that was written has been handed to the system. */
+  /** The operating system has everything that was written. */
   drain(): void;
 }
 
-/** Where a stream leads: the path of a Unix socket, or a host and a port. */
+/** The address of a server: the path of a Unix socket, or a host and a port. */
 export type StreamAddress = string | { readonly host: string; readonly port: number };
 
-/** A stream of bytes to another process. Reading starts with {@link ByteStream.start}. */
+/** A stream of bytes to another process or thread. It reads after {@link ByteStream.start}. */
 export interface ByteStream {
-  /** Where the other side is; an empty path if it has no address, as who dials a Unix socket. */
+  /** The address of the peer; an empty path if it has none, like a client of a Unix socket. */
   readonly remote: StreamAddress;
   start(handlers: StreamHandlers): void;
   /**
-   * Queues bytes, which must not change until they have left; returns how many wait in the host's queue. When the other side is
-   * gone they go nowhere, and `end` is called once all that it had sent has been delivered.
+   * Queues `chunk`, which must not be modified until it is written. If the peer has closed, the
+   * bytes are dropped; `end` is still called after everything received was delivered.
+   *
+   * @returns how many bytes wait in the queue of the host
    */
   write(chunk: Uint8Array): number;
-  /** How many bytes wait in the host's queue. */
+  /** Bytes that wait in the queue of the host. */
   readonly pending: number;
-  /** The number of the system's file, where it can be told. */
+  /** The descriptor, if the host reveals it. */
   readonly fd?: number | undefined;
   pause(): void;
   resume(): void;
-  /** Sends what is queued, then closes. */
+  /** Sends what is queued, then closes the stream. */
   finish(): void;
-  /** Closes at once and drops what is queued. */
+  /** Closes the stream at once and drops what is queued. */
   destroy(): void;
-  /** Whether the program stays alive for this stream. */
+  /** Keeps the program alive while the stream is open. */
   ref(): void;
   unref(): void;
-  /** Calls `data` for what has arrived at this moment; missing where the host cannot read without waiting. */
+  /**
+   * Delivers what has arrived at this moment. Missing on a host that cannot read without waiting.
+   */
   readNow?(): void;
 }
 
 /** A stream of bytes that is only read. */
 export type ByteSource = Pick<ByteStream, "start" | "pause" | "resume" | "destroy" | "ref" | "unref" | "readNow">;
 
-/** A server for streams; it does not keep the program alive, unless it is told to. */
+/** A server that accepts streams. It does not keep the program alive before `ref()`. */
 export interface StreamServer {
   /** Stops listening, and removes the address. */
   close(): void;
-  /** Whether the program stays alive for this server. */
+  /** Keeps the program alive while the server listens. */
   ref(): void;
   unref(): void;
 }
 
-/** How a thread ended. */
+/** The end of a thread. */
 export interface ThreadExit {
   readonly code: number;
-  /** What it did not catch. */
+  /** The error that the thread did not catch. */
   readonly error: unknown;
-  /** Whether all that it had sent has arrived for certain. */
+  /** Whether everything that the thread sent has certainly arrived. */
   readonly complete: boolean;
 }
 
 /** A thread of this process that runs a module. */
 export interface Thread {
   readonly id: number;
-  /** The way to {@link Host.threadStream} in the thread. */
+  /** The stream to {@link Host.threadStream} in the thread. */
   readonly stream: ByteStream;
   /** Settles when the thread has ended; never rejects. */
   readonly exited: Promise<ThreadExit>;
-  /** Ends it, where {@link Capabilities.threadKill} says so whatever it does. */
+  /** Ends the thread; even in an endless loop, if {@link Capabilities.threadKill} is true. */
   terminate(): void;
 }
 
-/** A channel for those who watch the program, see `node:diagnostics_channel`. */
+/** A channel for monitoring tools, see `node:diagnostics_channel`. */
 export interface DiagnosticsChannel {
   readonly hasSubscribers: boolean;
   publish(message: unknown): void;
 }
 
-/** What a server calls back. */
+/** Callbacks of a server. */
 export interface ServerHandlers {
+  /** Receives the stream of a new client. */
   accept(stream: ByteStream): void;
-  /** It listens, at that address: the port is the one that was given. */
+  /** The server listens at `address`, which holds the port that the system has chosen. */
   listening(address: StreamAddress): void;
-  /** It cannot listen, or does so no more. */
+  /** The server cannot listen, or does not listen any more. */
   failed(error: Error): void;
 }
 
-/** The ways in which {@link Host.hmac} can mix. */
+/** The hash functions of {@link Host.hmac}. */
 export type Digest = "md5" | "sha256" | "sha384" | "sha3-256" | "sha3-384";
 
-/** What a host can do; what it lacks has an error of its own, never a silent difference. */
+/** Capabilities of a host. A missing one causes an error, never a silent difference. */
 export interface Capabilities {
-  /** Children can be stopped by signals other than a hard kill. */
+  /** Children can be stopped by signals other than SIGKILL. */
   readonly signals: boolean;
   /** Children can be given fewer permissions than their parent has. */
   readonly permissions: boolean;
-  /** A process of this host may be copied by `fork()`. */
+  /** A process of this host can be forked. */
   readonly fork: boolean;
-  /** A thread that does not come to rest can be ended. */
+  /** A thread in an endless loop can be ended. */
   readonly threadKill: boolean;
-  /** This host tells whether the program is being debugged. */
+  /** The host reports whether the program is being debugged. */
   readonly inspector: boolean;
 }
 
-/** Permissions of a Deno child: all that the parent can pass on, none, or the named ones. */
+/** Permissions of a Deno child: everything that the parent can pass on, none, or the named ones. */
 export type Permissions = "inherit" | "none" | Readonly<Record<string, boolean | readonly string[]>>;
 
-/** What a child interpreter needs to know to be started like its parent. */
+/** Options of a child interpreter, which otherwise starts like its parent. */
 export interface InterpreterOptions {
   /** The module that the child runs. */
   readonly entry: URL;
   readonly args: readonly string[];
-  /** Flags for the interpreter, in place of the parent's own. */
+  /** Flags for the interpreter instead of those of the parent. */
   readonly execArgv?: readonly string[] | undefined;
-  /** The interpreter, in place of the parent's own. */
+  /** The interpreter instead of that of the parent. */
   readonly executable?: string | undefined;
   readonly permissions?: Permissions | undefined;
-  /** Paths and sockets that the child must reach to do its work; passed on as far as the parent may reach them itself. */
+  /** Paths and sockets that the child needs. It gets access as far as the parent has it. */
   readonly requiredAccess: {
     readonly read: readonly string[];
     readonly write: readonly string[];
@@ -172,22 +189,22 @@ export interface InterpreterOptions {
   };
 }
 
-/** What starts a child interpreter. */
+/** The command line of a child interpreter. */
 export interface InterpreterCommand {
   readonly file: string;
   readonly args: string[];
-  /** Variables by which this process passes on what it was told by other ways. */
+  /** Variables for settings that this process received in other ways. */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A place whose value follows the calls and promises of one flow of work, and no other. */
+/** A variable with one value per async flow: it follows the calls and promises of one task. */
 export interface AsyncStorage {
   getStore(): unknown;
-  /** Sets it for the rest of this turn, and for all that comes of it. */
+  /** Sets the value for the rest of this turn, and for everything that it starts. */
   enterWith(value: unknown): void;
 }
 
-/** The port itself. */
+/** The port to the host. */
 export interface Host {
   readonly name: "node" | "deno";
   readonly pid: number;
@@ -195,59 +212,84 @@ export interface Host {
 
   /** Starts a program; rejects if it cannot be started. */
   spawn(file: string, options: SpawnOptions): Promise<Subprocess>;
-  /** The program and arguments by which a child of this host is started. */
+  /** Returns the command line that starts a child of this host. */
   interpreter(options: InterpreterOptions): InterpreterCommand;
-  /** The program and arguments that run a few lines of JavaScript, where a shell is missing; none where that is no way. */
+  /**
+   * Returns a command line that runs `source` as JavaScript; undefined if the host cannot. For
+   * systems without a shell.
+   */
   evalCommand(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
-  /** The arguments that this child's entry was given; the program does not see them afterwards, where that can be done. */
+  /**
+   * Takes the arguments of this child's entry. The program does not see them afterwards, if the
+   * host can remove them.
+   */
   takeArgs(): readonly string[];
 
-  /** Listens on a Unix socket whose file is its owner's alone; calls `failed` if the address cannot be had. */
+  /** Listens on a Unix socket that only the user can open; calls `failed` if that is impossible. */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
   /**
-   * Listens on a Unix socket whose file is its owner's alone, or on a port; how that went is called back. A Unix socket is
-   * there when the call returns.
+   * Listens on a Unix socket that only the user can open, or on a port. Calls `listening` or
+   * `failed`. A Unix socket exists when the call returns.
    */
   serve(address: StreamAddress, handlers: ServerHandlers): StreamServer;
+  /** Connects to a server. */
   connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream>;
-  /** The stream over a Unix socket that was connected without the host, and belongs to it from now on. */
+  /**
+   * Makes a stream of a Unix socket that was connected by system calls. The host owns the
+   * descriptor from now on.
+   */
   adoptFd(fd: number): ByteStream;
-  /** Why {@link adoptFd} does not work here; undefined if it does. */
+  /** The reason why {@link adoptFd} does not work here; undefined if it does. */
   whyNoAdoptFd(): string | undefined;
-  /** The keyed digest of a message; rejects if this system does not have that digest. */
+  /**
+   * Computes the keyed digest (HMAC) of a message; rejects if this system lacks the hash function.
+   */
   hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array>;
   /**
-   * Calls `ring` whenever bytes arrive in a pipe, which belongs to the host from now on; that keeps no program alive. Gives
-   * false where this host cannot watch one.
+   * Calls `onReadable` whenever bytes arrive in a pipe. The host owns the descriptor from now on.
+   * It does not keep the program alive.
+   *
+   * @returns false if this host cannot watch a descriptor
    */
   watchReadable(fd: number, onReadable: () => void): boolean;
-  /** The files behind the streams and servers that are open here, which a forked child must leave to its parent. */
+  /**
+   * The descriptors of all open streams and servers. A forked child must not use them: they are its
+   * parent's.
+   */
   openFds(): number[];
 
-  /** Writes text into bytes as UTF-8 and returns how many bytes that took; there is room for three times its length. */
+  /**
+   * Writes text as UTF-8; returns the number of bytes. The caller provides room for three bytes per
+   * letter.
+   */
   utf8Write(text: string, bytes: Uint8Array, position: number): number;
   utf8Read(bytes: Uint8Array, start: number, end: number): string;
-  /** Memory of its own for so many bytes, which are all written before anybody sees them: where the host can, it is not cleared. */
+  /**
+   * Allocates memory that the caller overwrites completely. It is not cleared, if the host can
+   * avoid that.
+   */
   allocUnsafe(size: number): Uint8Array<ArrayBuffer>;
   asciiRead(bytes: Uint8Array, start: number, end: number): string;
-  /** Writes text into bytes, one for each letter, as far as these go. */
+  /** Writes text as Latin-1, one byte per letter, up to the end of `bytes`. */
   latin1Write(text: string, bytes: Uint8Array): void;
-  /** Writes text into bytes as UTF-16, little endian, for which there is room; halves of pairs stay as they are. */
+  /**
+   * Writes text as little-endian UTF-16. The caller provides the room. Lone surrogates are kept.
+   */
   utf16Write(text: string, bytes: Uint8Array, position: number): void;
   utf16Read(bytes: Uint8Array, start: number, end: number): string;
 
-  /** A variable of the environment; missing also where reading it is not permitted. */
+  /** A variable of the environment; undefined also if reading it is not permitted. */
   env(name: string): string | undefined;
-  /** All variables of the environment; undefined where reading them is not permitted. */
+  /** All variables of the environment; undefined if reading them is not permitted. */
   environment(): Record<string, string> | undefined;
-  /** The folder that this process is in; undefined where it is gone, or asking is not permitted. */
+  /** The working directory; undefined if it was removed, or reading it is not permitted. */
   cwd(): string | undefined;
   readTextFile(path: string): string;
-  /** Whether this process is permitted to read a file or folder, as far as the host has a say in that. */
+  /** Whether the permissions of the host let this process read a file or folder. */
   canRead(path: string): boolean;
   /** The folder for temporary files. */
   tempDir(): string;
-  /** Makes a new folder that only its owner can enter. */
+  /** Creates a new folder that only the user can enter. */
   makePrivateDir(parent: string, prefix: string): string;
   remove(path: string): void;
   availableParallelism(): number;
@@ -255,45 +297,60 @@ export interface Host {
   /** The number of a signal on this system. */
   signalNumber(signal: string): number;
 
-  /** Runs before the process ends in an orderly way. */
+  /** Calls `run` before the process exits. A crash or a signal skips it. */
   onExit(run: () => void): void;
-  /** Runs when the program has nothing left to do, and again when it has done what was begun then; `run` tells whether anything was. */
+  /**
+   * Calls `run` when the program has nothing left to do. If it returns true, it has started work,
+   * and is called again after that.
+   */
   onIdle(run: () => boolean): void;
-  /** Calls `run` for an error that nobody caught, unless the program has a handler of its own. */
+  /** Calls `run` for an uncaught error, unless the program has a handler of its own. */
   onUncaughtError(run: (error: unknown) => void): void;
-  /** Calls `run` at that signal, in place of the default, until the returned function is called. */
+  /**
+   * Calls `run` at that signal instead of the default action, until the returned function is
+   * called.
+   */
   onSignal(signal: string, run: () => void): () => void;
   /** Ends this process at once. */
   exit(code: number): never;
-  /** From now on, what was written to the standard streams has left when the process ends, however it is ended by itself. */
+  /** Makes writes to the standard streams complete before the process exits, also by `exit()`. */
   flushOutputOnExit(): void;
-  /** How many bytes of the standard streams have not been handed to the system. */
+  /** Bytes of the standard streams that the operating system does not have yet. */
   pendingOutput(): number;
-  /** Puts the standard streams into the state in which a program expects to find them. */
+  /** Restores the standard streams to the state that a new program expects. */
   restoreStandardStreams(): void;
   writeError(text: string): void;
   /**
-   * Writes bytes to a standard stream of this process, of which they are not torn by others; a promise settles when there is
-   * room for more. Where nobody reads they go nowhere, as those of `console.log()`.
+   * Writes bytes to a standard stream of this process. Other writes do not split them. If nothing
+   * reads the stream, they are lost, as with `console.log()`.
+   *
+   * @returns a promise that settles when there is room for more; undefined if there is some now
    */
   writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined;
-  /** A new place of that kind. */
+  /** Creates a variable that follows async flows. */
   asyncLocalStorage(): AsyncStorage;
-  /** Starts a thread that runs a module; it does not keep the program alive. */
+  /** Starts a thread that runs a module. It does not keep the program alive. */
   startThread(module: URL, name: string): Thread;
-  /** The way to who started this thread; undefined in the main thread. */
+  /** Returns the stream to the parent thread; undefined in the main thread. */
   threadStream(): ByteStream | undefined;
-  /** How much memory this process takes, in bytes; pages that it shares with others are counted in. */
+  /** The resident memory of this process in bytes, with pages that it shares with others. */
   memoryUsed(): number;
-  /** The flags of a child that can be debugged too, at a free port; undefined if this program is not, or that cannot be known. */
+  /**
+   * The flags of a child that listens for a debugger at a free port; undefined if this program is
+   * not being debugged.
+   */
   debugFlags(): string[] | undefined;
-  /** The channel of that name, for those who watch this program. */
+  /** Returns the diagnostics channel of that name. */
   diagnosticsChannel(name: string): DiagnosticsChannel;
-  /** Has a function run in the asynchronous context of this moment, whoever calls it. */
+  /** Binds a function to the current async context: it runs in that, wherever it is called. */
   bindAsyncContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
-  /** Turns of the loop in which input and timers are served. */
+  /** Calls `run` after a turn of the event loop in which input and timers are served. */
   afterIo(run: () => void): void;
-  /** The next turn of the loop, as soon as it can be; input need not be served before. */
+  /**
+   * Calls `run` in the next turn of the event loop, as soon as possible. Input may not be served
+   * before.
+   */
   setImmediate(run: () => void): void;
-  timer(run: () => void, delay: number, keepAlive: boolean): () => void;
+  /** Calls `run` after `delayMs`; returns a function that cancels the timer. */
+  timer(run: () => void, delayMs: number, keepAlive: boolean): () => void;
 }

@@ -1,4 +1,4 @@
-/** The one line that finds out which host this is. */
+/** Chooses the adapter for this process: Node or Deno. */
 import { DenoHost } from "./deno.ts";
 import type { Host } from "./host.ts";
 import { NodeHost } from "./node.ts";

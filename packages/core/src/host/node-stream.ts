@@ -1,25 +1,31 @@
-/** Node's sockets as streams of bytes. */
+/**
+ * Streams and servers over the sockets of `node:net`. The Deno adapter uses them for adopted
+ * descriptors.
+ */
 import type * as Fs from "node:fs";
 import type * as Net from "node:net";
+import { builtin } from "./builtin-module.ts";
 import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
-const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
-
-/** So much is read at once without waiting, in bytes: more than the system keeps, and less than who writes on and on. */
+/**
+ * `readNow()` reads this much at most: more than the system buffers, so that only a peer that keeps
+ * writing reaches it.
+ */
 const READ_NOW_MAX_BYTES = 1024 * 1024;
 
-/** How a socket is made of a file: it is read when somebody wants to. */
+/** Options for a socket over a descriptor. It does not read before `resume()`. */
 export const FD_SOCKET_OPTIONS = { readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as const;
 
-/** Streams and servers that have not been closed. */
+/** Sockets, servers and pipes that are open. */
 export const openHandles: Set<{ readonly _handle?: { readonly fd?: number } | null }> = new Set();
 
+/** Keeps the handle in {@link openHandles} until it is closed. */
 export function trackHandle(handle: { once(event: "close", run: () => void): void }): void {
   openHandles.add(handle as object);
   handle.once("close", () => openHandles.delete(handle as object));
 }
 
-/** Listens as {@link Host.serve} says. */
+/** Listens, see `Host.serve()`. */
 export function serve(
   address: StreamAddress,
   { accept, listening, failed }: ServerHandlers,
@@ -37,7 +43,8 @@ export function serve(
     );
   });
   trackHandle(server);
-  // Exclusive: a cluster worker would ask its primary, later; this way a socket's file is there when the call returns.
+  // Without `exclusive`, a cluster worker would ask its primary later. With it, the file of the
+  // socket exists when this returns.
   server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true });
   server.unref();
   if (typeof address === "string" && server.listening) builtin<typeof Fs>("fs").chmodSync(address, 0o600);
@@ -49,15 +56,15 @@ export function serve(
   };
 }
 
-/** Connects as {@link Host.connect} says. */
+/** Connects, see `Host.connect()`. */
 export function connect(address: StreamAddress, signal?: AbortSignal): Promise<ByteStream> {
-  const target = typeof address === "string" ? { path: address } : { ...address, noDelay: true };
-  const socket = builtin<typeof Net>("net").connect({
-    ...target,
-    allowHalfOpen: true,
-    ...(signal === undefined ? {} : { signal }),
-  });
   return new Promise((resolve, reject) => {
+    const target = typeof address === "string" ? { path: address } : { ...address, noDelay: true };
+    const socket = builtin<typeof Net>("net").connect({
+      ...target,
+      allowHalfOpen: true,
+      ...(signal === undefined ? {} : { signal }),
+    });
     socket.once("error", reject);
     socket.once("connect", () => {
       socket.off("error", reject);
@@ -66,7 +73,7 @@ export function connect(address: StreamAddress, signal?: AbortSignal): Promise<B
   });
 }
 
-/** What a stream's implementer writes with; the callback comes last. */
+/** The methods in which a stream implements writing. The callback is their last argument. */
 interface WritableHooks {
   _write(chunk: unknown, ...rest: unknown[]): void;
   _writev(chunks: unknown, ...rest: unknown[]): void;
@@ -79,10 +86,10 @@ export class NodeStream implements ByteStream {
   readonly #fd: number | undefined;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
-  /** A write has failed: the other side is gone, but what it sent before may still be there to be read. */
+  /** A write has failed: the peer is gone, but what it sent before may still be unread. */
   #isPeerClosed = false;
 
-  /** @param file the number of its file, where the socket itself does not tell */
+  /** @param fd the descriptor, if the socket does not reveal it */
   constructor(socket: Net.Socket, fd?: number) {
     this.#socket = socket;
     this.#fd = fd;
@@ -114,7 +121,7 @@ export class NodeStream implements ByteStream {
       ended = true;
       handlers.end(this.#error);
     };
-    // A plain view: the methods of a Buffer differ, and its slice() would share the memory.
+    // A plain Uint8Array: the methods of a Buffer differ, and its slice() shares the memory.
     socket.on("data", (chunk: Uint8Array) =>
       handlers.data(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length)),
     );
@@ -155,7 +162,7 @@ export class NodeStream implements ByteStream {
   }
 
   readNow(): void {
-    while (this.#socket.read() !== null); // what Node has read; it is told as ever
+    while (this.#socket.read() !== null); // delivers what Node has read already, by the "data" event
     const { fd } = this;
     const buffer = new Uint8Array(64 * 1024);
     try {
@@ -165,16 +172,20 @@ export class NodeStream implements ByteStream {
         remainingBytes -= count;
         this.#handlers?.data(buffer.slice(0, count));
       }
-    } catch {} // there is no more for now
+    } catch {} // there is nothing more to read now
   }
 
   readonly #onWritten = (): void => {
-    // What nobody read is not written: who waits for that learns of the end, which comes next.
+    // After a failed write there is no drain: the end of the stream follows, and settles the
+    // waiting callers.
     const { destroyed, writableLength } = this.#socket;
     if (!this.#isPeerClosed && !destroyed && writableLength === 0) this.#handlers?.drain();
   };
 
-  /** Node destroys a socket with its first write that fails, and with it what could still be read. */
+  /**
+   * Hides failed writes from Node, which would destroy the socket with everything that could still
+   * be read.
+   */
   #keepReadableOnWriteError(): void {
     const socket = this.#socket as Net.Socket & WritableHooks;
     for (const name of ["_write", "_writev"] as const) {
@@ -189,7 +200,9 @@ export class NodeStream implements ByteStream {
     }
   }
 
-  /** Reads what there is, to its end, whether anybody waits for it: that is how the other side's end is found. */
+  /**
+   * Reads to the end of the stream, even if the reader has paused: that finds the end of the peer.
+   */
   #drainThenEnd(): void {
     this.#isPeerClosed = true;
     if (this.#handlers !== undefined) this.#socket.resume();

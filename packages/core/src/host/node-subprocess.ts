@@ -1,9 +1,10 @@
+/** Subprocesses over `node:child_process`. */
 import type * as ChildProcess from "node:child_process";
 import type * as Net from "node:net";
 import type { ByteSource, ExitStatus, Subprocess } from "./host.ts";
 import { NodeStream, trackHandle } from "./node-stream.ts";
 
-/** A child of Node's own `spawn()`. */
+/** A child that `spawn()` of Node has started. */
 export class NodeSubprocess implements Subprocess {
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
@@ -44,7 +45,7 @@ export class NodeSubprocess implements Subprocess {
   }
 }
 
-/** What a child writes: its pipes are sockets. */
+/** The output of a child, whose pipes are sockets in Node. */
 function toByteSource(stream: object | null): ByteSource | null {
   return stream === null ? null : new NodeStream(stream as Net.Socket);
 }

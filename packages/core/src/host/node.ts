@@ -1,6 +1,6 @@
 /**
- * The port to Node. Its modules are fetched when they are first needed, so that this file can be loaded by any host and a
- * child pays only for what it uses.
+ * The adapter for Node. It loads each module of Node when that is first needed: so every host can
+ * load this file, and a child pays only for what it uses.
  */
 import type * as AsyncHooks from "node:async_hooks";
 import type * as ChildProcess from "node:child_process";
@@ -13,6 +13,7 @@ import type * as Net from "node:net";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
+import { builtin } from "./builtin-module.ts";
 import type {
   AsyncStorage,
   ByteStream,
@@ -33,9 +34,10 @@ import { connect, FD_SOCKET_OPTIONS, NodeStream, openHandles, serve, trackHandle
 import { NodeSubprocess } from "./node-subprocess.ts";
 import { startThread, threadStream } from "./worker-threads.ts";
 
-const builtin = <M>(name: string): M => process.getBuiltinModule(`node:${name}`) as M;
-
-/** Node's `Buffer` methods work on any `Uint8Array`, several times faster than the text coders. */
+/**
+ * Methods of Node's `Buffer` that work on any `Uint8Array`, several times faster than TextEncoder
+ * and TextDecoder.
+ */
 interface RawText {
   utf8Write(this: Uint8Array, text: string, position: number): number;
   utf8Slice(this: Uint8Array, start: number, end: number): string;
@@ -45,11 +47,14 @@ interface RawText {
   ucs2Slice(this: Uint8Array, start: number, end: number): string;
 }
 
-/** Flags that are about the parent's own program or debugger; a child with them would run something else. */
+/**
+ * Flags that select the program or the debugger of the parent. A child with them would run
+ * something else.
+ */
 const OWN_FLAGS = /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
 const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--input-type", "--watch-path"]);
 
-/** The port to Node. */
+/** The adapter for Node. */
 export class NodeHost implements Host {
   readonly name = "node";
   readonly capabilities: Capabilities = {
@@ -74,13 +79,17 @@ export class NodeHost implements Host {
   }
 
   spawn(file: string, options: SpawnOptions): Promise<Subprocess> {
-    const child = builtin<typeof ChildProcess>("child_process").spawn(file, [...options.args], {
-      ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
-      cwd: options.cwd,
-      detached: options.detached ?? false,
-      stdio: [options.stdin === "write" ? "pipe" : "ignore", options.stdout ?? "inherit", options.stderr ?? "inherit"],
-    });
     return new Promise((resolve, reject) => {
+      const child = builtin<typeof ChildProcess>("child_process").spawn(file, [...options.args], {
+        ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
+        cwd: options.cwd,
+        detached: options.detached ?? false,
+        stdio: [
+          options.stdin === "write" ? "pipe" : "ignore",
+          options.stdout ?? "inherit",
+          options.stderr ?? "inherit",
+        ],
+      });
       child.once("error", reject);
       child.once("spawn", () => resolve(new NodeSubprocess(child)));
     });
@@ -98,7 +107,7 @@ export class NodeHost implements Host {
 
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer {
     const server = serve(path, { accept, failed, listening() {} });
-    if (!server.isListening) throw new Error("The system would not open a socket there");
+    if (!server.isListening) throw new Error(`Cannot listen on ${path}: the system did not open the socket`);
     return server;
   }
 
@@ -217,7 +226,7 @@ export class NodeHost implements Host {
 
   onUncaughtError(run: (error: unknown) => void): void {
     for (const event of ["uncaughtException", "unhandledRejection"] as const) {
-      // A handler of the program's own decides in our place.
+      // If the program has a handler of its own, that decides.
       process.on(event, (error: unknown) => {
         if (process.listenerCount(event) === 1) run(error);
       });
@@ -233,7 +242,10 @@ export class NodeHost implements Host {
     process.exit(code);
   }
 
-  /** Node writes to sockets (its children's pipes are some) in the background and drops the rest at `process.exit()`. */
+  /**
+   * Node writes to pipes and sockets asynchronously, and drops the rest at `process.exit()`. So
+   * this makes them blocking.
+   */
   flushOutputOnExit(): void {
     for (const name of ["stdout", "stderr"] as const) {
       const get = Object.getOwnPropertyDescriptor(process, name)?.get;
@@ -259,7 +271,10 @@ export class NodeHost implements Host {
     return bytes;
   }
 
-  /** Node reads and writes without waiting, and what it sets for that holds for all that share the pipe or terminal. */
+  /**
+   * Node makes its standard streams non-blocking, which affects all processes that share the pipe
+   * or terminal.
+   */
   restoreStandardStreams(): void {
     const { stdin, stdout, stderr } = process;
     if (stdin.isRaw) stdin.setRawMode(false);
@@ -274,11 +289,11 @@ export class NodeHost implements Host {
     const stream = process[name];
     let onWritten = (): void => {};
     const hasRoom = stream.write(bytes, (error) => {
-      // The event for it comes after this, and would end the program if nobody listened.
+      // The "error" event follows, and would end the program if there were no listener.
       if (error != null && !stream.listeners("error").includes(ignore)) stream.once("error", ignore);
       onWritten();
     });
-    // Not when it is drained, which what nobody reads never is.
+    // The "drain" event does not come if nothing reads the stream.
     return hasRoom ? undefined : new Promise((resolve) => (onWritten = resolve));
   }
 
@@ -319,35 +334,35 @@ export class NodeHost implements Host {
     setImmediate(run);
   }
 
-  timer(run: () => void, delay: number, keepAlive: boolean): () => void {
-    const timer = setTimeout(run, delay);
+  timer(run: () => void, delayMs: number, keepAlive: boolean): () => void {
+    const timer = setTimeout(run, delayMs);
     if (!keepAlive) timer.unref();
     return () => clearTimeout(timer);
   }
 }
 
 /**
- * What has children use the compile cache that this program turned on. None is turned on for them otherwise: its folder must be
- * one that nobody else can write to, and that is for the program to know.
+ * Passes the compile cache on to children if this program has enabled one. It is never enabled
+ * otherwise: only the program knows a folder that no other user can write to.
  */
 function compileCacheEnv(): Record<string, string> | undefined {
   const folder = (
     builtin<typeof Module>("module") as { getCompileCacheDir?(): string | undefined }
   ).getCompileCacheDir?.();
-  // Its last part is Node's own, by version and user.
+  // Node appends the last part of the path, by version and user.
   return folder === undefined ? undefined : { NODE_COMPILE_CACHE: builtin<typeof Path>("path").dirname(folder) };
 }
 
-/** What Node keeps under a standard stream, if it is no file. */
+/** A standard stream with the handle that Node keeps in it, unless it is a file. */
 interface HandleHolder {
   readonly writableLength?: number;
   readonly _handle?: { readonly writeQueueSize?: number; setBlocking?(isBlocking: boolean): void } | null;
 }
 
-/** The getters of standard streams that lose nothing at the end. */
+/** The getters that `flushOutputOnExit()` has installed. */
 const blockingGetters = new WeakSet<() => unknown>();
 
-/** The parent's flags without those that are about its own program. */
+/** Returns the flags of the parent, except {@link OWN_FLAGS}. */
 function inheritedFlags(execArgv: readonly string[]): string[] {
   const flags: string[] = [];
   for (let i = 0; i < execArgv.length; i++) {

@@ -1,7 +1,11 @@
-/** Worker threads of Node, which Deno has too: a thread with a module of its own, and the stream of bytes to it. */
+/**
+ * Worker threads (`node:worker_threads`, on Deno too): a thread that runs a module, and a stream of
+ * bytes to it.
+ */
+import { builtin } from "./builtin-module.ts";
 import type { ByteStream, StreamHandlers, Thread, ThreadExit } from "./host.ts";
 
-/** As much of `node:worker_threads` as is used. */
+/** The part of `node:worker_threads` that is used. */
 interface WorkerThreads {
   readonly isMainThread: boolean;
   readonly parentPort: Port | null;
@@ -22,17 +26,21 @@ interface NodeWorker extends Port {
   terminate(): unknown;
 }
 
-/** The last message of a thread on a host that does not tell when one has ended by itself; all others are bytes. */
-const GOODBYE = null;
+/**
+ * The last message of a thread, on a host that does not report that a thread has exited. All other
+ * messages are bytes.
+ */
+const EXIT_MESSAGE = null;
 
 /**
  * Starts a thread.
  *
- * @param leaves whether a thread that exits runs its exit hooks, so that what it had said arrives
+ * @param runsExitHooks whether an exiting thread runs its exit hooks, so that all its messages
+ *   arrive
  */
 export function startThread(module: URL, name: string, runsExitHooks: boolean): Thread {
   const worker = new (workerThreads().Worker)(module, { name });
-  // What is written while the thread is being started leaves when it listens.
+  // The thread receives what is written during its start once it listens.
   const stream = new ThreadStream(worker, () => void worker.terminate());
   stream.unref();
   let error: unknown;
@@ -44,35 +52,32 @@ export function startThread(module: URL, name: string, runsExitHooks: boolean): 
     };
     worker.on("exit", finish);
     worker.on("message", (message: unknown) => {
-      if (message === GOODBYE) finish(0);
+      if (message === EXIT_MESSAGE) finish(0);
     });
   });
   return { id: worker.threadId, stream, exited, terminate: () => void worker.terminate() };
 }
 
 /**
- * The stream to who started this thread; undefined in the main thread.
+ * Returns the stream to the parent thread; undefined in the main thread.
  *
- * @param onExit where the host does not tell that a thread has ended: calls what is run at its end
+ * @param onExit registers an exit hook, on a host that does not report that a thread has exited
  */
 export function threadStream(onExit?: (run: () => void) => void): ByteStream | undefined {
   const { parentPort } = workerThreads();
   if (parentPort === null) return undefined;
   if (onExit === undefined) return new ThreadStream(parentPort, () => parentPort.close?.());
-  onExit(() => parentPort.postMessage(GOODBYE, []));
-  return new ThreadStream(parentPort, () => {}); // closing the port would end the thread at once, unheard
+  onExit(() => parentPort.postMessage(EXIT_MESSAGE, []));
+  return new ThreadStream(parentPort, () => {}); // closing the port would end the thread before its messages left
 }
 
-function workerThreads(): WorkerThreads {
-  const { process } = globalThis as unknown as { process: { getBuiltinModule(name: string): unknown } };
-  return process.getBuiltinModule("node:worker_threads") as WorkerThreads;
-}
+const workerThreads = (): WorkerThreads => builtin("worker_threads");
 
 function isOutOfMemory(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === "ERR_WORKER_OUT_OF_MEMORY";
 }
 
-/** Bytes as messages; each is copied once and then handed over. */
+/** A stream that sends bytes as messages. Each chunk is copied once and then transferred. */
 class ThreadStream implements ByteStream {
   readonly pending = 0;
   readonly remote = "";
@@ -82,7 +87,7 @@ class ThreadStream implements ByteStream {
   #isEnded = false;
   #isDrainScheduled = false;
   #isReferenced = true;
-  /** What came while nobody wanted it. */
+  /** Chunks that arrived while the reader had paused; undefined while it has not. */
   #pausedChunks: Uint8Array[] | undefined;
 
   constructor(port: Port, close: () => void) {
@@ -93,12 +98,12 @@ class ThreadStream implements ByteStream {
   start(handlers: StreamHandlers): void {
     this.#handlers = handlers;
     this.#port.on("message", (bytes) => {
-      if (bytes === GOODBYE) return;
+      if (bytes === EXIT_MESSAGE) return;
       if (this.#pausedChunks !== undefined) this.#pausedChunks.push(bytes as Uint8Array);
       else if (!this.#isEnded) handlers.data(bytes as Uint8Array);
     });
     this.#port.on("close", () => this.end());
-    if (!this.#isReferenced) this.#port.unref?.(); // who listens to a port of Node needs it again
+    if (!this.#isReferenced) this.#port.unref?.(); // a listener makes Node ref the port again
   }
 
   write(chunk: Uint8Array): number {
@@ -129,7 +134,7 @@ class ThreadStream implements ByteStream {
     queueMicrotask(() => this.end());
   }
 
-  /** The other side is gone, and all that it sent has been delivered. */
+  /** Ends the stream: the other thread is gone, and everything that it sent was delivered. */
   end(): void {
     if (this.#isEnded) return;
     this.resume();

@@ -1,4 +1,4 @@
-/** The port to libc on Deno: `Deno.dlopen`, which takes `--allow-ffi` without a path. */
+/** The port to libc on Deno: `Deno.dlopen`, which needs `--allow-ffi` without a path. */
 import {
   bindLibc,
   type Call,
@@ -11,7 +11,7 @@ import {
   type Signature,
 } from "./native.ts";
 
-/** The part of Deno's API that is used, so that this compiles where its types are not loaded. */
+/** The part of Deno's API that is used, so that this file compiles without Deno's types. */
 interface DenoFfi {
   readonly build: { readonly os: string; readonly arch: string };
   readonly UnsafePointerView: (new (
@@ -39,19 +39,22 @@ const LIBRARIES: Readonly<Record<string, { path: string; errno: string }>> = {
   darwin: { path: "libSystem.dylib", errno: "__error" },
 };
 
-/** The port by `Deno.dlopen`, or why there is none. */
+/** Opens the port by `Deno.dlopen`; returns the reason if that fails. */
 export function openOnDeno(): Native | NativeUnavailable {
   const deno = (globalThis as unknown as { Deno: DenoFfi }).Deno;
   const library = LIBRARIES[deno.build.os];
   if (library === undefined)
-    return { reason: "not-supported", message: `There is no C library to open on ${deno.build.os}` };
+    return {
+      reason: "not-supported",
+      message: `The C library cannot be called on ${deno.build.os}: only on Linux and macOS`,
+    };
   try {
     return new DenoNative(deno, library.path, library.errno);
   } catch (cause) {
     if ((cause as Error).name === "NotCapable") {
       return {
         reason: "not-permitted",
-        message: "Deno was started without leave to call the C library: allow it by --allow-ffi",
+        message: "Deno may not call the C library: run it with --allow-ffi",
         cause,
       };
     }
@@ -76,7 +79,7 @@ class DenoNative implements Native {
       ...definitions(LIBC),
       [errno]: { parameters: [], result: "pointer", optional: true },
     });
-    // It is a place in this thread's memory, the same for each call.
+    // The address of errno is constant for a thread.
     this.#errno = new deno.UnsafePointerView(symbols[errno]?.() as object);
     this.libc = bindLibc((name, signature) => {
       const call = symbols[name];
@@ -88,7 +91,7 @@ class DenoNative implements Native {
     return this.#errno.getInt32();
   }
 
-  /** Deno opens libraries by their path, and tells no addresses. */
+  /** Deno does not reveal the addresses of symbols. */
   symbol(): undefined {
     return undefined;
   }
@@ -115,7 +118,10 @@ function definitions(
   );
 }
 
-/** Deno takes numbers for 64-bit parameters, but returns bigints; and it knows no strings. */
+/**
+ * Converts the bigints that Deno returns for 64-bit results, and the strings that it does not
+ * accept.
+ */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
   const hasText = parameters.includes("text");
   if (!is64Bit(result) && !hasText) return call;

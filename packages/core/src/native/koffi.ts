@@ -1,4 +1,7 @@
-/** The port to libc by koffi, an optional dependency that npm installs along unless such are omitted. */
+/**
+ * The port to libc by koffi, an optional dependency that npm installs unless optional packages are
+ * omitted.
+ */
 import {
   bindLibc,
   type Call,
@@ -9,7 +12,7 @@ import {
   type Signature,
 } from "./native.ts";
 
-/** The part of koffi that is used, so that this compiles where it is not installed. */
+/** The part of koffi that is used, so that this file compiles without koffi. */
 interface Koffi {
   load(path: null): KoffiLibrary;
   errno(): number;
@@ -31,12 +34,12 @@ const TYPES: Record<Kind, string> = {
   text: "const char *",
 };
 
-/** The port by koffi, or why there is none. */
+/** Opens the port by koffi; returns the reason if that fails. */
 export function openKoffi(): Native | NativeUnavailable {
   const { createRequire } = process.getBuiltinModule("node:module");
   let koffi: Koffi;
   try {
-    // Not imported: it is loaded by those who need it only, and a bundler would look for the binary inside.
+    // Not an import: few processes need koffi, and a bundler would try to bundle its binary.
     koffi = createRequire(import.meta.url)("koffi") as Koffi;
   } catch (cause) {
     return toUnavailable(cause as NodeJS.ErrnoException);
@@ -55,11 +58,11 @@ function toUnavailable(cause: NodeJS.ErrnoException): NativeUnavailable {
   if (cause.code === "ERR_DLOPEN_DISABLED" || cause.code === "ERR_ACCESS_DENIED") {
     return {
       reason: "not-permitted",
-      message: "Node was started without leave to load add-ons: allow it by --allow-addons",
+      message: "Node may not load add-ons, such as koffi: run it with --allow-addons",
       cause,
     };
   }
-  return { reason: "not-supported", message: `koffi does not load here: ${cause.message}`, cause };
+  return { reason: "not-supported", message: `koffi cannot be loaded: ${cause.message}`, cause };
 }
 
 class KoffiNative implements Native {

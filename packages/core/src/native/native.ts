@@ -1,23 +1,26 @@
 /**
- * The port to libc: all that this library asks of the system below its host, through a foreign function interface.
+ * The port to libc: the system calls that the host does not offer, through a foreign function
+ * interface (FFI).
  *
- * Calls are synchronous and never parked in a host's thread pool: four waiting calls there freeze Node's `fs`, and one keeps
- * `process.exit()` from ending. What has to wait without blocking waits on the event loop, for a pipe or a socket.
+ * Calls are synchronous and never run in a thread pool of the host: four waiting calls there freeze
+ * Node's `fs`, and one keeps `process.exit()` from ending. Code that waits without blocking the
+ * thread waits in the event loop, for a pipe or a socket.
  */
 import { CapabilityError } from "../errors.ts";
 
 /**
- * How a value crosses into C and back.
+ * The type of a C parameter or result, and the JavaScript value for it.
  *
  * - `i32`, `u32`: an int
- * - `size`: a 64-bit size or offset; signed as a result
- * - `address`: a pointer as a number. User addresses end below 2^48 on x64 and, unless asked otherwise, on arm64
- * - `bytes`: a view whose memory C reads or writes during the call, or null
- * - `text`: a string, as UTF-8 that ends with a zero; a parameter only
+ * - `size`: a 64-bit size or offset; a result is signed
+ * - `address`: a pointer as a number. User addresses are below 2^48 on x64 and, by default, on
+ *   arm64
+ * - `bytes`: a view or null. C reads or writes its memory during the call
+ * - `text`: a string, passed as UTF-8 with a final zero; for parameters only
  */
 export type Kind = "void" | "i32" | "u32" | "size" | "address" | "bytes" | "text";
 
-/** The kind of the result, then those of the parameters. */
+/** The kind of the result, then the kinds of the parameters. */
 export type Signature = readonly [result: Kind, ...parameters: Kind[]];
 
 interface Kinds {
@@ -30,14 +33,14 @@ interface Kinds {
   text: string;
 }
 
-/** A C function as JavaScript sees it. */
+/** The JavaScript type of a C function. */
 export type Call<S extends Signature> = S extends readonly [infer R extends Kind, ...infer P extends readonly Kind[]]
   ? (...args: { -readonly [I in keyof P]: Kinds[P[I]] }) => Kinds[R]
   : never;
 
 /**
- * The functions of libc that are in use. One that takes a variable number of arguments stands here with those that its only
- * use needs: on Linux these are passed alike.
+ * The functions of libc that this library uses. A variadic function is listed with the arguments of
+ * its only use, which Linux passes in the same way.
  */
 export const LIBC = {
   _exit: ["void", "i32"],
@@ -65,7 +68,7 @@ export const LIBC = {
   memfd_create: ["i32", "text", "u32"],
   mkdir: ["i32", "text", "u32"],
   mkostemp: ["i32", "bytes", "i32"],
-  // -1 when it fails, which an address could not be
+  // The result is -1 after a failure, which an `address` cannot be.
   mmap: ["size", "address", "size", "i32", "i32", "i32", "size"],
   munmap: ["i32", "address", "size"],
   open: ["i32", "text", "i32"],
@@ -89,28 +92,35 @@ export const LIBC = {
   write: ["size", "i32", "bytes", "size"],
 } as const;
 
-/** The functions of libc; one that this system lacks throws a `CapabilityError` when it is first asked for. */
+/**
+ * The functions of libc. Access to a function that this system lacks throws a `CapabilityError`.
+ */
 export type Libc = { readonly [Name in keyof typeof LIBC]: Call<(typeof LIBC)[Name]> };
 
-/** The port itself. */
+/** The port to libc. */
 export interface Native {
   readonly libc: Libc;
-  /** The system and the processor, as Node calls them: `linux`, `x64`. */
+  /** The operating system and the CPU, by the names of Node: `linux`, `x64`. */
   readonly platform: string;
   readonly arch: string;
-  /** What went wrong in the last call; to be asked right after it. */
+  /** The errno of the last call; must be read right after it. */
   errno(): number;
-  /** Where the running program has a symbol; undefined if it has not, or if the host cannot tell. */
+  /**
+   * The address of a symbol of the running program; undefined if there is none, or the host cannot
+   * look it up.
+   */
   symbol(name: string): number | undefined;
-  /** A function of the running program by its symbol; undefined as with {@link Native.symbol}. */
+  /** Binds a function of the running program; undefined if there is none. */
   declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined;
-  /** The memory at an address as a buffer, which must not outlive it: see {@link detach}. */
+  /**
+   * Returns the memory at an address as a buffer. Use {@link detach} before the memory is freed.
+   */
   view(address: number, size: number): ArrayBuffer;
 }
 
 /**
- * Takes its memory from a buffer, so that it and all its views have length 0, also in the hands of others. On Node 20 a stream
- * has to do it: whatever is put into a stream of bytes is detached.
+ * Detaches a buffer from its memory: the buffer and all its views then have length 0, wherever they
+ * are in use. Node 20 has no `transfer()`, but a byte stream detaches each buffer that is enqueued.
  */
 export function detach(buffer: ArrayBuffer): void {
   const { transfer } = buffer as { transfer?: () => void };
@@ -118,23 +128,24 @@ export function detach(buffer: ArrayBuffer): void {
   else new ReadableStream({ type: "bytes", start: (controller) => controller.enqueue(new Uint8Array(buffer)) });
 }
 
-/** Why a process has no way to libc. */
+/** The reason why a process cannot call libc. */
 export interface NativeUnavailable {
   readonly reason: "not-installed" | "not-permitted" | "not-supported";
-  /** What is missing, and what would make it. */
+  /** States what is missing, and what to do. */
   readonly message: string;
   readonly cause?: unknown;
 }
 
-/** Whether values of this kind take 64 bits, which some interfaces have as bigints. */
+/** Whether a value of this kind has 64 bits, for which some interfaces use bigints. */
 export function is64Bit(kind: Kind): boolean {
   return kind === "size" || kind === "address";
 }
 
 /**
- * Makes each function of the table when it is first asked for; after that it is a plain property.
+ * Builds a {@link Libc} that binds each function at the first access. After that, the function is a
+ * plain property.
  *
- * @param bind gives a function; nothing if this system lacks it
+ * @param bind binds a function; returns undefined or null if this system lacks it
  */
 export function bindLibc(bind: (name: string, signature: Signature) => unknown): Libc {
   const libc = {};

@@ -1,4 +1,4 @@
-/** The port to libc by `node:ffi`, which Node has built in from 26.1 on. */
+/** The port to libc by `node:ffi`, which is built into Node 26.1 and newer. */
 import {
   bindLibc,
   type Call,
@@ -10,7 +10,7 @@ import {
   type Signature,
 } from "./native.ts";
 
-/** The part of `node:ffi` that is used; the types of older Nodes do not have it. */
+/** The part of `node:ffi` that is used. The types of older Nodes lack it. */
 export interface NodeFfi {
   readonly DynamicLibrary: new (path: null) => Library;
   getInt32(address: bigint): number;
@@ -32,13 +32,13 @@ const TYPES: Record<Kind, string> = {
   text: "string",
 };
 
-/** The port by `node:ffi`, or why there is none. */
+/** Opens the port by `node:ffi`; returns the reason if that fails. */
 export function openNodeFfi(ffi: NodeFfi): Native | NativeUnavailable {
   try {
     return new NodeFfiNative(ffi);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ERR_ACCESS_DENIED") {
-      const message = "Node was started without leave to call the C library: allow it by --allow-ffi";
+      const message = "Node may not call the C library: run it with --allow-ffi";
       return { reason: "not-permitted", message, cause };
     }
     return { reason: "not-supported", message: `Node cannot open the C library: ${(cause as Error).message}`, cause };
@@ -51,7 +51,7 @@ class NodeFfiNative implements Native {
   readonly libc: Libc;
   readonly #ffi: NodeFfi;
   readonly #library: Library;
-  /** A place in this thread's memory, the same for each call. */
+  /** The address of errno, which is constant for a thread. */
   readonly #errno: bigint;
 
   constructor(ffi: NodeFfi) {
@@ -75,7 +75,7 @@ class NodeFfiNative implements Native {
   }
 
   declare<const S extends Signature>(name: string, signature: S): Call<S> | undefined {
-    // A library gives a function one signature, and this may be another than that of `libc`.
+    // A library object binds a function with one signature only, and `libc` may use another one.
     return this.#find(new this.#ffi.DynamicLibrary(null), name, signature) as Call<S> | undefined;
   }
 
@@ -87,7 +87,9 @@ class NodeFfiNative implements Native {
   }
 }
 
-/** `node:ffi` has bigints where 64 bits cross, both ways. */
+/**
+ * Converts between the numbers of this port and the bigints that `node:ffi` uses for 64-bit values.
+ */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
   if (!is64Bit(result) && !parameters.some(is64Bit)) return call;
   return (...args: unknown[]) => {

@@ -1,4 +1,7 @@
-/** Unix sockets without the event loop, for who must not wait for it, or has none. */
+/**
+ * Unix sockets by system calls: for a thread that is blocked, and for a process without an event
+ * loop.
+ */
 import {
   AF_UNIX,
   EAGAIN,
@@ -14,20 +17,23 @@ import {
 import type { Native } from "./native.ts";
 import { native } from "./open.ts";
 
-/** `struct sockaddr_un`: the family in two bytes, then the path and a zero. */
+/** Size of `struct sockaddr_un`: the family in two bytes, then the path and a zero. */
 const SOCKADDR_BYTES = 110;
 const PATH_OFFSET = 2;
-/** Milliseconds between two attempts where the queue is full. */
+/** Time until the next attempt after the backlog was full. */
 const RETRY_INTERVAL_MS = 10;
 
-/** A socket without a peer. @throws if the system has none left */
+/** Creates a socket without a peer; returns its descriptor. @throws if the system refuses */
 export function openSocket(native: Native, flags: number = 0): number {
   const fd = native.libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) throw socketFailure(native, undefined, "open a socket");
   return fd;
 }
 
-/** Connects to a socket at a path; the file blocks. @throws if nobody listens there */
+/**
+ * Connects to the socket at a path; returns a blocking descriptor. @throws if no process listens
+ * there
+ */
 export function connectTo(native: Native, path: string): number {
   const fd = openSocket(native);
   if (native.libc.connect(fd, ...socketAddress(path)) < 0) throw socketFailure(native, fd, `connect to ${path}`);
@@ -35,11 +41,11 @@ export function connectTo(native: Native, path: string): number {
 }
 
 /**
- * Connects to a socket at a path, and blocks the thread while others wait there. Neither it nor the file blocks otherwise.
+ * Connects to the socket at a path. The thread blocks only while the backlog there is full.
  *
- * @param until when to give up, on the clock of `performance`
- * @returns nothing if the time is over
- * @throws if nobody listens there
+ * @param deadline on the clock of `performance`
+ * @returns a non-blocking descriptor; undefined after the deadline
+ * @throws if no process listens there
  */
 export function connectSync(path: string, deadline: number): number | undefined {
   const api = native() as Native;
@@ -55,7 +61,7 @@ export function connectSync(path: string, deadline: number): number | undefined 
   }
 }
 
-/** A path as the system takes it, and how long that is. */
+/** Returns a path as `struct sockaddr_un`, and its length. */
 export function socketAddress(path: string): [Uint8Array, number] {
   const bytes = new Uint8Array(SOCKADDR_BYTES);
   new DataView(bytes.buffer).setUint16(0, AF_UNIX, true);
@@ -63,7 +69,7 @@ export function socketAddress(path: string): [Uint8Array, number] {
   return [bytes, PATH_OFFSET + written + 1];
 }
 
-/** What went wrong in the last call; the file is closed. */
+/** Returns an error for the last call, and closes `fd`. */
 export function socketFailure(native: Native, fd: number | undefined, action: string): Error {
   const error = native.errno();
   if (fd !== undefined) native.libc.close(fd);
@@ -73,23 +79,26 @@ export function socketFailure(native: Native, fd: number | undefined, action: st
   });
 }
 
-/** Sends a few bytes if the system takes them at once; says whether it did. */
+/** Sends a few bytes without waiting; returns whether the system accepted all of them. */
 export function trySend(fd: number, bytes: Uint8Array): boolean {
   const api = native();
   return api !== undefined && api.libc.send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL) === bytes.length;
 }
 
-/** Whether the other side of a socket is gone. */
+/** Whether the peer of a socket is gone. */
 export function hasHungUp(fd: number): boolean {
   return (poll(fd, 0, 0) & (POLLHUP | POLLERR)) !== 0;
 }
 
-/** Blocks the thread until there is something to be read, and no longer than so many milliseconds. */
+/** Blocks the thread until there is something to read, for `milliseconds` at most. */
 export function waitReadable(fd: number, milliseconds: number): void {
   poll(fd, POLLIN, milliseconds);
 }
 
-/** What the system says of a file: the upper half of the second word. */
+/**
+ * Returns the events that poll() reports for a descriptor: `revents` is the upper half of the
+ * second word.
+ */
 function poll(fd: number, events: number, milliseconds: number): number {
   const polled = Int32Array.of(fd, events);
   return (native()?.libc.poll(polled, 1, Math.ceil(milliseconds)) ?? 0) > 0 ? (polled[1] as number) >> 16 : 0;

@@ -1,0 +1,7 @@
+/**
+ * Returns a built-in module of Node, and loads it at the first call. Deno has it for Node's sake
+ * only, and takes some milliseconds to load the first one.
+ */
+export function builtin<M>(name: string): M {
+  return process.getBuiltinModule(`node:${name}`) as M;
+}
