@@ -1,4 +1,6 @@
-/** The bytes themselves, which must be the same on every host and in every version of one protocol. */
+/**
+ * Tests of the bytes, which must be the same on every host and in every version of one protocol.
+ */
 import { expect, test } from "vitest";
 import { Encoder } from "../src/codec/encode/encoder.ts";
 import { task } from "../src/targets/target.ts";
@@ -28,7 +30,7 @@ const golden: [string, unknown, string][] = [
   ["text of 40", "a".repeat(40), `02 0a 28${" 61".repeat(40)}`],
   ["text of 300", "a".repeat(300), `02 0b 2c 01 00 00${" 61".repeat(300)}`],
   ["short text with an accent", "é", "02 0d 01 e9 00"],
-  ["a half of a pair", "\ud800", "02 0d 01 00 d8"],
+  ["a lone surrogate", "\ud800", "02 0d 01 00 d8"],
   ["long text with an accent", `${"a".repeat(64)}é`, `02 0c 42 00 00 00${" 61".repeat(64)} c3 a9`],
   ["long Japanese text", "あ".repeat(65), `02 0d 41${" 42 30".repeat(65)}`],
   ["array", [1, [2]], "02 32 81 31 82"],

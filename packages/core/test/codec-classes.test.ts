@@ -44,7 +44,7 @@ describe("builtin classes", () => {
     expect(arrived.same).toBe(arrived.url);
   });
 
-  test("objects of classes that inherit from builtin ones arrive as builtin ones", () => {
+  test("an instance of a class that extends a builtin class arrives as the builtin class", () => {
     class Registry extends Map<string, number> {
       extra = 1;
       override get size(): number {
@@ -63,7 +63,7 @@ describe("builtin classes", () => {
     expect(difference(trip(new (class Bytes extends Uint8Array {})([1, 2])), new Uint8Array([1, 2]))).toBe(undefined);
   });
 
-  test("builtin objects of other realms arrive as this realm's", () => {
+  test("builtin objects of other realms arrive as objects of this realm", () => {
     const foreign = runInNewContext(
       "({ map: new Map([[1, 2]]), set: new Set([1]), date: new Date(5), re: /x/g, list: [1], box: Object(1), bytes: new Uint16Array([1, 2]), buffer: new Uint8Array([3]).buffer, view: new DataView(new ArrayBuffer(2)) })",
     );
@@ -81,7 +81,7 @@ describe("builtin classes", () => {
     expect(difference(trip(foreign), here)).toBe(undefined);
   });
 
-  test("what only looks like a builtin object arrives as a plain one", () => {
+  test("an object that only looks like a builtin object arrives as a plain object", () => {
     for (const prototype of [
       Map.prototype,
       Set.prototype,
@@ -94,7 +94,7 @@ describe("builtin classes", () => {
     ]) {
       const fake = Object.assign(Object.create(prototype) as object, { a: 1 });
       expect(difference(trip(fake), { a: 1 })).toBe(undefined);
-      // Again, when its prototype is known already.
+      // The second time, the prototype has been classified.
       expect(difference(trip(fake), { a: 1 })).toBe(undefined);
     }
     expect(
@@ -111,7 +111,7 @@ describe("builtin classes", () => {
   });
 });
 
-describe("binary contents", () => {
+describe("binary data", () => {
   const sizes = [0, 1, 7, 100, 65528, 65536, 200_000];
   const kinds = [
     Int8Array,
@@ -128,7 +128,7 @@ describe("binary contents", () => {
   ];
   const more = (globalThis as { Float16Array?: typeof Float32Array }).Float16Array;
   const all = more === undefined ? kinds : [...kinds, more];
-  test.each(all.map((kind) => [kind.name, kind] as const))("%s arrives as itself", (_, kind) => {
+  test.each(all.map((kind) => [kind.name, kind] as const))("a %s arrives as itself", (_, kind) => {
     for (const size of sizes) {
       const bytes = Uint8Array.from({ length: size - (size % kind.BYTES_PER_ELEMENT) + 8 }, (_, i) => (i * 7) % 120);
       expectClone(new kind(bytes.buffer.slice(8)));
@@ -158,7 +158,7 @@ describe("binary contents", () => {
     }
   });
 
-  test("a view sends its own bytes, not those of its buffer", () => {
+  test("a view sends its own bytes, not those of the whole buffer", () => {
     const view = new Uint8Array(1_000_000).subarray(10, 14);
     const { start, end, parts } = send(view);
     expect(end - start).toBe(8);
@@ -166,7 +166,7 @@ describe("binary contents", () => {
     expect(trip(view).buffer.byteLength).toBe(4);
   });
 
-  test("from 64 KiB on contents are parts: views of the sender's memory, and the receiver's without a copy", () => {
+  test("binary data from 64 KiB on travels in parts, without a copy on either side", () => {
     const encoder = new Encoder();
     const writer = new ByteWriter();
     const small = new Uint8Array(65535);
@@ -190,7 +190,7 @@ describe("binary contents", () => {
     expect(encoder.parts).toStrictEqual([]);
   });
 
-  test("a part that does not fill its memory, or is a Buffer, is taken for what it is", () => {
+  test("a part that does not fill its memory, or is a Buffer, arrives as its own class", () => {
     const message = send(new Uint8Array(70_000).fill(3));
     const padded = new Uint8Array(70_100).fill(3).subarray(50, 70_050);
     for (const part of onNode ? [padded, Buffer.alloc(70_000, 3)] : [padded]) {
@@ -227,7 +227,7 @@ describe("registered classes", () => {
   registerClass(HERE, Ledger);
   registerClass(HERE, Stack);
 
-  test("an instance arrives as one, its constructor uncalled", () => {
+  test("an instance of a registered class arrives as one, without a call of its constructor", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const point = new Point(1, null);
@@ -241,14 +241,14 @@ describe("registered classes", () => {
     expect(Point.made).toBe(made);
   });
 
-  test("an own property goes past a setter of the class", () => {
+  test("an own property does not call a setter of the class", () => {
     const make = (): Point =>
       Object.defineProperty(new Point(1, 2), "z", { value: 3, enumerable: true, writable: true, configurable: true });
     const points = [make(), make(), make()];
     expect(difference(trip(points), points)).toBe(undefined);
   });
 
-  test("instances that inherit from builtin classes arrive with contents and fields", () => {
+  test("instances of registered classes that extend builtin classes arrive with contents and fields", () => {
     const ledger = new Ledger([["a", 1]]);
     ledger.total = 1;
     const arrived = trip({ ledger, stack: Stack.from([1, 2, 3]), again: ledger });
@@ -256,17 +256,17 @@ describe("registered classes", () => {
     expect(arrived.ledger.get("a")).toBe(1);
   });
 
-  test("a class that holds a resource is sent when it is registered", () => {
-    class Ticketed {
+  test("an instance with Symbol.dispose can be sent only if its class is registered", () => {
+    class Disposable {
       id = 1;
       [Symbol.dispose](): void {}
     }
-    expect(() => send(new Ticketed())).toThrow("a Ticketed, which holds a resource of this process");
-    registerClass(HERE, Ticketed);
-    expect(difference(trip(new Ticketed()), new Ticketed())).toBe(undefined);
+    expect(() => send(new Disposable())).toThrow("a Disposable, which holds a resource of this process");
+    registerClass(HERE, Disposable);
+    expect(difference(trip(new Disposable()), new Disposable())).toBe(undefined);
   });
 
-  test("a class that the receiver does not have is named, and later messages are read all the same", () => {
+  test("an error names the class that the receiver lacks, and later messages can be read", () => {
     class Gone {
       x = { a: 1 };
     }
@@ -275,8 +275,8 @@ describe("registered classes", () => {
     const decoder = new Decoder();
     const messages = [1, 2, 3].map(() => send([new Gone(), { late: 1 }], encoder));
     registry.classes.delete(`${HERE}#Gone`);
-    const words = `Module "${HERE}" registers no class "Gone": call registerClass(import.meta.url, Gone) in it`;
-    for (const message of messages) expect(() => receive(message, decoder)).toThrow(new TargetError(words));
+    const text = `Class "Gone" is not registered by module "${HERE}": call registerClass(import.meta.url, Gone) there`;
+    for (const message of messages) expect(() => receive(message, decoder)).toThrow(new TargetError(text));
     expect(receive(send({ late: 2 }, encoder), decoder)).toStrictEqual({ late: 2 });
   });
 });
@@ -300,7 +300,7 @@ describe("functions", () => {
     registry.modules.delete(HERE);
   });
 
-  test("the modules of a message are listed once each, and as the same list for the same module", () => {
+  test("a message lists each module once, and messages with one module share a list", () => {
     const { join } = fromModule<{ join(): void }>("node:path");
     const encoder = new Encoder();
     const writer = new ByteWriter();
@@ -314,7 +314,7 @@ describe("functions", () => {
     expect(encoder.modules).toBe(list);
   });
 
-  test("a function that the receiver cannot find is named, and later messages are read all the same", () => {
+  test("an error names the function that the receiver lacks, and later messages can be read", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const revived: unknown[] = [];
@@ -338,19 +338,19 @@ describe("functions", () => {
     expect(receive(send({ a: 2 }, encoder), decoder)).toStrictEqual({ a: 2 });
   });
 
-  test("an inline function arrives with what it captures, and as one function", () => {
+  test("an inline function arrives with its captured values, and keeps its identity", () => {
     const k = { deep: [3] };
     const triple = inline((x: number) => x * (k.deep[0] as number), { k, square: inline((x: number) => x * x) });
     const arrived = trip({ triple, same: triple });
     expect(arrived.triple(14)).toBe(42);
     expect(arrived.same).toBe(arrived.triple);
     expect(arrived.triple).not.toBe(triple);
-    // It is a target there too.
+    // The receiver can send it on.
     expect(trip(arrived.triple)(2)).toBe(6);
   });
 });
 
-describe("live objects", () => {
+describe("shareable objects", () => {
   class Handle {
     readonly log: unknown[];
     readonly data: unknown;
@@ -359,8 +359,8 @@ describe("live objects", () => {
       this.data = data;
     }
     [HANDLE](): SharedHandle {
-      this.log.push("ticket");
-      return { kind: "test.Handle", module: HERE, data: this.data, commit: (carrier) => this.log.push(carrier) };
+      this.log.push("handle");
+      return { kind: "test.Handle", module: HERE, data: this.data, commit: (scope) => this.log.push(scope) };
     }
     async [Symbol.asyncDispose](): Promise<void> {}
   }
@@ -372,7 +372,7 @@ describe("live objects", () => {
   }
   registerReviver("test.Handle", (data) => new Remote(data));
 
-  test("a live object makes one ticket a message, arrives as one object, and commits when the message leaves", () => {
+  test("a shareable object creates one handle for each message, arrives as one object, and commits when the message leaves", () => {
     const log: unknown[] = [];
     const inner = new Handle(log, [1, { a: 2 }]);
     const handle = new Handle(log, { inner, list: new Set([3]) });
@@ -383,15 +383,15 @@ describe("live objects", () => {
     expect(arrived.list[1]).toBe((arrived.handle.data as { inner: Remote }).inner);
     expect(difference(arrived.list[1]?.data, [1, { a: 2 }])).toBe(undefined);
     expect(encoder.modules).toStrictEqual([HERE]);
-    expect(log).toStrictEqual(["ticket", "ticket"]);
+    expect(log).toStrictEqual(["handle", "handle"]);
     const scope = { onEnd: () => {} };
     encoder.commit(scope);
-    expect(log).toStrictEqual(["ticket", "ticket", scope, scope]);
+    expect(log).toStrictEqual(["handle", "handle", scope, scope]);
     encoder.commit();
     expect(log.length).toBe(4);
   });
 
-  test("a message that failed or was followed by another commits nothing", () => {
+  test("a message that failed, or that another message has replaced, commits nothing", () => {
     const log: unknown[] = [];
     const encoder = new Encoder();
     const writer = new ByteWriter();
@@ -402,15 +402,15 @@ describe("live objects", () => {
     encoder.encode([new Handle(log, 1)], writer);
     encoder.encode(1, writer);
     encoder.commit();
-    expect(log).toStrictEqual(["ticket", "ticket"]);
+    expect(log).toStrictEqual(["handle", "handle"]);
   });
 
-  test("a kind that nothing rebuilds, and what its reviver throws, are told", () => {
+  test("decode() throws if a kind has no reviver, and throws the error of a reviver", () => {
     const unknown = send(new Handle([], 1));
     const revive = registry.revivers.get("test.Handle") as (data: unknown) => object;
     registry.revivers.delete("test.Handle");
     expect(() => receive(unknown)).toThrow(
-      new ProtocolError('Nothing in this process rebuilds a "test.Handle": its module has not been loaded'),
+      new ProtocolError('Cannot rebuild a "test.Handle": its module is not loaded in this process'),
     );
     const failure = new Error("no more handles");
     registerReviver("test.Handle", () => {

@@ -14,7 +14,7 @@ function sizeOf({ start, end }: Message): number {
 }
 
 describe("a dictionary", () => {
-  test("names keys once: the second message defines them, the third refers to them", () => {
+  test("a dictionary defines keys in their second message, and later messages refer to them", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const messages = [1, 2, 3, 4].map((id) => send({ id, name: "x", long_key_of_many_letters: id }, encoder));
@@ -24,7 +24,7 @@ describe("a dictionary", () => {
     }
   });
 
-  test("tells keys in another order, and more or fewer keys, from each other", () => {
+  test("a dictionary distinguishes keys by their order and number", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const values = [
@@ -45,7 +45,7 @@ describe("a dictionary", () => {
     }
   });
 
-  test("is as it was before a message that failed, and before one that was discarded", () => {
+  test("a failed or discarded message leaves the dictionary unchanged", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const twin = new Encoder({ shapes: "dictionary" });
@@ -58,7 +58,7 @@ describe("a dictionary", () => {
     registry.modules.set(HERE, { fn });
     both([{ a: 1 }, { b: 2 }]);
     both([{ a: 1 }]);
-    // All these have come before, so that both encoders know as much about which keys come again.
+    // All these shapes have occurred before, so both encoders know which keys repeat.
     const last = { c: { a: 1 }, d: [{ b: 2 }] };
     for (const encoder of [twin]) send([last, last.c, last.d[0]], encoder);
     receive(send([last, last.c, last.d[0]], encoder), decoder);
@@ -70,7 +70,7 @@ describe("a dictionary", () => {
     registry.modules.delete(HERE);
   });
 
-  test("begins anew when its encoder is replaced", () => {
+  test("a new encoder resets the decoder's dictionary", () => {
     const decoder = new Decoder();
     for (let i = 0; i < 3; i++) {
       const encoder = new Encoder({ shapes: "dictionary" });
@@ -79,7 +79,7 @@ describe("a dictionary", () => {
     }
   });
 
-  test("is not touched by messages that stand alone in between", () => {
+  test("self-contained messages in between leave the dictionary unchanged", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const alone = new Encoder();
     const decoder = new Decoder();
@@ -93,7 +93,7 @@ describe("a dictionary", () => {
     }
   });
 
-  test("holds classes and functions too", () => {
+  test("a dictionary contains classes and functions", () => {
     class Row {
       id = 1;
       name = "n";
@@ -111,7 +111,7 @@ describe("a dictionary", () => {
     registry.modules.delete(HERE);
   });
 
-  test("is bounded: objects used as maps, and more shapes than it holds, are sent with their keys", () => {
+  test("a dictionary is bounded: objects that serve as maps, and shapes beyond 4096, are sent with their keys", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const trip = (value: unknown): number => {
@@ -121,13 +121,13 @@ describe("a dictionary", () => {
     };
     const row = { row: 1, cells: 2 };
     for (let i = 0; i < 3; i++) trip(row);
-    // Keys that never come again, more than the encoder remembers.
+    // More keys without a repetition than the encoder remembers.
     for (let i = 0; i < 40_000; i++) send({ [`once${i}`]: i }, encoder);
     expect(trip(row)).toBe(4);
     expect(trip({ late: 1 })).toBe(9);
     expect(trip({ late: 1 })).toBe(14);
     expect(trip({ late: 1 })).toBe(3);
-    // More shapes that come again than there are numbers.
+    // More repeated shapes than there are numbers.
     for (let i = 0; i < 5000; i++) {
       const value = { [`many${i}`]: 1 };
       trip(value);
@@ -140,7 +140,7 @@ describe("a dictionary", () => {
     expect(trip(row)).toBe(4);
   });
 
-  test("does not take objects of very many or very long keys", () => {
+  test("a dictionary does not contain objects with more than 64 keys or very long keys", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const many = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${i}`, i]));
@@ -162,8 +162,8 @@ describe("a dictionary", () => {
   });
 });
 
-describe("messages that stand alone", () => {
-  test("are read by anybody in any order", () => {
+describe("self-contained messages", () => {
+  test("any decoder reads self-contained messages in any order", () => {
     const encoder = new Encoder();
     const values = Array.from({ length: 200 }, (_, i) => ({
       id: i,
@@ -179,7 +179,7 @@ describe("messages that stand alone", () => {
     }
   });
 
-  test("name keys once each", () => {
+  test("a self-contained message defines each shape once", () => {
     const rows = Array.from({ length: 100 }, (_, i) => ({ identifier: i % 100, description: i % 100 }));
     const encoder = new Encoder();
     send(rows, encoder);
@@ -190,14 +190,16 @@ describe("messages that stand alone", () => {
 });
 
 describe("a decoder", () => {
-  test("refuses a reference to a dictionary that it has not seen", () => {
+  test("a decoder rejects a reference to a definition that it has not read", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     for (let i = 0; i < 2; i++) send({ a: i }, encoder);
     const message = send({ a: 1 }, encoder);
-    expect(() => receive(message, new Decoder())).toThrow(new ProtocolError("A message refers to what nobody defined"));
+    expect(() => receive(message, new Decoder())).toThrow(
+      new ProtocolError("Malformed message: dictionary entry 0 is not defined"),
+    );
   });
 
-  test("builds objects of every number of keys, before and after a shape comes often", () => {
+  test("a decoder builds objects of every number of keys, before and after their shape gets a builder", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     for (let size = 0; size < 12; size++) {
@@ -213,7 +215,7 @@ describe("a decoder", () => {
   });
 });
 
-test("a writer grows and keeps what it holds", () => {
+test("a ByteWriter keeps its contents when it grows", () => {
   const writer = new ByteWriter(4);
   const encoder = new Encoder();
   const ends: number[] = [];

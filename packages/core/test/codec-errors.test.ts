@@ -11,7 +11,7 @@ const HERE = "file:///test/codec-errors.js";
 
 describe("errors", () => {
   const kinds = [Error, TypeError, RangeError, SyntaxError, ReferenceError, URIError, EvalError];
-  test.each(kinds.map((kind) => [kind.name, kind] as const))("%s arrives with all it has", (_, kind) => {
+  test.each(kinds.map((kind) => [kind.name, kind] as const))("%s arrives with all of its properties", (_, kind) => {
     const cause = new Error("the cause");
     const error = Object.assign(new kind("what happened", { cause }), {
       code: "ERR_X",
@@ -26,7 +26,7 @@ describe("errors", () => {
     expect(trip(plain).stack).toBe(plain.stack);
   });
 
-  test("an AggregateError arrives with its errors, those that are no errors too", () => {
+  test("an AggregateError arrives with its errors, even if some are other values", () => {
     const inner = new TypeError("inner");
     const error = new AggregateError([inner, 5, { inner }], "several", { cause: inner });
     const arrived = trip(error);
@@ -57,7 +57,7 @@ describe("errors", () => {
     for (const error of errors) expect(difference(trip(error), error)).toBe(undefined);
   });
 
-  test("an error of an unknown class arrives as the nearest known one, under its name, and loads nothing", () => {
+  test("an error of an unknown class arrives as the nearest known class, keeps its name, and loads no module", () => {
     class LimitError extends RangeError {
       override name = "LimitError";
       limit = 3;
@@ -80,7 +80,7 @@ describe("errors", () => {
     expect(String(quiet)).toBe("QuietError: hush");
   });
 
-  test("an error of a registered class is of it where the receiver has the class, and its constructor is not called", () => {
+  test("an error of a registered class keeps it if the receiver has the class, without a call of its constructor", () => {
     class OrderError extends TypeError {
       static made = 0;
       readonly #order: number;
@@ -106,7 +106,7 @@ describe("errors", () => {
     expect(unknown.name).toBe("Order7");
   });
 
-  test("a class that is registered but none of errors is not given to an error", () => {
+  test("an error never gets a registered class that does not extend Error", () => {
     class Impostor extends Error {}
     registerClass(HERE, Impostor);
     const message = send(new Impostor("x"));
@@ -115,7 +115,7 @@ describe("errors", () => {
     registry.classes.delete(`${HERE}#Impostor`);
   });
 
-  test("what of an error cannot be sent becomes words, and the rest arrives, in later messages too", () => {
+  test("a property of an error that cannot be sent becomes a description, and the rest arrives, in later messages too", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const large = new Uint8Array(70_000);
@@ -154,7 +154,7 @@ describe("errors", () => {
     }
   });
 
-  test("what was taken back is met anew: keys, objects and how deep they stand", () => {
+  test("a rollback restores keys, objects and the depth of nesting", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const shared = { shared: 1 };
@@ -171,18 +171,18 @@ describe("errors", () => {
     expect(arrived[599]).toMatchObject({ message: "x", bad: "Array(1)", list: "Array(1)" });
   });
 
-  test("the errors of an AggregateError are one list wherever it stands", () => {
+  test("the list of errors of an AggregateError keeps its identity", () => {
     const error = new AggregateError([new Error("one")], "all");
     const value = { error, list: error.errors, again: error };
     expect(difference(trip(value), value)).toBe(undefined);
   });
 
-  test("an error among the errors of an AggregateError that cannot be sent takes no other with it", () => {
+  test("the other errors of an AggregateError arrive if one of them cannot be sent", () => {
     const arrived = trip(new AggregateError([new Error("one"), () => 1, new Error("two")], "all"));
     expect(arrived.errors.map(String)).toStrictEqual(["Error: one", "function without a name", "Error: two"]);
   });
 
-  test("a chain of causes that is too deep is cut", () => {
+  test("a chain of more than 500 causes is cut", () => {
     let error = new Error("0");
     for (let i = 1; i < 3000; i++) error = new Error(String(i), { cause: error });
     let arrived: unknown = trip(error);
@@ -192,7 +192,7 @@ describe("errors", () => {
     expect(arrived).toBe("Error: 2499");
   });
 
-  test("odd names, messages and stacks are taken for texts", () => {
+  test("names, messages and stacks that are not strings arrive as strings", () => {
     const error = Object.assign(new Error("x"), { stack: 5 });
     Object.defineProperty(error, "message", { value: { toString: () => "from an object" } });
     Object.defineProperty(error, "name", {
@@ -204,7 +204,7 @@ describe("errors", () => {
     expect([arrived.name, arrived.message, arrived.stack]).toStrictEqual(["Error", "from an object", "5"]);
   });
 
-  test("what only calls itself an error is none", () => {
+  test("an object that only names itself an error arrives as a plain object", () => {
     class Report {
       total = 3;
       get [Symbol.toStringTag](): string {
@@ -215,7 +215,7 @@ describe("errors", () => {
     expect(trip(runInNewContext("new RangeError('theirs')")).message).toBe("theirs");
   });
 
-  test("an error arrives wherever it stands", () => {
+  test("an error in a container arrives as one object", () => {
     const error = new Error("x");
     const arrived = trip({ list: [error], map: new Map([[error, error]]) });
     expect(arrived.list[0]).toBeInstanceOf(Error);

@@ -1,4 +1,4 @@
-/** Bytes that no encoder wrote. */
+/** Tests of the decoder with bytes that no encoder has written. */
 import { describe, expect, test } from "vitest";
 import { Decoder } from "../src/codec/decode/decoder.ts";
 import { Encoder } from "../src/codec/encode/encoder.ts";
@@ -17,15 +17,18 @@ function decode(bytes: Uint8Array, parts: readonly Uint8Array[] = [], decoder: D
   return decoder.decode(bytes, 0, bytes.length, parts);
 }
 
-const TRUNCATED = "A message ends in the middle of a value";
+const TRUNCATED = "Malformed message: the bytes end in the middle of a value";
+const INVALID_STRINGS = "Malformed message: invalid array of strings";
+const INVALID_DEFINITION = "Malformed message: invalid definition";
+const INVALID_BIGINT = "Malformed message: invalid big integer";
 
-describe("malformed messages are refused in words", () => {
+describe("malformed messages", () => {
   const many = "02 0e ff ff ff ff ff";
   const messages: [string, string, string][] = [
-    ["nothing but a header", "02", TRUNCATED],
-    ["an unknown header", "08 80", "A message has an unknown header (8)"],
-    ["an unknown tag", "02 27", "A message holds an unknown tag (39)"],
-    ["more than a value", "02 80 80", "A message is longer than its value"],
+    ["a header without a value", "02", TRUNCATED],
+    ["an unknown header", "08 80", "Malformed message: unknown header 0x08"],
+    ["an unknown tag", "02 27", "Malformed message: unknown tag 0x27"],
+    ["bytes after the value", "02 80 80", "Malformed message: bytes follow the value"],
     ["an unfinished number", "02 07 00 00", ""],
     ["an unfinished int", "02 06 00", ""],
     ["an unfinished text", "02 63 61 61", TRUNCATED],
@@ -37,58 +40,66 @@ describe("malformed messages are refused in words", () => {
     ["ints longer than memory", "02 12 ff ff ff ff ff 00", TRUNCATED],
     ["doubles longer than memory", "02 13 02 00", TRUNCATED],
     ["strings longer than memory", "02 14 ff ff ff ff ff", TRUNCATED],
-    ["a group of no strings", "02 14 01 00 60", "An array of strings is malformed"],
-    ["a group of too many strings", "02 14 01 02 00 00 60", "An array of strings is malformed"],
-    ["strings shorter than their text", "02 14 01 01 01 62 61 61", "An array of strings is malformed"],
-    ["strings longer than their text", "02 14 01 01 05 62 61 61", "An array of strings is malformed"],
+    ["a group of no strings", "02 14 01 00 60", INVALID_STRINGS],
+    ["a group of too many strings", "02 14 01 02 00 00 60", INVALID_STRINGS],
+    ["strings shorter than their text", "02 14 01 01 01 62 61 61", INVALID_STRINGS],
+    ["strings longer than their text", "02 14 01 01 05 62 61 61", INVALID_STRINGS],
     ["a Map longer than memory", "02 18 ff ff ff ff ff 80 80", TRUNCATED],
     ["a Set longer than memory", "02 19 fe ff ff 80", TRUNCATED],
     ["properties longer than memory", "02 15 fe ff ff 60 80", TRUNCATED],
-    ["a number for a key", "02 15 01 80 80", "A message holds something else where a text is due"],
+    ["a number for a key", "02 15 01 80 80", "Malformed message: expected a string"],
     [
       "a sparse array with an element beyond its end",
       "02 0f 02 01 02 80 00",
-      "An array has an element beyond its length",
+      "Malformed message: an array index exceeds the length of the array",
     ],
-    ["a reference in a message without any", "02 26 00", "A message refers to an object that it does not hold"],
-    ["a reference to nothing", "03 31 26 01", "A message refers to an object that it does not hold"],
+    ["a reference in a message that announces none", "02 26 00", "Malformed message: invalid reference to object 0"],
+    ["a reference to an object that does not exist", "03 31 26 01", "Malformed message: invalid reference to object 1"],
     [
-      "a reference into a ticket that is being read",
+      "a reference to a shareable object whose handle is being read",
       "03 23 61 61 26 00",
-      "A message refers to an object that it does not hold",
+      "Malformed message: invalid reference to object 0",
     ],
-    ["a form that nobody defined", "02 40", "A message refers to what nobody defined"],
-    ["a form of two bytes that nobody defined", "02 16 00 01", "A message refers to what nobody defined"],
-    ["a form of half a number", "02 16 00", "A message refers to what nobody defined"],
-    ["a definition of an unknown kind", "02 17 00 00 06 00 03 02 61 61 61 61 80", "A definition is malformed"],
+    ["a dictionary entry without a definition", "02 40", "Malformed message: dictionary entry 0 is not defined"],
+    [
+      "a long number of an entry without a definition",
+      "02 16 00 01",
+      "Malformed message: dictionary entry 256 is not defined",
+    ],
+    ["half the number of a dictionary entry", "02 16 00", "Malformed message: dictionary entry 0 is not defined"],
+    ["a definition of an unknown kind", "02 17 00 00 06 00 03 02 61 61 61 61 80", INVALID_DEFINITION],
     ["a definition longer than memory", "02 17 00 00 ff 00 00 00 80", TRUNCATED],
-    ["a definition longer than any", `02 17 00 00 01 08${" 00".repeat(2100)}`, "A message defines too much"],
-    ["a definition shorter than its length", "02 17 00 00 05 00 00 01 61 61 80 80", "A definition is malformed"],
-    ["a definition of too many keys", `02 17 00 00 43 00 00 41${" 60".repeat(65)}`, "A definition is malformed"],
-    ["a class without a name", "02 17 00 00 04 00 01 01 61 61", "A definition is malformed"],
-    ["a function with keys", "02 17 00 00 08 00 02 03 61 61 61 61 61 61", "A definition is malformed"],
-    ["a big integer of letters", "02 09 00 62 78 79", "A big integer is malformed"],
-    ["a big integer of no digits", "02 09 00 60", "A big integer is malformed"],
-    ["a big integer of an odd sign", "02 09 02 61 31", "A big integer is malformed"],
-    ["an object of null", "02 1c 01", "A message holds an object of a primitive that is none"],
-    ["an object of an array", "02 1c 30", "A message holds an object of a primitive that is none"],
+    [
+      "a definition above the limit",
+      `02 17 00 00 01 08${" 00".repeat(2100)}`,
+      "Malformed message: a definition of more than 2048 bytes",
+    ],
+    ["a definition shorter than its length", "02 17 00 00 05 00 00 01 61 61 80 80", INVALID_DEFINITION],
+    ["a definition of too many keys", `02 17 00 00 43 00 00 41${" 60".repeat(65)}`, INVALID_DEFINITION],
+    ["a class without a name", "02 17 00 00 04 00 01 01 61 61", INVALID_DEFINITION],
+    ["a function with keys", "02 17 00 00 08 00 02 03 61 61 61 61 61 61", INVALID_DEFINITION],
+    ["a big integer of letters", "02 09 00 62 78 79", INVALID_BIGINT],
+    ["a big integer of no digits", "02 09 00 60", INVALID_BIGINT],
+    ["a big integer with an invalid sign", "02 09 02 61 31", INVALID_BIGINT],
+    ["null in a box", "02 1c 01", "Malformed message: boxed value is not a primitive"],
+    ["an array in a box", "02 1c 30", "Malformed message: boxed value is not a primitive"],
     ["a bad pattern", "02 1b 61 28 60", ""],
     ["bad flags", "02 1b 61 61 62 67 67", ""],
     ["a bad URL", "02 1d 61 61", ""],
-    ["binary contents longer than memory", "02 1e 03 ff ff ff ff ff 00", TRUNCATED],
-    ["binary contents of an unknown kind", "02 1e 10 00", "A message holds binary contents of an unknown kind (16)"],
-    ["doubles of three bytes", "02 1e 0a 03 00 00 00", "A Float64Array cannot be 3 bytes long"],
-    ["a resizable buffer that is smaller than itself", "02 1e 0f 01 00 00 00 00 00 00 00 00 00", ""],
-    ["a resizable buffer of a size that is none", "02 1e 0f 01 00 00 00 00 00 00 00 f8 7f", ""],
-    ["a part that did not come", "02 1f 03 00", "A message names a part that it does not have"],
+    ["binary data longer than memory", "02 1e 03 ff ff ff ff ff 00", TRUNCATED],
+    ["binary data of an unknown kind", "02 1e 10 00", "Malformed message: unknown kind of binary data (16)"],
+    ["doubles of three bytes", "02 1e 0a 03 00 00 00", "Malformed message: a Float64Array of 3 bytes"],
+    ["a resizable buffer above its maximum size", "02 1e 0f 01 00 00 00 00 00 00 00 00 00", ""],
+    ["a resizable buffer with NaN as its maximum size", "02 1e 0f 01 00 00 00 00 00 00 00 f8 7f", ""],
+    ["a missing part", "02 1f 03 00", "Malformed message: part 0 is missing or out of order"],
     ["a class for a number", "02 22 61 61 61 61 80", ""],
-    ["an error with a number for a message", "02 20 00 60 80 60 00", "An error is malformed"],
+    ["an error with a number for a message", "02 20 00 60 80 60 00", "Malformed message: invalid error"],
     ["an unfinished error", "02 20 01 60", TRUNCATED],
-    ["a live object with too little memory", "02 23 61 61", TRUNCATED],
+    ["an unfinished shareable object", "02 23 61 61", TRUNCATED],
   ];
-  test.each(messages)("%s", (_, text, words) => {
+  test.each(messages)("the decoder rejects %s", (_, text, expected) => {
     const bytes = bytesOf(text);
-    // In a memory of its own, and in one where other bytes follow.
+    // The message lies in memory of its own, and in memory where other bytes follow.
     const padded = new Uint8Array(bytes.length + 100).fill(0x80);
     padded.set(bytes);
     for (const memory of [bytes, padded]) {
@@ -99,12 +110,12 @@ describe("malformed messages are refused in words", () => {
         thrown = error;
       }
       expect(thrown).toBeInstanceOf(ProtocolError);
-      if (memory === bytes && words !== "") expect((thrown as Error).message).toBe(words);
-      expect((thrown as Error).message).toMatch(/^(A|An|This) /);
+      if (memory === bytes && expected !== "") expect((thrown as Error).message).toBe(expected);
+      expect((thrown as Error).message).toMatch(/^Malformed message: /);
     }
   });
 
-  test("a place outside the memory", () => {
+  test("the decoder rejects a range outside of the memory", () => {
     for (const [start, end] of [
       [0, 0],
       [1, 1],
@@ -114,22 +125,24 @@ describe("malformed messages are refused in words", () => {
       [0, Number.NaN],
     ] as const) {
       expect(() => new Decoder().decode(new Uint8Array(2), start, end, [])).toThrow(
-        new ProtocolError("A message is empty"),
+        new ProtocolError("Malformed message: it is empty"),
       );
     }
   });
 
-  test("parts that are missing, left over, or used twice or out of turn", () => {
+  test("the decoder rejects parts that are missing, left over, used twice or out of order", () => {
     const part = (): Uint8Array => new Uint8Array(3);
-    expect(() => decode(bytesOf("02 80"), [part()])).toThrow("A message has more parts than its value");
+    expect(() => decode(bytesOf("02 80"), [part()])).toThrow("Malformed message: parts are left over");
     for (const text of ["02 1f 03 01", "02 32 1f 03 00 1f 03 00", "02 32 1f 03 01 1f 03 00"]) {
-      expect(() => decode(bytesOf(text), [part(), part()])).toThrow("A message names a part that it does not have");
+      expect(() => decode(bytesOf(text), [part(), part()])).toThrow(
+        /^Malformed message: part [01] is missing or out of order$/,
+      );
     }
-    expect(() => decode(bytesOf("02 1f 0a 00"), [part()])).toThrow("A Float64Array cannot be 3 bytes long");
+    expect(() => decode(bytesOf("02 1f 0a 00"), [part()])).toThrow("Malformed message: a Float64Array of 3 bytes");
     expect(decode(bytesOf("02 32 1f 03 00 1f 03 01"), [part(), part()])).toStrictEqual([part(), part()]);
   });
 
-  test("a ticket that is cut off is not used", () => {
+  test("a truncated handle is not passed to its reviver", () => {
     const used: unknown[] = [];
     registerReviver("t", (data) => {
       used.push(data);
@@ -143,20 +156,18 @@ describe("malformed messages are refused in words", () => {
     registry.revivers.delete("t");
   });
 
-  test("definitions with the same check number", () => {
+  test("the decoder distinguishes definitions with the same hash", () => {
     const decoder = new Decoder();
     const [a, b] = ["61 61", "61 62"].map((key) => `02 17 05 00 04 00 00 01 ${key} 81`);
     for (let i = 0; i < 3; i++) {
       expect(decode(bytesOf(a as string), [], decoder)).toStrictEqual({ a: 1 });
       expect(decode(bytesOf(b as string), [], decoder)).toStrictEqual({ b: 1 });
-      expect(() => decode(bytesOf("02 17 05 00 05 00 00 01 61 61 80 81"), [], decoder)).toThrow(
-        "A definition is malformed",
-      );
+      expect(() => decode(bytesOf("02 17 05 00 05 00 00 01 61 61 80 81"), [], decoder)).toThrow(INVALID_DEFINITION);
       expect(() => decode(bytesOf("02 17 05 00 03 00 00 01 61 61 81"), [], decoder)).toThrow(ProtocolError);
     }
   });
 
-  test("nesting just beyond what can be written", () => {
+  test("the decoder accepts 1002 levels of nesting and rejects 1003", () => {
     const bytes = new Uint8Array(1100).fill(0x31);
     bytes[0] = 2;
     for (const [depth, isRead] of [
@@ -166,21 +177,21 @@ describe("malformed messages are refused in words", () => {
       const nested = bytes.slice(0, depth + 2);
       nested[depth + 1] = 0x80;
       if (isRead) expect(Array.isArray(decode(nested))).toBe(true);
-      else expect(() => decode(nested)).toThrow("A message holds a value that is nested too deeply");
+      else expect(() => decode(nested)).toThrow("Malformed message: the value is nested too deeply");
     }
   });
 
-  test("nesting without end", () => {
+  test("the decoder rejects 200,000 levels of nesting of every type", () => {
     for (const tag of ["31", "19 01", "0e 01", "1c", "22 60 60", "18 01 80"]) {
       const unit = bytesOf(tag);
       const bytes = new Uint8Array(unit.length * 200_000 + 1);
       for (let i = 1; i < bytes.length; i++) bytes[i] = unit[(i - 1) % unit.length] as number;
       bytes[0] = 2;
-      expect(() => decode(bytes)).toThrow(new ProtocolError("A message holds a value that is nested too deeply"));
+      expect(() => decode(bytes)).toThrow(new ProtocolError("Malformed message: the value is nested too deeply"));
     }
   });
 
-  test("arrays in arrays that each announce as much as there is reserve no memory", () => {
+  test("nested arrays that each announce as many elements as there are bytes reserve no memory", () => {
     const size = 4_000_000;
     const bombs = [
       [0x0e, 0xff, 0, 0x09, 0x3d, 0],
@@ -197,20 +208,17 @@ describe("malformed messages are refused in words", () => {
     }
   });
 
-  test("more forms than a dictionary holds", () => {
+  test("the decoder rejects more than 4096 dictionary entries", () => {
     const define = bytesOf("17 00 00 04 00 00 01 61 61 80");
-    const bytes = new Uint8Array(4 + define.length * 4097);
-    bytes.set([2, 0x0e, 0xfe, 0x01]);
-    bytes.set([0x10], 4);
     const whole = new Uint8Array(5 + define.length * 4097);
     whole.set([2, 0x0e, 0xfe, 0x01, 0x10]);
     for (let i = 0; i < 4097; i++) whole.set(define, 5 + i * define.length);
-    expect(() => decode(whole)).toThrow("A message defines too much");
+    expect(() => decode(whole)).toThrow("Malformed message: more than 4096 dictionary entries");
     whole[3] = 0x00;
     expect((decode(whole.subarray(0, 5 + define.length * 4096)) as unknown[]).length).toBe(4096);
   });
 
-  test("keys called `__proto__` in forged definitions and errors pollute nothing", () => {
+  test("a `__proto__` key in a forged definition or error changes no prototype", () => {
     const name = "69 5f 5f 70 72 6f 74 6f 5f 5f";
     const proto = decode(bytesOf(`02 17 00 00 0c 00 00 01 ${name} 15 01 61 61 81`)) as object;
     expect(Object.keys(proto)).toStrictEqual(["__proto__"]);
@@ -224,18 +232,18 @@ describe("malformed messages are refused in words", () => {
 describe("random bytes", () => {
   const decoders = [new Decoder(), new Decoder()];
 
-  /** Decodes; anything but a value or one of the two errors is a bug. */
+  /** Decodes a message. Any outcome but a value or one of the two errors is a bug. */
   function attempt(bytes: Uint8Array, end: number, parts: readonly Uint8Array[]): "value" | "error" {
     try {
       (decoders[end & 1] as Decoder).decode(bytes, 0, end, parts);
       return "value";
     } catch (error) {
       if (error instanceof ProtocolError || error instanceof TargetError) return "error";
-      throw new Error(`${[...bytes.subarray(0, end)]} made ${error}`, { cause: error });
+      throw new Error(`${[...bytes.subarray(0, end)]} caused ${error}`, { cause: error });
     }
   }
 
-  test("60,000 random messages give values or errors that say what is wrong", () => {
+  test("the decoder returns a value or throws a documented error for 60,000 random messages", () => {
     const random = new Random(11);
     const parts = [new Uint8Array(16)];
     const outcomes = { value: 0, error: 0 };
@@ -252,7 +260,7 @@ describe("random bytes", () => {
     expect(outcomes.error).toBeGreaterThan(10_000);
   });
 
-  test("60,000 messages with a few wrong bytes give values or errors that say what is wrong", () => {
+  test("the decoder returns a value or throws a documented error for 60,000 messages with a few wrong bytes", () => {
     const random = new Random(12);
     const corpus = seeds();
     const outcomes = { value: 0, error: 0 };
@@ -271,7 +279,7 @@ describe("random bytes", () => {
     expect(outcomes.error).toBeGreaterThan(5000);
   });
 
-  test("every message cut off anywhere is refused", () => {
+  test("the decoder rejects every message that is truncated anywhere", () => {
     for (const { bytes, start, end, parts } of seeds()) {
       for (let cut = start + 1; cut < end; cut += end - start > 300 ? 7 : 1) {
         expect(() => new Decoder().decode(bytes, start, cut, parts)).toThrow(ProtocolError);
@@ -281,7 +289,7 @@ describe("random bytes", () => {
   });
 });
 
-/** Messages of every kind, with and without a dictionary. */
+/** Returns messages with every type, with and without a dictionary. */
 function seeds(): Message[] {
   const cycle: Record<string, unknown> = { a: 1 };
   cycle.self = cycle;

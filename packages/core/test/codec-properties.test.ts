@@ -1,4 +1,4 @@
-/** What holds for any value, against structured clone. */
+/** Property tests, which compare the codec with structured clone. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Decoder } from "../src/codec/decode/decoder.ts";
@@ -56,7 +56,7 @@ type Draft = {
   holes: number[];
 };
 
-/** A container of what is in it, with holes and properties. */
+/** Creates a container from a draft, with holes and properties. */
 function build({ kind, keys, values, holes }: Draft): object {
   if (kind === "map")
     return new Map(values.map((value, i) => [i % 3 === 0 ? (keys[i] ?? value) : value, values[values.length - 1 - i]]));
@@ -100,7 +100,7 @@ const anything = fc.letrec<{ tree: unknown; container: object }>((tie) => ({
     .map((draft) => build(draft as Draft)),
 })).tree;
 
-/** Every object that can hold others. */
+/** Returns every object in a value that can contain others. */
 function containersOf(value: unknown, found: Set<object> = new Set()): Set<object> {
   if (typeof value !== "object" || value === null || found.has(value)) return found;
   const inside =
@@ -117,7 +117,7 @@ function containersOf(value: unknown, found: Set<object> = new Set()): Set<objec
   return found;
 }
 
-/** Puts objects into one another: shared references and cycles. */
+/** Puts containers into each other, which creates shared references and cycles. */
 function link(value: unknown, links: [number, number][]): unknown {
   const containers = [...containersOf(value)];
   if (containers.length === 0) return value;
@@ -136,7 +136,7 @@ const graph = fc
   .tuple(anything, fc.array(fc.tuple(fc.nat(30), fc.nat(30)), { maxLength: 6 }))
   .map(([value, links]) => link(value, links));
 
-test("any value arrives as structured clone has it", () => {
+test("any value arrives as structured clone copies it", () => {
   fc.assert(
     fc.property(graph, (value) => {
       expect(difference(trip(value), structuredClone(value))).toBe(undefined);
@@ -145,7 +145,7 @@ test("any value arrives as structured clone has it", () => {
   );
 });
 
-test("any values arrive in a row through one encoder and one decoder with a dictionary", () => {
+test("a sequence of any values arrives through one encoder and one decoder with a dictionary", () => {
   fc.assert(
     fc.property(fc.array(graph, { minLength: 1, maxLength: 10 }), (values) => {
       const encoder = new Encoder({ shapes: "dictionary" });
@@ -158,7 +158,7 @@ test("any values arrive in a row through one encoder and one decoder with a dict
   );
 });
 
-test("any value can hold something that cannot be sent, and the next message arrives all the same", () => {
+test("the next message arrives after a value that cannot be sent", () => {
   fc.assert(
     fc.property(graph, graph, fc.nat(30), (bad, good, where) => {
       const containers = [...containersOf(bad)];

@@ -10,7 +10,7 @@ import { hex, send } from "./fixtures/codec.ts";
 const onNode = !("Deno" in globalThis);
 const HOW = "export it as task(import.meta.url, …), or wrap a small one as inline(…)";
 
-/** What the refusal of a value says. */
+/** Returns the error of a value that cannot be sent. */
 function sendErrorOf(value: unknown, root?: string | readonly string[]): SendError {
   try {
     new Encoder().encode(value, new ByteWriter(), root);
@@ -18,7 +18,7 @@ function sendErrorOf(value: unknown, root?: string | readonly string[]): SendErr
     if (error instanceof SendError) return error;
     throw error;
   }
-  throw new Error("it was not refused");
+  throw new Error("the encoder accepted the value");
 }
 
 describe("a value that cannot be sent", () => {
@@ -71,17 +71,20 @@ describe("a value that cannot be sent", () => {
     [new Resource(), "a Resource, which holds a resource of this process"],
     [new Held(), "a Held, which holds a resource of this process"],
   ];
-  test.each(unsendable.map(([value, words]) => ({ words, value })))("$words: refused in words", ({ value, words }) => {
-    expect(sendErrorOf(value).message).toBe(`Cannot send value at value: ${words}`);
-    expect(sendErrorOf([1, value], "args").message).toBe(`Cannot send value at args[1]: ${words}`);
-    expect(sendErrorOf(value).code).toBe("ERR_SEND");
-  });
+  test.each(unsendable.map(([value, words]) => ({ words, value })))(
+    "the encoder rejects $words",
+    ({ value, words }) => {
+      expect(sendErrorOf(value).message).toBe(`Cannot send value at value: ${words}`);
+      expect(sendErrorOf([1, value], "args").message).toBe(`Cannot send value at args[1]: ${words}`);
+      expect(sendErrorOf(value).code).toBe("ERR_SEND");
+    },
+  );
 
-  test("a module is refused", async () => {
+  test("the encoder rejects a module", async () => {
     expect(sendErrorOf(await import("./fixtures/codec.ts")).message).toBe("Cannot send value at value: a module");
   });
 
-  test("a detached buffer is refused", () => {
+  test("the encoder rejects a detached buffer", () => {
     const view = new Uint8Array(8);
     structuredClone(view.buffer, { transfer: [view.buffer] });
     expect(sendErrorOf(view).message).toBe("Cannot send value at value: a detached ArrayBuffer");
@@ -110,23 +113,23 @@ describe("a value that cannot be sent", () => {
       "value.inside",
     ],
   ];
-  test.each(nested.map(([value, path]) => ({ path, value })))("$path is the path to it", ({ value, path }) => {
+  test.each(nested.map(([value, path]) => ({ path, value })))("the error has the path $path", ({ value, path }) => {
     const error = sendErrorOf(value);
     expect(error.path).toBe(path);
     expect(error.message).toBe(`Cannot send value at ${path}: a symbol (Symbol(bad))`);
-    // Once more, when the encoder knows the shapes.
+    // The second and third time, the shapes are in the dictionary.
     const encoder = new Encoder({ shapes: "dictionary" });
     for (let i = 0; i < 3; i++) expect(() => encoder.encode(value, new ByteWriter())).toThrow(error.message);
   });
 
-  test("the elements of a tuple are called by their names", () => {
+  test("a path contains the names of a tuple's elements", () => {
     const names = ["id", "fn", "args"];
     expect(sendErrorOf([1, 2, [{ handler: bad }]], names).path).toBe("args[0].handler");
     expect(sendErrorOf([bad, 2, 3], names).path).toBe("id");
     expect(hex(send([1, 2, [3]], new Encoder(), names))).toBe(hex(send([1, 2, [3]])));
   });
 
-  test("what a getter, a proxy or a ticket throws is the cause", () => {
+  test("the error that a getter, a proxy or a handle throws is the cause", () => {
     const thrown = new RangeError("boom");
     const fail = (): never => {
       throw thrown;
@@ -158,7 +161,7 @@ describe("a value that cannot be sent", () => {
     expect(sendErrorOf([revoked]).path).toBe("value[0]");
   });
 
-  test("a value that is nested too deeply is refused, one that is nested deeply is not", () => {
+  test("the encoder accepts 500 levels of nesting and rejects 501", () => {
     const nest = (wrap: (inner: unknown) => unknown, depth: number): unknown => {
       let value: unknown = 1;
       for (let i = 0; i < depth; i++) value = wrap(value);
@@ -179,7 +182,7 @@ describe("a value that cannot be sent", () => {
     }
   });
 
-  test("an endless getter is refused", () => {
+  test("the encoder rejects a value that never ends", () => {
     const endless = {
       get next(): unknown {
         return Object.create(null, Object.getOwnPropertyDescriptors(endless));
@@ -188,7 +191,7 @@ describe("a value that cannot be sent", () => {
     expect(sendErrorOf(endless).message).toBe("Cannot send value at value: it is nested more than 500 levels deep");
   });
 
-  test("an object that changes while it is read is refused", () => {
+  test("the encoder rejects an object that changes while it is read", () => {
     const growing: Record<string, unknown> = {
       get a() {
         growing.c = 1;
@@ -231,7 +234,7 @@ describe("a value that cannot be sent", () => {
     expect(() => send(growing)).not.toThrow();
   });
 
-  test("a value whose getter sends on the same encoder is refused, and the encoder goes on", () => {
+  test("a getter that uses the same encoder is rejected, and the encoder still works", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const writer = new ByteWriter();
     const value = {
@@ -241,13 +244,13 @@ describe("a value that cannot be sent", () => {
       },
     };
     expect(() => encoder.encode(value, writer)).toThrow(
-      "a value that is sent while another one of the same channel is read",
+      "another value is being sent on the same channel: do not send from a getter",
     );
     expect(writer.position).toBe(0);
     encoder.encode({ ok: 1 }, writer);
   });
 
-  test("a message for which there is no stack left harms none of the others", () => {
+  test("a message that overflows the stack leaves the other messages intact", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const decoder = new Decoder();
     const writer = new ByteWriter(8);
@@ -260,7 +263,7 @@ describe("a value that cannot be sent", () => {
       try {
         dive();
       } catch {
-        // With a little more stack each time.
+        // Each caller tries again, with a little more stack.
       }
       if (round++ > 4000) return;
       const before = writer.position;
@@ -269,7 +272,7 @@ describe("a value that cannot be sent", () => {
         ends.push([value(), writer.position]);
       } catch {
         failures++;
-        if (writer.position !== before) throw new Error("something is left");
+        if (writer.position !== before) throw new Error("a failed message has left bytes behind");
       }
     };
     const ends: [unknown, number][] = [];
@@ -283,7 +286,7 @@ describe("a value that cannot be sent", () => {
     expect(ends.length).toBeGreaterThan(100);
   });
 
-  test("a message for which there is no memory is refused", () => {
+  test("the encoder rejects a message for which memory cannot be allocated", () => {
     class Small extends ByteWriter {
       override ensure(n: number): void {
         if (this.position + n > 100) throw new RangeError("Array buffer allocation failed");
@@ -292,12 +295,12 @@ describe("a value that cannot be sent", () => {
     }
     const encoder = new Encoder();
     expect(() => encoder.encode([1, "x".repeat(200)], new Small(10), "args")).toThrow(
-      new SendError("args[1]", "there is no memory for the message"),
+      new SendError("args[1]", "not enough memory for the message"),
     );
     expect(() => encoder.encode(["x"], new Small(10))).not.toThrow();
   });
 
-  test("nothing is left of a message that failed", () => {
+  test("a message that failed leaves no bytes, parts or modules behind", () => {
     const encoder = new Encoder({ shapes: "dictionary" });
     const writer = new ByteWriter(16);
     encoder.encode({ a: 1 }, writer);
@@ -309,7 +312,7 @@ describe("a value that cannot be sent", () => {
     expect(encoder.modules).toStrictEqual([]);
   });
 
-  test.runIf(onNode)("Node's streams and sockets are refused", async () => {
+  test.runIf(onNode)("the encoder rejects Node's streams", async () => {
     const { Readable } = await import("node:stream");
     expect(sendErrorOf(new Readable()).message).toBe(
       "Cannot send value at value: a Readable, which holds a resource of this process",

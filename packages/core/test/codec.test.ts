@@ -4,7 +4,7 @@ import { Decoder } from "../src/codec/decode/decoder.ts";
 import { Encoder } from "../src/codec/encode/encoder.ts";
 import { difference, receive, send, trip } from "./fixtures/codec.ts";
 
-/** Compares with structured clone, for what that is able to clone. */
+/** Compares a sent value with its structured clone. */
 function expectClone(value: unknown): void {
   expect(difference(trip(value), structuredClone(value))).toBe(undefined);
 }
@@ -56,7 +56,7 @@ describe("primitives", () => {
     2n ** 64n,
     -(2n ** 4000n),
     10n ** 3000n,
-  ])("big integers arrive whole", (value) => {
+  ])("the big integer %s arrives as itself", (value) => {
     expect(trip(value)).toBe(value);
   });
 
@@ -76,7 +76,7 @@ describe("primitives", () => {
     "a\udc00\ud800b",
     "\ufeffbom",
     "\ufffd",
-  ])("text %j arrives as it is", (text) => {
+  ])("the text %j arrives as itself", (text) => {
     expect(trip(text)).toBe(text);
   });
 
@@ -85,15 +85,15 @@ describe("primitives", () => {
     ["Latin", (i) => (i % 7 === 3 ? "é" : "e")],
     ["one accent at the end", (i) => (i % 64 === 63 ? "é" : "e")],
     ["Japanese", (i) => String.fromCharCode(0x3042 + (i % 80))],
-    ["pairs", (i) => String.fromCharCode(i % 2 === 0 ? 0xd83d : 0xde00 + (i % 60))],
-    ["a half of a pair among letters", (i) => (i % 50 === 40 ? "\ud83d" : "x")],
-    ["halves of pairs among Japanese", (i) => (i % 11 === 5 ? "\udc00" : "語")],
+    ["surrogate pairs", (i) => String.fromCharCode(i % 2 === 0 ? 0xd83d : 0xde00 + (i % 60))],
+    ["a lone surrogate among letters", (i) => (i % 50 === 40 ? "\ud83d" : "x")],
+    ["lone surrogates among Japanese", (i) => (i % 11 === 5 ? "\udc00" : "語")],
   ];
   const lengths = [
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 20, 21, 24, 25, 31, 32, 33, 48, 49, 63, 64, 65, 66, 127, 128,
     129, 130, 255, 256, 257, 1000, 5000, 65535, 65536, 65537, 131073, 200001,
   ];
-  test.each(patterns)("text of any length arrives as it is: %s", (_, char) => {
+  test.each(patterns)("a text of any length arrives as itself: %s", (_, char) => {
     for (const length of lengths) {
       const text = Array.from({ length }, (_, i) => char(i)).join("");
       expect(trip(text) === text, `length ${length}`).toBe(true);
@@ -101,7 +101,7 @@ describe("primitives", () => {
     }
   });
 
-  test("pairs at the border of the pieces in which long text is written stay whole", () => {
+  test("surrogate pairs at the borders of the chunks of a long text stay whole", () => {
     for (const lead of ["", "x", "xy"]) {
       const text = `${lead}é${"😀".repeat(70000)}é`;
       expect(trip(text) === text).toBe(true);
@@ -110,7 +110,7 @@ describe("primitives", () => {
 });
 
 describe("objects and arrays", () => {
-  test("plain objects arrive with their keys in order, also the unusual ones", () => {
+  test("plain objects arrive with their keys in order, even unusual keys", () => {
     for (const keys of [
       [],
       ["a"],
@@ -140,7 +140,7 @@ describe("objects and arrays", () => {
     expect(({} as Record<string, unknown>).polluted).toBe(undefined);
   });
 
-  test("objects without a prototype, instances and objects of other realms arrive as plain ones", () => {
+  test("objects without a prototype, instances and objects of other realms arrive as plain objects", () => {
     class Point {
       x = 1;
       #y = 2;
@@ -154,7 +154,7 @@ describe("objects and arrays", () => {
     expect(difference(trip(runInNewContext("({ a: [1, { b: 2 }] })")), { a: [1, { b: 2 }] })).toBe(undefined);
   });
 
-  test("only own enumerable properties with string keys are sent, getters as what they give", () => {
+  test("only own enumerable properties with string keys are sent, getters as their values", () => {
     const value = Object.defineProperties(
       { a: 1, [Symbol("s")]: 2 },
       { hidden: { value: 3 }, getter: { get: () => 4, enumerable: true } },
@@ -162,7 +162,7 @@ describe("objects and arrays", () => {
     expect(difference(trip(value), { a: 1, getter: 4 })).toBe(undefined);
   });
 
-  test("enumerable properties on Object.prototype are not taken for an object's own", () => {
+  test("enumerable properties on Object.prototype are not sent", () => {
     const pair = [new Encoder({ shapes: "dictionary" }), new Decoder()] as const;
     for (let i = 0; i < 3; i++) receive(send({ a: 1, polluting: 2 }, pair[0]), pair[1]);
     (Object.prototype as Record<string, unknown>).polluting = 9;
@@ -205,7 +205,7 @@ describe("objects and arrays", () => {
   });
 
   test.each([1025, 30_000_000, 33_000_000, 4_000_000_000, 4_294_967_295])(
-    "an array of %i holes costs nothing",
+    "an array of %i holes takes few bytes and little memory",
     (length) => {
       const value: unknown[] = [];
       value.length = 4_294_967_295;
@@ -224,7 +224,7 @@ describe("objects and arrays", () => {
     },
   );
 
-  test("arrays of nothing but numbers or strings arrive as they are", () => {
+  test("arrays of only numbers or only strings arrive as themselves", () => {
     const numbers = [0, 1, 127, 128, -128, -129, 32767, 32768, -32769, 2147483647, -2147483648];
     expectClone(numbers);
     for (const bound of [100, 30000, 50000, 2e9])
@@ -243,7 +243,7 @@ describe("objects and arrays", () => {
     expectClone(Array.from({ length: 9 }, () => "y".repeat(5000)));
   });
 
-  test("cycles and shared references arrive as such", () => {
+  test("cycles and shared references keep the identity of objects", () => {
     const cycle: Record<string, unknown> = { name: "cycle" };
     cycle.self = cycle;
     cycle.list = [cycle, { back: cycle }, new Map([[cycle, new Set([cycle])]])];
@@ -259,13 +259,13 @@ describe("objects and arrays", () => {
     expectClone([date, date, pattern, pattern, bytes, bytes, box, box, bytes.buffer, bytes.buffer]);
   });
 
-  test.each([7, 8, 9, 10, 63, 64, 65, 66, 200, 3000])("each of %i objects is told from the others", (count) => {
+  test.each([7, 8, 9, 10, 63, 64, 65, 66, 200, 3000])("each of %i repeated objects keeps its identity", (count) => {
     const objects = Array.from({ length: count }, (_, i) => ({ i }));
     const value = [...objects, ...objects.toReversed(), objects];
     expectClone(value);
   });
 
-  test("objects that are met again are told from the others in a second message too", () => {
+  test("repeated objects keep their identity in a second message of the same encoder", () => {
     const encoder = new Encoder();
     for (const count of [200, 150, 70, 5]) {
       const objects = Array.from({ length: count }, (_, i) => ({ i }));
@@ -274,7 +274,7 @@ describe("objects and arrays", () => {
     }
   });
 
-  test("frozen and sealed objects are sent like others", () => {
+  test("frozen objects can be sent", () => {
     expect(difference(trip(Object.freeze({ a: Object.freeze([1]) })), { a: [1] })).toBe(undefined);
   });
 });

@@ -1,22 +1,27 @@
-/** Arrays that are not simply one element after the other. */
+/** Readers of sparse arrays, and of arrays of numbers or strings that travel as blocks. */
 import { ProtocolError } from "../../errors.ts";
 import { readProperties } from "./property-reader.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** Reads an array by its indices, with holes between them, and its other properties. */
+const INVALID_STRINGS = "Malformed message: invalid array of strings";
+
+/** Reads an array with holes or properties: indices and elements, then the other properties. */
 export function readSparse(reader: ReadContext): unknown[] {
   const length = reader.count();
   const array = reader.addReference(reader.chargeElements(length) ? new Array<unknown>(length) : emptyArray(length));
   const count = reader.length(2);
   for (let i = 0; i < count; i++) {
     const index = reader.count();
-    if (index >= length) throw new ProtocolError("An array has an element beyond its length");
+    if (index >= length) throw new ProtocolError("Malformed message: an array index exceeds the length of the array");
     array[index] = reader.read();
   }
   return readProperties(reader, array);
 }
 
-/** An array whose elements are kept in a table: V8 reserves memory for all up to some length, and for none beyond. */
+/**
+ * Creates an empty array that stores its elements in a hash table. V8 switches to one if the array
+ * has once been very long; otherwise it would reserve memory for all elements.
+ */
 function emptyArray(length: number): unknown[] {
   const array: unknown[] = [];
   array.length = 0xffffffff;
@@ -24,10 +29,10 @@ function emptyArray(length: number): unknown[] {
   return array;
 }
 
-/** Reads an array of nothing but strings, which lie together as one text for each group. */
+/** Reads an array of strings. Each group of strings travels as one text. */
 export function readStrings(reader: ReadContext): string[] {
   const length = reader.length(1);
-  if (!reader.chargeElements(length)) throw new ProtocolError("An array of strings is malformed");
+  if (!reader.chargeElements(length)) throw new ProtocolError(INVALID_STRINGS);
   const array = reader.addReference(new Array<string>(length));
   for (let i = 0; i < length; ) i = readGroup(reader, array, i);
   return array;
@@ -36,17 +41,17 @@ export function readStrings(reader: ReadContext): string[] {
 function readGroup(reader: ReadContext, array: string[], start: number): number {
   const count = reader.length(1);
   const end = start + count;
-  if (count === 0 || end > array.length) throw new ProtocolError("An array of strings is malformed");
+  if (count === 0 || end > array.length) throw new ProtocolError(INVALID_STRINGS);
   const lengths: number[] = [];
   for (let i = 0; i < count; i++) lengths.push(reader.count());
   const text = reader.text();
   let position = 0;
   for (let i = 0; i < count; i++) array[start + i] = text.slice(position, (position += lengths[i] as number));
-  if (position !== text.length) throw new ProtocolError("An array of strings is malformed");
+  if (position !== text.length) throw new ProtocolError(INVALID_STRINGS);
   return end;
 }
 
-/** Reads an array of integers of `width` bytes each. */
+/** Reads an array of integers, each of which takes `width` bytes. */
 export function readInts(reader: ReadContext, width: number): number[] {
   const length = reader.length(width);
   const array = new Array<number>(length);

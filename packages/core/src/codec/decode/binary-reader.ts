@@ -1,10 +1,13 @@
-/** Binary contents: small ones are copied out of the message, large ones are the parts that came with it. */
+/**
+ * Readers of binary data. Small data is copied out of the message; a large one takes over the
+ * memory of a part.
+ */
 import { ProtocolError } from "../../errors.ts";
 import { host } from "../../host/mod.ts";
 import { BINARY_KINDS } from "../format/tags.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** Node's own class, which makes no new memory. */
+/** The part of Node's class that is used here. `from()` does not copy. */
 interface BufferClass {
   from(buffer: ArrayBuffer, offset: number, length: number): Uint8Array;
 }
@@ -17,7 +20,7 @@ const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
 const BUFFER = BINARY_KINDS.indexOf("Buffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
 
-/** Reads contents that are in the message itself. */
+/** Reads data that lies in the message itself. */
 export function readBinary(reader: ReadContext): object {
   const kind = reader.byte();
   const length = reader.length(1);
@@ -28,7 +31,7 @@ export function readBinary(reader: ReadContext): object {
   return withKind(reader, kind, copy);
 }
 
-/** Takes contents that came beside the message. */
+/** Reads data that travels in a part. */
 export function readPart(reader: ReadContext): object {
   const kind = reader.byte();
   return withKind(reader, kind, reader.part());
@@ -36,9 +39,9 @@ export function readPart(reader: ReadContext): object {
 
 function withKind(reader: ReadContext, kind: number, bytes: Uint8Array): object {
   const name = BINARY_KINDS[kind];
-  if (name === undefined) throw new ProtocolError(`A message holds binary contents of an unknown kind (${kind})`);
+  if (name === undefined) throw new ProtocolError(`Malformed message: unknown kind of binary data (${kind})`);
   if (kind === RESIZABLE) return resizable(bytes, reader.float64());
-  // What was read into a larger buffer would keep all of it alive.
+  // Copies data that lies in a larger buffer, which it would keep alive.
   const { buffer } = bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
   if (kind === ARRAY_BUFFER) return buffer;
   return kind === BUFFER ? nodeBuffer(buffer as ArrayBuffer) : viewOf(name, buffer as ArrayBuffer);
@@ -46,9 +49,10 @@ function withKind(reader: ReadContext, kind: number, bytes: Uint8Array): object 
 
 function viewOf(name: string, buffer: ArrayBuffer): object {
   const viewClass = (globalThis as unknown as Classes)[name];
-  if (viewClass === undefined) throw new ProtocolError(`This host has no ${name}`);
+  if (viewClass === undefined) throw new ProtocolError(`Cannot decode a ${name}: this runtime does not support it`);
   const size = viewClass.BYTES_PER_ELEMENT ?? 1;
-  if (buffer.byteLength % size !== 0) throw new ProtocolError(`A ${name} cannot be ${buffer.byteLength} bytes long`);
+  if (buffer.byteLength % size !== 0)
+    throw new ProtocolError(`Malformed message: a ${name} of ${buffer.byteLength} bytes`);
   return new viewClass(buffer, 0, buffer.byteLength / size);
 }
 

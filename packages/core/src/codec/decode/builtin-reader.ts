@@ -1,4 +1,4 @@
-/** Big integers, and builtin classes with contents that are no properties. */
+/** Readers of big integers, and of builtin classes whose contents are not properties. */
 import { ProtocolError } from "../../errors.ts";
 import { BIGINT64 } from "../format/tags.ts";
 import type { ReadContext } from "./read-context.ts";
@@ -12,7 +12,7 @@ export function readBigInt(reader: ReadContext, tag: number): bigint {
   }
   const sign = reader.byte();
   const digits = reader.text();
-  if (sign > 1 || !/^[0-9a-f]+$/.test(digits)) throw new ProtocolError("A big integer is malformed");
+  if (sign > 1 || !/^[0-9a-f]+$/.test(digits)) throw new ProtocolError("Malformed message: invalid big integer");
   const value = BigInt(`0x${digits}`);
   return sign === 1 ? -value : value;
 }
@@ -33,11 +33,11 @@ export function readSet(reader: ReadContext): Set<unknown> {
   return set;
 }
 
-/** Reads a primitive in its object. */
+/** Reads a boxed primitive, such as `Object(1n)`. */
 export function readBoxed(reader: ReadContext): object {
   const value = reader.read();
   if (value === null || !["number", "string", "boolean", "bigint"].includes(typeof value)) {
-    throw new ProtocolError("A message holds an object of a primitive that is none");
+    throw new ProtocolError("Malformed message: boxed value is not a primitive");
   }
   return reader.addReference(Object(value) as object);
 }

@@ -1,24 +1,23 @@
 /**
- * The decoder's side of forms: what a definition says, made ready for building.
+ * Dictionary entries on the decoder's side: parsed definitions, ready to build objects from.
  *
- * Definitions are found by their bytes in a cache of the whole process, so that a form is read once however many channels
- * and messages define it.
+ * All decoders of a process share one cache, which finds a definition by its hash and its bytes. A
+ * definition is therefore parsed once, even if many channels and messages contain it.
  */
 import { ProtocolError } from "../../errors.ts";
 import { bytesAsWords } from "../format/bytes-as-words.ts";
 import { FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
 import type { DecodedShape, ObjectBuilder } from "./read-context.ts";
 
-/** A power of two; each form is kept in one of two places. */
+/** A power of two. Each definition is in one of two slots. */
 const CACHE_SLOTS = 2048;
 const cache: (CachedShape | undefined)[] = new Array(CACHE_SLOTS).fill(undefined);
 
-/** What a definition says. */
+/** A definition, with its bytes to compare others with. */
 class CachedShape implements DecodedShape {
   readonly kind: number;
   readonly keys: readonly string[];
   readonly size: number;
-  /** The first keys once more, in places that a builder finds without looking into a list. */
   readonly k0: string;
   readonly k1: string;
   readonly k2: string;
@@ -27,19 +26,15 @@ class CachedShape implements DecodedShape {
   readonly k5: string;
   readonly k6: string;
   readonly k7: string;
-  /** Whose instances, or which function. */
   readonly reference: DecodedShape["reference"];
-  /** Assigning to one of these keys could do something else than make a property. */
   readonly hasPrototypeKeys: boolean;
-  /** How often it was built. */
   useCount = 0;
-  /** What builds objects of this form alone, see `object-builder.ts`. */
   builder: ObjectBuilder | null = null;
   readonly #words: Int32Array;
   readonly #lastWord: number;
   readonly #length: number;
 
-  /** @param definition its bytes, from the check number on */
+  /** @param definition the bytes, from the hash on */
   constructor(kind: number, texts: readonly string[], definition: Uint8Array) {
     this.kind = kind;
     this.#words = bytesAsWords(definition);
@@ -61,7 +56,10 @@ class CachedShape implements DecodedShape {
     this.hasPrototypeKeys = keys.some((key) => key in Object.prototype);
   }
 
-  /** Whether these bytes define this form; they are looked at by words, the last of which may have some of the one before. */
+  /**
+   * Whether the bytes between `start` and `end` are those of this definition. They are compared by
+   * words; the last word may overlap the one before.
+   */
   matchesBytes(view: DataView, start: number, end: number): boolean {
     if (end - start !== this.#length) return false;
     const words = this.#words;
@@ -72,15 +70,15 @@ class CachedShape implements DecodedShape {
 }
 
 /**
- * The same keys as the strings that the engine itself uses for property names: it takes no others for equal without
- * looking at their characters, and inline caches give up on them.
+ * Returns internalized copies of the keys: the unique strings that V8 uses as property names. V8
+ * compares any other string by its characters, and inline caches do not work with it.
  */
 function internalize(keys: readonly string[]): readonly string[] {
   return keys.map((key) => Object.keys({ [key]: 0 })[0] as string);
 }
 
-/** The form that these bytes define, if it was read before. */
-export function cachedShape(hash: number, view: DataView, start: number, end: number): DecodedShape | undefined {
+/** Returns the entry that the bytes between `start` and `end` define, if it is in the cache. */
+export function findShape(hash: number, view: DataView, start: number, end: number): DecodedShape | undefined {
   const slot = hash & (CACHE_SLOTS - 1);
   const first = cache[slot];
   if (first?.matchesBytes(view, start, end)) return first;
@@ -88,12 +86,12 @@ export function cachedShape(hash: number, view: DataView, start: number, end: nu
   return second?.matchesBytes(view, start, end) ? second : undefined;
 }
 
-/** A form made of what its definition says; kept for the next time. */
-export function makeShape(hash: number, kind: number, texts: readonly string[], definition: Uint8Array): DecodedShape {
+/** Creates the entry of a definition and adds it to the cache. */
+export function addShape(hash: number, kind: number, texts: readonly string[], definition: Uint8Array): DecodedShape {
   const nameCount = kind === PLAIN_SHAPE ? 0 : 2;
   const isComplete = kind === FUNCTION_ENTRY ? texts.length === nameCount : texts.length >= nameCount;
   if (kind > FUNCTION_ENTRY || !isComplete || texts.length > MAX_SHAPE_KEYS + nameCount)
-    throw new ProtocolError("A definition is malformed");
+    throw new ProtocolError("Malformed message: invalid definition");
   const shape = new CachedShape(kind, texts, definition);
   const slot = hash & (CACHE_SLOTS - 1);
   cache[cache[slot] === undefined ? slot : slot ^ 1] = shape;

@@ -1,27 +1,28 @@
-/** Bytes to values. What the bytes mean is told in `README.md` beside this file. */
+/** Turns bytes into values. `README.md` in the folder above describes the bytes. */
 import { ValueReader } from "./value-reader.ts";
 
-/** Reads the messages of an {@link Encoder} in any process on any host, whatever its options. */
+/** Reads the messages of an {@link Encoder} of any process, host and options. */
 export class Decoder {
   readonly #reader: ValueReader = new ValueReader();
 
   /**
-   * The value of the message that fills `bytes` from `start` to `end`. It shares no memory with `bytes`; typed arrays in it
-   * may lie in `parts`.
+   * Returns the value of the message that fills `bytes` from `start` to `end`. The value shares no
+   * memory with `bytes`; its typed arrays may lie in `parts`.
    *
-   * A message that refers to a dictionary must be decoded even when a module that it names could not be loaded: the
-   * messages after it may refer to what it defines.
+   * A message that is not self-contained must be decoded even if a module that it names could not
+   * be loaded, because later messages may refer to the entries that it defines.
    *
-   * @param bytes memory that holds the message
-   * @param start where the message begins
-   * @param end where it ends
-   * @param parts the large binary contents that came with it; each fills an ArrayBuffer of its own, which the value takes over
-   * @throws {ProtocolError} if these are not the bytes of a message
-   * @throws {TargetError} if a module does not export or register what the message names
-   * @throws whatever was thrown while a live object was rebuilt
+   * @param bytes the memory that holds the message
+   * @param start the offset of the message
+   * @param end the offset after the message
+   * @param parts the large binary data of the message. Each fills an ArrayBuffer, which the value
+   * takes over
+   * @throws {ProtocolError} if the message is malformed
+   * @throws {TargetError} if a module lacks an export or a registered class that the message names
+   * @throws the error that a reviver of a shareable object has thrown
    */
   decode(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): unknown {
-    // What rebuilds a live object may itself decode a message.
+    // A reviver of a shareable object may decode another message while this one is being read.
     const reader = this.#reader.isBusy ? new ValueReader() : this.#reader;
     return reader.message(bytes, start, end, parts);
   }

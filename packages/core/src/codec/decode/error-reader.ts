@@ -1,9 +1,9 @@
-/** Errors, which never make the receiver load a module. */
+/** The reader of errors. An error never makes the receiver load a module. */
 import { ProtocolError } from "../../errors.ts";
 import { errorPrototype } from "../format/error-classes.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** Reads an error; of the nearest class that is known here, else an `Error` that has the other's name. */
+/** Reads an error. It gets the nearest class that is known here, or `Error`, and keeps its name. */
 export function readError(reader: ReadContext): unknown {
   const classes: string[] = [];
   const count = reader.length(1);
@@ -32,7 +32,7 @@ function hasName(error: Error, name: string): boolean {
   try {
     return error.name === name;
   } catch {
-    // A getter of a registered class, whose constructor has not run.
+    // A getter of a registered class can fail, because the constructor has not run.
     return false;
   }
 }
@@ -44,5 +44,5 @@ function defineHidden(error: object, key: string, value: string): void {
 function optionalText(reader: ReadContext): string | undefined {
   const value = reader.read();
   if (value === undefined || typeof value === "string") return value;
-  throw new ProtocolError("An error is malformed");
+  throw new ProtocolError("Malformed message: invalid error");
 }

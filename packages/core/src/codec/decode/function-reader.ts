@@ -1,16 +1,16 @@
-/** What is found or built anew: functions with a reference, and live objects. */
+/** Readers of functions and of shareable objects, which are found or rebuilt instead of copied. */
 import { ProtocolError } from "../../errors.ts";
 import { registry } from "../../registry.ts";
 import { resolveTarget, type TargetReference } from "../../targets/target.ts";
 import { readProperties } from "./property-reader.ts";
 import type { DecodedShape, ReadContext } from "./read-context.ts";
 
-/** The function that a form names. */
+/** Returns the function that a dictionary entry names. */
 export function readFunctionEntry(reader: ReadContext, entry: DecodedShape): unknown {
   return readFunction(reader, entry.reference as TargetReference);
 }
 
-/** The function that a reference names. */
+/** Returns the function that a reference names. */
 export function readFunction(reader: ReadContext, reference: TargetReference): unknown {
   return reader.deferFailure(() => resolveTarget(reference));
 }
@@ -27,7 +27,7 @@ export function readFunctionSource(reader: ReadContext): unknown {
   );
 }
 
-/** Reads the ticket of a live object and has it rebuilt. */
+/** Reads the handle of a shareable object and rebuilds the object. */
 export function readShareable(reader: ReadContext): unknown {
   const id = reader.reserveReference();
   const kind = reader.text();
@@ -41,6 +41,6 @@ export function readShareable(reader: ReadContext): unknown {
 function revive(kind: string, data: unknown): object {
   const reviver = registry.revivers.get(kind);
   if (reviver === undefined)
-    throw new ProtocolError(`Nothing in this process rebuilds a "${kind}": its module has not been loaded`);
+    throw new ProtocolError(`Cannot rebuild a "${kind}": its module is not loaded in this process`);
   return reviver(data);
 }

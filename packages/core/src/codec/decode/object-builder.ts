@@ -1,9 +1,10 @@
 /**
  * Builds plain objects whose keys are known.
  *
- * A store to a varying key is slow; see `object-builders.generated.ts`. Generating code for each shape would solve that, but
- * `eval` and `new Function` are forbidden in many places. The decoder therefore has a few copies of one function, and
- * reserves a copy for each of the shapes that come first to {@link USES_BEFORE_BUILDER} objects.
+ * A store to a varying key is slow; see `object-builders.generated.ts`. Generating code for each
+ * shape would solve that, but `eval` and `new Function` are forbidden in many places. The decoder
+ * therefore has a few copies of one function, and reserves a copy for each of the shapes that come
+ * first to {@link USES_BEFORE_BUILDER} objects.
  */
 import { MAX_BUILDER_KEYS, objectBuilders } from "./object-builders.generated.ts";
 import type { DecodedShape, ObjectBuilder, ReadContext } from "./read-context.ts";

@@ -1,12 +1,15 @@
 /**
  * The interface of the value reader that the readers of single types use.
  *
- * {@link ValueReader} is the only implementation. The interface breaks the import cycle between it and the readers that it
- * calls; it is a type only, so calls stay direct.
+ * {@link ValueReader} is the only implementation. The interface breaks the import cycle between it
+ * and the readers that it calls; it is a type only, so calls stay direct.
  */
 import type { TargetReference } from "../../targets/target.ts";
 
-/** A definition as the readers use it: a shape, or the name of a function. `CachedShape` implements it. */
+/**
+ * A definition as the readers use it: a shape, or the name of a function. `CachedShape` implements
+ * it.
+ */
 export interface DecodedShape {
   /** `PLAIN_SHAPE`, `CLASS_SHAPE` or `FUNCTION_ENTRY`. */
   readonly kind: number;
@@ -24,7 +27,10 @@ export interface DecodedShape {
   readonly k7: string;
   /** The class of the objects, or the function; null for plain objects. */
   readonly reference: Extract<TargetReference, { module: string }> | null;
-  /** Whether a key is the name of a member of `Object.prototype`, so that an assignment could call a setter. */
+  /**
+   * Whether a key is the name of a member of `Object.prototype`, so that an assignment could call a
+   * setter.
+   */
   readonly hasPrototypeKeys: boolean;
   /** The number of objects built, up to the point where the shape gets a builder of its own. */
   useCount: number;
@@ -62,13 +68,18 @@ export interface ReadContext {
   startObject(): Record<string, unknown>;
   /** Numbers an object, before its contents are read. */
   addReference<T>(object: T): T;
-  /** Reserves the number of an object that can be created only after its contents have been read. */
+  /**
+   * Reserves the number of an object that can be created only after its contents have been read.
+   */
   reserveReference(): number;
   /** Assigns the object to a reserved number. */
   resolveReference<T>(id: number, object: T): T;
   /** Returns the next part. */
   part(): Uint8Array;
-  /** Runs a function that can fail for reasons other than malformed bytes; returns undefined if it does. */
+  /**
+   * Runs a function that can fail for reasons other than malformed bytes; returns undefined if it
+   * does.
+   */
   deferFailure<T>(run: () => T): T | undefined;
   /** Reads a value of the dictionary entry with the number `id`. */
   knownEntry(id: number): unknown;
@@ -78,7 +89,10 @@ export interface ReadContext {
   readDefinition(): DecodedShape;
   /** Reads an array of `length` elements. */
   array(length: number): unknown[];
-  /** Takes `elements` from the element budget of the message; returns false if the rest is too small. */
+  /**
+   * Takes `elements` from the element budget of the message; returns false if the rest is too
+   * small.
+   */
   chargeElements(elements: number): boolean;
   /** Returns the object with the number `id`. */
   object(id: number): unknown;

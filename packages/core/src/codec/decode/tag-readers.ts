@@ -1,4 +1,4 @@
-/** What reads the values that hold others, or are objects, by their tags. */
+/** The readers of objects and of values that contain others, by tag. */
 import { ProtocolError } from "../../errors.ts";
 import * as tags from "../format/tags.ts";
 import { readDoubles, readInts, readSparse, readStrings } from "./array-reader.ts";
@@ -9,9 +9,14 @@ import { readFunction, readFunctionSource, readShareable } from "./function-read
 import { readBuiltinSubclass, readInstanceWithKeys, readProperties } from "./property-reader.ts";
 import type { ReadContext } from "./read-context.ts";
 
+/** The message of a {@link ProtocolError} for bytes that end too early. */
+export const TRUNCATED = "Malformed message: the bytes end in the middle of a value";
+
 type TagReader = (reader: ReadContext, tag: number) => unknown;
 
-/** By tag; the reader itself knows those of scalars and those that hold a number. */
+/**
+ * The table. The value reader itself handles scalars and the tags with a number in their low bits.
+ */
 export const tagReaders: readonly (TagReader | undefined)[] = table({
   [tags.ARRAY]: (reader) => reader.array(reader.length(1)),
   [tags.SPARSE]: readSparse,
@@ -40,10 +45,10 @@ export const tagReaders: readonly (TagReader | undefined)[] = table({
   [tags.REFERENCE]: (reader) => reader.object(reader.count()),
 });
 
-/** There is no such tag, or the memory has ended. */
+/** Fails because the tag does not exist, or because the memory has ended. */
 export function throwUnknownTag(_reader: ReadContext, tag: number | undefined): never {
   throw new ProtocolError(
-    tag === undefined ? "A message ends in the middle of a value" : `A message holds an unknown tag (${tag})`,
+    tag === undefined ? TRUNCATED : `Malformed message: unknown tag 0x${tag.toString(16).padStart(2, "0")}`,
   );
 }
 

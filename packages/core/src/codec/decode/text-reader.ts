@@ -1,25 +1,25 @@
-/** Bytes to text: short texts by character codes, longer ones by the host. */
+/** Readers of texts: short texts by character codes, longer ones by the host. */
 import { host } from "../../host/mod.ts";
 import type { ReadContext } from "./read-context.ts";
 
 const { fromCharCode } = String;
-/** Up to these lengths character codes are faster than a call of the host; measured. */
+/** The longest texts for which character codes are faster than a call of the host (measured). */
 const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 24 : 48;
 const UTF16_LOOP_MAX_CHARS = host.name === "node" ? 16 : 128;
 
-/** Text of one byte a character. */
+/** Reads a text of one byte a character. */
 export function readAscii(bytes: Uint8Array, position: number, length: number): string {
   if (length <= 12) return readShort(bytes, position, length);
   if (length > ASCII_LOOP_MAX_CHARS) return host.asciiRead(bytes, position, position + length);
   return readShort(bytes, position, 12) + readAscii(bytes, position + 12, length - 12);
 }
 
-/** Text in UTF-8 of `length` bytes. */
+/** Reads a text of `length` bytes in UTF-8. */
 export function readUtf8(bytes: Uint8Array, position: number, length: number): string {
   return host.utf8Read(bytes, position, position + length);
 }
 
-/** Text in UTF-16, little endian, of `length` units. */
+/** Reads a text of `length` units in UTF-16, little-endian. */
 export function readUtf16(reader: ReadContext, position: number, length: number): string {
   const end = position + length * 2;
   if (length > UTF16_LOOP_MAX_CHARS) return host.utf16Read(reader.bytes, position, end);
@@ -42,8 +42,8 @@ function readEightUnits(view: DataView, p: number): string {
 }
 
 /**
- * One call with all codes makes a string at once; a loop would make one for each character. The questions form a tree,
- * which takes half the time of a chain of them.
+ * Reads up to twelve characters. One call with all codes creates one string; a loop would create
+ * one for each character. The comparisons form a tree, which takes half the time of a chain.
  */
 function readShort(bytes: Uint8Array, p: number, length: number): string {
   if (length < 4) return readTiny(bytes, p, length);

@@ -1,9 +1,10 @@
 /**
- * Reads values: the part of the decoder that runs for every value of every message.
+ * The part of the decoder that runs for every value of every message.
  *
- * Reading a value may run over the end of the message, never over the end of the memory unnoticed: it is cheaper to look
- * once, at the end of the message, than before each byte. Lengths are compared with what is left before anything of that
- * length is made, and what has effects elsewhere (live objects) looks first.
+ * Invariant: a read may pass the end of the message, but the reader notices that before it returns
+ * the value. One check at the end of the message is cheaper than a check before each byte. Two
+ * things are checked earlier: a length before memory is allocated for it, and the end of the
+ * message before a reviver with side effects runs.
  */
 import { ProtocolError } from "../../errors.ts";
 import { isStackOverflow } from "../format/describe.ts";
@@ -18,32 +19,38 @@ import {
   SELF_CONTAINED,
 } from "../format/tags.ts";
 import { readBigInt } from "./builtin-reader.ts";
-import { cachedShape, makeShape } from "./decoded-shape.ts";
+import { addShape, findShape } from "./decoded-shape.ts";
 import { readFunctionEntry } from "./function-reader.ts";
 import { buildObject } from "./object-builder.ts";
 import { readInstance } from "./property-reader.ts";
 import type { DecodedShape, ReadContext } from "./read-context.ts";
-import { tagReaders, throwUnknownTag } from "./tag-readers.ts";
+import { TRUNCATED, tagReaders, throwUnknownTag } from "./tag-readers.ts";
 import { readAscii, readUtf8, readUtf16 } from "./text-reader.ts";
 
 const NO_BYTES = new Uint8Array(0);
 const NO_PARTS: readonly Uint8Array[] = [];
-/** Memory of up to this size is kept between messages, since the next one often lies in the same. */
+/**
+ * The largest memory that stays referenced between messages; the next message often lies in the
+ * same memory.
+ */
 const MAX_KEPT_BYTES = 1 << 20;
 
-/** What went wrong for other reasons than bytes. */
+/**
+ * An error that does not come from malformed bytes, and is thrown once the whole message has been
+ * read.
+ */
 interface DeferredFailure {
   readonly error: unknown;
 }
 
-/** The state of one decoder. */
+/**
+ * The state of one decoder. {@link ReadContext} describes the members that the other readers use.
+ */
 export class ValueReader implements ReadContext {
   bytes: Uint8Array = NO_BYTES;
-  /** Where the next byte is. */
   position = 0;
-  /** Where the message ends. */
+  /** The offset after the message. */
   end = 0;
-  /** Whether the message refers back to objects, so that they must be numbered. */
   isTracking = false;
   /** Whether a message is being read. */
   isBusy = false;
@@ -56,7 +63,9 @@ export class ValueReader implements ReadContext {
   #objects: unknown[] = [];
   #parts: readonly Uint8Array[] = NO_PARTS;
   #nextPart = 0;
-  /** For how many elements of arrays memory may yet be reserved: no more than there are bytes. */
+  /**
+   * The number of array elements that the message may still reserve; initially its number of bytes.
+   */
   #elementBudget = 0;
   #depth = 0;
   #failure: DeferredFailure | null = null;
@@ -70,8 +79,8 @@ export class ValueReader implements ReadContext {
       this.#startMessage(bytes, start, end, parts);
       value = this.read();
       if (this.position !== end)
-        throw new ProtocolError(this.position < end ? "A message is longer than its value" : TRUNCATED);
-      if (this.#nextPart !== parts.length) throw new ProtocolError("A message has more parts than its value");
+        throw new ProtocolError(this.position < end ? "Malformed message: bytes follow the value" : TRUNCATED);
+      if (this.#nextPart !== parts.length) throw new ProtocolError("Malformed message: parts are left over");
       failure = this.#failure;
     } catch (thrown) {
       throw thrown instanceof ProtocolError ? thrown : toProtocolError(thrown);
@@ -83,14 +92,14 @@ export class ValueReader implements ReadContext {
     return value;
   }
 
-  /** Reads any value. */
   read(): unknown {
     const tag = this.bytes[this.position++] as number;
     if (tag >= 0x80) return tag & 0x7f;
     if (tag >= 0x60) return this.ascii(tag & 0x1f);
     if (tag < 0x0e) return this.#scalar(tag);
     if (++this.#depth > MAX_READ_DEPTH) throw new ProtocolError(TOO_DEEP);
-    // Called from here and not from a function for what is rarer: each one more on the way costs stack.
+    // The rarer readers are called from here as well: one more function on the way would cost stack
+    // at each level.
     const value =
       tag >= 0x40
         ? this.knownEntry(tag & 0x1f)
@@ -101,33 +110,30 @@ export class ValueReader implements ReadContext {
     return value;
   }
 
-  /** Reads a text. */
   text(): string {
     const tag = this.bytes[this.position] as number;
-    // Looked at before it is read: something else could be large.
+    // The tag is checked first, because another value could be large.
     if (tag >= 0x60 ? tag < 0x80 : tag >= 0x0a && tag <= 0x0d) return this.read() as string;
-    throw new ProtocolError("A message holds something else where a text is due");
+    throw new ProtocolError("Malformed message: expected a string");
   }
 
   byte(): number {
     return this.bytes[this.position++] as number;
   }
 
-  /** Reads a count; see `Scribe.count`. */
   count(): number {
     const first = this.bytes[this.position++] as number;
     if (first < 0xfe) return first;
     return first === 0xfe ? this.uint16() : this.uint32();
   }
 
-  /** Reads how many things of at least `size` bytes follow. */
   length(minBytesEach: number): number {
     const length = this.count();
     this.requireBytes(length * minBytesEach);
     return length;
   }
 
-  /** Makes sure that so many bytes are left. */
+  /** Fails if fewer than `count` bytes are left. */
   requireBytes(count: number): void {
     if (!(this.position + count <= this.end)) throw new ProtocolError(TRUNCATED);
   }
@@ -150,13 +156,13 @@ export class ValueReader implements ReadContext {
     return this.view().getFloat64(position, true);
   }
 
-  /** The memory of the message as a DataView; made when it is first needed, since most small messages need none. */
+  /** Creates the view when it is first needed: most small messages need none. */
   view(): DataView {
     const { bytes } = this;
     return (this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
 
-  /** Reads text of one byte a character. */
+  /** Reads a text of one byte a character. */
   ascii(length: number): string {
     const position = this.position;
     const next = position + length;
@@ -165,20 +171,17 @@ export class ValueReader implements ReadContext {
     return readAscii(this.bytes, position, length);
   }
 
-  /** Begins a plain object. */
   startObject(): Record<string, unknown> {
     const object: Record<string, unknown> = {};
     if (this.isTracking) this.#objects.push(object);
     return object;
   }
 
-  /** Gives an object its number, before what it contains is read. */
   addReference<T>(object: T): T {
     if (this.isTracking) this.#objects.push(object);
     return object;
   }
 
-  /** Gives a number to an object that can be made only when what it contains has been read. */
   reserveReference(): number {
     return this.isTracking ? this.#objects.push(RESERVED) - 1 : -1;
   }
@@ -188,19 +191,20 @@ export class ValueReader implements ReadContext {
     return object;
   }
 
-  /** Takes the next part. */
   part(): Uint8Array {
     const index = this.count();
     const part = this.#parts[index];
     if (index !== this.#nextPart || part === undefined)
-      throw new ProtocolError("A message names a part that it does not have");
+      throw new ProtocolError(`Malformed message: part ${index} is missing or out of order`);
     this.#nextPart++;
     return part;
   }
 
   /**
-   * Runs what can fail for other reasons than bytes. The error waits until the whole message has been read, since later
-   * messages may refer to what it defines; after a first error no more live objects are rebuilt.
+   * Runs a function that can fail for reasons other than malformed bytes. Its error is thrown only
+   * after the whole message has been read, because later messages may refer to the entries that
+   * this one defines. After the first error the function is not called any more, so no more
+   * shareable objects are rebuilt.
    */
   deferFailure<T>(run: () => T): T | undefined {
     this.requireBytes(0);
@@ -213,19 +217,16 @@ export class ValueReader implements ReadContext {
     }
   }
 
-  /** Reads a value of the form with that number. */
   knownEntry(id: number): unknown {
-    if (!(id < this.#entryCount)) throw new ProtocolError("A message refers to what nobody defined");
+    if (!(id < this.#entryCount)) throw new ProtocolError(`Malformed message: dictionary entry ${id} is not defined`);
     return this.build(this.#entries[id] as DecodedShape);
   }
 
-  /** Reads a value of a form. */
   build(entry: DecodedShape): unknown {
     if (entry.kind === PLAIN_SHAPE) return buildObject(this, entry);
     return entry.kind === CLASS_SHAPE ? readInstance(this, entry) : readFunctionEntry(this, entry);
   }
 
-  /** Reads an array of so many elements. */
   array(length: number): unknown[] {
     if (!this.chargeElements(length)) throw new ProtocolError(TRUNCATED);
     const array = new Array<unknown>(length);
@@ -234,38 +235,41 @@ export class ValueReader implements ReadContext {
     return array;
   }
 
-  /** Whether memory may be reserved for so many elements: arrays in arrays could each announce as many as there are bytes. */
+  /**
+   * The budget exists because each of many nested arrays could announce as many elements as the
+   * message has bytes.
+   */
   chargeElements(elements: number): boolean {
     if (elements > this.#elementBudget) return false;
     this.#elementBudget -= elements;
     return true;
   }
 
-  /** The object with that number, which must have been begun. */
   object(id: number): unknown {
     const object = this.#objects[id];
     if (object === undefined || object === RESERVED)
-      throw new ProtocolError("A message refers to an object that it does not hold");
+      throw new ProtocolError(`Malformed message: invalid reference to object ${id}`);
     return object;
   }
 
-  /** Reads a form's definition and gives it the next number. */
   readDefinition(): DecodedShape {
     const start = this.position;
     const hash = this.uint16();
     const length = this.uint16();
     this.requireBytes(length);
-    if (length > MAX_DEFINITION_BYTES || this.#entryCount === MAX_DICTIONARY_ENTRIES)
-      throw new ProtocolError("A message defines too much");
+    if (length > MAX_DEFINITION_BYTES)
+      throw new ProtocolError(`Malformed message: a definition of more than ${MAX_DEFINITION_BYTES} bytes`);
+    if (this.#entryCount === MAX_DICTIONARY_ENTRIES)
+      throw new ProtocolError(`Malformed message: more than ${MAX_DICTIONARY_ENTRIES} dictionary entries`);
     const end = this.position + length;
-    const entry = cachedShape(hash, this.view(), start, end) ?? this.#parseDefinition(hash, start, end);
+    const entry = findShape(hash, this.view(), start, end) ?? this.#parseDefinition(hash, start, end);
     this.position = end;
     this.#entries[this.#entryCount++] = entry;
     return entry;
   }
 
   #startMessage(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): void {
-    if (!(start >= 0 && start < end && end <= bytes.length)) throw new ProtocolError("A message is empty");
+    if (!(start >= 0 && start < end && end <= bytes.length)) throw new ProtocolError("Malformed message: it is empty");
     if (bytes !== this.bytes) {
       this.bytes = bytes;
       this.#view = null;
@@ -279,13 +283,13 @@ export class ValueReader implements ReadContext {
     this.position = start + 1;
     const header = bytes[start] as number;
     if (header > (HAS_REFERENCES | SELF_CONTAINED | DICTIONARY_RESET))
-      throw new ProtocolError(`A message has an unknown header (${header})`);
+      throw new ProtocolError(`Malformed message: unknown header 0x${header.toString(16).padStart(2, "0")}`);
     this.isTracking = (header & HAS_REFERENCES) !== 0;
     if (this.isTracking) this.#objects = [];
     if ((header & DICTIONARY_RESET) !== 0) this.#channelEntries.length = 0;
-    const standsAlone = (header & SELF_CONTAINED) !== 0;
-    this.#entries = standsAlone ? this.#messageEntries : this.#channelEntries;
-    this.#entryCount = standsAlone ? 0 : this.#channelEntries.length;
+    const isSelfContained = (header & SELF_CONTAINED) !== 0;
+    this.#entries = isSelfContained ? this.#messageEntries : this.#channelEntries;
+    this.#entryCount = isSelfContained ? 0 : this.#channelEntries.length;
   }
 
   #endMessage(): void {
@@ -302,13 +306,13 @@ export class ValueReader implements ReadContext {
     const count = this.length(1);
     const texts: string[] = [];
     for (let i = 0; i < count; i++) texts.push(this.text());
-    if (this.position !== end) throw new ProtocolError("A definition is malformed");
+    if (this.position !== end) throw new ProtocolError("Malformed message: invalid definition");
     const definition = new Uint8Array(end - start);
     definition.set(this.bytes.subarray(start, end));
-    return makeShape(hash, kind, texts, definition);
+    return addShape(hash, kind, texts, definition);
   }
 
-  /** Literals, since only those make a jump of the switch. */
+  /** Reads a scalar. The cases are literals, because V8 makes a jump table of no others. */
   #scalar(tag: number): unknown {
     switch (tag) {
       case 0x00 /* UNDEFINED */:
@@ -355,16 +359,15 @@ export class ValueReader implements ReadContext {
   }
 }
 
-/** An object of a class that inherits from a builtin one is two for the reader. */
+/** An instance of a class that extends a builtin class counts as two levels for the reader. */
 const MAX_READ_DEPTH = MAX_DEPTH * 2 + 2;
-const TOO_DEEP = "A message holds a value that is nested too deeply";
-const TRUNCATED = "A message ends in the middle of a value";
-/** Stands for an object that is still being read. */
+const TOO_DEEP = "Malformed message: the value is nested too deeply";
+/** Marks the number of an object that is still being read. */
 const RESERVED = Symbol("reserved");
 
 function toProtocolError(thrown: unknown): ProtocolError {
   if (isStackOverflow(thrown)) return new ProtocolError(TOO_DEEP, { cause: thrown });
-  return new ProtocolError(`A message is malformed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, {
+  return new ProtocolError(`Malformed message: ${thrown instanceof Error ? thrown.message : String(thrown)}`, {
     cause: thrown,
   });
 }

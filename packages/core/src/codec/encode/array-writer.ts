@@ -1,24 +1,32 @@
-/** Arrays: dense ones by their elements, those of nothing but numbers or strings as blocks, others by their keys. */
-
+/**
+ * Writers of arrays. An array of only numbers or only strings becomes a block; other dense arrays
+ * (without holes and properties) become a list of elements; sparse arrays become indices and
+ * elements.
+ */
 import { ARRAY, DOUBLES, INTS8, INTS16, INTS32, SHORT_ARRAY, SPARSE, STRINGS } from "../format/tags.ts";
 import { atPath } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** From this length on it is worth looking whether all elements are of one kind. */
+/** The shortest array for which it pays to check whether all elements have one type. */
 const MIN_BLOCK_ELEMENTS = 8;
-/** The texts of so many characters together are written as one; longer, and a part would keep too much alive. */
-const MAX_JOINED_CHARS = 4096;
+/**
+ * The longest text of a group of strings: a string that is a slice of it keeps all of it alive in
+ * the receiver.
+ */
+const MAX_GROUP_CHARS = 4096;
+const MAX_GROUP_STRINGS = 128;
 
-/** The last keys of short arrays, by length. */
+/** The last keys of arrays of one, two and three elements. */
 const LAST_KEYS = ["0", "1", "2"];
 
 /** See {@link assumeDense}. */
 let assumedDense: readonly unknown[] | undefined;
 
 /**
- * Has something written in which there is a list that the library has made itself, with neither holes nor other properties:
- * it is not looked for them, which would take most of the time that a long list of numbers takes.
+ * Calls `write` and lets it assume that `list`, which the library itself has created, is dense.
+ * That saves the search for holes and properties, which would be most of the time that a long list
+ * of numbers takes.
  */
 export function assumeDense(list: readonly unknown[], write: () => void): void {
   assumedDense = list;
@@ -46,7 +54,10 @@ export function writeArray(writer: WriteContext, array: readonly unknown[]): voi
   else writeSparse(writer, array);
 }
 
-/** Appends an array that the library has made itself. Its elements are called by names instead of their places. */
+/**
+ * Appends a dense array that the library itself has created. Paths in errors contain `names`
+ * instead of indices.
+ */
 export function writeTuple(writer: WriteContext, tuple: readonly unknown[], names: readonly string[]): void {
   const { length } = tuple;
   writer.tryWriteReference(tuple);
@@ -61,9 +72,10 @@ export function writeTuple(writer: WriteContext, tuple: readonly unknown[], name
 }
 
 /**
- * Appends an array of nothing but numbers, or nothing but strings, which has no holes then; `false` if it is another.
+ * Appends an array of only numbers or only strings, which therefore has no holes. Returns false for
+ * any other array.
  *
- * @param isBare whether it is known that it has no properties
+ * @param isKnownDense whether the array is known to have no properties
  */
 function writeBlock(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const first = array[0];
@@ -85,8 +97,8 @@ function hasOnlyElements(array: readonly unknown[]): boolean {
 }
 
 /**
- * Whether an array without holes has properties of its own. There is no fast way to ask. Counting is the least slow one:
- * keys of short arrays, values of longer ones, of which V8 makes no strings.
+ * Whether an array without holes has own properties. There is no fast way to find out. Counting the
+ * values is faster than counting the keys, because V8 would create a string for each key.
  */
 function hasProperties(array: readonly unknown[]): boolean {
   return Object.values(array).length !== array.length;
@@ -112,7 +124,10 @@ function writeArrayHeader(writer: WriteContext, length: number): void {
   }
 }
 
-/** Keys cost more than places, but there are arrays of four thousand million holes. */
+/**
+ * Appends indices and elements. They cost more than elements alone, but an array can have four
+ * billion holes.
+ */
 function writeSparse(writer: WriteContext, array: readonly unknown[]): void {
   const keys = Object.keys(array);
   let elementCount = 0;
@@ -132,13 +147,16 @@ function writeSparse(writer: WriteContext, array: readonly unknown[]): void {
   writer.properties(array, keys.slice(elementCount));
 }
 
-/** Own keys are in order: indices first. */
+/** Whether a key is an index. Own keys are ordered: indices first. */
 function isIndex(key: string): boolean {
   const index = Number(key);
   return index >= 0 && index < 0xffffffff && String(index) === key && Number.isInteger(index);
 }
 
-/** Appends an array of nothing but strings: their lengths, and all of them as one text. */
+/**
+ * Appends an array of strings, as groups of lengths and one text. Returns false for any other
+ * array.
+ */
 function writeStrings(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   for (let i = 1; i < length; i++) {
@@ -146,16 +164,20 @@ function writeStrings(writer: WriteContext, array: readonly unknown[], isKnownDe
   }
   if (!isKnownDense && hasProperties(array)) return false;
   writer.tagAndCount(STRINGS, length);
-  for (let i = 0; i < length; ) i = writeJoined(writer, array as readonly string[], i);
+  for (let i = 0; i < length; ) i = writeGroup(writer, array as readonly string[], i);
   return true;
 }
 
-/** Appends one group of strings and answers where the next begins. */
-function writeJoined(writer: WriteContext, array: readonly string[], start: number): number {
+/** Appends one group of strings and returns the index at which the next one starts. */
+function writeGroup(writer: WriteContext, array: readonly string[], start: number): number {
   const { length } = array;
   let joined = array[start] as string;
   let end = start + 1;
-  while (end < length && end - start < 128 && joined.length + (array[end] as string).length <= MAX_JOINED_CHARS)
+  while (
+    end < length &&
+    end - start < MAX_GROUP_STRINGS &&
+    joined.length + (array[end] as string).length <= MAX_GROUP_CHARS
+  )
     joined += array[end++];
   writer.count(end - start);
   for (let i = start; i < end; i++) writer.count((array[i] as string).length);
@@ -163,7 +185,7 @@ function writeJoined(writer: WriteContext, array: readonly string[], start: numb
   return end;
 }
 
-/** Appends an array of nothing but numbers as one block; `false` if there is anything else in it. */
+/** Appends an array of numbers as one block. Returns false for any other array. */
 function writeNumbers(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   let bits = 0;
@@ -183,7 +205,7 @@ function writeNumbers(writer: WriteContext, array: readonly unknown[], isKnownDe
   return true;
 }
 
-/** @param bits all bits that any of the numbers needs, but for its sign */
+/** @param bits the union of the bits that the numbers need, without their signs */
 function writeInts(writer: WriteContext, array: readonly number[], bits: number): void {
   const { length } = array;
   const width = bits < 0x80 ? 1 : bits < 0x8000 ? 2 : 4;

@@ -1,10 +1,10 @@
-/** What goes with a message beside its bytes. */
+/** Everything that travels with a message outside its bytes. */
 import type { DeliveryScope } from "../../targets/shareable.ts";
 
-/** What a ticket does once its message is on its way. */
+/** Completes the transfer of a shareable object, once its message is on its way. */
 export type Commit = (scope: DeliveryScope | undefined) => void;
 
-/** A point to which a cargo can go back. */
+/** A point to which attachments can roll back. */
 export interface AttachmentsMark {
   readonly partCount: number;
   readonly modules: readonly string[];
@@ -13,27 +13,27 @@ export interface AttachmentsMark {
 
 const EMPTY_LIST: never[] = [];
 Object.freeze(EMPTY_LIST);
-/** Lists of one module are kept, up to so many. */
+/** The number of lists of one module that are kept for reuse. */
 const MAX_CACHED_LISTS = 256;
 
 /** The parts, modules and commits of one message. */
 export class Attachments {
-  /** Large binary contents, in order. */
+  /** The large binary data, in order. */
   parts: Uint8Array[] = EMPTY_LIST;
-  /** URLs of modules that the receiver needs; mostly one, and then the same list as for other messages. */
+  /** URLs of the modules that the receiver needs. Messages that need one module share a list. */
   modules: readonly string[] = EMPTY_LIST;
   #commits: Commit[] = EMPTY_LIST;
   #isEmpty = true;
   readonly #singleModuleLists: Map<string, readonly string[]> = new Map();
 
-  /** Takes over a large binary content and answers its number. */
+  /** Adds a part and returns its number. */
   addPart(part: Uint8Array): number {
     this.#isEmpty = false;
     if (this.parts === EMPTY_LIST) this.parts = [];
     return this.parts.push(part) - 1;
   }
 
-  /** Notes that the receiver needs a module. */
+  /** Adds a module that the receiver needs. */
   requireModule(url: string): void {
     if (this.modules.includes(url)) return;
     this.#isEmpty = false;
@@ -46,7 +46,7 @@ export class Attachments {
     this.#commits.push(commit);
   }
 
-  /** Hands the commits over, once. */
+  /** Returns the commits, and forgets them. */
   takeCommits(): readonly Commit[] {
     const taken = this.#commits;
     this.#commits = EMPTY_LIST;
@@ -65,7 +65,7 @@ export class Attachments {
     return { partCount: this.parts.length, modules: this.modules, commitCount: this.#commits.length };
   }
 
-  /** Takes back what was added since `mark`. */
+  /** Removes everything that was added since `mark`. */
   rollback(mark: AttachmentsMark): void {
     if (this.parts.length > mark.partCount) this.parts.length = mark.partCount;
     this.modules = mark.modules;

@@ -1,4 +1,7 @@
-/** Binary contents: small ones are copied into the message, large ones travel beside it without being copied. */
+/**
+ * Writers of binary data. Small data is copied into the message; large data becomes a part, without
+ * a copy.
+ */
 import { host } from "../../host/mod.ts";
 import { BINARY, BINARY_KINDS, BINARY_PART, MIN_PART_BYTES } from "../format/tags.ts";
 import { EncodeFailure } from "./encode-failure.ts";
@@ -15,21 +18,21 @@ const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byt
   this: unknown,
 ) => number;
 
-/** Node's own class, which crosses as itself between Node processes. */
+/** The prototype of Node's class, which arrives as itself in other Node processes. */
 const NodeBuffer =
   host.name === "node" ? (globalThis as unknown as { Buffer: { prototype: object } }).Buffer.prototype : undefined;
 
-/** Appends a typed array or a DataView: what it shows of its buffer, no more. */
+/** Appends the bytes of a typed array or a DataView, not those of the rest of its buffer. */
 export function writeView(writer: WriteContext, object: object): boolean {
   if (!ArrayBuffer.isView(object)) return false;
   const name = typedArrayName.call(object);
   const kind = name === undefined ? DATA_VIEW : isNodeBuffer(object) ? BUFFER : BINARY_KINDS.indexOf(name);
-  if (kind === -1) throw new EncodeFailure(`a ${name}, which this version does not know`);
+  if (kind === -1) throw new EncodeFailure(`a ${name}, which this version of multiproc does not support`);
   writeContents(writer, kind, object.buffer, object.byteOffset, object.byteLength);
   return true;
 }
 
-/** Appends an ArrayBuffer, with how far it can grow. */
+/** Appends an ArrayBuffer, with its maximum size if it is resizable. */
 export function writeArrayBuffer(writer: WriteContext, object: object): boolean {
   let length: number;
   try {

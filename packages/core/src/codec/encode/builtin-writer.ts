@@ -1,10 +1,10 @@
 /**
- * Big integers, and builtin classes with contents that are no properties.
+ * Writers of big integers, and of builtin classes whose contents are not properties.
  *
- * Each function reads the contents with the builtin's own method, which works across realms and in spite of overridden
- * methods, and throws for what is not of the class; then the function answers `false`.
+ * Each writer reads the contents with the builtin method itself. That works for objects of other
+ * realms and with overridden methods. For an object that only looks like one of the class, the
+ * builtin method throws, and the writer returns false.
  */
-
 import { describe } from "../format/describe.ts";
 import { BIGINT, BIGINT64, BOXED, DATE, MAP, REGEXP, SET, URL_TEXT } from "../format/tags.ts";
 import { atPath, EncodeFailure } from "./encode-failure.ts";
@@ -92,7 +92,7 @@ export function writeRegExp(writer: WriteContext, object: object): boolean {
   return true;
 }
 
-/** Appends a primitive in its object, such as `Object(1n)`. */
+/** Appends a boxed primitive, such as `Object(1n)`. */
 export function writeBoxed(writer: WriteContext, object: object): boolean {
   for (const builtin of [Number, String, Boolean, BigInt]) {
     const value = callOrUndefined(builtin.prototype.valueOf, object);
@@ -117,7 +117,10 @@ export function writeUrl(writer: WriteContext, object: object): boolean {
 
 type Method = (this: unknown) => unknown;
 
-/** What a builtin's method says about an object; nothing if the object is not of its class. */
+/**
+ * Calls a builtin method on an object; returns undefined if the object is not of the method's
+ * class.
+ */
 function callOrUndefined(method: Method, object: object): unknown {
   try {
     return method.call(object);

@@ -1,4 +1,7 @@
-/** Finds out what an object is that is neither a plain one nor a plain array, and has it written. */
+/**
+ * Selects the writer of an object by its prototype, for all objects but plain objects and plain
+ * arrays.
+ */
 import { type RegisteredClass, registry } from "../../registry.ts";
 import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { BUILTIN_SUBCLASS } from "../format/tags.ts";
@@ -12,12 +15,15 @@ import { writeText } from "./text-writer.ts";
 import { whyUnsendable } from "./unsendable-classes.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Writes an object of a builtin class; `false` if it only looks as if it were of that class. */
+/** Writes an object of a builtin class. Returns false if the object only looks like one. */
 type BuiltinWriter = (writer: WriteContext, object: object) => boolean;
-/** Writes an object with that prototype. */
-type Writer = (writer: WriteContext, object: object, prototype: object) => void;
+/** Writes an object with a given prototype. */
+type ClassWriter = (writer: WriteContext, object: object, prototype: object) => void;
 
-/** Builtin classes by the name that `Object.prototype.toString` gives their instances, also those of other realms. */
+/**
+ * Builtin classes, by the names that `Object.prototype.toString` gives to their instances, also in
+ * other realms.
+ */
 const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }> = new Map([
   ["Array", { prototype: Array.prototype, write: writeAnyArray }],
   ["Map", { prototype: Map.prototype, write: writeMap }],
@@ -35,22 +41,22 @@ const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }>
   ["TypedArray", { prototype: Object.getPrototypeOf(Uint8Array.prototype), write: writeView }],
 ]);
 
-/** What was found out about prototypes. */
-const writers = new WeakMap<object, Writer>();
+/** The writers of the prototypes that have been classified. */
+const classWriters = new WeakMap<object, ClassWriter>();
 
-/** Appends an object that is neither plain nor a plain array. */
+/** Appends an object that is neither a plain object nor a plain array. */
 export function writeByClass(writer: WriteContext, object: object, prototype: object | null): void {
   if (prototype === null) {
     if (tagOf(object) === "Module") throw new EncodeFailure("a module");
     writer.writeObject(object, null);
     return;
   }
-  let write = writers.get(prototype);
-  if (write === undefined) writers.set(prototype, (write = classify(object, prototype)));
+  let write = classWriters.get(prototype);
+  if (write === undefined) classWriters.set(prototype, (write = classify(object, prototype)));
   write(writer, object, prototype);
 }
 
-function classify(object: object, prototype: object): Writer {
+function classify(object: object, prototype: object): ClassWriter {
   const tag = tagOf(object);
   const builtin = nearestBuiltin(prototype) ?? foreignBuiltin(object, tag);
   if (builtin === undefined) {
@@ -64,7 +70,7 @@ function classify(object: object, prototype: object): Writer {
   return (writer, each, proto) => writeBuiltinSubclass(writer, each, proto, write);
 }
 
-/** The builtin class that a prototype is of, or inherits from. */
+/** Returns the builtin class that a prototype belongs to or inherits from. */
 function nearestBuiltin(prototype: object): { prototype: object; write: BuiltinWriter } | undefined {
   for (let each: object | null = prototype; each !== null; each = Object.getPrototypeOf(each)) {
     for (const builtin of BUILTINS.values()) if (builtin.prototype === each) return builtin;
@@ -72,7 +78,11 @@ function nearestBuiltin(prototype: object): { prototype: object; write: BuiltinW
   return undefined;
 }
 
-/** The builtin class of another realm. Each writer finds out whether it really is, but for errors nobody can. */
+/**
+ * Returns the builtin class of an object of another realm, judged by its name. The class's writer
+ * checks the object itself. Only for errors no check exists, so an object that names itself an
+ * error is excluded here.
+ */
 function foreignBuiltin(object: object, tag: string): { prototype: object; write: BuiltinWriter } | undefined {
   if (tag === "Error" && Symbol.toStringTag in object) return undefined;
   return BUILTINS.get(ArrayBuffer.isView(object) ? "TypedArray" : tag);
@@ -82,7 +92,10 @@ function isTypedArrayPrototype(prototype: object): boolean {
   return Object.hasOwn(prototype, "BYTES_PER_ELEMENT");
 }
 
-/** Appends an object of a class that inherits from a builtin one: as itself if the class is registered. */
+/**
+ * Appends an instance of a class that extends a builtin class: as itself if the class is
+ * registered.
+ */
 function writeBuiltinSubclass(writer: WriteContext, object: object, prototype: object, write: BuiltinWriter): void {
   if (isShareable(object)) {
     writeShareable(writer, object);
@@ -121,7 +134,7 @@ function writeSubclassHeader(writer: WriteContext, entry: RegisteredClass): void
   writeText(writer, entry.name);
 }
 
-/** The own enumerable properties that are not part of the contents. */
+/** Returns the own enumerable properties that are not part of the contents. */
 function ownKeys(object: object): string[] {
   if (Array.isArray(object)) return [];
   return Object.keys(object).filter((key) => !(isIndexed(object) && /^\d+$/.test(key)));

@@ -1,4 +1,4 @@
-/** Writes the definitions of dictionary entries. */
+/** The writer of definitions of dictionary entries. */
 import { bytesAsWords } from "../format/bytes-as-words.ts";
 import { DEFINE, MAX_DEFINITION_BYTES } from "../format/tags.ts";
 import type { Definition } from "./shape.ts";
@@ -9,7 +9,10 @@ import type { WriteContext } from "./write-context.ts";
 const HEADER_BYTES = 5;
 const NO_DEFINITION: Definition = { words: new Int32Array(0), size: 0 };
 
-/** Appends a definition and returns a copy of its bytes. */
+/**
+ * Appends a definition and returns a copy of its bytes. Appends nothing if the definition is too
+ * long.
+ */
 export function writeDefinition(writer: WriteContext, kind: number, texts: readonly string[]): Definition {
   writer.ensure(HEADER_BYTES + 1);
   const start = writer.position;
@@ -29,7 +32,10 @@ export function writeDefinition(writer: WriteContext, kind: number, texts: reado
   return { words: bytesAsWords(bytes.subarray(start, position)), size: position - start };
 }
 
-/** Spreads definitions over a decoder's cache; a wrong one costs time and nothing else. */
+/**
+ * Returns the hash by which decoders find a definition in their cache (FNV-1a). A collision costs
+ * only time.
+ */
 function definitionHash(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5;
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);

@@ -1,34 +1,36 @@
 /**
- * What a message can refer to by number: the keys of objects, and the names of functions. Each is defined once, by a check
- * number by which a decoder finds what it has read before, a length, and texts.
+ * The dictionary of an encoder: shapes and functions to which messages refer by number.
+ *
+ * The first message that uses an entry defines it. The decoder builds the same dictionary from the
+ * definitions that it reads, in the same order. A number stays valid as long as its epoch is the
+ * current one.
  */
-
 import { MAX_DICTIONARY_ENTRIES } from "../format/tags.ts";
 import { FunctionEntry, Shape, ShapeTrie } from "./shape.ts";
 
-/** The encoder's side of a dictionary; the decoder builds the same one from the definitions that it meets. */
+/** The dictionary of one encoder. */
 export class Dictionary {
-  /** Changes when all numbers become void. */
+  /** Changes when all numbers become invalid. */
   epoch = 0;
   readonly trie: ShapeTrie = new ShapeTrie();
   readonly #selfContained: boolean;
   readonly #entries: (Shape | FunctionEntry)[] = [];
-  /** Missing at first, as most encoders never see a function. */
+  /** Created on demand, because most encoders never write a function. */
   #functionEntries: WeakMap<object, FunctionEntry> | undefined;
   #count = 0;
   #lastFunction: FunctionEntry | null = null;
 
-  /** @param standsAlone whether the dictionary begins empty with each message */
+  /** @param selfContained whether the dictionary is empty at the start of each message */
   constructor(selfContained: boolean) {
     this.#selfContained = selfContained;
   }
 
-  /** How many numbers are given. */
+  /** The number of entries. */
   get count(): number {
     return this.#count;
   }
 
-  /** Called at the start of each message; answers how many numbers are given. */
+  /** Starts a message and returns the number of entries. */
   begin(): number {
     if (this.#selfContained) {
       this.epoch++;
@@ -48,12 +50,12 @@ export class Dictionary {
     this.#entries[this.#count++] = entry;
   }
 
-  /** Takes back the numbers that were given since there were `count`. */
+  /** Removes all entries but the first `count`. */
   truncate(count: number): void {
     while (this.#count > count) (this.#entries[--this.#count] as Shape | FunctionEntry).epoch = -1;
   }
 
-  /** The form of a function that is named by its module. */
+  /** Returns the entry of a function, without a number at first. */
   functionEntry(reference: { readonly module: string; readonly name: string }): FunctionEntry {
     if (this.#lastFunction?.reference === reference) return this.#lastFunction;
     this.#functionEntries ??= new WeakMap();
@@ -63,7 +65,7 @@ export class Dictionary {
     return entry;
   }
 
-  /** Objects that were used as maps have filled the trie: only what has a number is kept. */
+  /** Clears the trie but for the shapes with numbers. Objects that serve as maps have filled it. */
   #trim(): void {
     this.trie.clear();
     this.#entries.length = this.#count;

@@ -1,5 +1,4 @@
-/** Values to bytes. What the bytes mean is told in `README.md` beside this file. */
-
+/** Turns values into bytes. `README.md` in the folder above describes the bytes. */
 import type { ByteWriter } from "../../bytes/byte-writer.ts";
 import type { DeliveryScope } from "../../targets/shareable.ts";
 import { writeTuple } from "./array-writer.ts";
@@ -7,65 +6,66 @@ import type { Commit } from "./attachments.ts";
 import { EncodeFailure, toEncodeFailure } from "./encode-failure.ts";
 import { ValueWriter } from "./value-writer.ts";
 
-const REENTRANT_ENCODE = "a value that is sent while another one of the same channel is read";
+const REENTRANT_ENCODE = "another value is being sent on the same channel: do not send from a getter";
 
-/** How an encoder names the keys of objects. */
+/** Options of an encoder. */
 export interface EncoderOptions {
   /**
-   * `"dictionary"`: keys are sent once and then referred to; one decoder must see every message, in order.
-   * `"inline"`: each message stands alone; it can be stored, passed on, and decoded by anybody, in any order.
+   * - `"dictionary"`: the keys of objects are sent once; one decoder must read every message, in order.
+   * - `"inline"`: each message is self-contained; any decoder can read it, in any order.
    *
    * @default "inline"
    */
   readonly shapes?: "inline" | "dictionary";
 }
 
-/** Writes values as messages for a {@link Decoder} in any process on any host. */
+/** Writes values as messages for a {@link Decoder} of any process and host. */
 export class Encoder {
   readonly #valueWriter: ValueWriter;
 
-  /** @param options how the keys of objects are named */
+  /** @param options whether messages are self-contained */
   constructor(options: EncoderOptions = {}) {
     this.#valueWriter = new ValueWriter(options.shapes !== "dictionary");
   }
 
-  /** Whether a value is being read: a getter of it may have called. */
+  /** Whether a message is being encoded, so that this call comes from a getter of its value. */
   get isBusy(): boolean {
     return this.#valueWriter.isBusy;
   }
 
   /**
-   * Appends a message with `value` to what `writer` holds.
+   * Appends a message with `value` to `output`.
    *
-   * @param value any value of those that can be sent
-   * @param writer where the message goes
-   * @param root how the value is called in the path of an error. A list of names, one for each element, says that the value
-   * is an array which the caller has just made, with neither holes nor other properties: then nobody looks for them, which
-   * is a good part of the time that a small message takes
+   * @param value any value that can be sent
+   * @param output the memory for the message
+   * @param root the name of the value in the path of an error. A list of names, one for each
+   * element, promises that the value is a dense array: the search for holes and properties would be
+   * a large part of the time of a small message
    * @default root "value"
-   * @throws {SendError} for a value that cannot be sent; then writer and dictionary are as they were
+   * @throws {SendError} for a value that cannot be sent. `output` and the dictionary are unchanged
+   * then
    */
-  encode(value: unknown, writer: ByteWriter, root: string | readonly string[] = "value"): void {
+  encode(value: unknown, output: ByteWriter, root: string | readonly string[] = "value"): void {
     const valueWriter = this.#valueWriter;
     if (valueWriter.isBusy) throw new EncodeFailure(REENTRANT_ENCODE).toError(typeof root === "string" ? root : "");
-    const start = writer.position;
+    const start = output.position;
     valueWriter.isBusy = true;
     try {
-      valueWriter.begin(writer);
+      valueWriter.begin(output);
       if (typeof root === "string") valueWriter.write(value);
       else writeTuple(valueWriter, value as readonly unknown[], root);
       valueWriter.finish();
     } catch (thrown) {
-      writer.position = start;
+      output.position = start;
       valueWriter.abandon();
       throw toEncodeFailure(thrown).toError(typeof root === "string" ? root : "");
     } finally {
-      // No call: there may be no stack left for one.
+      // An assignment instead of a call: the stack may be exhausted.
       valueWriter.isBusy = false;
     }
   }
 
-  /** The large binary contents of the last message, in order: views of the caller's memory, not copies. */
+  /** The parts of the last message, in order: views of the memory of the value, not copies. */
   get parts(): readonly Uint8Array[] {
     return this.#valueWriter.attachments.parts;
   }
@@ -76,22 +76,25 @@ export class Encoder {
   }
 
   /**
-   * Says that the last message is on its way: hand-overs in it take effect.
+   * Completes the transfers of the shareable objects in the last message, which is on its way.
    *
-   * @param carrier what carries the message, for those who want to know when it ends
+   * @param scope the channel or process that delivers the message
    */
   commit(scope?: DeliveryScope): void {
     const commits = this.#valueWriter.attachments.takeCommits();
-    // An iterator for nothing would be a good part of what a small message takes.
+    // An iterator over nothing would be a large part of the time of a small message.
     if (commits.length > 0) for (const commit of commits) commit(scope);
   }
 
-  /** What is to be called, in place of `commit()`, when the last message leaves only after others have been encoded. */
+  /**
+   * Returns the commits, to be called later instead of `commit()`. That is for a message that
+   * leaves only after other messages have been encoded.
+   */
   takeCommits(): readonly Commit[] {
     return this.#valueWriter.attachments.takeCommits();
   }
 
-  /** Says that the last message will not be sent after all: the dictionary becomes what it was before it. */
+  /** Removes the definitions of the last message, which will not be sent, from the dictionary. */
   discard(): void {
     this.#valueWriter.discard();
   }

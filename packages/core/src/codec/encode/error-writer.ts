@@ -1,16 +1,19 @@
-/** Errors, which always arrive: what of them cannot be sent is replaced by words. */
+/**
+ * The writer of errors. An error always arrives: a property that cannot be sent becomes a
+ * description of its value.
+ */
 import { describe } from "../format/describe.ts";
 import { errorClassNames } from "../format/error-classes.ts";
 import { ARRAY, ERROR } from "../format/tags.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** What is written for every error, before its properties. */
+/** Properties that the header of every error contains. */
 const HEADER_PROPERTIES = new Set(["message", "stack"]);
-/** Properties that matter although they are not enumerable. */
+/** Properties that are sent although they are not enumerable. */
 const NON_ENUMERABLE_PROPERTIES = ["cause", "errors", "code"];
 
-/** Appends an error: classes, name, message, stack, and properties with whether they are enumerable. */
+/** Appends an error: classes, name, message, stack, and the properties with their enumerability. */
 export function writeError(writer: WriteContext, error: object): boolean {
   writer.ensure(1);
   writer.tag(ERROR);
@@ -38,7 +41,7 @@ function propertiesOf(error: object): [name: string, enumerable: boolean][] {
   return found;
 }
 
-/** Whether a property is the error's own, or comes from a class that its receiver may not have. */
+/** Whether a property is the error's own, or comes from a class that the receiver may lack. */
 function mustBeSent(error: object, name: string): boolean {
   return Object.hasOwn(error, name) || (name === "code" && !(error instanceof DOMException));
 }
@@ -68,7 +71,10 @@ function writeOrDescribe(writer: WriteContext, value: unknown): void {
   }
 }
 
-/** A property that is a text unless somebody made it something else. */
+/**
+ * Returns a property that is usually a text, as a text; undefined if it is missing or cannot be
+ * read.
+ */
 function textOf(error: object, name: string): string | undefined {
   try {
     const value = (error as Record<string, unknown>)[name];

@@ -1,4 +1,7 @@
-/** What is not copied but found or built anew by the receiver: functions with a reference, and live objects. */
+/**
+ * Writers of functions and of shareable objects, which the receiver finds or rebuilds instead of
+ * copying them.
+ */
 import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { type TargetReference, targetOf } from "../../targets/target.ts";
 import { functionName } from "../format/describe.ts";
@@ -7,7 +10,7 @@ import { atPath, EncodeFailure } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Appends how a function is named across processes. */
+/** Appends the reference of a function. */
 export function writeFunction(writer: WriteContext, fn: (...args: unknown[]) => unknown): void {
   const reference = targetOf(fn);
   if (reference === undefined) throw new EncodeFailure(whyNoReference(fn));
@@ -23,7 +26,7 @@ export function writeFunction(writer: WriteContext, fn: (...args: unknown[]) => 
   writeText(writer, reference.name);
 }
 
-/** Appends the ticket of a live object. */
+/** Appends the handle of a shareable object. */
 export function writeShareable(writer: WriteContext, object: Shareable): void {
   const handle = object[HANDLE]();
   writer.attachments.requireModule(handle.module);

@@ -1,22 +1,38 @@
-/** Up to this many objects are found by looking at each: faster than a Set, and it needs no memory. Measured. */
+/**
+ * The table of the objects of one message, which finds repeated objects.
+ *
+ * It uses the fastest structure for the number of objects (measured): a loop, `indexOf`, a Set, and
+ * a Map once one of many objects has repeated.
+ */
+
+/** The most objects for which a linear search is faster than a Set, which also takes memory. */
 const INDEX_OF_MAX_OBJECTS = 64;
-/** Up to this many, a loop in place is faster than a call of `indexOf`. */
+/** The most objects for which a loop is faster than a call of `indexOf`. */
 const LOOP_MAX_OBJECTS = 8;
 
-/** The objects of one message in the order in which they were met: a second meeting is written as the number of the first. */
+/**
+ * The objects of one message, in order. A repeated object is written as the number of its first
+ * occurrence.
+ */
 export class ReferenceTable {
-  /** How many there are. */
+  /** The number of objects. */
   count = 0;
   readonly #first: (object | null)[] = new Array<object | null>(LOOP_MAX_OBJECTS).fill(null);
-  /** All of them, once there are many; to find out that one is new, adding it to a Set takes half the time of a Map. */
+  /**
+   * All objects, once they are many. Adding a new object to a Set takes half the time of adding it
+   * to a Map.
+   */
   #all: Set<object> | null = null;
-  /** Their numbers, once one of many was met again. */
+  /** The numbers of all objects, once one of many has repeated. */
   #ids: Map<object, number> | null = null;
 
-  /** The number of an object that was met before; otherwise it gets the next one, and the answer is -1. */
+  /**
+   * Returns the number of an object that the table contains. Otherwise adds the object and returns
+   * -1.
+   */
   add(object: object): number {
     const count = this.count;
-    // Most messages hold one object.
+    // Most messages contain one object.
     if (count === 0) {
       this.#first[0] = object;
       this.count = 1;
@@ -33,7 +49,7 @@ export class ReferenceTable {
     return -1;
   }
 
-  /** Forgets all. */
+  /** Removes all objects. */
   clear(): void {
     const count = this.count;
     if (count > LOOP_MAX_OBJECTS) {
@@ -44,7 +60,7 @@ export class ReferenceTable {
     this.count = 0;
   }
 
-  /** Forgets all from the given number on. */
+  /** Removes all objects but the first `count`. */
   truncate(count: number): void {
     this.#first.fill(null, count);
     this.count = count;

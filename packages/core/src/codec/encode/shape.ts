@@ -1,16 +1,20 @@
 /**
- * Which keys an object has, found by walking a trie of keys.
+ * A trie of keys that finds the shape of an object: its keys, in order.
  *
- * Objects that are made at the same place of a program have the same keys in the same order, so each node remembers the
- * child that was taken last, and a walk is one comparison of pointers for each key.
+ * Objects that come from the same place of a program have the same keys in the same order. Each
+ * node therefore remembers the last child taken, and a walk usually compares one pointer for each
+ * key.
  */
 import type { RegisteredClass } from "../../registry.ts";
 import { CLASS_SHAPE, FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
 
-/** How large the trie gets before it is cut back to what is in the dictionary. */
+/** The size at which the trie is reduced to the shapes in the dictionary. */
 const MAX_TRIE_NODES = 16384;
 
-/** The bytes of a definition, kept for the next time as words, because a word is written as fast as a byte. */
+/**
+ * The bytes of a definition, kept for the next time as words, because a word is written as fast as
+ * a byte.
+ */
 export interface Definition {
   /** Little-endian, with zeros behind the last byte. */
   readonly words: Int32Array;
@@ -18,12 +22,12 @@ export interface Definition {
   readonly size: number;
 }
 
-/** Keys in an order, and whose they are: a node of the trie. */
+/** A node of the trie: the keys from the root down to it, and their class. */
 export class Shape {
   readonly parent: Shape | null;
   readonly key: string;
   readonly depth: number;
-  /** The class of the objects; `null` for plain ones. */
+  /** The class of the objects; null for plain objects. */
   readonly ownerClass: RegisteredClass | null;
   lastKey: string | undefined = undefined;
   lastChild: Shape | null = null;
@@ -31,7 +35,10 @@ export class Shape {
   id = 0;
   epoch = -1;
   definition: Definition | null = null;
-  /** A definition is worth sending only if the keys come again; objects used as maps have ever new ones. */
+  /**
+   * Whether the shape has occurred. Only a second occurrence is worth a definition: keys of maps
+   * rarely repeat.
+   */
   seenOnce = false;
 
   constructor(parent: Shape | null, key: string, ownerClass: RegisteredClass | null) {
@@ -45,7 +52,7 @@ export class Shape {
     return this.ownerClass === null ? PLAIN_SHAPE : CLASS_SHAPE;
   }
 
-  /** What its definition says. */
+  /** Returns the texts of the definition. */
   texts(): string[] {
     const keys = this.keys();
     return this.ownerClass === null ? keys : [this.ownerClass.module, this.ownerClass.name, ...keys];
@@ -58,7 +65,7 @@ export class Shape {
   }
 }
 
-/** The name of a function in its module, which has a place in the dictionary too. */
+/** A dictionary entry for a function of a module. */
 export class FunctionEntry {
   readonly reference: { readonly module: string; readonly name: string };
   readonly kind: number = FUNCTION_ENTRY;
@@ -70,7 +77,7 @@ export class FunctionEntry {
     this.reference = reference;
   }
 
-  /** What its definition says. */
+  /** Returns the texts of the definition. */
   texts(): string[] {
     return [this.reference.module, this.reference.name];
   }
@@ -79,7 +86,7 @@ export class FunctionEntry {
 /** The trie, with a root for plain objects and one for each registered class. */
 export class ShapeTrie {
   plain: Shape = new Shape(null, "", null);
-  /** Missing at first, as most encoders never see a registered class. */
+  /** Created on demand, because most encoders never write an instance of a registered class. */
   #roots: WeakMap<RegisteredClass, Shape> | undefined;
   #nodeCount = 0;
 
@@ -91,7 +98,10 @@ export class ShapeTrie {
     return root;
   }
 
-  /** The child at `key`, made if there is none; `null` if there are too many keys to keep. */
+  /**
+   * Returns the child at `key`, which it creates if needed; null if there are too many keys or
+   * nodes.
+   */
   step(shape: Shape, key: string): Shape | null {
     let child = shape.children?.get(key);
     if (child === undefined) {
@@ -115,7 +125,7 @@ export class ShapeTrie {
     this.#roots = undefined;
   }
 
-  /** A node like `old`, which was part of this trie before it was cleared. */
+  /** Adds a copy of `old`, which was part of the trie before it was cleared. */
   reinsert(old: Shape): Shape {
     let shape = this.root(old.ownerClass);
     for (const key of old.keys()) shape = this.step(shape, key) as Shape;

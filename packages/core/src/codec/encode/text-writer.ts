@@ -1,7 +1,9 @@
 /**
- * Text to bytes, in a form that depends on the text alone, never on the host: ASCII as one byte a character; other short
- * texts as UTF-16, and long ones too if they are all of wide characters; what remains as UTF-8. Texts with halves of
- * surrogate pairs are written as UTF-16, which keeps them.
+ * The writer of texts.
+ *
+ * The encoding depends only on the text, never on the host. ASCII takes one byte a character. Other
+ * texts are UTF-16 if they are short, consist of wide characters, or contain lone surrogates (which
+ * UTF-8 cannot represent). The rest is UTF-8.
  */
 import { host } from "../../host/mod.ts";
 import {
@@ -15,12 +17,17 @@ import {
 } from "../format/tags.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Up to these lengths a loop over characters is faster than a call of the host; measured. */
+/**
+ * The longest texts for which a loop over characters is faster than a call of the host (measured).
+ */
 const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 31 : 64;
 const UTF16_LOOP_MAX_CHARS = host.name === "node" ? 20 : 1e9;
-/** For a tag, a length, and as many characters as the loop takes. */
+/** A tag, a length, and the most characters that the loop handles. */
 const MAX_SHORT_TEXT_BYTES = ASCII_LOOP_MAX_CHARS + 2;
-/** Long texts are written in pieces, so as not to reserve three bytes for each character of all of it. */
+/**
+ * Longer texts are written in chunks, so that only one chunk reserves three bytes for each
+ * character.
+ */
 const CHUNK_CHARS = 65536;
 
 /** Appends a text with its tag and length. */
@@ -46,7 +53,10 @@ export function writeText(writer: WriteContext, text: string): void {
   writer.position = position;
 }
 
-/** Writes it as UTF-8 and sees from the number of bytes whether it was ASCII, unless a look at it says more. */
+/**
+ * Appends a text as UTF-8, whose size shows whether it was ASCII, unless a few characters call for
+ * UTF-16.
+ */
 function writeLong(writer: WriteContext, text: string): void {
   const length = text.length;
   if (isWide(text) || (length <= MAX_SHORT_UTF16_CHARS && text.charCodeAt(0) > 0x7f)) {
@@ -87,7 +97,7 @@ function writeAsciiHeader(writer: WriteContext, length: number): void {
   }
 }
 
-/** Two of three characters take three bytes or more in UTF-8. */
+/** Whether two of three sampled characters take three or more bytes in UTF-8. */
 function isWide(text: string): boolean {
   const { length } = text;
   const first = text.charCodeAt(0) > 0x7ff;
@@ -122,7 +132,7 @@ function writeHuge(writer: WriteContext, text: string): void {
   writer.position += 5;
   for (let i = 0; i < text.length; ) {
     let end = Math.min(text.length, i + CHUNK_CHARS);
-    // Half a pair at the end of a piece would be replaced.
+    // A chunk must not end inside a surrogate pair: the encoder would replace the lone surrogate.
     if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
     writer.ensure((end - i) * 3);
     writer.position += host.utf8Write(text.slice(i, end), writer.bytes, writer.position);
@@ -133,7 +143,7 @@ function writeHuge(writer: WriteContext, text: string): void {
   writer.view.setUint32(start + 1, written, true);
 }
 
-/** All hosts have it, but the library that the sources are compiled against is older. */
+/** All hosts have the method, but the library that the sources are compiled against lacks it. */
 function isWellFormed(text: string): boolean {
   return (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 }

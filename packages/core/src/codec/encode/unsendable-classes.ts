@@ -1,4 +1,7 @@
-/** Builtin objects that cannot be sent: the system gave them to this process alone, or nobody can look into them. */
+/**
+ * Builtin objects that cannot be sent: they hold resources of this process, or their contents
+ * cannot be read.
+ */
 import { functionName } from "../format/describe.ts";
 
 const UNSENDABLE_CLASS_NAMES: ReadonlySet<string> = new Set(
@@ -18,12 +21,16 @@ const HINTS: Readonly<Record<string, string>> = {
   SharedArrayBuffer: ": use SharedMemory",
 };
 
-/** Why an object cannot be sent, by what `Object.prototype.toString` calls it; `null` if it can. */
+/**
+ * Returns the reason why an object cannot be sent; null if it can.
+ *
+ * @param tag the name that `Object.prototype.toString` gives to the object
+ */
 export function whyUnsendable(object: object, tag: string): string | null {
   const name = functionName(object.constructor);
   if (UNSENDABLE_CLASS_NAMES.has(tag) || UNSENDABLE_CLASS_PATTERN.test(tag))
     return `${withArticle(UNSENDABLE_CLASS_NAMES.has(name) ? name : tag)}${HINTS[tag] ?? ""}`;
-  // What must be closed is a handle to something; a copy of its fields would be neither the thing nor a handle to it.
+  // An object that must be closed is a handle to a resource, and a copy of its fields is not.
   for (const symbol of [Symbol.dispose, Symbol.asyncDispose]) {
     if (symbol !== undefined && symbol in object) {
       return `${withArticle(name || tag)}, which holds a resource of this process`;

@@ -1,10 +1,9 @@
 /**
- * Writes values: the part of the encoder that runs for every value of every message.
+ * The part of the encoder that runs for every value of every message.
  *
- * What is rarer (builtin classes, errors, functions, live objects) is written by functions in files of their own, which
- * are given the scribe.
+ * Rarer types (builtin classes, errors, functions, shareable objects) have writers in other files,
+ * which get the value writer as their {@link WriteContext}.
  */
-
 import { ByteWriter } from "../../bytes/byte-writer.ts";
 import type { RegisteredClass } from "../../registry.ts";
 import * as tags from "../format/tags.ts";
@@ -23,23 +22,21 @@ import type { WriteContext, WriterMark } from "./write-context.ts";
 
 const OBJECT_PROTOTYPE = Object.prototype;
 const ARRAY_PROTOTYPE = Array.prototype;
-/** An object that has nothing but what it inherits. */
 const EMPTY_OBJECT = {};
-/** Memory of more than this is not kept between messages. */
+/** The largest memory that stays referenced between messages. */
 const MAX_KEPT_BYTES = 1 << 20;
-const EMPTY_WRITER = new ByteWriter(0);
+const NO_OUTPUT = new ByteWriter(0);
 
-/** The state of one encoder. */
+/**
+ * The state of one encoder. {@link WriteContext} describes the members that the other writers use.
+ */
 export class ValueWriter implements WriteContext {
-  bytes: Uint8Array = EMPTY_WRITER.bytes;
-  view: DataView = EMPTY_WRITER.view;
-  /** Where the next byte goes. */
+  bytes: Uint8Array = NO_OUTPUT.bytes;
+  view: DataView = NO_OUTPUT.view;
   position = 0;
-  /** How far `bytes` reaches. */
   limit = 0;
   /** Whether a message is being written. */
   isBusy = false;
-  /** What goes with the message. */
   readonly attachments: Attachments = new Attachments();
   readonly dictionary: Dictionary;
   readonly #selfContained: boolean;
@@ -48,27 +45,27 @@ export class ValueWriter implements WriteContext {
   #depth = 0;
   #start = 0;
   #entryCountBefore = 0;
-  #byteWriter: ByteWriter | null = null;
+  #output: ByteWriter | null = null;
   #isOpen = false;
-  /** Whether `for in` lists more than own properties. */
+  /** Whether `for in` also lists properties that every object inherits. */
   #isPolluted = false;
 
-  /** @param standsAlone whether each message carries its own dictionary */
+  /** @param selfContained whether each message has a dictionary of its own */
   constructor(selfContained: boolean) {
     this.#selfContained = selfContained;
     this.dictionary = new Dictionary(selfContained);
   }
 
-  /** Begins a message; `finish` or `abandon` must end it. */
-  begin(byteWriter: ByteWriter): void {
-    // The message before has failed, and there was too little stack left to clear up.
+  /** Starts a message, which `finish()` or `abandon()` must end. */
+  begin(output: ByteWriter): void {
+    // The previous message may have failed with too little stack left for the clean-up.
     this.abandon();
     this.#entryCountBefore = this.dictionary.begin();
     this.#isOpen = true;
-    this.#byteWriter = byteWriter;
-    this.#start = byteWriter.position;
-    this.position = byteWriter.position;
-    this.#useMemoryOf(byteWriter);
+    this.#output = output;
+    this.#start = output.position;
+    this.position = output.position;
+    this.#useMemoryOf(output);
     this.attachments.clear();
     this.#hasReferences = false;
     this.#depth = 0;
@@ -85,24 +82,23 @@ export class ValueWriter implements WriteContext {
         ? tags.DICTIONARY_RESET
         : 0;
     this.bytes[this.#start] = this.#hasReferences ? dictionary | tags.HAS_REFERENCES : dictionary;
-    (this.#byteWriter as ByteWriter).position = this.position;
+    (this.#output as ByteWriter).position = this.position;
     this.#endMessage();
   }
 
-  /** Ends the message that has failed, if there is one: all is as it was before it. */
+  /** Ends a message that has failed, if there is one, and restores the state before it. */
   abandon(): void {
     if (!this.#isOpen) return;
     this.discard();
     this.#endMessage();
   }
 
-  /** Takes back what the last message did to the dictionary. */
+  /** Removes the definitions of the last message from the dictionary. */
   discard(): void {
     this.dictionary.truncate(this.#entryCountBefore);
     this.attachments.clear();
   }
 
-  /** Appends any value. */
   write(value: unknown): void {
     if (this.position + 16 > this.limit) this.ensure(16);
     if (typeof value === "number") {
@@ -125,25 +121,22 @@ export class ValueWriter implements WriteContext {
     }
   }
 
-  /** Makes sure that `n` more bytes fit. */
-  ensure(n: number): void {
-    if (this.position + n <= this.limit) return;
-    const byteWriter = this.#byteWriter as ByteWriter;
-    byteWriter.position = this.position;
+  ensure(byteCount: number): void {
+    if (this.position + byteCount <= this.limit) return;
+    const output = this.#output as ByteWriter;
+    output.position = this.position;
     try {
-      byteWriter.ensure(n);
+      output.ensure(byteCount);
     } catch (cause) {
-      throw new EncodeFailure("there is no memory for the message", { cause });
+      throw new EncodeFailure("not enough memory for the message", { cause });
     }
-    this.#useMemoryOf(byteWriter);
+    this.#useMemoryOf(output);
   }
 
-  /** Appends a byte, for which there is room. */
   tag(tag: number): void {
     this.bytes[this.position++] = tag;
   }
 
-  /** Appends a count: one byte, or a mark and two bytes or four. */
   count(n: number): void {
     this.ensure(5);
     const { bytes, view, position } = this;
@@ -173,7 +166,6 @@ export class ValueWriter implements WriteContext {
     this.position += 8;
   }
 
-  /** Appends a reference to `object` if it was met before; otherwise notes that it is met now. */
   tryWriteReference(object: object): boolean {
     const id = this.#references.add(object);
     if (id === -1) return false;
@@ -182,7 +174,6 @@ export class ValueWriter implements WriteContext {
     return true;
   }
 
-  /** Appends the own enumerable properties of an object, behind a form or a tag that says whose they are. */
   writeObject(object: object, ownerClass: RegisteredClass | null): void {
     const keys = Object.keys(object);
     const trie = this.dictionary.trie;
@@ -200,7 +191,6 @@ export class ValueWriter implements WriteContext {
     }
   }
 
-  /** Appends a count, and the names and values of properties. */
   properties(object: object, keys: readonly string[]): void {
     this.count(keys.length);
     let i = 0;
@@ -215,7 +205,6 @@ export class ValueWriter implements WriteContext {
     }
   }
 
-  /** Appends the number of a form, or its definition, which gives it one; `false` if there is no more room for it. */
   entry(entry: Shape | FunctionEntry): boolean {
     if (entry.epoch !== this.dictionary.epoch) return this.#define(entry);
     if (entry.id < 32) {
@@ -240,7 +229,6 @@ export class ValueWriter implements WriteContext {
     };
   }
 
-  /** Takes back what was written since `mark`. */
   rollback(mark: WriterMark): void {
     this.position = mark.position;
     this.#depth = mark.depth;
@@ -286,7 +274,10 @@ export class ValueWriter implements WriteContext {
     this.#depth--;
   }
 
-  /** Two walks with `for in`, in which V8 takes keys and values straight from the object's hidden class. */
+  /**
+   * Appends a plain object. Two `for in` walks are fast: V8 takes keys and values from the hidden
+   * class.
+   */
   #plainObject(object: Record<string, unknown>): void {
     if (this.#isPolluted) return this.writeObject(object, null);
     const { dictionary } = this;
@@ -300,7 +291,7 @@ export class ValueWriter implements WriteContext {
         shape = next;
       }
     }
-    // The frequent case, which `#shape` would find out too.
+    // The frequent case, inlined from `#tryWriteShape`.
     if (shape.epoch === dictionary.epoch && shape.id < 32)
       this.bytes[this.position++] = tags.SHORT_KNOWN_ENTRY | shape.id;
     else if (!this.#tryWriteShape(shape)) return this.#writeWithKeys(object, Object.keys(object), null);
@@ -318,7 +309,10 @@ export class ValueWriter implements WriteContext {
     if (written !== shape.depth) throw new EncodeFailure("an object that changed while it was read");
   }
 
-  /** Appends the form of these keys, unless they come for the first time. */
+  /**
+   * Appends a shape. Returns false if it occurs for the first time, or if the dictionary has no
+   * room for it.
+   */
   #tryWriteShape(shape: Shape): boolean {
     if (shape.ownerClass !== null) this.attachments.requireModule(shape.ownerClass.module);
     if (shape.seenOnce) return this.entry(shape);
@@ -354,9 +348,9 @@ export class ValueWriter implements WriteContext {
   #endMessage(): void {
     this.#references.clear();
     this.#isOpen = false;
-    this.#byteWriter = null;
-    // What a huge message has grown would stay alive.
-    if (this.limit > MAX_KEPT_BYTES) this.#useMemoryOf(EMPTY_WRITER);
+    this.#output = null;
+    // Releases the memory of a huge message.
+    if (this.limit > MAX_KEPT_BYTES) this.#useMemoryOf(NO_OUTPUT);
   }
 
   #copyDefinition({ words, size }: Definition): void {
@@ -367,14 +361,14 @@ export class ValueWriter implements WriteContext {
     this.position = position + size;
   }
 
-  #useMemoryOf(byteWriter: ByteWriter): void {
-    this.bytes = byteWriter.bytes;
-    this.view = byteWriter.view;
-    this.limit = byteWriter.limit;
+  #useMemoryOf(output: ByteWriter): void {
+    this.bytes = output.bytes;
+    this.view = output.view;
+    this.limit = output.limit;
   }
 }
 
-/** Whether somebody has put enumerable properties where every object inherits them. */
+/** Whether `Object.prototype` has enumerable properties. */
 function isPolluted(): boolean {
   for (const _ in EMPTY_OBJECT) return true;
   return false;

@@ -1,8 +1,8 @@
 /**
  * The interface of the value writer that the writers of single types use.
  *
- * {@link ValueWriter} is the only implementation. The interface breaks the import cycle between it and the writers that it
- * calls; it is a type only, so calls stay direct.
+ * {@link ValueWriter} is the only implementation. The interface breaks the import cycle between it
+ * and the writers that it calls; it is a type only, so calls stay direct.
  */
 import type { RegisteredClass } from "../../registry.ts";
 import type { Attachments, AttachmentsMark } from "./attachments.ts";
@@ -45,13 +45,19 @@ export interface WriteContext {
   tagAndCount(tag: number, count: number): void;
   /** Appends a floating point number. */
   float64(value: number): void;
-  /** Appends a reference and returns true if the message holds `object` already. Otherwise numbers the object. */
+  /**
+   * Appends a reference and returns true if the message holds `object` already. Otherwise numbers
+   * the object.
+   */
   tryWriteReference(object: object): boolean;
   /** Appends the own enumerable properties of an object, by its shape or with its keys. */
   writeObject(object: object, ownerClass: RegisteredClass | null): void;
   /** Appends a count, and the names and values of properties. */
   properties(object: object, keys: readonly string[]): void;
-  /** Appends the number or the definition of a dictionary entry. Returns false if the dictionary has no room for it. */
+  /**
+   * Appends the number or the definition of a dictionary entry. Returns false if the dictionary has
+   * no room for it.
+   */
   entry(entry: Shape | FunctionEntry): boolean;
   /** Returns the current point of the message. */
   mark(): WriterMark;

@@ -1,4 +1,4 @@
-/** Bytes as little-endian words, with zeros behind the last one. */
+/** Returns bytes as little-endian words, with zeros behind the last byte. */
 export function bytesAsWords(bytes: Uint8Array): Int32Array {
   const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
   padded.set(bytes);

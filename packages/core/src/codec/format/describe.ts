@@ -1,6 +1,6 @@
-/** Describes values and errors of the engine for messages. */
+/** Descriptions of values for error messages, and the recognition of stack overflows. */
 
-/** A short description of any value, for people. */
+/** Describes any value in a few words. */
 export function describe(value: unknown): string {
   switch (typeof value) {
     case "string":
@@ -27,14 +27,14 @@ function describeObject(value: object): string {
   }
 }
 
-/** A function's own name, if that is plain data. */
+/** Returns the name of a function; "" if it has none, or if a getter would have to run. */
 export function functionName(fn: unknown): string {
   if (typeof fn !== "function") return "";
   const name: unknown = Object.getOwnPropertyDescriptor(fn, "name")?.value;
   return typeof name === "string" ? name : "";
 }
 
-/** Whether the engine ran out of stack: V8 says so only in words. */
+/** Whether the engine ran out of stack. V8 reports that only in the message. */
 export function isStackOverflow(thrown: unknown): boolean {
   return thrown instanceof RangeError && thrown.message === "Maximum call stack size exceeded";
 }

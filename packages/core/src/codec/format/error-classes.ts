@@ -1,4 +1,7 @@
-/** The classes that an error can have at both ends: builtin ones, this library's, and registered ones. */
+/**
+ * The classes that an error can have on both sides: builtin classes, those of this library, and
+ * registered classes.
+ */
 import { type ErrorClass, registry } from "../../registry.ts";
 
 const builtins = [
@@ -14,7 +17,10 @@ const builtins = [
 ];
 const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
 
-/** The names of an error's class and of the classes above it, as far as others may know them; nearest first. */
+/**
+ * Returns the names of an error's class and its superclasses, nearest first. Classes that a
+ * receiver cannot know are left out.
+ */
 export function errorClassNames(error: object): string[] {
   const found: string[] = [];
   for (let each: object | null = Object.getPrototypeOf(error); each !== null; each = Object.getPrototypeOf(each)) {
@@ -24,7 +30,7 @@ export function errorClassNames(error: object): string[] {
   return found;
 }
 
-/** The prototype of the first of these classes that is known here, or that of `Error`. Loads nothing. */
+/** Returns the prototype of the first known candidate, or that of `Error`. Loads no module. */
 export function errorPrototype(candidates: readonly string[]): object {
   for (const name of candidates) {
     const knownClass = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;

@@ -1,7 +1,8 @@
 /**
- * The first byte of each value, see `README.md` for what follows it.
+ * The tags and limits of the wire format. `README.md` describes the bytes that follow each tag.
  *
- * The reader names them only in comments: a `switch` over literals is a jump, one over names a row of comparisons.
+ * The value reader names tags only in comments: V8 compiles a `switch` over literals to a jump
+ * table, and a `switch` over constants to a chain of comparisons.
  */
 
 export const UNDEFINED = 0x00;
@@ -44,46 +45,51 @@ export const FUNCTION = 0x24;
 export const FUNCTION_SOURCE = 0x25;
 export const REFERENCE = 0x26;
 
-/** With a length of up to 15 in the low bits. */
+/** The length, up to 15, is in the low bits. */
 export const SHORT_ARRAY = 0x30;
-/** With the number of a form, up to 31, in the low bits. */
+/** The number of the dictionary entry, up to 31, is in the low bits. */
 export const SHORT_KNOWN_ENTRY = 0x40;
-/** With a length of up to 31 in the low bits. */
+/** The length, up to 31, is in the low bits. */
 export const SHORT_ASCII = 0x60;
-/** With an integer from 0 to 127 in the low bits. */
+/** The integer, from 0 to 127, is in the low bits. */
 export const SMALL_INT = 0x80;
 
-/** Header bit: the message points back to objects that it has sent already. */
+/** Header bit: the message contains references. */
 export const HAS_REFERENCES = 1;
-/** Header bit: the message has a dictionary of its own, empty at its start; that of the channel is not touched. */
+/**
+ * Header bit: the message has a dictionary of its own. The channel's dictionary does not change.
+ */
 export const SELF_CONTAINED = 2;
-/** Header bit: the channel's dictionary is empty when the message begins, whatever came before. */
+/** Header bit: the channel's dictionary is empty when the message starts. */
 export const DICTIONARY_RESET = 4;
 
-/** What a form describes: the first byte of its definition. */
+/** Kinds of dictionary entries: the first byte of a definition. */
 export const PLAIN_SHAPE = 0;
 export const CLASS_SHAPE = 1;
 export const FUNCTION_ENTRY = 2;
 
 /**
- * How deeply objects can be nested in a message. It is less than what fits on the stack of a receiver that has not compiled
- * anything yet, so that what could be sent can be received.
+ * The deepest nesting of objects in a message. It fits on the stack of a receiver that has not
+ * compiled any code yet, so that every value that can be sent can be received.
  */
 export const MAX_DEPTH = 500;
-/** How many forms a dictionary holds; beyond them objects are written with their keys. */
+/** The size of a dictionary. When it is full, objects of new shapes are written with their keys. */
 export const MAX_DICTIONARY_ENTRIES = 4096;
-/** How many keys a form has at most; an object with more is taken for a map. */
+/** The largest number of keys in a shape. An object with more keys probably serves as a map. */
 export const MAX_SHAPE_KEYS = 64;
-/** How long a form's definition is at most, in bytes. */
+/** The longest definition. */
 export const MAX_DEFINITION_BYTES = 2048;
-/** How long a string can be whose length is part of its tag. */
+/** The longest string whose length is part of its tag. */
 export const MAX_SHORT_ASCII_CHARS = 31;
-/** Strings with other than ASCII characters are written as UTF-16 up to this length, where that is faster. */
+/**
+ * The longest string that is always written as UTF-16, if it is not ASCII: up to here that is
+ * faster than UTF-8.
+ */
 export const MAX_SHORT_UTF16_CHARS = 64;
-/** Binary contents of this size travel beside the message, in bytes. */
+/** Binary data of at least this size travels outside the message, as a part. */
 export const MIN_PART_BYTES = 65536;
 
-/** The kinds of binary contents, in the order of their numbers; `Buffer` is Node's own. */
+/** The kinds of binary data; the index is the number on the wire. `Buffer` is a class of Node. */
 export const BINARY_KINDS: readonly string[] = [
   "ArrayBuffer",
   "DataView",
