@@ -1,7 +1,7 @@
 /** Turns bytes into values. `README.md` in the folder above describes the bytes. */
 import { ValueReader } from "./value-reader.ts";
 
-/** Reads the messages of an {@link Encoder} of any process, host and options. */
+/** Reads the messages of an `Encoder` of any process, host and options. */
 export class Decoder {
   readonly #reader: ValueReader = new ValueReader();
 

@@ -1,7 +1,7 @@
 /**
  * The interface of the value reader that the readers of single types use.
  *
- * {@link ValueReader} is the only implementation. The interface breaks the import cycle between it
+ * `ValueReader` is the only implementation. The interface breaks the import cycle between it
  * and the readers that it calls; it is a type only, so calls stay direct.
  */
 import type { TargetReference } from "../../targets/target.ts";

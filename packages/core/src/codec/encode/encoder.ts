@@ -19,7 +19,7 @@ export interface EncoderOptions {
   readonly shapes?: "inline" | "dictionary";
 }
 
-/** Writes values as messages for a {@link Decoder} of any process and host. */
+/** Writes values as messages for a `Decoder` of any process and host. */
 export class Encoder {
   readonly #valueWriter: ValueWriter;
 
