@@ -172,15 +172,15 @@ export class LocalBackend implements QueueBackend {
   }
 
   async #getFromRing(call: string, options: BlockOptions): Promise<Frame> {
-    const began = performance.now();
+    const startedAt = performance.now();
     const frame = await (this.#ringClient as RingClient).get(call, options);
-    return frame === "moved" ? this.#getFromBroker(call, withRemainingTimeout(options, began)) : frame;
+    return frame === "moved" ? this.#getFromBroker(call, withRemainingTimeout(options, startedAt)) : frame;
   }
 
   async #getFromBroker(call: string, options: BlockOptions): Promise<Frame> {
     if (isNonBlocking(options)) return this.#getNonBlocking(call);
     let getter!: Getter;
-    const began = performance.now();
+    const startedAt = performance.now();
     const promise = new Promise<Frame>((resolve, reject) => {
       getter = {
         deliver: ({ frame }) => {
@@ -188,7 +188,7 @@ export class LocalBackend implements QueueBackend {
           resolve(frame);
         },
         end: () => reject(new QueueShutDownError(call)),
-        moved: () => resolve(this.#getFromRing(call, withRemainingTimeout(options, began))),
+        moved: () => resolve(this.#getFromRing(call, withRemainingTimeout(options, startedAt))),
       };
     });
     this.#server.broker.get(getter);
@@ -220,7 +220,7 @@ export class LocalBackend implements QueueBackend {
     if (broker.tryPut(frame)) return message.commit(undefined);
     if (isNonBlocking(options)) throw new QueueFullError(call, this.maxSize, item);
     let putter!: Putter;
-    const began = performance.now();
+    const startedAt = performance.now();
     const promise = new Promise<void>((resolve, reject) => {
       putter = {
         frame,
@@ -229,7 +229,12 @@ export class LocalBackend implements QueueBackend {
         moved: () => {
           const { commit } = message;
           resolve(
-            (this.#ringClient as RingClient).put(call, item, { frame, commit }, withRemainingTimeout(options, began)),
+            (this.#ringClient as RingClient).put(
+              call,
+              item,
+              { frame, commit },
+              withRemainingTimeout(options, startedAt),
+            ),
           );
         },
       };

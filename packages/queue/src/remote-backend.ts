@@ -14,6 +14,7 @@ import {
   hasExited,
   host,
   openChannels,
+  PendingRequests,
   type SegmentAddress,
   SharedSegment,
   singleton,
@@ -39,11 +40,6 @@ import { getBlocking, itemsNotInMemory, putBlocking, sizeNotReadable } from "./r
 import { MpmcRing } from "./ring/mpmc-ring.ts";
 import { RingClient } from "./ring/ring-client.ts";
 
-interface PendingRequest {
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-}
-
 /** The content of a queue's handle: how a process reaches the items. */
 export interface QueueAddress {
   readonly endpoint: EndpointAddress;
@@ -52,9 +48,6 @@ export interface QueueAddress {
   /** The ring's address, for calls that cannot wait until the owner process sends it. */
   readonly ringAddress?: RingAddress | undefined;
 }
-
-/** HELLO arrives without a request, and is awaited under this number. */
-const HELLO_REQUEST_ID = 0;
 
 /** The backend of a queue in a process that does not own it. */
 export class RemoteBackend implements QueueBackend {
@@ -74,8 +67,9 @@ export class RemoteBackend implements QueueBackend {
   /** The error of every later call, once the queue is unusable. */
   #closeReason: Error | undefined;
   #isClosed = false;
-  #lastRequestId = 0;
-  readonly #pendingRequests = new Map<number, PendingRequest>();
+  readonly #requests = new PendingRequests();
+  /** HELLO is awaited like a reply, although no request precedes it. */
+  #helloId = 0;
 
   constructor(address: QueueAddress) {
     this.#address = address;
@@ -106,29 +100,26 @@ export class RemoteBackend implements QueueBackend {
   async get(call: string, options: BlockOptions): Promise<Frame> {
     const channel = this.#channel ?? (await this.#open(call, options));
     if (channel === TIMED_OUT) throw new QueueEmptyError(call);
-    const began = performance.now();
+    const startedAt = performance.now();
     if (this.#ringClient?.isOpen === true) {
       const frame = await this.#ringClient.get(call, options);
       if (frame !== "moved") return frame;
     }
     if (this.#closeReason !== undefined) throw this.#closeReason;
-    return this.#brokerClient.get(call, channel, withRemainingTimeout(options, began));
+    return this.#brokerClient.get(call, channel, withRemainingTimeout(options, startedAt));
   }
 
   getSync(name: string, options: BlockSyncOptions): Frame {
-    return getBlocking(
-      this.#requireRing(() => itemsNotInMemory(name)),
-      {
-        name,
-        options,
-        assertUsable: (checkLiveness) => this.#assertUsable(name, checkLiveness),
-      },
-    );
+    const ring = this.#findRing();
+    if (ring === undefined) throw itemsNotInMemory(name);
+    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
+    return getBlocking(ring, { name, options, assertUsable });
   }
 
   putSync(name: string, item: unknown, options: BlockSyncOptions): void {
     const { frame, commit } = encodeMessage(item, "item");
-    const ring = this.#requireRing(() => itemsNotInMemory(name));
+    const ring = this.#findRing();
+    if (ring === undefined) throw itemsNotInMemory(name);
     if (this.#brokerClient.hasUnsentPuts || this.#ringClientInUse?.hasPendingPuts === true)
       throw new CapabilityError(`${name} would overtake earlier puts that are unfinished: await those puts first`);
     const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
@@ -142,9 +133,8 @@ export class RemoteBackend implements QueueBackend {
   }
 
   sizeNow(call: string, alternative: string): number {
-    const unreadable = (): CapabilityError => sizeNotReadable(call, this.ownerPid, alternative);
-    const ring = this.#requireRing(unreadable);
-    if (ring.isClosed) throw unreadable();
+    const ring = this.#findRing();
+    if (ring === undefined || ring.isClosed) throw sizeNotReadable(call, this.ownerPid, alternative);
     this.#assertUsable(call, this.#channel === undefined);
     return ring.size;
   }
@@ -160,13 +150,12 @@ export class RemoteBackend implements QueueBackend {
       if (question === "shutdown" && ring.shutDown(argument === true)) return;
     }
     this.#brokerClient.sendAck(false);
-    const id = ++this.#lastRequestId;
-    const reply = this.#awaitReply(id, channel);
+    const { id, reply } = this.#requests.add(channel);
     channel.send(kinds.ASK, [id, question, argument]);
     try {
       return await withTimeout(reply, call, options);
     } finally {
-      this.#pendingRequests.delete(id);
+      this.#requests.remove(id);
       this.unrefIfIdle();
     }
   }
@@ -208,8 +197,7 @@ export class RemoteBackend implements QueueBackend {
 
   /** Lets the program end although the channel is open, unless a call waits on it. */
   unrefIfIdle(): void {
-    if (this.#brokerClient.waitingCount + this.#ringWaitCount + this.#pendingRequests.size === 0)
-      this.#channel?.unref();
+    if (this.#brokerClient.waitingCount + this.#ringWaitCount + this.#requests.size === 0) this.#channel?.unref();
   }
 
   /** Includes a closed ring while earlier puts still wait in its client: those come first. */
@@ -217,12 +205,8 @@ export class RemoteBackend implements QueueBackend {
     return this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
   }
 
-  /**
-   * Returns the ring, also before the channel is open. The ring may be closed.
-   *
-   * @param unavailable creates the error for a queue whose items are not in shared memory
-   */
-  #requireRing(unavailable: () => CapabilityError): MpmcRing {
+  /** Returns the ring, also before the channel is open. The ring may be closed. Undefined if there is none. */
+  #findRing(): MpmcRing | undefined {
     if (this.#closeReason !== undefined) throw this.#closeReason;
     this.#ringClient?.flush();
     if (this.#ringClient !== undefined) return this.#ringClient.ring;
@@ -270,13 +254,13 @@ export class RemoteBackend implements QueueBackend {
       channel.destroy();
       throw closedInThisProcess();
     }
-    const hello = this.#awaitReply(HELLO_REQUEST_ID, channel);
+    const hello = this.#requests.add(channel);
+    this.#helloId = hello.id;
     channel.start({
       message: (frame) => this.#receive(channel, frame),
       closed: (reason) => this.#disconnected(reason),
     });
-    const address = (await hello) as SegmentAddress | null;
-    this.#pendingRequests.delete(HELLO_REQUEST_ID);
+    const address = (await hello.reply) as SegmentAddress | null;
     this.#channel = channel;
     this.#brokerClient.connected(channel);
     if (address !== null) this.#attachRing(channel, address);
@@ -319,23 +303,18 @@ export class RemoteBackend implements QueueBackend {
   #receive(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
       case kinds.HELLO:
-        return this.#pendingRequests.get(HELLO_REQUEST_ID)?.resolve(channel.decode(frame));
+        return this.#requests.resolve(this.#helloId, channel.decode(frame));
       case kinds.ANSWER: {
         const [id, answer] = channel.decode(frame) as [number, unknown];
-        return this.#pendingRequests.get(id)?.resolve(answer);
+        return this.#requests.resolve(id, answer);
       }
       case kinds.FAILED: {
         const [id, error] = channel.decode(frame) as [number, Error];
-        return this.#pendingRequests.get(id)?.reject(error);
+        return this.#requests.reject(id, error);
       }
       default:
         return this.#brokerClient.receive(channel, frame);
     }
-  }
-
-  #awaitReply(id: number, channel: Channel): Promise<unknown> {
-    channel.ref();
-    return new Promise((resolve, reject) => this.#pendingRequests.set(id, { resolve, reject }));
   }
 
   /** Has acknowledgements sent before this process ends: an item that was taken must not be requeued. */
@@ -363,7 +342,6 @@ export class RemoteBackend implements QueueBackend {
     this.#ringClient?.ring.getters.recheckSoon();
     this.#ringClient?.ring.putters.recheckSoon();
     this.#brokerClient.end(error);
-    for (const { reject } of this.#pendingRequests.values()) reject(error);
-    this.#pendingRequests.clear();
+    this.#requests.rejectAll(error);
   }
 }

@@ -194,10 +194,10 @@ export class BrokerClient {
   /** Puts what was encoded at the call, as soon as there is a way. */
   async #putWhenOpen(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     let unsent!: UnsentPut;
-    const began = performance.now();
+    const startedAt = performance.now();
     const sent = new Promise<{ done: Promise<void> }>((resolve, fail) => {
       unsent = {
-        send: (put) => resolve({ done: put(call, item, message, withRemainingTimeout(options, began)) }),
+        send: (put) => resolve({ done: put(call, item, message, withRemainingTimeout(options, startedAt)) }),
         fail: (error) => fail(error instanceof QueueShutDownError ? new QueueShutDownError(call) : error),
       };
     });

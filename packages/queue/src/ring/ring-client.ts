@@ -119,7 +119,7 @@ export class RingClient {
     const { frame } = message;
     this.flush();
     if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
-    const began = performance.now();
+    const startedAt = performance.now();
     const fullError = (): QueueFullError => new QueueFullError(call, this.#context.maxSize, item);
     let brokerPut: Promise<void> | undefined;
     const attempt = (): boolean => {
@@ -127,7 +127,7 @@ export class RingClient {
       if (result === "shut down") throw new QueueShutDownError(call);
       if (result === "full" && isNonBlocking(options)) throw fullError();
       if (result === "closed")
-        brokerPut = this.#context.putToBroker(call, item, message, withRemainingTimeout(options, began));
+        brokerPut = this.#context.putToBroker(call, item, message, withRemainingTimeout(options, startedAt));
       else if (result !== "accepted") return false;
       else message.commit(undefined);
       return true;
@@ -253,19 +253,20 @@ export class RingClient {
   async #waitTurn(attempt: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     const turn = {};
     this.#putOrder.push(turn);
-    let began = 0;
+    let startedAt = 0;
     const check = (): boolean => {
       this.#context.assertUsable();
       if (this.#putOrder[0] !== turn) return false;
       const now = performance.now();
-      began ||= now;
+      startedAt ||= now;
       if (attempt()) {
-        if (now > began) this.#longWaitCount = now - began > SHORT_SPACE_TIMEOUT_MS ? this.#longWaitCount + 1 : 0;
+        if (now > startedAt)
+          this.#longWaitCount = now - startedAt > SHORT_SPACE_TIMEOUT_MS ? this.#longWaitCount + 1 : 0;
         this.#putOrder.shift();
         return true;
       }
       const waitsForLargeArea = this.#isLargeAreaRequested && !this.ring.hasLargeArea;
-      if (!waitsForLargeArea && !this.ring.isFull && now - began > this.#spaceTimeoutMs) this.#context.closeRing();
+      if (!waitsForLargeArea && !this.ring.isFull && now - startedAt > this.#spaceTimeoutMs) this.#context.closeRing();
       return false;
     };
     try {
