@@ -211,7 +211,7 @@ export class RemoteBackend implements QueueBackend {
     this.#ringClient?.flush();
     if (this.#ringClient !== undefined) return this.#ringClient.ring;
     const address = this.#address.ringAddress;
-    if (address === undefined || this.#channel !== undefined || whyNoSharedMemory() !== undefined) throw unavailable();
+    if (address === undefined || this.#channel !== undefined || whyNoSharedMemory() !== undefined) return undefined;
     try {
       this.#ringBeforeConnect ??= MpmcRing.of(SharedSegment.attach(address.memory));
     } catch (cause) {
