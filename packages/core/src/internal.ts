@@ -109,6 +109,7 @@ export { host } from "./host/mod.ts";
 
 // ── fork(): a copy of this process ──
 
+export { UNSUPPORTED_PLATFORM } from "./fork/fork-refusal.ts";
 export { type Forking, forking } from "./fork/load.ts";
 export type { Forker, ForkReason, ForkRefusal, ForkResult, ForkSupport, WatchedChild } from "./fork/mod.ts";
 

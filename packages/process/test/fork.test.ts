@@ -25,7 +25,7 @@ describe.skipIf(canFork)("fork, where no process can be forked", () => {
   test("is not listed, and refused with the reason", () => {
     expect(getAllStartMethods()).not.toContain("fork");
     expect(() => new Process({ startMethod: "fork", target: () => {} })).toThrow(StartMethodError);
-    expect(() => new Process({ startMethod: "fork", target: () => {} })).toThrow("forking takes Node on Linux");
+    expect(() => new Process({ startMethod: "fork", target: () => {} })).toThrow("forking requires Node on Linux");
   });
 });
 

@@ -64,7 +64,7 @@ describe("forkserver", () => {
     const { kind, reason } = await forkserverKind();
     expect(kind).toBe(canFork ? "fork" : "spares");
     if (canFork) expect(reason).toBe(undefined);
-    else expect(reason).toContain("forking takes Node on Linux");
+    else expect(reason).toContain("forking requires Node on Linux");
   });
 
   test("modules are loaded before the child is made", async () => {

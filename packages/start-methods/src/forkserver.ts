@@ -11,6 +11,7 @@ import {
   host,
   processRole,
   singleton,
+  UNSUPPORTED_PLATFORM,
   type WaitOptions,
   withTimeout,
   withTimeoutOrThrow,
@@ -177,8 +178,7 @@ function startSource(): PendingSource {
 
 async function openSource(signal: AbortSignal): Promise<ChildSource> {
   const preload = modulesToLoad();
-  if (host.name !== "node")
-    return new SparePool(preload, "forking takes Node on Linux, on x64 or arm64").warmed(signal);
+  if (host.name !== "node") return new SparePool(preload, UNSUPPORTED_PLATFORM.message).warmed(signal);
   const { ForkServerLauncher, ForkRefusedError } = await import("./fork-server/mod.ts");
   try {
     const { forkServer } = processRole;

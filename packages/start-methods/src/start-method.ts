@@ -7,6 +7,7 @@ import {
   host,
   registerErrors,
   singleton,
+  UNSUPPORTED_PLATFORM,
 } from "@multiproc/core/internal";
 import type { StartMethod } from "./launcher.ts";
 
@@ -121,7 +122,7 @@ export function requireStartMethod(method: StartMethod): void {
  * @internal
  */
 export function getForkSupport(): ForkSupport | ForkRefusal {
-  if (!host.capabilities.fork) return { reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" };
+  if (!host.capabilities.fork) return UNSUPPORTED_PLATFORM;
   return forking().openForker();
 }
 

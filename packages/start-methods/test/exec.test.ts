@@ -92,7 +92,7 @@ describe.skipIf(host === "deno" || process.platform !== "linux")("fork()", () =>
   test("is refused while an operation is under way", async () => {
     const program = run("fork-bare-refused.js", []);
     await program.exited;
-    expect(program.stdout).toContain("StartMethodError fork() cannot copy this process: operations are under way");
+    expect(program.stdout).toContain("StartMethodError fork() cannot copy this process: pending operations");
     expect(program.stdout).toContain("GetAddrInfoReqWrap: await them before");
   });
 });
@@ -100,6 +100,6 @@ describe.skipIf(host === "deno" || process.platform !== "linux")("fork()", () =>
 describe.skipIf(host === "node")("fork() on Deno", () => {
   test("says that it is not to be had", async () => {
     const { fork } = await import("@multiproc/start-methods");
-    expect(() => fork()).toThrow("fork() cannot copy this process: forking takes Node on Linux");
+    expect(() => fork()).toThrow("fork() cannot copy this process: forking requires Node on Linux");
   });
 });

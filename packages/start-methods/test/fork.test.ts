@@ -24,7 +24,7 @@ describe.skipIf(!canFork)("Forker", () => {
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     const { refusal, counts } = JSON.parse(program.stdout);
     expect(refusal.reason).toBe("unstable");
-    expect(refusal.message).toContain(`${counts.notReady} did not come up`);
+    expect(refusal.message).toContain(`${counts.notReady} did not become ready`);
     expect(counts.forks).toBe(0);
     expect(counts.notReady).toBeGreaterThan(1);
   });

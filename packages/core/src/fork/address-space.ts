@@ -1,30 +1,33 @@
 /**
- * What of this process's memory a child gets.
+ * Makes sure that a child inherits all memory of this process.
  *
- * V8 marks the pages of its heap MADV_DONTFORK, so that a child would be without them. MADV_DOFORK takes that back, and one
- * call over the whole user address space does it for all mappings at once: the kernel skips the holes, applies the advice
- * to every mapping in the range, and only then returns ENOMEM because of the holes (mm/madvise.c, `madvise_walk_vmas`).
- * Reading `/proc/self/maps` first would take 600 µs in place of 14, in which V8's threads could map more.
+ * V8 marks the pages of its heap MADV_DONTFORK, so that a child would lack them. MADV_DOFORK
+ * reverts that. One call over the whole user address space covers all mappings: the kernel skips
+ * the holes, applies the advice to every mapping in the range, and only then returns ENOMEM because
+ * of the holes (mm/madvise.c, `madvise_walk_vmas`). That takes 14 µs. To read `/proc/self/maps`
+ * before each fork would take 600 µs, in which V8's threads could map more memory.
  */
-
 import { ENOMEM, MADV_DOFORK } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
 import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
-/** Mappings for which the advice is EINVAL, and the walk ends: memory that the kernel or a device provides. */
+/**
+ * Mappings of the kernel or of a device. The advice fails there with EINVAL, which ends the
+ * kernel's walk.
+ */
 const SPECIAL_MAPPING = /^\[(vvar|vdso)|io_uring|^\/dev\//;
-/** The first 64 KiB can never be mapped, and pages are no larger than that. */
+/** The first 64 KiB are never mapped, and 64 KiB is the largest page size. */
 const LOWEST_ADDRESS = 0x10000;
-/** `[vsyscall]` lies above all user addresses. */
+/** The end of all user addresses. `[vsyscall]` lies above it. */
 const USER_SPACE_END = 2 ** 52;
 
 /** The memory of this process. */
 export class AddressSpace {
   readonly #native: Native;
   readonly #statm: Uint8Array = new Uint8Array(128);
-  /** Start and length by turns, around the special mappings. */
+  /** Starts and lengths, alternating, of the ranges between the special mappings. */
   #ranges: number[] = [];
   #statmFd: number | undefined;
 
@@ -32,26 +35,29 @@ export class AddressSpace {
     this.#native = native;
   }
 
-  /** Finds the special mappings, which are there from the start of a process, and tries the advice. */
+  /** Finds the special mappings, which exist from the start of a process, and tries the advice. */
   survey(): ForkRefusal | undefined {
     const { libc, errno } = this.#native;
     this.#ranges = inheritableRanges(fs.readFileSync("/proc/self/maps", "latin1"));
     for (let i = 0; i < this.#ranges.length; i += 2) {
       if (libc.madvise(this.#ranges[i] as number, this.#ranges[i + 1] as number, MADV_DOFORK) === 0) continue;
       const code = errno();
-      if (code !== ENOMEM) return refusal("proc", `the memory cannot be marked for a child (errno ${code})`);
+      if (code !== ENOMEM) return refusal("proc", `madvise(MADV_DOFORK) fails with errno ${code}`);
     }
     return undefined;
   }
 
-  /** Has a child inherit all that is mapped now. */
+  /** Marks all current mappings to be inherited by a child. */
   markForChild(): void {
     const { madvise } = this.#native.libc;
     const ranges = this.#ranges;
     for (let i = 0; i < ranges.length; i += 2) madvise(ranges[i] as number, ranges[i + 1] as number, MADV_DOFORK);
   }
 
-  /** How many pages are mapped: unchanged since the marking means that nothing is missing in the child. */
+  /**
+   * Returns the number of mapped pages. If it has not changed since the marking, the child has all
+   * memory.
+   */
   pageCount(): number {
     this.#statmFd ??= fs.openSync("/proc/self/statm", "r");
     const length = fs.readSync(this.#statmFd, this.#statm, 0, this.#statm.length, 0);
@@ -60,14 +66,14 @@ export class AddressSpace {
     return pages;
   }
 
-  /** In a child: what is open tells of the parent's memory. */
+  /** In a child: closes the file that describes the parent's memory. */
   reset(): void {
     if (this.#statmFd !== undefined) fs.closeSync(this.#statmFd);
     this.#statmFd = undefined;
   }
 }
 
-/** The ranges between the special mappings. */
+/** Returns the ranges between the special mappings. */
 function inheritableRanges(maps: string): number[] {
   const ranges: number[] = [];
   let low = LOWEST_ADDRESS;
@@ -85,7 +91,10 @@ function inheritableRanges(maps: string): number[] {
   return ranges;
 }
 
-/** Reads this process's memory where it may not be mapped: the kernel answers EIO, where a plain read would be the end. */
+/**
+ * Reads memory of this process that may be unmapped: the kernel answers EIO, where a plain read
+ * would crash.
+ */
 export function peek(address: number, length: number): DataView | undefined {
   const bytes = new Uint8Array(length);
   const fd = fs.openSync("/proc/self/mem", "r");

@@ -1,25 +1,27 @@
 /**
- * The compilation of JavaScript in the background, which a fork pauses: a job under way keeps a thread awake, and one that
- * was copied half done would keep the child waiting for a thread that it has not.
+ * Pauses V8's background compilation during a fork.
+ *
+ * A compile job keeps a thread running. If the fork copies a half-done job, the child waits forever
+ * for a thread that it does not have.
  */
 const v8 = process.getBuiltinModule("node:v8");
 
-/** Concurrent baseline compilation is on by default from V8 13 on, that of Node 24. */
+/** Concurrent baseline compilation (Sparkplug) is on by default since V8 13, in Node 24. */
 const isBeforeNode24 = Number.parseInt(process.versions.node, 10) < 24;
 const FLAGS = isBeforeNode24 ? ["concurrent-recompilation"] : ["concurrent-recompilation", "concurrent-sparkplug"];
 const givenFlags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? "").split(/\s+/)].map((flag) =>
   flag.replaceAll("_", "-"),
 );
-/** What the user has turned off stays so. */
+/** Whether the user has turned off background compilation, which then stays off. */
 const isDisabledByUser = ["--single-threaded", "--predictable", "--jitless"].some((flag) => givenFlags.includes(flag));
 const pausedFlags = isDisabledByUser ? [] : FLAGS.filter((flag) => !givenFlags.includes(`--no-${flag}`));
 
-/** Starts no new jobs. */
+/** Makes V8 start no new compile jobs. */
 export function pauseCompilation(): void {
   for (const flag of pausedFlags) v8.setFlagsFromString(`--no-${flag}`);
 }
 
-/** Starts jobs again. */
+/** Lets V8 start compile jobs again. */
 export function resumeCompilation(): void {
   for (const flag of pausedFlags) v8.setFlagsFromString(`--${flag}`);
 }

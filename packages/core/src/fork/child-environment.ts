@@ -1,12 +1,12 @@
-/** What a forked child has of its own: environment, folder, arguments, standard streams. */
+/** Sets up the environment, working directory, arguments and standard streams of a forked child. */
 import type { Native } from "../native/native.ts";
 
-/** What is changed from what the parent has. */
+/** The differences from the parent's environment. */
 export interface ChildEnvironment {
-  /** Variables to set; null takes one away. */
+  /** Variables to set; null deletes one. */
   readonly env?: Readonly<Record<string, string | null>> | undefined;
   readonly cwd?: string | undefined;
-  /** What stands in `process.argv` behind the interpreter. */
+  /** The part of `process.argv` after the interpreter. */
   readonly argv?: readonly string[] | undefined;
 }
 
@@ -21,7 +21,7 @@ interface StdStream {
 const STREAM_FDS = { stdout: 1, stderr: 2 } as const;
 const openedStreams: Partial<Record<StreamName, StdStream>> = {};
 
-/** In a child, before its program runs. */
+/** In a child: applies the differences, before the program runs. */
 export function applyEnvironment({ env = {}, cwd, argv }: ChildEnvironment): void {
   for (const [name, value] of Object.entries(env)) {
     if (value === null) delete process.env[name];
@@ -31,12 +31,15 @@ export function applyEnvironment({ env = {}, cwd, argv }: ChildEnvironment): voi
   if (argv !== undefined) process.argv.splice(1, Number.POSITIVE_INFINITY, ...argv);
 }
 
-/** Whether a folder is there for a child to start in. */
+/** Whether `path` is a directory, in which a child can start. */
 export function isDirectory(path: string): boolean {
   return process.getBuiltinModule("node:fs").statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-/** In a parent that will fork, before it loads anything: notes whether its streams are opened, see {@link redirectOutput}. */
+/**
+ * In a parent, before it loads any module: records which standard streams are opened, for
+ * {@link redirectOutput}.
+ */
 export function watchOutput(): void {
   for (const name of ["stdout", "stderr"] as const) {
     const { get } = Object.getOwnPropertyDescriptor(process, name) as { get: () => StdStream };
@@ -48,19 +51,19 @@ export function watchOutput(): void {
   }
 }
 
-/** The same in a child of a process that did not watch: there they may have been opened, and are now. */
+/** In a child whose parent has not called {@link watchOutput}: opens and records both streams. */
 export function recordOutput(): void {
   for (const name of ["stdout", "stderr"] as const) openedStreams[name] = process[name] as unknown as StdStream;
 }
 
-/** In a child: has `process.stdout` or `process.stderr` lead to another file, which is closed here then. */
+/** In a child: redirects `process.stdout` or `process.stderr` to `fd`, which it closes. */
 export function redirectOutput(native: Native, name: StreamName, fd: number): void {
   native.libc.dup2(fd, STREAM_FDS[name]);
   native.libc.close(fd);
   const oldStream = openedStreams[name];
   if (oldStream === undefined) return;
-  // A module has written before the fork. Its stream was made for another kind of file, and the console keeps it: what is
-  // written to it goes on to a new one.
+  // A module has used the stream before the fork. The stream was created for another kind of file,
+  // and the console keeps it. The old stream therefore forwards to a new one.
   const newStream = openOutput(STREAM_FDS[name]);
   oldStream._write = (chunk, encoding, done) => void newStream.write(chunk, encoding, done);
   oldStream._writev = null;
@@ -68,11 +71,12 @@ export function redirectOutput(native: Native, name: StreamName, fd: number): vo
   Object.defineProperty(process, name, { configurable: true, enumerable: true, get: () => newStream });
 }
 
-/** What `process.stdout` would be if it had not been opened yet. */
+/** Opens a standard stream as Node does at the first access. */
 function openOutput(fd: number): StdStream {
   const fs = process.getBuiltinModule("node:fs");
-  // As big integers, which Node notes in a place of their own: it takes what it noted last as numbers for that of a folder in
-  // a path, and while that is a socket, modules are found by symbolic links and loaded twice.
+  // Big integers avoid a bug of Node. Node's module loader reads the last result that fstat()
+  // stored as numbers. If that was a socket, the loader does not resolve symbolic links, and loads
+  // modules twice.
   const stats = fs.fstatSync(fd, { bigint: true });
   if (!stats.isSocket() && !stats.isFIFO()) return fs.createWriteStream("", { fd, autoClose: false });
   const { Socket } = process.getBuiltinModule("node:net");

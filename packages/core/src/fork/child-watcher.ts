@@ -1,30 +1,34 @@
-/** The children that this process has forked itself: how they end, without waiting for them in the loop's way. */
+/**
+ * Watches the children that this process has forked itself, without blocking the event loop.
+ *
+ * Node reaps only the children that it has spawned. SIGCHLD reports an exit at once. A timer checks
+ * as well, in case the program removes all handlers of the signal.
+ */
 import type { ExitStatus } from "../host/host.ts";
 import type { Native } from "../native/native.ts";
 import { reap } from "./waitpid.ts";
 
 /** A forked child. */
 export interface WatchedChild {
-  /** Settles when it has ended. */
+  /** Resolves when the child has ended. */
   readonly exited: Promise<ExitStatus>;
-  /** Whether the program stays alive for it; it does not at first. */
+  /** Keeps the program alive until the child ends. Initially the child does not. */
   ref(): void;
   unref(): void;
 }
 
-/** How often is looked, should a program take away all handlers of SIGCHLD. */
 const POLL_INTERVAL_MS = 1000;
 const watched = new Map<number, { native: Native; onExit(status: ExitStatus): void; keepsAlive: boolean }>();
 let pollTimer: NodeJS.Timeout | undefined;
 
-/** Looks after a child until it has ended. */
+/** Watches a child until it ends. */
 export function watchChild(native: Native, pid: number): WatchedChild {
   const exited = new Promise<ExitStatus>((onExit) => watched.set(pid, { native, onExit, keepsAlive: false }));
   if (watched.size === 1) {
     process.on("SIGCHLD", reapExited);
     pollTimer = setInterval(reapExited, POLL_INTERVAL_MS).unref();
   }
-  setImmediate(reapExited); // it may have ended before anybody listened
+  setImmediate(reapExited); // the child may have ended before the handler was installed
   const setKeepsAlive = (keepsAlive: boolean): void => {
     const child = watched.get(pid);
     if (child !== undefined) child.keepsAlive = keepsAlive;
@@ -33,7 +37,7 @@ export function watchChild(native: Native, pid: number): WatchedChild {
   return { exited, ref: () => setKeepsAlive(true), unref: () => setKeepsAlive(false) };
 }
 
-/** In a child: they are its siblings. */
+/** In a child: forgets the children of the parent, which are its siblings. */
 export function forgetWatched(): void {
   watched.clear();
   stopPolling();

@@ -1,4 +1,6 @@
-/** Collects all garbage at once; V8 gives the function to contexts that are made while its flag is on. */
+/**
+ * Collects all garbage now. V8 provides `gc()` in contexts that are created while its flag is on.
+ */
 export function collectGarbage(): void {
   const v8 = process.getBuiltinModule("node:v8");
   v8.setFlagsFromString("--expose-gc");

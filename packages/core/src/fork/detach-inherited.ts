@@ -1,11 +1,15 @@
 /**
- * How a child is kept from what its parent was doing.
+ * Detaches a child from the activities of its parent.
  *
- * A copy goes on with all that was under way: timers fire in both processes, both read from the same sockets. In a child none
- * of that may go on, and none of it may be undone either: to close a listening Unix socket would take its path from the
- * parent. So nothing is closed as libuv closes it. Behind each inherited socket is put the reading end of a pipe into which
- * nobody ever writes: the handle lives, and never has anything to tell. A timer is found when it fires, by its number, which
- * is lower than that of anything made in the child: a look through the heap would find it sooner, and take two collections.
+ * A copy would continue all of them: timers fire in both processes, and both read from the same
+ * sockets. The child must stop them without an effect on the parent. It cannot close a handle
+ * through libuv, because that would unlink the path of a listening Unix socket.
+ *
+ * - Sockets: the child replaces each inherited descriptor with an *inert* one, the read end of a
+ *   pipe that never gets data. The handle stays open and reports no events.
+ * - Timers: the child recognizes an inherited timer when it fires, by its async id, which is lower
+ *   than any id created in the child. A search of the heap would find it earlier, but would take
+ *   two garbage collections.
  */
 import { O_CLOEXEC, O_RDONLY } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
@@ -13,13 +17,13 @@ import { resetExit, resetThreadpool } from "./reset-process.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
-/** What is under the objects that `_getActiveHandles()` lists. */
+/** A handle of libuv, under the objects that `_getActiveHandles()` lists. */
 interface Handle {
   readonly fd?: number;
   close?(done?: () => void): void;
 }
 
-/** What Node runs later, as it is while it runs. */
+/** A timer or an immediate of Node, while it runs. */
 interface Scheduled {
   _onTimeout?: unknown;
   _onImmediate?: unknown;
@@ -28,11 +32,17 @@ interface Scheduled {
 
 const internals = process as unknown as { _getActiveHandles(): Array<Handle & { readonly _handle?: Handle | null }> };
 const NOOP = (): void => {};
-/** Events by which a program hears of its own end and its own errors; a child has a program of its own. */
+/**
+ * Events that report the signals, errors and end of the parent's program. The child runs its own
+ * program.
+ */
 const PROCESS_EVENTS =
   /^(SIG[A-Z0-9]+|exit|beforeExit|uncaughtException|uncaughtExceptionMonitor|unhandledRejection|rejectionHandled|message|disconnect)$/;
 
-/** In a child: leaves to the parent what is the parent's. From a turn of the loop of its own, before any other code runs. */
+/**
+ * In a child: stops all inherited activities. Call it in a turn of the loop of its own, before any
+ * other code runs.
+ */
 export function detachInherited(native: Native): void {
   disableTimers();
   for (const event of process.eventNames()) if (PROCESS_EVENTS.test(String(event))) process.removeAllListeners(event);
@@ -44,22 +54,25 @@ export function detachInherited(native: Native): void {
   closeStdin(native, makeInert);
 }
 
-/** In a child: leaves these files to the parent. */
+/** In a child: makes these descriptors inert. */
 export function detachFds(native: Native, fds: readonly number[]): void {
   const makeInert = openInertPipe(native);
   for (const fd of fds) makeInert(fd);
 }
 
-/** Puts in the place of a file one that has nothing to tell, for ever. */
+/**
+ * Opens a pipe without data, and returns a function that replaces a descriptor with its read end.
+ */
 function openInertPipe({ libc }: Native): (fd: number) => void {
   const pipeFds = new Int32Array(2);
-  libc.pipe2(pipeFds, O_CLOEXEC); // the writing end stays open, or its end would be told
+  libc.pipe2(pipeFds, O_CLOEXEC); // the write end stays open, because closing it would signal the end of the data
   return (fd) => void libc.dup3(pipeFds[0] as number, fd, O_CLOEXEC);
 }
 
 /**
- * A hook that is called before each callback knows which object it belongs to. Node slows all promises down while it has such
- * a hook, which needs to see none of them: so they are taken out again, unless somebody else watches them.
+ * Disables inherited timers and immediates by a hook that runs before each callback. While such a
+ * hook exists, Node slows down all promises, although this hook does not need them. Promise hooks
+ * are therefore removed again, unless other code uses them.
  */
 function disableTimers(): void {
   const { AsyncResource, createHook, executionAsyncResource } = process.getBuiltinModule("node:async_hooks");
@@ -76,7 +89,10 @@ function disableTimers(): void {
   if (!hasPromiseHooks) (process.getBuiltinModule("node:v8").promiseHooks.onBefore(NOOP) as () => void)();
 }
 
-/** A handle that the parent was closing at the fork ends its closing here as well, and its stream would tell of it. */
+/**
+ * Removes the listeners of a handle that the parent was closing at the fork, whose stream would
+ * emit "close" here.
+ */
 function removeOwnerListeners(handle: object): void {
   for (const symbol of Object.getOwnPropertySymbols(handle)) {
     if (symbol.description !== "owner_symbol") continue;
@@ -93,8 +109,10 @@ function openSocketFds(): number[] {
 }
 
 /**
- * What the parent's loop watches besides, such as pipes and terminals: a handle without a hold on the program is in no list of
- * Node's. What libuv has made anew for the child has the same number there, and is something else.
+ * Returns the other descriptors that the parent's loop watches, such as pipes and terminals. Node
+ * does not list handles that are unref'd, so the descriptors come from the parent's epoll. A
+ * descriptor that libuv has created for the child can have the same number, but refers to another
+ * file, and is left out.
  */
 function fdsWatchedByParent(): number[] {
   const parent = `/proc/${process.ppid}`;
@@ -117,7 +135,7 @@ function readlinkOrEmpty(path: string): string {
   try {
     return fs.readlinkSync(path);
   } catch {
-    return ""; // it was closed meanwhile
+    return ""; // the descriptor has been closed
   }
 }
 
@@ -131,13 +149,16 @@ function readTextOrEmpty(path: string): string {
 
 function isSocket(fd: number): boolean {
   try {
-    return fs.fstatSync(fd, { bigint: true }).isSocket(); // not as numbers: see `openOutput()` in `surroundings.ts`
+    return fs.fstatSync(fd, { bigint: true }).isSocket(); // big integers: see `openOutput()` in `child-environment.ts`
   } catch {
-    return false; // it was the folder's own
+    return false; // the descriptor of the directory listing itself
   }
 }
 
-/** What is no socket, such as pipes and watched files; and sees to it that a server that is closed here keeps its path. */
+/**
+ * Makes other handles inert, such as pipes and watched files, and replaces `close()`, which would
+ * unlink a server's path.
+ */
 function disableHandles(makeInert: (fd: number) => void): void {
   for (const active of internals._getActiveHandles()) {
     const handle = active._handle ?? active;
@@ -150,7 +171,10 @@ function disableHandles(makeInert: (fd: number) => void): void {
   }
 }
 
-/** As Python does, gives the child an input that has ended; one that the parent is reading from is only silenced. */
+/**
+ * Gives the child an empty standard input, as Python does. An input that the parent is reading
+ * becomes inert.
+ */
 function closeStdin({ libc }: Native, makeInert: (fd: number) => void): void {
   const isStdinRead = internals._getActiveHandles().some((active) => (active._handle ?? active).fd === 0);
   if (isStdinRead) makeInert(0);

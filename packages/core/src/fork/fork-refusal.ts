@@ -1,36 +1,39 @@
-/** Why this process cannot be forked, here or now. */
+/** The reason why this process cannot be forked, here or now. */
 export type ForkReason =
-  /** Not Node on Linux, or a processor that nobody has looked at. */
+  /** The host is not Node on Linux, or the processor is not supported. */
   | "platform"
-  /** There is no way to libc. */
+  /** libc cannot be called. */
   | "native"
-  /** The program has not the symbols or the memory layout that the fork relies on. */
+  /** The build of Node lacks the symbols or the memory layout that the fork needs. */
   | "symbols"
-  /** `/proc` does not tell what the other threads do. */
+  /** `/proc` does not show the states of the other threads. */
   | "proc"
-  /** Another thread has an event loop: a worker, the inspector, module hooks. */
+  /** Another thread has an event loop: a worker, the inspector or module hooks. */
   | "event-loops"
-  /** The other threads did not come to rest. */
+  /** The other threads did not become idle in time. */
   | "busy-threads"
-  /** Operations are under way that would never end in a child. */
+  /** Requests of libuv are pending, which would never end in a child. */
   | "requests"
-  /** Sockets are open that parent and child would share. */
+  /** Sockets are open, which parent and child would share. */
   | "sockets"
-  /** No attempt gave a copy that was taken at rest. */
+  /** No attempt produced a consistent copy. */
   | "unstable"
-  /** The system refused: too many processes, or too little memory. */
+  /** The system refused: too many processes or files, or too little memory. */
   | "system"
-  /** A probe child did not do what children must be able to do. */
+  /** A probe child failed the self-test. */
   | "self-test";
 
-/** A fork that was not attempted, or did not succeed; nothing has changed. */
+/** A fork that was not attempted or has failed, and has had no effect. */
 export interface ForkRefusal {
   readonly reason: ForkReason;
-  /** What stands in the way, as words that can follow "because". */
+  /** The reason as a clause that can follow "because". */
   readonly message: string;
 }
 
-/** Makes a refusal. */
+/** Creates a refusal. */
 export function refusal(reason: ForkReason, message: string): ForkRefusal {
   return { reason, message };
 }
+
+/** The refusal on all hosts that cannot fork. */
+export const UNSUPPORTED_PLATFORM: ForkRefusal = refusal("platform", "forking requires Node on Linux, on x64 or arm64");

@@ -1,72 +1,84 @@
 /**
- * A real `fork()` of a running Node on Linux, checked like a seqlock.
+ * Forks a running Node process on Linux with a real `fork()`, and validates the copy as a seqlock
+ * validates a read.
  *
  * ```text
- * parent                                             child
- *   the other threads rest; their counts are kept
- *   pipes: gate (to the child), hello (from it)
- *   size of memory is kept; memory is marked
- *   fork() ──────────────────────────────────────────> V8 gets new worker threads, libuv a new epoll
- *   same size, same counts?  <───────── hello ───────── waits at the gate
- *     yes: one byte through the gate ────────────────> puts right what is its own, runs
- *     no:  SIGKILL, and again
+ * parent                                                 child
+ *   waits until all other threads are parked: snapshot
+ *   opens two pipes: gate (to child), ready (from child)
+ *   reads the memory size, marks all memory for the child
+ *   fork() ────────────────────────────────────────────> gives V8 new worker threads, libuv a new epoll
+ *   memory size and snapshot unchanged?  <──── ready ──── waits at the gate
+ *     yes: writes one byte to the gate ────────────────> resets the state of its process, runs
+ *     no:  SIGKILL, next attempt
  * ```
  *
- * If the size of the memory changed between the marking and the fork, pages may be missing in the child; if another thread ran, a
- * lock or a job may have been copied half done. Such a copy is thrown away before it could do anything. So is one that
- * dies or hangs before its hello. In 100 forks it happens once or twice, and costs 2 ms, or some 50 for one that hangs.
+ * A changed memory size means that pages may be missing in the child. A changed snapshot means that
+ * another thread ran, and that a lock or a job may have been copied half-done. The parent discards
+ * such a *defective copy* before it can have an effect. It also discards a copy that dies or hangs
+ * before it is ready. That happens in 1 or 2 of 100 forks, and costs 2 ms, or 50 ms for a copy that
+ * hangs.
  */
 import { O_CLOEXEC, POLLIN, PR_SET_PDEATHSIG, SIGKILL } from "../native/linux.ts";
 import type { Libc, Native } from "../native/native.ts";
 import { AddressSpace } from "./address-space.ts";
 import { pauseCompilation, resumeCompilation } from "./background-compilation.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
+import { type ForkRefusal, refusal, UNSUPPORTED_PLATFORM } from "./fork-refusal.ts";
 import { resetProcess } from "./reset-process.ts";
 import { ThreadStates } from "./thread-states.ts";
 import { findPlatform, type Platform } from "./v8-platform.ts";
 import { reapNow } from "./waitpid.ts";
 
-/** What became of a fork: this is the parent, this is the child, or there was none. */
+/** The result of a fork: this process is the parent or the child, or there was no fork. */
 export type ForkResult =
   | { readonly role: "parent"; readonly pid: number }
   | { readonly role: "child" }
   | { readonly role: "refused"; readonly refusal: ForkRefusal };
 
-/** How a child is made. */
+/** Options of a fork. */
 export interface ForkOptions {
-  /** How many worker threads V8 gets in the child. @default 1 */
+  /** The number of worker threads of V8 in the child. @default 1 */
   readonly threads?: number;
-  /** Whether the kernel kills the child when this process ends, however it ends. @default false */
+  /** Whether the kernel kills the child when this process ends for any reason. @default false */
   readonly diesWithParent?: boolean;
-  /** Stands in for a child that is lost: called first of all in the child. For tests. */
+  /** For tests: called first of all in the child, to simulate a copy that hangs or dies. */
   readonly fault?: (() => void) | undefined;
 }
 
-/** How often copies had to be thrown away, and why. */
+/** The numbers of good copies, and of defective copies by defect. */
 export interface ForkCounts {
-  /** Forks that gave a child. */
+  /** Forks that produced a child. */
   forks: number;
-  /** Memory was mapped meanwhile. */
+  /** Copies during which memory was mapped or unmapped. */
   memoryChanged: number;
-  /** Another thread ran meanwhile. */
+  /** Copies during which another thread ran. */
   threadRan: number;
-  /** The child did not say hello. */
+  /** Copies that died or hung before they were ready. */
   notReady: number;
 }
 
-/** What is wrong with a copy. */
+/** The defect of a copy. */
 type CopyDefect = Exclude<keyof ForkCounts, "forks">;
 
 const MAX_ATTEMPTS = 50;
-/** How long a fork may take with all its attempts, in milliseconds; it ends with the attempt that is under way then. */
+/** The time after which a fork starts no further attempt. */
 const FORK_TIMEOUT_MS = 5000;
-/** How long a copy may take to its hello: on a busy machine it may not be given the processor before. */
+/**
+ * The time after which a copy counts as hung. On a busy machine the copy may wait long for a
+ * processor.
+ */
 const READY_TIMEOUT_MS = 2000;
-/** A copy whose threads were all asleep at each of so many looks, so many milliseconds apart, will never say it. */
+/**
+ * A copy also counts as hung when all of its threads have been asleep in this many snapshots in a
+ * row.
+ */
 const SNAPSHOTS_UNTIL_HUNG = 3;
 const SNAPSHOT_INTERVAL_MS = 20;
-/** V8 allocates for code that runs for the first times; what a child runs before its hello has run this often before. */
+/**
+ * Rounds in which code runs before the first fork. V8 allocates for code that is new, which a child
+ * must not do.
+ */
 const WARM_UP_ROUNDS = 50;
 const CHILD_RESULT: ForkResult = { role: "child" };
 
@@ -80,14 +92,15 @@ export class Forker {
   readonly #threads: ThreadStates;
   readonly #uvLoop: number;
   readonly #uvLoopFork: (uvLoop: number) => number;
-  // Each has a buffer from the start. V8 keeps a small array within its heap until C wants its address, and would make the buffer
-  // in the child, before it has its threads back: an allocation that may collect garbage, and wait for them for ever.
+  // These arrays have buffers from the start. V8 keeps a small array in its heap until C needs the
+  // address, and then allocates a buffer. In the child that could start a garbage collection, which
+  // would wait forever for threads that the child does not have yet.
   readonly #gate = new Int32Array(new ArrayBuffer(8));
   readonly #ready = new Int32Array(new ArrayBuffer(8));
   readonly #oneByte = new Uint8Array(new ArrayBuffer(1)).fill(1);
   readonly #readBuffer = new Uint8Array(new ArrayBuffer(1));
   readonly #pollFds = new Int32Array(new ArrayBuffer(8));
-  /** The address of a new platform, in two halves. */
+  /** The address of a new platform, as two words. */
   readonly #newPlatform = new Uint32Array(new ArrayBuffer(8));
 
   private constructor(native: Native, platform: Platform, addressSpace: AddressSpace, threads: ThreadStates) {
@@ -100,10 +113,10 @@ export class Forker {
     this.#uvLoopFork = native.declare("uv_loop_fork", ["i32", "address"]) as (loop: number) => number;
   }
 
-  /** Makes this process ready to fork; once. */
+  /** Prepares this process for forking. Call it once. */
   static open(native: Native): Forker | ForkRefusal {
     if (process.platform !== "linux" || !ThreadStates.isSupported || "Deno" in globalThis || "Bun" in globalThis) {
-      return refusal("platform", "forking takes Node on Linux, on x64 or arm64");
+      return UNSUPPORTED_PLATFORM;
     }
     try {
       const platform = findPlatform(native);
@@ -115,18 +128,23 @@ export class Forker {
       const forker = new Forker(native, platform, addressSpace, new ThreadStates());
       return addressSpace.survey() ?? forker.#warmUp() ?? forker;
     } catch (error) {
-      return refusal("proc", `/proc cannot be used here: ${(error as Error).message}`);
+      return refusal("proc", `/proc cannot be read: ${(error as Error).message}`);
     }
   }
 
-  /** What keeps this process from being copied now; "busy" where that may pass by itself. */
+  /**
+   * Returns the reason why this process cannot be copied now; "busy" if the reason may pass by
+   * itself.
+   */
   blocker(): ForkRefusal | "busy" | undefined {
     const snapshot = this.#threads.snapshot();
     if (snapshot === undefined) return "busy";
     return typeof snapshot === "string" ? undefined : snapshot;
   }
 
-  /** Forks; returns in the parent and in the child. Blocks for a few milliseconds. */
+  /**
+   * Forks this process, and returns in the parent and in the child. Blocks for a few milliseconds.
+   */
   fork(options: ForkOptions = {}): ForkResult {
     const deadline = performance.now() + FORK_TIMEOUT_MS;
     const countsBefore = { ...this.counts };
@@ -138,7 +156,8 @@ export class Forker {
         this.counts[result] += 1;
         if (attempt === MAX_ATTEMPTS || performance.now() > deadline)
           return { role: "refused", refusal: this.#unstableRefusal(countsBefore) };
-        // What a copy hung in, the next one would run into too: with other garbage it may not.
+        // The next copy would hang at the same point, such as a garbage collection. A collection
+        // now avoids that.
         if (result === "notReady") collectGarbage();
       }
     } finally {
@@ -146,7 +165,7 @@ export class Forker {
     }
   }
 
-  /** Forks; what is wrong with the copy if it had to be thrown away. */
+  /** Forks once. Returns the defect of the copy if it had to be discarded. */
   #attempt(options: ForkOptions): ForkResult | CopyDefect {
     const snapshotBefore = this.#threads.waitUntilParked();
     if (typeof snapshotBefore !== "string") return { role: "refused", refusal: snapshotBefore };
@@ -169,17 +188,17 @@ export class Forker {
     return defect;
   }
 
-  /** Why no copy was a good one. */
+  /** Returns the refusal after too many defective copies, with their defects. */
   #unstableRefusal(countsBefore: ForkCounts): ForkRefusal {
     const { memoryChanged, threadRan, notReady } = this.counts;
     const causes = [
-      [memoryChanged - countsBefore.memoryChanged, "mapped memory meanwhile"],
-      [threadRan - countsBefore.threadRan, "had another thread at work"],
-      [notReady - countsBefore.notReady, "did not come up"],
+      [memoryChanged - countsBefore.memoryChanged, "changed their memory size"],
+      [threadRan - countsBefore.threadRan, "were taken while another thread ran"],
+      [notReady - countsBefore.notReady, "did not become ready"],
     ] as const;
     const found = causes.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
     const total = causes.reduce((sum, [count]) => sum + count, 0);
-    return refusal("unstable", `none of ${total} copies of the process was a clean one: ${found.join(", ")}`);
+    return refusal("unstable", `all ${total} copies of the process were defective: ${found.join(", ")}`);
   }
 
   #openPipes(): boolean {
@@ -189,8 +208,9 @@ export class Forker {
   }
 
   /**
-   * What a child does first. It must not make V8 wait for the threads that it has not: no compilation, no collection. That
-   * it was just rehearsed keeps it compiled.
+   * Runs first in a child. Until V8 has new threads, nothing here may compile code or collect
+   * garbage, because V8 would wait for threads that do not exist. The parent calls it as a warm-up
+   * right before the fork, which keeps it compiled.
    */
   #beginChild(options: ForkOptions, isWarmUp: boolean): void {
     const libc = this.#libc;
@@ -202,20 +222,20 @@ export class Forker {
     if (isWarmUp) return;
     if (fault !== undefined) fault();
     create(newPlatform, threads, tracingController, 0);
-    // The new platform is left where it is; what it has besides its threads is never used.
+    // The rest of the new platform stays unused.
     libc.memcpy(runnerAddress, (newPlatform[0] as number) + (newPlatform[1] as number) * 2 ** 32 + runnerOffset, 16);
     this.#uvLoopFork(this.#uvLoop);
     if (diesWithParent) libc.prctl(PR_SET_PDEATHSIG, SIGKILL);
     libc.write(ready, this.#oneByte, 1);
     libc.close(this.#gate[1] as number);
-    // The parent found the copy bad and will kill it, or is gone itself.
+    // The parent has found a defect and will kill this copy, or the parent has ended.
     if (libc.read(gate, this.#readBuffer, 1) !== 1) libc._exit(255);
     libc.close(gate);
     libc.close(ready);
     libc.close(this.#ready[0] as number);
   }
 
-  /** What is wrong with the copy; closes the child's ends of the pipes. */
+  /** Returns the defect of the copy, if it has one. Closes the child's ends of the pipes. */
   #verify(pid: number, pagesBefore: number, snapshotBefore: string): CopyDefect | undefined {
     const pagesNow = this.#addressSpace.pageCount();
     this.#libc.close(this.#gate[0] as number);
@@ -227,13 +247,13 @@ export class Forker {
       : "notReady";
   }
 
-  /** Waits until the child says hello or ends, but not for one that hangs. */
+  /** Waits until the child is ready or has ended. Returns false if it hangs. */
   #waitReady(pid: number): boolean {
     let asleepCount = 0;
     let lastSnapshot: string | undefined;
     for (let waitedMs = 0; waitedMs < READY_TIMEOUT_MS; waitedMs += SNAPSHOT_INTERVAL_MS) {
       this.#pollFds[0] = this.#ready[0] as number;
-      this.#pollFds[1] = POLLIN; // and 0 in the upper half: no events yet
+      this.#pollFds[1] = POLLIN; // the upper half, the returned events, is 0
       if (this.#libc.poll(this.#pollFds, 1, SNAPSHOT_INTERVAL_MS) === 1) return true;
       const snapshot = this.#threads.snapshotOf(pid);
       asleepCount = snapshot !== undefined && snapshot === lastSnapshot ? asleepCount + 1 : 0;
@@ -265,24 +285,21 @@ export class Forker {
     const code = this.#native.errno();
     for (const fd of [...this.#gate, ...this.#ready]) if (fd >= 0) this.#libc.close(fd);
     const name = process.getBuiltinModule("node:util").getSystemErrorName(-code);
-    return refusal(
-      "system",
-      `the system starts no more processes, opens no more files, or has too little memory for one (${name})`,
-    );
+    return refusal("system", `the system allows no more processes or open files, or has too little memory (${name})`);
   }
 
   #warmUp(): ForkRefusal | undefined {
     for (let i = 0; i < WARM_UP_ROUNDS; i++) {
       this.#beginChild({}, true);
-      this.#threads.reset(process.pid); // as in a child; what it forgets is looked at again
+      this.#threads.reset(process.pid); // as in a child; the files are opened again later
       this.#addressSpace.reset();
       this.#addressSpace.pageCount();
       this.#addressSpace.markForChild();
-      // What else may be in the way now, a fork finds out when it is time.
+      // Other refusals may have passed until the fork, which checks again.
       const snapshot = this.#threads.snapshot();
       if (typeof snapshot === "object" && snapshot.reason === "proc") return snapshot;
     }
-    // The functions that only a child calls are bound here, in the parent.
+    // Binds the functions that only a child calls, because binding allocates.
     for (const name of [
       "fork",
       "read",

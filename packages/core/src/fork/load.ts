@@ -1,7 +1,8 @@
 /**
  * Loads the code that forks processes, which few processes need.
  *
- * It is a CommonJS file of the build, so that `fork()` can load it synchronously. Node on Linux only.
+ * It is a CommonJS file of the build, so that `fork()` can load it synchronously. Node on Linux
+ * only.
  */
 import { native, whyNoNative } from "../native/mod.ts";
 import type * as ForkModule from "./mod.ts";

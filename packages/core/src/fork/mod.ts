@@ -1,4 +1,6 @@
-/** Forking this process; loaded by those who fork only. */
+/**
+ * The operations for forking this process, and for a forked child. Loaded on demand by `load.ts`.
+ */
 import type { Native, NativeUnavailable } from "../native/native.ts";
 import type { ForkRefusal } from "./fork-refusal.ts";
 import { Forker } from "./forker.ts";
@@ -22,7 +24,7 @@ export { exitWithoutCleanup, resetProcess, warmUpExit } from "./reset-process.ts
 export { quickTest, selfTest } from "./self-test.ts";
 export { reap } from "./waitpid.ts";
 
-/** What forks this process, with the way to libc. */
+/** The forker of this process, and its access to libc. */
 export interface ForkSupport {
   readonly native: Native;
   readonly forker: Forker;
@@ -30,7 +32,7 @@ export interface ForkSupport {
 
 let support: ForkSupport | ForkRefusal | undefined;
 
-/** What forks this process, or why it cannot be forked. */
+/** Returns the forker of this process, or the reason why it cannot be forked. */
 export function openForker(
   native: Native | undefined,
   missing: NativeUnavailable | undefined,

@@ -1,33 +1,37 @@
 /**
- * Waiting until a process that has loaded its modules can be copied.
+ * Waits until a process can be copied: it has no pending requests of libuv, and no sockets that a
+ * child would share.
  *
- * An operation of libuv that is under way at a fork never ends in the child: its thread is the parent's. And a socket would
- * be shared: both sides read from it, each gets a part. A server that a module left listening, a connection to a database, the pipe
- * to a subprocess are sockets too (Node makes its pipes from them); kept-alive connections close by themselves in seconds.
+ * A request that is pending at a fork never ends in the child, because its thread belongs to the
+ * parent. A shared socket is read by both processes, and each gets a part of the data. Listening
+ * servers, database connections and pipes to subprocesses are sockets (Node creates its pipes as
+ * sockets). Kept-alive connections close by themselves within seconds.
  */
-
 import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 import type { Forker } from "./forker.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 const internals = process as unknown as { _getActiveRequests(): object[] };
 const IDLE_TIMEOUT_MS = 6000;
-/** For a process that is at work, and may always be. */
+/** Shorter, because a program that is running may always have pending requests. */
 const QUIESCE_TIMEOUT_MS = 3000;
 
-/** The sockets that this process has open, by their inodes. */
+/** Returns the open sockets of this process, by their inodes. */
 export function openSocketInodes(): Set<string> {
   const sockets = new Set<string>();
   for (const fd of fs.readdirSync("/proc/self/fd")) {
     try {
       const target = fs.readlinkSync(`/proc/self/fd/${fd}`);
       if (target.startsWith("socket:")) sockets.add(target);
-    } catch {} // it was the folder's own
+    } catch {} // the descriptor of the directory listing itself
   }
   return sockets;
 }
 
-/** Turns the loop until nothing is under way, and no sockets are open but the given ones. */
+/**
+ * For a process that has only loaded modules: waits until no requests are pending and only
+ * `ownSockets` are open.
+ */
 export async function waitUntilIdle(ownSockets: ReadonlySet<string>): Promise<ForkRefusal | undefined> {
   const deadline = performance.now() + IDLE_TIMEOUT_MS;
   for (let turn = 0; ; turn++) {
@@ -38,7 +42,7 @@ export async function waitUntilIdle(ownSockets: ReadonlySet<string>): Promise<Fo
     if (requests.length === 0 && sockets.length === 0) return undefined;
     if (performance.now() < deadline) continue;
     if (requests.length > 0)
-      return refusal("requests", `operations that the modules began are still under way: ${requestKinds(requests)}`);
+      return refusal("requests", `the modules have pending operations: ${requestKinds(requests)}`);
     return refusal(
       "sockets",
       `the modules keep ${sockets.length} ${sockets.length === 1 ? "socket" : "sockets"} open, which all children would share: ${handleKinds()}`,
@@ -47,7 +51,8 @@ export async function waitUntilIdle(ownSockets: ReadonlySet<string>): Promise<Fo
 }
 
 /**
- * Waits until this process, as it is at work, can be copied: its sockets stay its own, but what is under way must end first.
+ * For a process in the middle of its program: waits until no requests are pending and the other
+ * threads are idle. The child detaches itself from the sockets.
  */
 export async function quiesce(forker: Forker): Promise<ForkRefusal | undefined> {
   const deadline = performance.now() + QUIESCE_TIMEOUT_MS;
@@ -58,20 +63,20 @@ export async function quiesce(forker: Forker): Promise<ForkRefusal | undefined> 
     if (pending === undefined && blocker === undefined) return undefined;
     if (performance.now() > deadline) {
       return (
-        pending ??
-        refusal("busy-threads", `other threads of the process did not come to rest within ${QUIESCE_TIMEOUT_MS} ms`)
+        pending ?? refusal("busy-threads", `other threads of the process were not idle within ${QUIESCE_TIMEOUT_MS} ms`)
       );
     }
     await new Promise((resolve) => setTimeout(resolve, turn < 5 ? 1 : 10));
   }
 }
 
-/** The refusal if an operation of libuv is under way. */
+/** Returns a refusal if requests of libuv are pending. */
 export function pendingRequests(): ForkRefusal | undefined {
-  // Nobody waits for the end of a file that is being closed, as Node does after it has read a module.
+  // A file that is being closed does not matter, because no code waits for it. Node closes each
+  // module file that way.
   const requests = internals._getActiveRequests().filter(({ constructor: { name } }) => name !== "FileHandleCloseReq");
   if (requests.length === 0) return undefined;
-  return refusal("requests", `operations are under way that would never end in the child: ${requestKinds(requests)}`);
+  return refusal("requests", `pending operations would never end in the child: ${requestKinds(requests)}`);
 }
 
 function requestKinds(requests: readonly object[]): string {

@@ -1,13 +1,17 @@
 /**
- * Randomness of its own for every child.
+ * Gives every child random numbers of its own.
  *
- * A fork copies the state of every generator: without this, siblings would draw the same numbers from `Math.random()`,
- * `crypto.randomUUID()` and `crypto.randomInt()`. OpenSSL sees a fork by itself, so what is drawn directly from it
- * (`randomBytes`, `getRandomValues`) differs anyway.
+ * A fork copies the state of every generator, so siblings would draw the same numbers from
+ * `Math.random()`, `crypto.randomUUID()` and `crypto.randomInt()`. OpenSSL itself detects a fork.
+ * The numbers that come directly from it (`randomBytes`, `getRandomValues`) therefore differ
+ * already.
  */
 const crypto = process.getBuiltinModule("node:crypto");
 
-/** `randomUUID()` draws 128 at once, and `randomInt()` 1,024 (lib/internal/crypto/random.js): what it has left is a stock. */
+/**
+ * The pools of Node (lib/internal/crypto/random.js): `randomUUID()` draws 128 numbers at once,
+ * `randomInt()` 1,024.
+ */
 const RANDOM_POOLS: readonly { readonly size: number; readonly draw: () => unknown }[] = [
   { size: 128, draw: () => crypto.randomUUID() },
   { size: 1024, draw: () => crypto.randomInt(2) },
@@ -17,8 +21,9 @@ let seedMathRandom: (() => void) | undefined;
 let poolsAreDrained = false;
 
 /**
- * Puts a generator that can be given a new seed in the place of `Math.random`: in a fork server before it loads anything,
- * so that also modules that keep the function itself get fresh numbers in each child.
+ * Replaces `Math.random` with a generator that can be reseeded. A fork server does that before it
+ * loads any module, so that modules that keep a reference to the function also get new numbers in
+ * each child.
  */
 export function replaceMathRandom(): void {
   const seedWords = new Uint32Array(4);
@@ -27,7 +32,7 @@ export function replaceMathRandom(): void {
     crypto.randomFillSync(seedWords);
     [a, b, c, counter] = seedWords as unknown as [number, number, number, number];
   };
-  // sfc32 by Chris Doty-Humphrey: passes PractRand, and costs about what V8's own generator does.
+  // sfc32 by Chris Doty-Humphrey: it passes PractRand, and is about as fast as V8's generator.
   const next = (): number => {
     const drawn = (((a + b) | 0) + counter) | 0;
     counter = (counter + 1) | 0;
@@ -40,22 +45,24 @@ export function replaceMathRandom(): void {
   seedMathRandom();
   for (let i = 0; i < 12; i++) next();
   Math.random = function random() {
-    // 53 bits, as many as a double has below 1.
+    // 53 bits, the precision of a double.
     return ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53;
   };
 }
 
-/** In a child: nothing that is drawn from now on has been drawn by its parent or by a sibling. */
+/**
+ * In a child: reseeds all generators, so that they differ from those of the parent and of siblings.
+ */
 export function reseed(): void {
   if (seedMathRandom === undefined) reseedV8Context();
   else seedMathRandom();
   if (!poolsAreDrained) for (const { size, draw } of RANDOM_POOLS) for (let i = 0; i < size; i++) draw();
-  poolsAreDrained = false; // a child of this child may find some
+  poolsAreDrained = false; // this child may fill the pools, and then fork
 }
 
 /**
- * In a fork server, last of all: leaves nothing in stock that its children would have to draw first, which would take each of
- * them a millisecond. A stock is known to be full when OpenSSL has just been asked.
+ * In a fork server, as its last step: empties the pools. Otherwise each child would have to empty
+ * them, which takes a millisecond. A request to OpenSSL shows that a pool has just been filled.
  */
 export function drainRandomPools(): void {
   let requestCount = 0;
@@ -75,14 +82,16 @@ export function drainRandomPools(): void {
 }
 
 /**
- * V8 seeds the generator of a context at its first call, from a flag if that is set. Code that kept `Math.random` itself
- * goes on with the parent's numbers; V8 has no way to change that.
+ * Replaces `Math.random` with that of a new context, which V8 seeds at the first call from a flag.
+ * Code that has kept a reference to the old function continues with the parent's numbers, which V8
+ * cannot change.
  */
 function reseedV8Context(): void {
   const v8 = process.getBuiltinModule("node:v8");
   v8.setFlagsFromString(`--random-seed=${crypto.randomInt(1, 2 ** 31 - 1)}`);
   Math.random = process.getBuiltinModule("node:vm").runInNewContext("Math.random") as () => number;
   Math.random();
-  // Left on, every worker of this process would draw what this thread draws.
+  // With the flag still set, every worker of this process would draw the same numbers as this
+  // thread.
   v8.setFlagsFromString("--random-seed=0");
 }

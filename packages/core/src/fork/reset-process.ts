@@ -1,4 +1,9 @@
-/** What Node keeps about its process and a fork leaves as it was; put right in the child, before any other code runs. */
+/**
+ * Corrects the state that Node keeps about its process and that a fork copies: pid, exit, thread
+ * pool, wake-ups.
+ *
+ * The child calls {@link resetProcess} before any other code runs.
+ */
 import type { Native } from "../native/native.ts";
 import { forgetWatched } from "./child-watcher.ts";
 import { reseed } from "./reseed-random.ts";
@@ -10,9 +15,9 @@ let isExiting = false;
 let ensuresThreadpool = false;
 let exitsWithoutCleanup = false;
 
-/** Makes a fresh child a process of its own. */
+/** In a child: corrects all state that differs from the parent's. */
 export function resetProcess(native: Native): void {
-  // Node keeps the pid as a plain value.
+  // Node caches the pid.
   const value = native.libc.getpid();
   Object.defineProperty(process, "pid", { value, enumerable: true, configurable: true, writable: false });
   reseed();
@@ -23,8 +28,9 @@ export function resetProcess(native: Native): void {
 }
 
 /**
- * `process.exit()` ends a child as `os._exit()` does in Python, after the `exit` event: what the parent registered with C's
- * `atexit()` is the parent's. Coverage and profiles are written at the end of a native exit, so it stays where they are on.
+ * Makes `process.exit()` skip the handlers of C's `atexit()`, which belong to the parent, as
+ * `os._exit()` does in Python. The `exit` event is still emitted. With coverage or profiling, the
+ * native exit stays, because it writes their files.
  */
 function exitWithoutAtexit(native: Native): void {
   const isProfiled =
@@ -41,7 +47,10 @@ function exitWithoutAtexit(native: Native): void {
   };
 }
 
-/** In a fork server: does for nothing what its children do in `process.exit()`, before a module listens for the end. */
+/**
+ * In a fork server: runs `process.exit()` without its effect, so that it is compiled. No module may
+ * listen for "exit" yet.
+ */
 export function warmUpExit(): void {
   const internals = process as unknown as { _exiting: boolean; reallyExit(code: number): void };
   const { reallyExit } = internals;
@@ -54,26 +63,32 @@ export function warmUpExit(): void {
 }
 
 /**
- * A native exit, at the end of the loop or after an uncaught error, joins the threads of libuv's pool. If the parent used the
- * pool and the child has not, those threads are the parent's, and the exit would hang. With a request libuv makes the pool
- * anew first: its `pthread_atfork` handler has marked it as not yet made.
+ * Makes sure that libuv's thread pool belongs to the child when it ends. A native exit, at the end
+ * of the loop or after an uncaught error, joins the threads of the pool. If only the parent has
+ * used the pool, the threads do not exist in the child, and the exit would hang. A request makes
+ * libuv create the pool again, because its `pthread_atfork` handler has reset it.
  */
 function ensureThreadpool(): void {
   if (ensuresThreadpool) return;
   ensuresThreadpool = true;
   process.prependListener("exit", () => {
-    // By `process.exit()` it is no native exit, and the threads would be made for nothing.
+    // `process.exit()` is not a native exit, so the threads are not needed.
     if (!isExiting) fs.stat("/", () => {});
   });
 }
 
-/** In a child whose `exit` listeners have been taken away: this one it needs. */
+/**
+ * In a child whose `exit` listeners have been removed: adds the listener of `ensureThreadpool()`
+ * again.
+ */
 export function resetThreadpool(): void {
   ensuresThreadpool = false;
   ensureThreadpool();
 }
 
-/** In a child: ends it, also where its parent has put another function in the place of `process.exit()`, as test runners do. */
+/**
+ * In a child: restores `process.exit()`, which the parent may have replaced, as test runners do.
+ */
 export function resetExit(): void {
   const internals = process as unknown as { _exiting: boolean; reallyExit(code: number): never };
   process.exit = (code) => {
@@ -88,9 +103,10 @@ export function resetExit(): void {
 }
 
 /**
- * Has a child that shares handles with its parent end after the `exit` event, without Node's cleaning up: that closes all
- * handles, and closing a listening Unix socket takes its path away from the parent. After an error that nobody caught, Node
- * prints it later, and ends without cleaning up anyway.
+ * Ends a child that shares handles with its parent right after the `exit` event, without Node's
+ * cleanup. The cleanup closes all handles, and closing a listening Unix socket would unlink its
+ * path. After an uncaught error, Node still has to print the error, and then ends without cleanup
+ * anyway.
  */
 export function exitWithoutCleanup({ libc }: Native): void {
   if (exitsWithoutCleanup) return;
@@ -110,8 +126,9 @@ export function exitWithoutCleanup({ libc }: Native): void {
 }
 
 /**
- * `uv_loop_fork()` drops wake-ups that were on their way, so a task that V8 posted before the fork (the end of an
- * asynchronous wasm compilation) would sleep until the next one. This posts one.
+ * Wakes the event loop once. `uv_loop_fork()` drops pending wake-ups. A task that V8 posted before
+ * the fork, such as the end of an asynchronous wasm compilation, would otherwise wait for the next
+ * wake-up.
  */
 function postWakeup(): void {
   const { waitAsync } = Atomics as unknown as {

@@ -1,5 +1,8 @@
 /**
- * One child that does what children do, before any is given out: this decides whether a process can be forked, not its version.
+ * The self-test of forking: a probe child uses everything that children need, before the first real
+ * child.
+ *
+ * Its result, not the version of Node, decides whether this process can be forked.
  */
 import { SIGKILL } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
@@ -9,17 +12,17 @@ import type { Forker, ForkResult } from "./forker.ts";
 import { reap, reapNow } from "./waitpid.ts";
 
 const PROBE_TIMEOUT_MS = 3000;
-/** What the probe ends with: no number that a child ends with by accident. */
+/** The exit code of a probe that has passed. It does not occur by accident. */
 const PASSED_EXIT_CODE = 47;
 const ALLOCATED_ROWS = 40;
 
 /**
- * Forks a probe, and waits for it without the event loop. In the probe it never settles.
+ * Forks a probe and blocks until it ends. In the probe itself the promise never settles.
  *
- * @param begin what the probe does first
- * @returns what was wrong; undefined if nothing was
+ * @param prepareProbe runs first in the probe
+ * @returns the reason if the probe failed
  */
-export function selfTest(
+export async function selfTest(
   native: Native,
   forker: Forker,
   threads: number,
@@ -30,10 +33,12 @@ export function selfTest(
     prepareProbe();
     return runProbe();
   }
-  return Promise.resolve(awaitProbe(native, fork));
+  return awaitProbe(native, fork);
 }
 
-/** A lesser test, of a probe that does not turn its loop: for a fork in the middle of a program. */
+/**
+ * Runs a shorter test for a fork in the middle of a program: its probe does not use the event loop.
+ */
 export function quickTest(native: Native, forker: Forker): ForkRefusal | undefined {
   const fork = forker.fork({ diesWithParent: true });
   if (fork.role === "child") {
@@ -52,7 +57,7 @@ function awaitProbe(native: Native, fork: ForkResult): ForkRefusal | undefined {
     if (status?.code === PASSED_EXIT_CODE) return undefined;
     if (status !== undefined) {
       const how = status.signal ?? `exit code ${status.code}`;
-      return refusal("self-test", `a probe child ended with ${how} in place of passing the self-test`);
+      return refusal("self-test", `a probe child ended with ${how} instead of passing the self-test`);
     }
     Atomics.wait(sleepCell, 0, 0, 1);
   }
@@ -61,7 +66,9 @@ function awaitProbe(native: Native, fork: ForkResult): ForkRefusal | undefined {
   return refusal("self-test", `a probe child did not pass the self-test within ${PROBE_TIMEOUT_MS} ms`);
 }
 
-/** Needs V8's worker threads, its heap, the loop, libuv's pool, and an end. */
+/**
+ * Uses V8's worker threads, the heap, the event loop, libuv's thread pool, and `process.exit()`.
+ */
 async function runProbe(): Promise<never> {
   const rows = allocate();
   collectGarbage();
@@ -71,7 +78,7 @@ async function runProbe(): Promise<never> {
   return process.exit(hasPassed ? PASSED_EXIT_CODE : 1);
 }
 
-/** As much as makes V8 collect garbage by itself. */
+/** Allocates enough to make V8 collect garbage by itself. */
 function allocate(): unknown[][] {
   return Array.from({ length: ALLOCATED_ROWS }, () => Array.from({ length: 10_000 }, (_, j) => ({ j })));
 }

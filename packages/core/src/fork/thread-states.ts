@@ -1,16 +1,18 @@
 /**
- * Whether the other threads of this process rest.
+ * Finds out whether the other threads of this process are *parked*: asleep in futex or epoll, with
+ * no work.
  *
- * A child has one thread, the one that called `fork()`. Whatever another thread was in the middle of stays half done there:
- * a lock that it held is held for ever. So a fork is good only if every other thread sleeps in a wait of its own, and has
- * slept all the time between the look before the fork and the look after it. `/proc/<pid>/task/<tid>/syscall` says in what
- * a thread sleeps, and how often it was given a processor whether it was woken meanwhile.
+ * A child has only the thread that called `fork()`. The work of any other thread stays half-done in
+ * the child, and a lock that it held is held forever. A copy is therefore good only if all other
+ * threads were parked from before the fork until after it. `/proc/<pid>/task/<tid>/syscall` shows
+ * the system call in which a thread sleeps. The number of times that it ran shows whether it was
+ * woken in between. A *snapshot* is a string of both for all threads.
  */
 import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
-/** The numbers of `futex`, and of `epoll_wait` and `epoll_pwait`, by processor. */
+/** The numbers of the system calls `futex`, `epoll_wait` and `epoll_pwait`, by processor. */
 const PARKED_SYSCALLS: Readonly<Record<string, { futex: string; epoll: readonly string[] }>> = {
   x64: { futex: "202", epoll: ["232", "281"] },
   arm64: { futex: "98", epoll: ["22"] },
@@ -18,16 +20,21 @@ const PARKED_SYSCALLS: Readonly<Record<string, { futex: string; epoll: readonly 
 
 const PARK_TIMEOUT_MS = 3000;
 
-/** What the kernel tells of a thread; kept open, since finding a file in `/proc` costs more than reading it. */
+/**
+ * Files in `/proc` about a thread. They stay open, because opening one costs more than reading it.
+ */
 interface ThreadFiles {
   readonly syscallFd: number;
   readonly runCountFd: number;
 }
 
-/** Where it tells how often a thread ran: the last of three numbers, or, ten times slower, lines of a longer text. */
+/**
+ * The file with the number of times that a thread ran: the last number of schedstat, or, ten times
+ * slower, status.
+ */
 const RUN_COUNT_FILE = hasSchedstat() ? "schedstat" : "status";
 
-/** The other threads of this process. */
+/** The states of the other threads of this process. */
 export class ThreadStates {
   readonly #parkedSyscalls: { futex: string; epoll: readonly string[] } = PARKED_SYSCALLS[process.arch] as never;
   readonly #buffer = Buffer.alloc(4096);
@@ -35,14 +42,15 @@ export class ThreadStates {
   readonly #threadFiles = new Map<string, ThreadFiles>();
   #ownId = String(process.pid);
 
-  /** Whether this processor's system calls are known. */
+  /** Whether the system calls of this processor are known. */
   static get isSupported(): boolean {
     return process.arch in PARKED_SYSCALLS;
   }
 
   /**
-   * What all threads of a child wait in; undefined if one of them does not wait. What is the same some time later shows a child
-   * in which nobody is left to wake the others.
+   * Returns a snapshot of all threads of a child; undefined if one of them is not parked. An
+   * unchanged snapshot some time later means that the child hangs: no thread is left to wake the
+   * others.
    */
   snapshotOf(pid: number): string | undefined {
     let snapshot = "";
@@ -53,28 +61,31 @@ export class ThreadStates {
         snapshot += `${id} ${runCountIn(fs.readFileSync(`/proc/${pid}/task/${id}/${RUN_COUNT_FILE}`, "latin1"))}`;
       }
     } catch {
-      return undefined; // a thread, or the child, has just ended
+      return undefined; // a thread or the child has just ended
     }
     return snapshot;
   }
 
-  /** In a child, whose only thread has its pid as its id: forgets the threads of the parent. */
+  /**
+   * In a child: forgets the threads of the parent. The only thread of a child has its pid as its
+   * id.
+   */
   reset(pid: number): void {
     this.#ownId = String(pid);
     for (const id of this.#threadFiles.keys()) this.#closeFiles(id);
   }
 
-  /** Waits until all other threads rest; what it gives is the same later only if none of them has run meanwhile. */
+  /** Blocks until all other threads are parked, and returns a snapshot. */
   waitUntilParked(): string | ForkRefusal {
     for (let waitedMs = 0; waitedMs < PARK_TIMEOUT_MS; waitedMs++) {
       const snapshot = this.snapshot();
       if (snapshot !== undefined) return snapshot;
-      Atomics.wait(this.#sleepCell, 0, 0, 1); // jobs of the collector and the compiler end within milliseconds
+      Atomics.wait(this.#sleepCell, 0, 0, 1); // garbage collection and compile jobs end within milliseconds
     }
-    return refusal("busy-threads", `other threads of the process did not come to rest within ${PARK_TIMEOUT_MS} ms`);
+    return refusal("busy-threads", `other threads of the process were not idle within ${PARK_TIMEOUT_MS} ms`);
   }
 
-  /** What the other threads wait in; undefined if one of them does not wait. */
+  /** Returns a snapshot of the other threads; undefined if one of them is not parked. */
   snapshot(): string | ForkRefusal | undefined {
     let snapshot = "";
     let loopCount = 0;
@@ -89,12 +100,12 @@ export class ThreadStates {
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         this.#closeFiles(id);
-        if (code === "ENOENT" || code === "ESRCH") return undefined; // it has just ended
-        return refusal("proc", `/proc does not tell what the threads of the process do (${code})`);
+        if (code === "ENOENT" || code === "ESRCH") return undefined; // the thread has just ended
+        return refusal("proc", `/proc does not show the states of the threads of the process (${code})`);
       }
       const syscallNumber = syscall.slice(0, syscall.indexOf(" "));
       if (!this.#isParkedIn(syscallNumber)) return undefined;
-      // The scheduler of V8's delayed tasks has the only other loop in a process without workers.
+      // V8's scheduler of delayed tasks has the only other event loop in a process without workers.
       if (syscallNumber !== this.#parkedSyscalls.futex && ++loopCount > 1)
         return refusal("event-loops", describeEventLoop());
       snapshot += `${id} ${runCountIn(runStats)}`;
@@ -130,12 +141,12 @@ export class ThreadStates {
   }
 }
 
-/** How often a thread ran. */
+/** Extracts the number of times that a thread ran. */
 function runCountIn(text: string): string {
   return text.slice(RUN_COUNT_FILE === "schedstat" ? text.lastIndexOf(" ") : text.indexOf("voluntary_ctxt_switches"));
 }
 
-/** Not all kernels keep these numbers. */
+/** Whether the kernel counts runs in schedstat. Not all kernels do. */
 function hasSchedstat(): boolean {
   try {
     return Number(fs.readFileSync("/proc/self/schedstat", "latin1").split(" ")[2]) > 0;

@@ -1,41 +1,49 @@
 /**
- * V8's worker threads, and how a child gets its own.
+ * Gives V8 in a child worker threads of its own.
  *
- * `fork()` copies one thread. V8 in the child would wait for ever for the answers of worker threads that are not there: in
- * the first garbage collection, the first optimized function, the first compiled wasm. The cure is an embedder's function that every
- * Node exports: `node::MultiIsolatePlatform::Create()` makes a new platform with running threads. The runner of its threads,
- * one `shared_ptr`, is copied over the one in the platform that V8 already knows; the rest of the new platform is left alone.
+ * `fork()` copies one thread. V8 in the child would wait forever for its worker threads: in the
+ * first garbage collection, or for the first optimized function. Every Node exports
+ * `node::MultiIsolatePlatform::Create()`, which creates a new platform with running threads. The
+ * child copies the task runner of the new platform, one `shared_ptr`, over that of V8's own
+ * platform.
  *
- * Where the platform and the runner lie is found, and proven before anything is written there: the runner was made by
- * `make_shared`, so its pointer points 16 bytes behind its control block, and that begins with the address of a virtual table
- * whose symbol names the class. One such pair, in one object that `node::per_process::v8_platform` points to, or none at all.
+ * This file finds the addresses of both, and proves them before a child writes there. `make_shared`
+ * created the runner, so its pointer points 16 bytes behind its control block. The control block
+ * starts with the address of a virtual table, whose symbol names the class. Exactly one object to
+ * which `node::per_process::v8_platform` points must contain exactly one such pair.
  */
 import type { Call, Native } from "../native/native.ts";
 import { peek } from "./address-space.ts";
 import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
-/** Node's platform, as far as a fork needs it. */
+/** The parts of Node's platform that a fork needs. */
 export interface Platform {
-  /** Where the `shared_ptr` to the runner lies. */
+  /** The address of the `shared_ptr` to the task runner. */
   readonly runnerAddress: number;
-  /** The same, from the start of a platform. */
+  /** The offset of the `shared_ptr` in a platform. */
   readonly runnerOffset: number;
   readonly tracingController: number;
-  /** Makes a new platform; writes its address to the first argument. */
+  /** Creates a platform and writes its address to the first argument. */
   readonly create: Call<readonly ["address", "bytes", "i32", "address", "address"]>;
 }
 
 const PLATFORM_SYMBOL = "_ZN4node11per_process11v8_platformE";
 const GET_TRACING_CONTROLLER_SYMBOL = "_ZN4node12NodePlatform20GetTracingControllerEv";
 const CREATE_PLATFORM_SYMBOL = "_ZN4node20MultiIsolatePlatform6CreateEiPN2v817TracingControllerEPNS1_13PageAllocatorE";
-/** The virtual table of `_Sp_counted_ptr_inplace<WorkerThreadsTaskRunner, …>`, as Node 24 and newer, 20 and 22 name it. */
+/**
+ * The virtual table of `_Sp_counted_ptr_inplace<WorkerThreadsTaskRunner, …>`, as Node 24 and newer,
+ * 20 and 22 name it.
+ */
 const CONTROL_BLOCK_SYMBOLS = ["Iv", "IS1_"].map(
   (allocator) =>
     `_ZTVSt23_Sp_counted_ptr_inplaceIN4node23WorkerThreadsTaskRunnerESa${allocator}ELN9__gnu_cxx12_Lock_policyE2EE`,
 );
-/** A virtual table's symbol stands before two words that are not functions; objects point behind these. */
+/**
+ * The size of the two words between the symbol of a virtual table and the address to which objects
+ * point.
+ */
 const VTABLE_HEADER_BYTES = 16;
-/** How much is looked at. */
+/** The sizes of the memory that is searched. */
 const HOLDER_BYTES = 64;
 const PLATFORM_BYTES = 256;
 
@@ -53,7 +61,7 @@ export function findPlatform(native: Native): Platform | ForkRefusal {
     create === undefined ||
     getTracingController === undefined
   ) {
-    return refusal("symbols", "this build of Node does not export what a fork needs");
+    return refusal("symbols", "this build of Node does not export the symbols that a fork needs");
   }
   const found = readWords(holder, HOLDER_BYTES)
     .filter((address) => address % 8 === 0)
@@ -62,7 +70,7 @@ export function findPlatform(native: Native): Platform | ForkRefusal {
   const [platform] = found;
   const [runnerOffset] = platform?.offsets ?? [];
   if (platform === undefined || runnerOffset === undefined || found.length > 1 || platform.offsets.length > 1) {
-    return refusal("symbols", "the platform of this build of Node is laid out in another way");
+    return refusal("symbols", "the platform of this build of Node has an unknown memory layout");
   }
   return {
     runnerAddress: platform.address + runnerOffset,
@@ -72,7 +80,10 @@ export function findPlatform(native: Native): Platform | ForkRefusal {
   };
 }
 
-/** Where in an object lies a pointer to something that `make_shared` made with this virtual table. */
+/**
+ * Returns the offsets of pointers to objects that `make_shared` has created with this virtual
+ * table.
+ */
 function runnerOffsets(address: number, vtable: number): number[] {
   const fields = readWords(address, PLATFORM_BYTES);
   const offsets: number[] = [];
@@ -83,7 +94,7 @@ function runnerOffsets(address: number, vtable: number): number[] {
   return offsets;
 }
 
-/** The words at an address; none if it is not mapped. */
+/** Reads the words at an address; returns none if it is not mapped. */
 function readWords(address: number, size: number): number[] {
   const view = address < 0x10000 ? undefined : peek(address, size);
   return view === undefined ? [] : Array.from({ length: size / 8 }, (_, i) => Number(view.getBigUint64(i * 8, true)));

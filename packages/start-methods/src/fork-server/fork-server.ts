@@ -1,6 +1,13 @@
 /** The owner's side of a fork server: its start, and its end. */
 import { StartError } from "@multiproc/core";
-import { cleanup, type ExitStatus, host, reserveSocketPath, type Subprocess } from "@multiproc/core/internal";
+import {
+  cleanup,
+  type ExitStatus,
+  host,
+  reserveSocketPath,
+  type Subprocess,
+  UNSUPPORTED_PLATFORM,
+} from "@multiproc/core/internal";
 import type { Child } from "../launcher.ts";
 import { preloadError } from "../start-failure.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
@@ -61,8 +68,7 @@ export class ForkServer {
    * @internal
    */
   static async start(options: ForkServerOptions = {}): Promise<ForkServer> {
-    if (host.name !== "node")
-      throw new ForkRefusedError({ reason: "platform", message: "forking takes Node on Linux, on x64 or arm64" });
+    if (host.name !== "node") throw new ForkRefusedError(UNSUPPORTED_PLATFORM);
     options.signal?.throwIfAborted();
     const socketPath = reserveSocketPath();
     const incoming = awaitConnection();

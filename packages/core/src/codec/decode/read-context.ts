@@ -1,8 +1,8 @@
 /**
  * The interface of the value reader that the readers of single types use.
  *
- * `ValueReader` is the only implementation. The interface breaks the import cycle between it
- * and the readers that it calls; it is a type only, so calls stay direct.
+ * `ValueReader` is the only implementation. The interface breaks the import cycle between it and
+ * the readers that it calls; it is a type only, so calls stay direct.
  */
 import type { TargetReference } from "../../targets/target.ts";
 

@@ -1,8 +1,8 @@
 /**
  * The interface of the value writer that the writers of single types use.
  *
- * `ValueWriter` is the only implementation. The interface breaks the import cycle between it
- * and the writers that it calls; it is a type only, so calls stay direct.
+ * `ValueWriter` is the only implementation. The interface breaks the import cycle between it and
+ * the writers that it calls; it is a type only, so calls stay direct.
  */
 import type { RegisteredClass } from "../../registry.ts";
 import type { Attachments, AttachmentsMark } from "./attachments.ts";
