@@ -1,11 +1,12 @@
 /**
- * How fast the codec is, against msgpackr, v8.serialize and JSON, in one process and taking turns.
+ * Measures the codec against msgpackr, v8.serialize and JSON, in one process, in turns.
  *
  *   npm run build && node packages/core/bench/codec.mjs [--rounds=15] [--json] [part of a case's name …]
  *   npx deno run -A packages/core/bench/codec.mjs
  *
- * Each competitor encodes a batch of different values and decodes what came out, as on a channel. All take turns in every
- * round; the table has the medians over the rounds, in nanoseconds for one value, with the middle half of the rounds.
+ * Each competitor encodes a batch of different values and decodes the messages, as on a channel.
+ * All competitors run in every round. The table shows the medians of the rounds in nanoseconds for
+ * one value, and the middle half of the rounds.
  */
 import os from "node:os";
 import process from "node:process";
@@ -17,7 +18,7 @@ import { Packr } from "msgpackr";
 const flags = process.argv.slice(2);
 const rounds = Number(flags.find((flag) => flag.startsWith("--rounds="))?.slice(9) ?? 15);
 const printsJson = flags.includes("--json");
-// For `npm run bench`, a few that stand for the others.
+// `npm run bench` runs a few representative cases.
 const jsonCases = printsJson ? ["{id,x}", "nested", "100 rows", "1000 doubles"] : [];
 const chosen = [...flags.filter((flag) => !flag.startsWith("--")), ...jsonCases];
 const rows = [];
@@ -68,7 +69,7 @@ const competitors = {
   "msgpackr pack": msgpackr({ useRecords: false }),
   "msgpackr records": msgpackr({}),
   "msgpackr sequential": msgpackr({ sequential: true }),
-  // On Deno it takes gigabytes that are not collected in time: a few rounds of it are enough.
+  // On Deno this takes gigabytes that are not collected in time, so it runs fewer times.
   "v8.serialize": { begin() {}, encode: v8.serialize, decode: v8.deserialize, share: globalThis.Deno ? 0.02 : 1 },
   JSON: { begin() {}, encode: JSON.stringify, decode: JSON.parse },
 };
@@ -81,7 +82,10 @@ for (const [name, make] of Object.entries(cases)) {
 printFunctions();
 if (printsJson) console.log(JSON.stringify(rows));
 
-/** Messages lie one behind the other in one writer, as on a channel; where each ends is noted. */
+/**
+ * Writes messages one after the other into one ByteWriter, as a channel does, and keeps the end of
+ * each.
+ */
 function multiprocCodec(options, root) {
   const encoder = new Encoder(options);
   const decoder = new Decoder();
@@ -109,14 +113,17 @@ function msgpackr(options) {
   return { begin() {}, encode: (value) => packr.pack(value), decode: (bytes) => unpackr.unpack(bytes) };
 }
 
-/** Medians of encoding, decoding and both for each competitor, and the spread of both. */
+/**
+ * Returns the medians of encoding, decoding and both for each competitor, and the spread of both.
+ */
 function compete(make, title) {
   const jsonLength = JSON.stringify(make(0))?.length ?? 10;
   const values = Array.from({ length: jsonLength > 1000 ? 8 : 64 }, (_, i) => make(i));
   const times = Math.ceil(1_000_000 / ((jsonLength + 40) * values.length));
   const results = new Map(Object.keys(competitors).map((name) => [name, []]));
   for (let round = -3; round < rounds; round++) {
-    // Each round has another order, so that nobody always pays for what the same neighbour left behind.
+    // Each round has another order, so that no competitor always pays for the garbage of the same
+    // predecessor.
     const names = shuffled(Object.keys(competitors), round + 3);
     for (const name of names) {
       const { share = 1 } = competitors[name];
@@ -132,13 +139,13 @@ function compete(make, title) {
   return new Map([...results].map(([name, list]) => [name, summary(list)]));
 }
 
-/** One of the orders of a list; the same in every run. */
+/** Shuffles a list, in the same way in every run. */
 function shuffled(list, round) {
   const keyed = list.map((item, i) => [Math.sin((round + 1) * 12.9898 + i * 78.233) * 43758.5453, item]);
   return keyed.sort(([a], [b]) => a - Math.floor(a) - (b - Math.floor(b))).map(([, item]) => item);
 }
 
-/** Nanoseconds for encoding and for decoding one value. */
+/** Returns the nanoseconds for encoding and for decoding one value. */
 function measure({ begin, encode, decode }, values, times) {
   const out = new Array(values.length);
   let encoding = 0;
@@ -191,7 +198,10 @@ function print(name, results) {
   }
 }
 
-/** What nobody else can send: a function. As an array like any other, and as a tuple of the library's own. */
+/**
+ * Measures a message with a function, which no competitor can send: as an ordinary array, and as a
+ * tuple.
+ */
 function printFunctions() {
   if (chosen.length > 0 && !chosen.includes("function")) return;
   const tasks = Array.from({ length: 64 }, (_, i) => [i, work, i]);
