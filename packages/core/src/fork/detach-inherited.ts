@@ -18,7 +18,7 @@ import { resetExit, resetThreadpool } from "./reset-process.ts";
 const fs = process.getBuiltinModule("node:fs");
 
 /** A handle of libuv, under the objects that `_getActiveHandles()` lists. */
-interface Handle {
+interface UvHandle {
   readonly fd?: number;
   close?(done?: () => void): void;
 }
@@ -30,7 +30,7 @@ interface Scheduled {
   _repeat?: unknown;
 }
 
-const internals = process as unknown as { _getActiveHandles(): Array<Handle & { readonly _handle?: Handle | null }> };
+const internals = process as unknown as { _getActiveHandles(): Array<UvHandle & { readonly _handle?: UvHandle | null }> };
 const NOOP = (): void => {};
 /**
  * Events that report the signals, errors and end of the parent's program. The child runs its own

@@ -2,15 +2,16 @@
  * Gives V8 in a child worker threads of its own.
  *
  * `fork()` copies one thread. V8 in the child would wait forever for its worker threads: in the
- * first garbage collection, or for the first optimized function. Every Node exports
- * `node::MultiIsolatePlatform::Create()`, which creates a new platform with running threads. The
- * child copies the task runner of the new platform, one `shared_ptr`, over that of V8's own
- * platform.
+ * first garbage collection, for the first optimized function or the first compiled wasm. Every Node
+ * exports `node::MultiIsolatePlatform::Create()`, which creates a new platform with running
+ * threads. The child copies the task runner of the new platform, one `shared_ptr`, over that of
+ * V8's own platform.
  *
  * This file finds the addresses of both, and proves them before a child writes there. `make_shared`
  * created the runner, so its pointer points 16 bytes behind its control block. The control block
  * starts with the address of a virtual table, whose symbol names the class. Exactly one object to
- * which `node::per_process::v8_platform` points must contain exactly one such pair.
+ * which `node::per_process::v8_platform` points must contain exactly one such pair. Otherwise the
+ * fork is refused.
  */
 import type { Call, Native } from "../native/native.ts";
 import { peek } from "./address-space.ts";
