@@ -1,9 +1,13 @@
-// A channel over sockets against Python's `multiprocessing.Pipe` and, on Node, the IPC channel of `child_process`.
-//
-//   npm run build && node packages/core/bench/channel.mjs [--rounds=5] [--json]
-//   npx deno run -A packages/core/bench/channel.mjs
-//
-// Each sends small objects one way to another process, which decodes them all. They take turns; the table holds medians.
+/**
+ * The channel benchmark: a channel against Python's `multiprocessing.Pipe` and, on Node, the IPC of
+ * `child_process`.
+ *
+ *   npm run build && node packages/core/bench/channel.mjs [--rounds=5] [--json]
+ *   npx deno run -A packages/core/bench/channel.mjs
+ *
+ * Each contender sends small objects one way to another process, which decodes them all. The
+ * contenders take turns. The output shows medians.
+ */
 import { execFileSync, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -82,7 +86,7 @@ for (const name of results.keys()) {
     `  ${name.padEnd(24)} ${middle.padStart(6)} k/s (${low}–${high})   the channel is ${ratio.toFixed(1)} times as fast`,
   );
 }
-// The last line, for `npm run bench`.
+// `npm run bench` reads the last line.
 if (process.argv.includes("--json")) {
   const rows = [...results].map(([name, values]) => ({
     case: "Channel: small objects one way",

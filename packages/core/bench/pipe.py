@@ -1,4 +1,4 @@
-"""Python's side of channel.mjs: small objects one way over multiprocessing.Pipe, as a rate."""
+"""The contender in Python of channel.mjs: prints messages per second, one way over multiprocessing.Pipe."""
 import sys
 import time
 from multiprocessing import Pipe, Process

@@ -1,6 +1,8 @@
 /**
- * The children's door: what a process that was started loads before it knows what it is to do. Every child pays for it, so it
- * leaves out what many of them never need: the codec comes with the first value that needs one.
+ * The entry point for children: what every child loads first, before it knows what to do.
+ *
+ * Every child pays for this code, so it leaves out what many children never need. The codec, for
+ * example, is loaded with the first value that needs it.
  *
  * @module
  */
@@ -25,29 +27,31 @@ export { loadModules } from "./targets/module-loader.ts";
 export { isLocal, resolveTarget, targetOf } from "./targets/target.ts";
 
 /**
- * Where the codec is. The path is put together, because Deno loads ahead whatever it can foresee to be imported; so a child that
- * may read little must be able to read this, see {@link codecModule}.
+ * The path of the module with the codec. It is not a literal, because Deno preloads every module
+ * that a literal import names. A child with few read permissions must be able to read it, see
+ * {@link codecModule}.
  */
 const CODEC_PATH = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
-/** The module that a child loads when it needs the codec. */
+/** The URL of the module that a child loads when it needs the codec. */
 export const codecModule: string = new URL(CODEC_PATH, import.meta.url).href;
 
-/** What an entry is given: the way to its parent. */
+/** The connection of a child to its parent. */
 export interface ParentConnection {
-  /** The next message that the parent sent, which is a text. */
+  /** Returns the next message of the parent, which must be a text. */
   receiveText(): Promise<string>;
-  /** The next value that the parent sent; the modules it names are loaded first. */
+  /** Returns the next value of the parent, after loading the modules that it names. */
   receive(): Promise<unknown>;
-  /** Ends this process, when all that it sent and wrote has left. */
+  /** Exits, after everything that this process sent and wrote is delivered. */
   exit(code: number): Promise<never>;
 }
 
 /**
- * Connects this child with its parent and runs `main`. The child ends when its parent does.
+ * Connects this child to its parent and runs `main`. The child exits when its parent exits.
  *
- * @returns the same with arguments of its own, for a child that was forked after this module had been loaded: where to find
- * the parent, or in place of that an inbox; then what makes the child ends it when its parent has ended
+ * @returns a function that does the same with explicit arguments, for a child that was forked after
+ * this module was loaded. The arguments name the parent's endpoint, or have a start payload
+ * instead: then the fork server kills the child when the parent exits.
  */
 export function enter(main: (parent: ParentConnection) => Promise<void>): (...args: string[]) => Promise<void> {
   if (!processRole.isStandby) void run(main, ...host.takeArgs());
@@ -71,9 +75,9 @@ async function run(
 }
 
 /**
- * Does in a fork server what every child does first, so that children find it compiled.
+ * Runs in a fork server what every child runs first, so that the code is compiled before the fork.
  *
- * @param messages what the child would find in its inbox
+ * @param messages the start payload of a child
  */
 export async function warmUp(
   main: (parent: ParentConnection) => Promise<void>,
@@ -106,16 +110,19 @@ function toParentConnection(nextFrame: () => Promise<Frame>, exit: (code: number
   };
 }
 
-/** What came with the child gives its messages. */
+/** Returns a function that reads the messages of a start payload one by one. */
 function openStartPayload(startPayload: string): () => Promise<Frame> {
   const frames = unpackStartPayload(startPayload);
   return async () => frames.shift() as Frame;
 }
 
-/** As a connection to its parent would, keeps this child alive until it leaves. */
+/**
+ * Keeps a child with a start payload alive until it exits. Other children are kept alive by their
+ * connection.
+ */
 const keepAlive = new KeepAlive();
 
-/** Dials the parent; the result gives its messages one by one. */
+/** Connects to the parent. Returns a function that reads its messages one by one. */
 async function connectToParent(parentSocketPath: string, token: string): Promise<() => Promise<Frame>> {
   const frames: Frame[] = [];
   let notifyArrival = (): void => {};
@@ -123,7 +130,7 @@ async function connectToParent(parentSocketPath: string, token: string): Promise
     frames.push(frame);
     notifyArrival();
   });
-  // The parent is gone, and nobody is left to work for.
+  // The parent has exited, so nothing is left to do.
   const exitAsOrphan = (): never => host.exit(1);
   try {
     const stream = await host.connect(parentSocketPath);

@@ -1,9 +1,13 @@
+/**
+ * The errors of this package. Each package of this library has its own, all derived from
+ * `ProcessError`.
+ */
 import { registerErrors } from "./registry.ts";
 
 /**
- * The root of every error that this library makes; `code` is stable, `cause` is kept.
+ * The base class of all errors of this library. Its `code` is stable.
  *
- * @example Tell errors apart by their code
+ * @example Distinguish errors by their code
  * ```ts
  * import { ProcessError } from "@multiproc/core";
  * import { Queue } from "@multiproc/queue";
@@ -14,13 +18,13 @@ import { registerErrors } from "./registry.ts";
  * ```
  */
 export class ProcessError extends Error {
-  /** A stable name for programs, such as `ERR_QUEUE_FULL`. */
+  /** A stable identifier for programs, such as `ERR_QUEUE_FULL`. */
   readonly code: string;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message what happened, in words
+   * @param message what went wrong, and what to do
    * @param options the stable `code` and the `cause`
    */
   constructor(message: string, options: { code?: string; cause?: unknown } = {}) {
@@ -31,9 +35,9 @@ export class ProcessError extends Error {
 }
 
 /**
- * A function cannot be named across processes, or the module that it was named in does not hold it.
+ * A function is not a target, or its module does not export it.
  *
- * @example A function that another process could not find
+ * @example A closure is not a target
  * ```ts
  * import { TargetError } from "@multiproc/core";
  * import { Process } from "@multiproc/process";
@@ -41,16 +45,16 @@ export class ProcessError extends Error {
  * try {
  *   new Process({ target: () => {} });
  * } catch (error) {
- *   console.log(error instanceof TargetError); // true: its message shows what can be sent
+ *   console.log(error instanceof TargetError); // true: its message says how to make a target
  * }
  * ```
  */
 export class TargetError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param message what is wrong with the target and how to name it
-   * @param options the `cause`, such as what the module threw while it was loading
+   * @param options the `cause`, such as an error that the module threw while it was loading
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
     super(message, { code: "ERR_TARGET", ...options });
@@ -58,9 +62,9 @@ export class TargetError extends ProcessError {
 }
 
 /**
- * A value cannot be sent to another process; `path` says where in the message it stands.
+ * A value cannot be sent to another process.
  *
- * @example What cannot be sent, and where it stands
+ * @example The path of the value that cannot be sent
  * ```ts
  * import { SendError } from "@multiproc/core";
  * import { pipe } from "@multiproc/pipe";
@@ -74,15 +78,15 @@ export class TargetError extends ProcessError {
  * ```
  */
 export class SendError extends ProcessError {
-  /** Where the value stands, as one would write it: `args[0].handler`. */
+  /** The path of the value in the message, written as an expression: `args[0].handler`. */
   readonly path: string;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param path where the value stands
-   * @param what what it is, such as "a function without a module reference"
-   * @param options the `cause`, such as what a getter threw
+   * @param path the path of the value, written as an expression
+   * @param what the kind of value, such as "a function without a module reference"
+   * @param options the `cause`, such as an error that a getter threw
    */
   constructor(path: string, what: string, options: { cause?: unknown } = {}) {
     super(`Cannot send value at ${path}: ${what}`, { code: "ERR_SEND", ...options });
@@ -91,21 +95,21 @@ export class SendError extends ProcessError {
 }
 
 /**
- * The other side of a channel sent bytes that are no message; the channel was closed.
+ * The peer sent bytes that are not a message. The channel is closed then.
  *
- * @example A peer that speaks something else
+ * @example A peer of another version
  * ```ts
  * import { ProtocolError } from "@multiproc/core";
  *
  * const advice = (error: unknown) => (error instanceof ProtocolError ? "update the other side" : "look at the cause");
- * console.log(advice(new ProtocolError("The frame is of a kind that is not known here"))); // update the other side
+ * console.log(advice(new ProtocolError("Unknown frame kind 9"))); // update the other side
  * ```
  */
 export class ProtocolError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message what was wrong with the bytes
+   * @param message what is wrong with the bytes
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -114,19 +118,19 @@ export class ProtocolError extends ProcessError {
 }
 
 /**
- * A channel was used after one of its sides closed it, or after the other side died.
+ * A channel is closed: one of its sides closed it, or the process at the other side has ended.
  *
- * @example A peer that is gone
+ * @example Recognize a closed channel
  * ```ts
  * import { ChannelClosedError } from "@multiproc/core";
  *
  * const isGone = (error: unknown) => error instanceof ChannelClosedError && error.code === "ERR_CHANNEL_CLOSED";
- * console.log(isGone(new ChannelClosedError("The channel was closed by its other side"))); // true
+ * console.log(isGone(new ChannelClosedError("The channel to the worker is closed"))); // true
  * ```
  */
 export class ChannelClosedError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param message which channel, and why it is closed
    * @param options the `cause`
@@ -137,9 +141,9 @@ export class ChannelClosedError extends ProcessError {
 }
 
 /**
- * A process could not be started, or ended before it was ready.
+ * A process failed to start, or ended before it was ready.
  *
- * @example A folder that is not there
+ * @example A working directory that does not exist
  * ```ts
  * import { inline, StartError } from "@multiproc/core";
  * import { Process } from "@multiproc/process";
@@ -150,16 +154,16 @@ export class ChannelClosedError extends ProcessError {
  * ```
  */
 export class StartError extends ProcessError {
-  /** The exit code of the process that ended too early, if there was one. */
+  /** The exit code of the process, if it ended with one. */
   readonly exitCode: number | null;
-  /** The signal that ended it, if one did. */
+  /** The signal that ended the process, if one did. */
   readonly signal: string | null;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param message which process, and why
-   * @param options how it ended, and the `cause`
+   * @param options the exit code or the signal, and the `cause`
    */
   constructor(message: string, options: { cause?: unknown; exitCode?: number | null; signal?: string | null } = {}) {
     super(message, { code: "ERR_START", ...("cause" in options ? { cause: options.cause } : {}) });
@@ -169,9 +173,9 @@ export class StartError extends ProcessError {
 }
 
 /**
- * A wait ran out of time.
+ * The timeout of a call expired.
  *
- * @example Wait no longer than a moment
+ * @example Wait for at most 5 ms
  * ```ts
  * import { TimeoutError } from "@multiproc/core";
  * import { pipe } from "@multiproc/pipe";
@@ -182,25 +186,25 @@ export class StartError extends ProcessError {
  * ```
  */
 export class TimeoutError extends ProcessError {
-  /** How long was waited, in milliseconds. */
+  /** The timeout of the call, in milliseconds. */
   readonly timeout: number;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param call the call as the user wrote it, such as `recv()`
-   * @param timeout how long was waited, in milliseconds
+   * @param call the call as the user writes it, such as `recv()`
+   * @param timeout the timeout of the call, in milliseconds
    */
   constructor(call: string, timeout: number) {
-    super(`${call} ran out of time after ${timeout} ms`, { code: "ERR_TIMEOUT" });
+    super(`${call} timed out after ${timeout} ms`, { code: "ERR_TIMEOUT" });
     this.timeout = timeout;
   }
 }
 
 /**
- * This host, or what it was permitted, lacks something that the call needs.
+ * The host, its version or its permissions lack a capability that the call needs.
  *
- * @example Do without what a host has not
+ * @example Continue without shared memory
  * ```ts
  * import { CapabilityError } from "@multiproc/core";
  * import { SharedArray } from "@multiproc/shared-memory";
@@ -209,16 +213,16 @@ export class TimeoutError extends ProcessError {
  * try {
  *   numbers = new SharedArray("float64", 10).array;
  * } catch (error) {
- *   if (!(error instanceof CapabilityError)) throw error; // its message says what is missing
+ *   if (!(error instanceof CapabilityError)) throw error; // its message names what is missing
  * }
  * console.log(numbers.length); // 10
  * ```
  */
 export class CapabilityError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message what is missing, and what would make it
+   * @param message which capability is missing, and how to get it
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {

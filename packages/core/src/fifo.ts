@@ -1,15 +1,16 @@
 /**
- * A first-in-first-out list in an array with a head index.
+ * A first-in-first-out list: an array with a head index.
  *
- * `Array.prototype.shift()` moves all that is left, which costs milliseconds with 100,000 items. Here the head moves
- * instead, and the taken part is cut off once it is the larger one, so that each item is moved once on average.
+ * `Array.prototype.shift()` moves all remaining items, which takes milliseconds for 100,000 items.
+ * Here the head index moves instead. The taken part is cut off when it is longer than the rest, so
+ * each item is moved once on average.
  */
 
-/** Taken items before the list is cut, at the least. */
+/** The array is cut only when it has more taken items than this. */
 const MIN_CUT_ITEMS = 1024;
 
 export class Fifo<T> {
-  /** The items before the head have been taken: their slots are cleared, so that they can be collected. */
+  /** The items, and cleared slots before the head: the garbage collector can free taken items. */
   #items: T[] = [];
   #head = 0;
 
@@ -38,13 +39,13 @@ export class Fifo<T> {
     return item;
   }
 
-  /** Puts `items` before all others. */
+  /** Inserts `items` before all others. */
   unshift(items: readonly T[]): void {
     this.#items = [...items, ...this.#items.slice(this.#head)];
     this.#head = 0;
   }
 
-  /** Returns the items in order; the list keeps them. */
+  /** Returns the items in order, and keeps them. */
   toArray(): T[] {
     return this.#items.slice(this.#head);
   }
@@ -57,7 +58,7 @@ export class Fifo<T> {
     return items;
   }
 
-  /** Puts items back where they belong. Both `items` and the list are in the order of `compare`. */
+  /** Inserts `items` in the order of `compare`. Both `items` and the list must be in that order. */
   merge(items: readonly T[], compare: (a: T, b: T) => number): void {
     const { first } = this;
     const last = items.at(-1);

@@ -1,5 +1,6 @@
 /**
- * The internal entry point: what the packages of this library share. Users do not need it, and it follows no version rules.
+ * The internal entry point: what the packages of this library share. Users do not need it, and it
+ * follows no version rules.
  *
  * @module
  */

@@ -1,9 +1,10 @@
 /**
- * What every part of multiproc shares: naming functions and classes across processes, the errors, and the count of CPUs.
+ * The base of multiproc: functions and classes that other processes find, the errors, and the
+ * number of CPUs.
  *
- * A process is given a *target*: a function that the other process can find. {@link task} marks an exported function with
- * its module, {@link fromModule} names the exports of a module that is not loaded here, and {@link inline} carries the source
- * text of a small self-contained function.
+ * Processes and pools run a *target*: a function that another process can find. {@link task} marks
+ * an exported function with its module. {@link fromModule} names the exports of a module without
+ * loading it. {@link inline} sends the source text of a small self-contained function.
  *
  * @module
  */

@@ -1,39 +1,40 @@
 /**
- * What every copy of core in one process shares.
+ * The registry: the state that all copies of this package in one process share.
  *
- * Two versions of a dependency can bring two copies of this package into one process. Live objects, registered classes
- * and loaded modules must be the same for both, so they hang on one object under a well-known symbol. The protocol number
- * says what that object and the frames between processes look like; copies that disagree refuse each other in words.
+ * Two versions of a dependency can bring two copies of this package into a process. Both must see
+ * the same shareable objects, registered classes and loaded modules. These are therefore kept in
+ * one object under a well-known symbol. The protocol version describes that object and the frames
+ * between processes. Copies with different versions refuse to work together.
  */
 
-/** The version of frames, handshakes and of the shared registry. */
+/** The protocol version of frames, handshakes and the registry. */
 export const PROTOCOL = 1;
 
-/** A class whose instances cross as themselves, see `registerClass`. */
+/** A class whose instances arrive as instances, see `registerClass()`. */
 export interface RegisteredClass {
   readonly module: string;
   readonly name: string;
   readonly constructor: abstract new (...args: never[]) => object;
 }
 
-/** The class of an error. */
+/** An error class. */
 export type ErrorClass = abstract new (...args: never[]) => Error;
 
 interface Registry {
   readonly protocol: number;
-  /** Classes by `module#name`. */
+  /** Registered classes, by `module#name`. */
   readonly classes: Map<string, RegisteredClass>;
-  /** The same classes by their prototype, for the encoder. */
+  /** The same classes by prototype, for the encoder. */
   readonly classesByPrototype: WeakMap<object, RegisteredClass>;
-  /** The error classes of this library by the name under which they cross; each package adds its own. */
+  /** The error classes of this library, by their name in messages. Each package adds its own. */
   readonly errors: Map<string, ErrorClass>;
-  /** The same names by the classes' prototypes. */
+  /** The same names by the prototype of the class. */
   readonly errorNames: WeakMap<object, string>;
-  /** What rebuilds a live object (connection, queue …) from its ticket, by kind. */
+  /** Functions that make a shareable object from the data of its handle, by kind. */
   readonly revivers: Map<string, (data: unknown) => object>;
-  /** Modules that were loaded because a target or a value named them, by URL. */
+  /** The exports of modules that were loaded for a target or a value, by URL. */
   readonly modules: Map<string, Readonly<Record<string, unknown>>>;
-  /** Things of which a process has one, by the name of the part that owns them. */
+  /** Objects that a process has once, by name; see {@link singleton}. */
   readonly singletons: Map<string, unknown>;
 }
 
@@ -56,7 +57,7 @@ function openRegistry(): Registry {
   }
   if (found.protocol !== PROTOCOL) {
     throw new Error(
-      `Two versions of @multiproc/core that do not fit together are loaded (protocols ${found.protocol} and ${PROTOCOL}): install one version of it`,
+      `Incompatible versions of @multiproc/core are loaded (protocols ${found.protocol} and ${PROTOCOL}): install one version`,
     );
   }
   return found;
@@ -65,13 +66,19 @@ function openRegistry(): Registry {
 /** The registry of this process. */
 export const registry: Registry = openRegistry();
 
-/** The thing of which this process has one; made at the first call, whichever copy of core asks. */
+/**
+ * Returns the object that this process has once under a name. The first call of any copy of this
+ * package makes it.
+ */
 export function singleton<T>(name: string, make: () => T): T {
   if (!registry.singletons.has(name)) registry.singletons.set(name, make());
   return registry.singletons.get(name) as T;
 }
 
-/** Makes error classes of this library known, so that their instances arrive as such where the same classes are loaded. */
+/**
+ * Registers error classes of this library. Their instances arrive as instances in processes that
+ * registered them too.
+ */
 export function registerErrors(classes: Readonly<Record<string, ErrorClass>>): void {
   for (const [name, Class] of Object.entries(classes)) {
     registry.errors.set(`multiproc:${name}`, Class);

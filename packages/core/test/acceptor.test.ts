@@ -16,7 +16,10 @@ import { FRAME_MAGIC } from "../src/channel/frame.ts";
 
 afterEach(noChildLeft);
 
-/** A channel of this process with itself, and what each side saw; one on which much has been said, if that is asked for. */
+/**
+ * Returns both ends of a channel of this process to itself, and what the far end received. With
+ * `inMemory`, after its upgrade.
+ */
 async function pair(inMemory = false): Promise<{
   near: SyncChannel;
   far: SyncChannel;
@@ -41,7 +44,9 @@ async function pair(inMemory = false): Promise<{
   return { near, far: far as SyncChannel, frames, ends };
 }
 
-/** What a stranger who writes `bytes` to a door gets back, until it is cut off. */
+/**
+ * Writes `bytes` to a socket. Returns how many bytes came back before the acceptor disconnected.
+ */
 function sendRawBytes(socketPath: string, bytes: Uint8Array): Promise<number> {
   return new Promise((resolve) => {
     let got = 0;
@@ -53,12 +58,12 @@ function sendRawBytes(socketPath: string, bytes: Uint8Array): Promise<number> {
 }
 
 const TRANSPORTS = [
-  ["on its socket", false] as const,
-  ...(whyNoSharedMemory() === undefined ? [["in memory", true] as const] : []),
+  ["over its socket", false] as const,
+  ...(whyNoSharedMemory() === undefined ? [["in shared memory", true] as const] : []),
 ];
 
 describe.each(TRANSPORTS)("a channel %s", (_, inMemory) => {
-  test("carries values, bytes and large parts in order", async () => {
+  test("it delivers values, bytes and large parts in order", async () => {
     const { near, far, frames } = await pair(inMemory);
     const large = new Uint8Array(1_000_000).fill(7);
     near.send(1, { a: [1, 2] });
@@ -77,7 +82,7 @@ describe.each(TRANSPORTS)("a channel %s", (_, inMemory) => {
     near.destroy();
   });
 
-  test("end() lets everything through that was sent", async () => {
+  test("end() delivers everything that was sent before", async () => {
     const { near, frames, ends } = await pair(inMemory);
     for (let i = 0; i < 1000; i++) near.send(1, [i, "x".repeat(1000)]);
     near.end();
@@ -87,22 +92,22 @@ describe.each(TRANSPORTS)("a channel %s", (_, inMemory) => {
     expect(ends).toEqual([undefined]);
   });
 
-  test("delivers all that had arrived when a write to the other side, which is gone, fails", async () => {
+  test("a failed write to a closed peer does not drop messages that have arrived", async () => {
     const { near, far, frames, ends } = await pair(inMemory);
-    // Most of it has not been read when the write fails; nobody asks for it but the channel itself.
+    // Most messages are still unread when the write fails. Only the channel itself reads them then.
     far.pause();
     for (let i = 0; i < 140; i++) near.send(1, [i, "x".repeat(1000)]);
     await near.flushed();
     near.destroy();
     await until(() => {
-      if (!far.closed) far.send(1, "is anybody there?");
+      if (!far.closed) far.send(1, "ping");
       return ends.length === 1;
     });
     expect(frames.map((frame) => (far.decode(frame) as [number])[0])).toEqual(Array.from({ length: 140 }, (_, i) => i));
     expect(() => far.send(1, 1)).toThrow(ChannelClosedError);
   });
 
-  test("tells the sender to wait while the receiver is paused", async () => {
+  test("a paused receiver exerts back-pressure on the sender", async () => {
     const { near, far, frames } = await pair(inMemory);
     far.pause();
     const body = new Uint8Array(10_000);
@@ -123,9 +128,9 @@ describe.each(TRANSPORTS)("a channel %s", (_, inMemory) => {
 });
 
 describe("a channel", () => {
-  test("garbage closes it with a reason that says so", async () => {
+  test("bytes that are not a message close it with a ProtocolError", async () => {
     let hello: Uint8Array | undefined;
-    // A go-between that lets the greeting through, and then speaks for itself.
+    // A proxy records the handshake, which the test then replays before garbage.
     const ends: Array<Error | undefined> = [];
     const address = exposeEndpoint((channel) =>
       channel.start({ message: () => {}, closed: (reason) => ends.push(reason) }),
@@ -146,8 +151,8 @@ describe("a channel", () => {
   });
 });
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into memory", () => {
-  test("keeps the order, and all that was sent meanwhile by both sides", async () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that is upgraded to shared memory", () => {
+  test("it keeps the order of messages that both sides send during the upgrade", async () => {
     const { near, far, frames } = await pair();
     const back: Frame[] = [];
     near.start({ message: (frame) => back.push(frame), closed: () => {} });
@@ -166,7 +171,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into me
     near.destroy();
   });
 
-  test("may be ended by either side at any moment, and all arrives that was sent before", async () => {
+  test("either side may end it during the upgrade, and all messages sent before arrive", async () => {
     for (let count = 250; count < 270; count++) {
       for (const isNear of [true, false]) {
         const { near, far, frames, ends } = await pair();
@@ -181,7 +186,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into me
     }
   });
 
-  test("leaves no file behind", async () => {
+  test("it leaves no open descriptor behind", async () => {
     const openFdCount = (): number => readdirSync("/proc/self/fd").length;
     await (await pair(true)).near.destroy();
     await until(() => true);
@@ -190,7 +195,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into me
     await until(() => openFdCount() <= before);
   });
 
-  test("stays on its socket where no more memory is to be had, or the other side has none", async () => {
+  test("it stays on its socket if a segment cannot be created here or attached by the peer", async () => {
     const create = vi.spyOn(SharedSegment, "create").mockImplementation(() => {
       throw new Error("none left");
     });
@@ -212,12 +217,12 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into me
     other.near.destroy();
   });
 
-  test("spoiled memory closes it with a reason that says so", async () => {
+  test("corrupted memory closes it with a ProtocolError", async () => {
     const create = vi.spyOn(SharedSegment, "create");
     const { near, ends } = await pair(true);
     const memory = create.mock.results.at(-1)?.value as SharedSegment;
     create.mockRestore();
-    new Int32Array(memory.buffer).fill(0x1234_5678, 16, 20); // the head of the way to the other side
+    new Int32Array(memory.buffer).fill(0x1234_5678, 16, 20); // the header of the ring to the other side
     near.sendBytes(1, new Uint8Array(1));
     await until(() => ends.length === 1);
     expect(ends[0]).toBeInstanceOf(ProtocolError);
@@ -225,8 +230,8 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a channel that moves into me
   });
 });
 
-describe("the door", () => {
-  test("an invitation is good once, unless it is for many", async () => {
+describe("an endpoint", () => {
+  test("an address admits one client, or several with the option `multiple`", async () => {
     let count = 0;
     const accept = (channel: SyncChannel): void => {
       count += 1;
@@ -244,19 +249,19 @@ describe("the door", () => {
     await dialTracked(once);
     await until(() => count === 1);
     const second = await dialTracked(once);
-    await until(() => second.closed, { message: "the second guest to be cut off" });
+    await until(() => second.closed, { message: "the second client to be disconnected" });
     await Promise.all([dialTracked(many), dialTracked(many)]);
     await until(() => count === 3);
     closeEndpoint(many);
     const late = await dialTracked(many);
-    await until(() => late.closed, { message: "the late guest to be cut off" });
+    await until(() => late.closed, { message: "the late client to be disconnected" });
     expect(count).toBe(3);
     for (const channel of dialled) channel.destroy();
   });
 
-  test("strangers are cut off and learn nothing", async () => {
+  test("a client without a valid token is disconnected and receives nothing", async () => {
     const address = exposeEndpoint(() => {
-      throw new Error("nobody is to come in");
+      throw new Error("no client must be accepted");
     });
     const frame = (body: number[], kind = 0): Uint8Array =>
       Uint8Array.from([body.length, 0, 0, 0, kind, FRAME_MAGIC, 0, 0, ...body]);
@@ -272,9 +277,11 @@ describe("the door", () => {
     closeEndpoint(address);
   });
 
-  test("a door that is gone says so", async () => {
-    await expect(dial({ socketPath: "/tmp/there-is-no-such-door", token: "x" }, "the queue's home")).rejects.toThrow(
-      "the queue's home cannot be reached",
+  test("dial() rejects if the endpoint's process has exited", async () => {
+    const address = { socketPath: "/tmp/there-is-no-such-socket", token: "x" };
+    await expect(dial(address, "the queue's owner")).rejects.toThrow(ChannelClosedError);
+    await expect(dial(address, "the queue's owner")).rejects.toThrow(
+      "Cannot connect to the queue's owner: that process",
     );
   });
 });

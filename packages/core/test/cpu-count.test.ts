@@ -6,25 +6,25 @@ const limitOf = (files: Record<string, string>, variables: Record<string, string
   cpuLimit({ file: (path) => files[path], variable: (name) => variables[name] });
 
 describe("cpuCount()", () => {
-  test("is a whole number from 1", () => {
+  test("it returns an integer of at least 1", () => {
     expect(Number.isInteger(cpuCount())).toBe(true);
     expect(cpuCount()).toBeGreaterThanOrEqual(1);
   });
 
-  test("knows no limit where none is written", () => {
+  test("there is no limit without a quota", () => {
     expect(limitOf({})).toBe(Number.POSITIVE_INFINITY);
     expect(limitOf({ "/proc/self/cgroup": "garbage\n0::/\n", "/sys/fs/cgroup/cpu.max": "max 100000" })).toBe(
       Number.POSITIVE_INFINITY,
     );
   });
 
-  test("keeps to the quota of a container, a part of a CPU counted as one", () => {
+  test("the quota of a container limits it, rounded up to whole CPUs", () => {
     expect(limitOf({ "/sys/fs/cgroup/cpu.max": "200000 100000" })).toBe(2);
     expect(limitOf({ "/sys/fs/cgroup/cpu.max": "50000 100000" })).toBe(1);
     expect(limitOf({ "/sys/fs/cgroup/cpu.max": "250000 100000" })).toBe(3);
   });
 
-  test("keeps to the least of nested groups, in both versions", () => {
+  test("the smallest quota of nested groups limits it, in both versions", () => {
     const unified = {
       "/proc/self/cgroup": "0::/user.slice/build/job",
       "/sys/fs/cgroup/user.slice/build/job/cpu.max": "max 100000",
@@ -40,7 +40,7 @@ describe("cpuCount()", () => {
       "/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us": "100000",
     };
     expect(limitOf(old)).toBe(3);
-    // In a container, the path is that of the machine, and the files are those of the container.
+    // In a container, the path is that outside of the container, and the files are inside.
     expect(
       limitOf({
         "/proc/self/cgroup": "4:cpu,cpuacct:/docker/0123",
@@ -50,7 +50,7 @@ describe("cpuCount()", () => {
     ).toBe(2);
   });
 
-  test("keeps to what a Lambda function's memory buys", () => {
+  test("the memory of a Lambda function limits it", () => {
     for (const [megabytes, cpus] of [
       [128, 1],
       [1769, 1],

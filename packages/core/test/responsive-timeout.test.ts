@@ -2,7 +2,7 @@ import { responsiveTimeout } from "@multiproc/core/internal";
 import { until } from "@multiproc/testing";
 import { expect, test } from "vitest";
 
-test("patience ends when its span is over, unless it is called off", async () => {
+test("responsiveTimeout() calls back after its time, unless it is cancelled", async () => {
   const startedAt = performance.now();
   const ends: string[] = [];
   responsiveTimeout(() => ends.push("first"), 80);
@@ -13,13 +13,13 @@ test("patience ends when its span is over, unless it is called off", async () =>
   expect(performance.now() - startedAt).toBeGreaterThanOrEqual(79);
 });
 
-test("patience does not count the time in which this thread heard nothing", async () => {
+test("responsiveTimeout() does not count time in which this thread is blocked", async () => {
   let isOver = false;
   responsiveTimeout(() => (isOver = true), 400);
   await new Promise((resolve) => setTimeout(resolve, 10));
   const end = performance.now() + 600;
   while (performance.now() < end);
-  // What had arrived meanwhile is read in these turns.
+  // The event loop reads in these turns what arrived while the thread was blocked.
   for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve, 1));
   expect(isOver).toBe(false);
   await until(() => isOver);

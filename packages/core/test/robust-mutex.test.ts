@@ -20,14 +20,14 @@ afterEach(async () => {
   await noChildLeft();
 });
 
-describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) => {
+describe.each(["shared", "local"] as const)("RobustMutex in %s memory", (kind) => {
   const isMissing = kind === "shared" && whyNoSharedMemory() !== undefined;
   const make = (): RobustMutex => {
     const memory = kind === "shared" ? SharedSegment.create(SEGMENT_BYTES) : SharedSegment.processLocal(SEGMENT_BYTES);
     return new RobustMutex(memory, 0, 64);
   };
 
-  test.skipIf(isMissing)("is had by one at a time", async () => {
+  test.skipIf(isMissing)("only one owner has the mutex at a time", async () => {
     const lock = make();
     expect(lock.tryAcquire()).toBe(ACQUIRED);
     expect(lock.isOurs).toBe(true);
@@ -40,7 +40,7 @@ describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) =>
     lock.release();
   });
 
-  test.skipIf(isMissing)("those who wait in one process get it in their order", async () => {
+  test.skipIf(isMissing)("the waits of one process get the mutex in their order", async () => {
     const lock = make();
     lock.tryAcquire();
     const order: number[] = [];
@@ -56,14 +56,14 @@ describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) =>
     expect(lock.tryAcquire()).toBe(ACQUIRED);
   });
 
-  test.skipIf(isMissing)("an aborted wait gives up its place and nothing else", async () => {
+  test.skipIf(isMissing)("an aborted wait loses its place, and other waits keep theirs", async () => {
     const lock = make();
     lock.tryAcquire();
     const controller = new AbortController();
     const reason = new Error("enough");
     const first = lock.acquire("acquire()", { signal: controller.signal });
     const second = lock.acquire("acquire()", {});
-    await new Promise((resolve) => setTimeout(resolve, 10)); // so that it asks for priority
+    await new Promise((resolve) => setTimeout(resolve, 10)); // long enough that it requests priority
     controller.abort(reason);
     await expect(first).rejects.toBe(reason);
     lock.release();
@@ -74,8 +74,8 @@ describe.each(["shared", "local"] as const)("RobustLock in %s memory", (kind) =>
   });
 });
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes", () => {
-  test("a sum of increments is exact, sync and async mixed", async () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("RobustMutex between processes", () => {
+  test("no increment is lost when processes mix acquire() and acquireSync()", async () => {
     const memory = SharedSegment.create(SEGMENT_BYTES);
     const rounds = 250_000; // a million in all
     const kinds = ["sync", "async", "mixed", "mixed"];
@@ -84,21 +84,24 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
     expect(new Float64Array(memory.buffer, SEGMENT_BYTES - 8)[0]).toBe(kinds.length * rounds);
   });
 
-  test.each(["sync", "async"])("is inherited from an owner that was killed, by one who waits: %s", async (kind) => {
-    const memory = SharedSegment.create(SEGMENT_BYTES);
-    const lock = new RobustMutex(memory, 0, 64);
-    const owner = start("takes-lock.js", memory, kind, "yes");
-    await until(() => owner.stdout.includes("taken 1"));
-    expect(lock.tryAcquire()).toBe(WOULD_BLOCK);
-    const waiter = start("takes-lock.js", memory, kind, "no");
-    await until(() => waiter.stdout.includes("ready"));
-    owner.kill("SIGKILL");
-    await waiter.exited;
-    expect(waiter.stdout).toContain(`taken ${OWNER_DIED}`);
-    expect(lock.tryAcquire()).toBe(ACQUIRED);
-  });
+  test.each(["sync", "async"])(
+    "a waiting thread gets the mutex of a killed owner, and learns that it died: %s",
+    async (kind) => {
+      const memory = SharedSegment.create(SEGMENT_BYTES);
+      const lock = new RobustMutex(memory, 0, 64);
+      const owner = start("takes-lock.js", memory, kind, "yes");
+      await until(() => owner.stdout.includes("taken 1"));
+      expect(lock.tryAcquire()).toBe(WOULD_BLOCK);
+      const waiter = start("takes-lock.js", memory, kind, "no");
+      await until(() => waiter.stdout.includes("ready"));
+      owner.kill("SIGKILL");
+      await waiter.exited;
+      expect(waiter.stdout).toContain(`taken ${OWNER_DIED}`);
+      expect(lock.tryAcquire()).toBe(ACQUIRED);
+    },
+  );
 
-  test.each(["sync", "async"])("to wait for it costs next to no time of a processor: %s", async (kind) => {
+  test.each(["sync", "async"])("a waiting thread uses almost no CPU time: %s", async (kind) => {
     const memory = SharedSegment.create(SEGMENT_BYTES);
     const lock = new RobustMutex(memory, 0, 64);
     lock.tryAcquire();
@@ -106,7 +109,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
     await until(() => waiter.stdout.includes("ready"));
     const sampleCpuTime = (): { at: number; used: number } => ({ at: performance.now(), used: cpuTimeMs(waiter.pid) });
     let first = sampleCpuTime();
-    // What it does at its start is over when it has used nothing for a while.
+    // Its start is over when it has used no CPU time for half a second.
     await until(() => {
       const now = sampleCpuTime();
       if (now.used - first.used > 10) first = now;
@@ -120,7 +123,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
     expect(await waiter.exited).toEqual({ code: 0, signal: null });
   });
 
-  test("tryAcquire() finds that the owner has died", async () => {
+  test("tryAcquire() notices that the owner has died", async () => {
     const memory = SharedSegment.create(SEGMENT_BYTES);
     const lock = new RobustMutex(memory, 0, 64);
     const owner = start("takes-lock.js", memory, "async", "yes");
@@ -129,11 +132,12 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
     await until(() => lock.tryAcquire() === OWNER_DIED);
   });
 
-  test("is not inherited from a thread that lives, nor kept from us by one with the same number", () => {
+  test("a live thread keeps its mutex, and a reused TID does not keep that of a dead one", () => {
     const memory = SharedSegment.create(SEGMENT_BYTES);
     const words = new Int32Array(memory.buffer);
     const lock = new RobustMutex(memory, 0, 0);
-    // The first process of the system, as it is, and as one that started at another time.
+    // The id of process 1 with two start times: at least one of them is wrong, so its thread has
+    // exited.
     words[0] = 1 | (1 << 22);
     const isRight = !hasExited(words[0]);
     words[0] = 1 | ((isRight ? 2 : 1) << 22);
@@ -143,7 +147,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
     expect(hasExited(currentThreadId().id)).toBe(false);
   });
 
-  test("one who waits comes next, however fast the others are", async () => {
+  test("a waiting thread gets the mutex from a thread that locks it in a tight loop", async () => {
     const memory = SharedSegment.create(SEGMENT_BYTES);
     const lock = new RobustMutex(memory, 0, 64);
     const busy = start("counts-under-lock.js", memory, "1e9", "sync");
@@ -155,8 +159,8 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("RobustLock between processes
   });
 });
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("WaitList", () => {
-  test.each(["sync", "async"])("wake() wakes those who wait in other processes: %s", async (kind) => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("WaitQueue", () => {
+  test.each(["sync", "async"])("wake() wakes waiting threads of other processes: %s", async (kind) => {
     const memory = SharedSegment.create(4096);
     const queue = new WaitQueue(memory, 16, 8);
     const words = new Int32Array(memory.buffer);
@@ -167,7 +171,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("WaitList", () => {
     await until(() => waiters.filter(({ stdout }) => stdout.includes("taken")).length === 2);
     expect(Atomics.load(words, 0)).toBe(0);
     waiters.find(({ stdout }) => !stdout.includes("taken"))?.kill("SIGKILL");
-    // What was killed keeps no slot from others.
+    // The slot of the killed process does not swallow wake-ups.
     for (let i = 0; i < 20; i++) {
       const wait = queue.wait(() => Atomics.load(words, 0) === 1, "wait()", {});
       Atomics.store(words, 0, 1);
@@ -177,7 +181,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("WaitList", () => {
     }
   });
 
-  test("those who find no slot are not lost", async () => {
+  test("a thread without a slot finds a change by its own checks", async () => {
     const memory = SharedSegment.create(4096);
     const queue = new WaitQueue(memory, 16, 0);
     const words = new Int32Array(memory.buffer);
@@ -188,7 +192,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("WaitList", () => {
   });
 });
 
-/** How long processors have worked for a process, in milliseconds; the system counts by tens. */
+/** Returns the CPU time of a process in milliseconds. The system counts in steps of 10 ms. */
 function cpuTimeMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");

@@ -7,7 +7,7 @@ import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "../src/sh
 
 afterEach(noChildLeft);
 
-const openFiles = (): string[] =>
+const openSegmentPaths = (): string[] =>
   readdirSync("/proc/self/fd").flatMap((name) => {
     try {
       const path = readlinkSync(`/proc/self/fd/${name}`);
@@ -17,8 +17,8 @@ const openFiles = (): string[] =>
     }
   });
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("Memory", () => {
-  test("is filled with zeros, and what arrives twice is there once", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("SharedSegment", () => {
+  test("a new segment is filled with zeros, and attach() returns a segment that is open already", () => {
     const memory = SharedSegment.create(10_000);
     expect(memory.size).toBe(10_000);
     expect(memory.isShared).toBe(true);
@@ -31,7 +31,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Memory", () => {
     expect(memory.closed).toBe(true);
   });
 
-  test("is seen by another process at once, both ways", async () => {
+  test("both processes see each other's changes at once", async () => {
     const memory = SharedSegment.create(4096);
     const words = new Int32Array(memory.buffer);
     await using child = runProgram(fixture(import.meta.url, "waits-for-word.js"), [
@@ -46,38 +46,40 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Memory", () => {
     memory.close();
   });
 
-  test("leaves views of length 0 behind when it is closed, and no file", () => {
-    const before = openFiles().length;
+  test("close() leaves views of length 0, and no open descriptor", () => {
+    const before = openSegmentPaths().length;
     const memory = SharedSegment.create(4096);
     const words = new Int32Array(memory.buffer);
-    expect(openFiles().length).toBe(before + 1);
+    expect(openSegmentPaths().length).toBe(before + 1);
     memory.close();
     memory.close();
     expect(words.length).toBe(0);
     expect(words[0]).toBe(undefined);
     expect(() => Atomics.load(words, 0)).toThrow(TypeError);
-    expect(openFiles().length).toBe(before);
+    expect(openSegmentPaths().length).toBe(before);
   });
 
-  test("cannot be attached when it is gone, or another file has taken its place", () => {
+  test("attach() refuses a segment that is closed, and another file under the same descriptor", () => {
     const memory = SharedSegment.create(4096);
     const address = memory.address();
     memory.close();
-    expect(() => SharedSegment.attach(address)).toThrow(`process ${process.pid} which held it is gone`);
+    expect(() => SharedSegment.attach(address)).toThrow(`process ${process.pid} has exited or closed it`);
     const other = SharedSegment.create(4096);
-    expect(() => SharedSegment.attach({ ...address, openFds: other.address().openFds })).toThrow("cannot be reached");
+    expect(() => SharedSegment.attach({ ...address, openFds: other.address().openFds })).toThrow(
+      "Shared memory cannot be opened",
+    );
     other.close();
   });
 
-  test("refuses a size that is none, and one that the system has not, in words", () => {
+  test("create() refuses an invalid size, and more memory than the system has", () => {
     for (const size of [0, -1, 1.5, Number.NaN, 2 ** 50])
       expect(() => SharedSegment.create(size)).toThrow(/takes a size of 1 or more bytes/);
-    const before = openFiles().length;
-    expect(() => SharedSegment.create(2 ** 46)).toThrow(/the system has not 70368744177664 bytes of memory left/);
-    expect(openFiles().length).toBe(before);
+    const before = openSegmentPaths().length;
+    expect(() => SharedSegment.create(2 ** 46)).toThrow(/the system does not have 70368744177664 bytes of free memory/);
+    expect(openSegmentPaths().length).toBe(before);
   });
 
-  test("is a file without a name where there is no memfd", () => {
+  test("a segment is an unlinked file if the system has no memfd", () => {
     const libc = native()?.libc as unknown as Record<string, unknown>;
     const { memfd_create } = libc;
     Object.defineProperty(libc, "memfd_create", { value: () => -1, configurable: true });
@@ -92,7 +94,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Memory", () => {
   });
 });
 
-test("Memory.local() is memory of this process alone", () => {
+test("SharedSegment.processLocal() is memory that only this process can use", () => {
   const memory = SharedSegment.processLocal(64);
   expect(memory.isShared).toBe(false);
   expect(new Uint8Array(memory.buffer).length).toBe(64);

@@ -344,7 +344,7 @@ describe("workers", () => {
     expect(String(await pool.apply(tasks.myPid))).toBe(linesOf(marks)[0]);
 
     const hard = pool.apply(tasks.loop, [marks], { timeout: 300 });
-    await expect(hard).rejects.toThrow("apply() ran out of time after 300 ms");
+    await expect(hard).rejects.toThrow("apply() timed out after 300 ms");
     expect(String(await pool.apply(tasks.myPid))).not.toBe(linesOf(marks)[0]);
 
     const controller = new AbortController();

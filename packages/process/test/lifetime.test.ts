@@ -151,7 +151,7 @@ describe("temporary folder", () => {
     });
     await program.exited;
     expect(program.stdout).toMatch(
-      /^\w+Error: .*No private folder for sockets could be made; set TMPDIR.*\/tmp: .*\/dev\/shm: /,
+      /^\w+Error: .*Cannot create a private folder for sockets \(.*\/tmp: .*\/dev\/shm: .*\): set TMPDIR /,
     );
   });
 });

@@ -1,16 +1,18 @@
-/** Bytes that grow while a message is written into them. */
+/** A growing buffer into which a message is written. */
 export class ByteWriter {
-  /** The memory; what has been written stands in front of {@link ByteWriter.position}. Replaced when it grows. */
+  /**
+   * The buffer. Bytes before {@link ByteWriter.position} are written. It is replaced when it grows.
+   */
   bytes: Uint8Array;
-  /** The same memory, for numbers of several bytes. */
+  /** A view of the same buffer, for numbers of several bytes. */
   view: DataView;
-  /** Where the next byte goes. */
+  /** The offset of the next byte. */
   position = 0;
-  /** Before which byte the memory ends that can be written. */
+  /** The offset after the last byte that can be written. */
   limit: number;
 
   /**
-   * @param capacity how many bytes fit before the memory grows for the first time
+   * @param capacity the size of the first buffer in bytes
    * @default capacity 1024
    */
   constructor(capacity = 1024) {
@@ -19,7 +21,10 @@ export class ByteWriter {
     this.limit = capacity;
   }
 
-  /** Goes on in memory of others, up to before that byte; what does not fit is written in memory of its own, with all that stands in front of it. */
+  /**
+   * Continues in a buffer of the caller, up to `limit`. If that is too small, the writer copies
+   * everything before the position into a larger buffer of its own.
+   */
   borrow(bytes: Uint8Array, view: DataView, position: number, limit: number): void {
     this.bytes = bytes;
     this.view = view;
@@ -28,9 +33,9 @@ export class ByteWriter {
   }
 
   /**
-   * Makes sure that `n` more bytes fit.
+   * Makes room for `n` more bytes.
    *
-   * @throws {RangeError} if there is no memory for that many
+   * @throws {RangeError} if so large a buffer cannot be allocated
    */
   ensure(n: number): void {
     const needed = this.position + n;

@@ -1,7 +1,10 @@
-/** For few bytes a loop is faster than what copies many, and than the view of them that this takes. */
+/** Up to this size, a loop is faster than `set()` and the view that it needs. */
 const LOOP_COPY_MAX_BYTES = 64;
 
-/** Copies the bytes from `start` to before `end` of a source into a target, from `at` on; there must be room for them. */
+/**
+ * Copies the bytes from `start` up to `end` of `source` to the offset `at` of `target`. They must
+ * fit.
+ */
 export function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): void {
   const length = end - start;
   if (length <= LOOP_COPY_MAX_BYTES) for (let i = 0; i < length; i++) target[at + i] = source[start + i] as number;

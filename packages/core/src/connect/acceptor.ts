@@ -1,18 +1,20 @@
 /**
- * How channels between processes come to be.
+ * Endpoints: how a process lets other processes open channels to one of its objects.
  *
- * A process that has something to share opens its *door*: a Unix socket in the family's private folder. For each thing it
- * makes an *invitation*: the door's address and a token that nobody can guess. The invitation travels in a message; who
- * holds it dials the door, shows the token in a first message, and has a channel to the thing.
+ * A process that exposes its first *endpoint* starts to listen on a Unix socket in the socket
+ * folder of its process tree. Each endpoint has an *address*: the path of that socket and a random
+ * token. The address travels in a message. The receiver dials it: it connects and sends the token,
+ * and both sides have a channel.
  *
  * ```text
- *   A: invite(accept) ── invitation, inside any message ──> B: dial(invitation)
- *   A <──────────── HELLO [protocol, token, pid of B] ───────────── B
- *   A: accept(channel)                                              B: channel
+ *   A: exposeEndpoint(accept) ── address, inside any message ──> B: dial(address)
+ *   A <──────────── HELLO [protocol, token, pid of B] ────────────── B
+ *   A: accept(channel)                                               B: channel
  * ```
  *
- * A caller that shows no valid token is cut off unanswered, and one that says nothing is after a time; until then it may
- * send a short message and no more.
+ * The token is a capability: a client without a valid token is disconnected without an answer. A
+ * client that sends nothing is disconnected after a timeout. Until it is authenticated, it may send
+ * one short message.
  */
 import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
@@ -27,17 +29,17 @@ import { cleanup } from "../runtime/process-cleanup.ts";
 import { responsiveTimeout } from "../runtime/responsive-timeout.ts";
 import { HELLO_MAX_BYTES, HELLO_TIMEOUT_MS, readHello } from "./handshake.ts";
 
-/** Leave to open one channel, or many, to a thing in another process; plain data. */
+/** The address of an endpoint: plain data. A process that has it may open a channel. */
 export interface EndpointAddress {
   readonly socketPath: string;
   readonly token: string;
 }
 
-/** What becomes of those who come with an invitation. */
+/** Options of an endpoint. */
 export interface EndpointOptions {
-  /** Whether more than one may come. @default false */
+  /** Whether more than one client may dial the address. @default false */
   readonly multiple?: boolean;
-  /** How the channels are made. */
+  /** Options of its channels. */
   readonly channel?: Pick<ChannelOptions, "shapes">;
 }
 
@@ -46,12 +48,13 @@ interface Endpoint {
   readonly options: EndpointOptions;
 }
 
+/** Listens on the socket of this process, and hands authenticated channels to the endpoints. */
 class Acceptor {
   #socketPath: string | undefined;
   #isListening = false;
   readonly #endpoints = new Map<string, Endpoint>();
 
-  /** Where the door is, or will be once something is shared. */
+  /** The path of the socket, which exists once an endpoint is exposed. */
   get socketPath(): string {
     this.#socketPath ??= childConfig.socketPath ?? reserveSocketPath();
     return this.#socketPath;
@@ -63,7 +66,7 @@ class Acceptor {
       host.listen(
         address.socketPath,
         (stream) => this.#authenticate(stream),
-        () => {}, // who comes later finds no door, and says so
+        () => {}, // if the socket is closed, dial() of a later client rejects
       );
       this.#isListening = true;
     }
@@ -71,7 +74,7 @@ class Acceptor {
     return address;
   }
 
-  /** In a forked child: the door and its guests are the parent's. */
+  /** Resets the acceptor in a forked child: the socket and the endpoints belong to the parent. */
   resetAfterFork(): void {
     this.#socketPath = undefined;
     this.#isListening = false;
@@ -84,7 +87,8 @@ class Acceptor {
 
   #authenticate(stream: ByteStream): void {
     let endpoint: Endpoint | undefined;
-    // The options are known with the token only, and both kinds of shapes can be read by any decoder.
+    // The options are known only with the token. Until then the default does: every decoder reads
+    // both kinds of shapes.
     const channel = new StreamChannel(stream, { maxMessageBytes: HELLO_MAX_BYTES });
     const cancel = responsiveTimeout(() => channel.destroy(), HELLO_TIMEOUT_MS);
     channel.start({
@@ -109,12 +113,20 @@ class Acceptor {
 const acceptor: Acceptor = singleton("acceptor", () => new Acceptor());
 afterForkInChild(() => acceptor.resetAfterFork());
 
-/** A place for a child's door; the parent removes what is left of it when the child has ended. */
+/**
+ * Returns the path of a socket for a child. The parent deletes the socket after the child has
+ * ended.
+ */
 export function reserveSocketPath(): string {
   return `${cleanup.socketDir()}/${randomToken(16).slice(0, 12)}`;
 }
 
-/** Makes an invitation; `accept` gets the channel of each process that comes with it, and starts it before it returns. */
+/**
+ * Exposes an endpoint, and returns its address.
+ *
+ * @param accept receives the channel and the pid of each client. It must start the channel before
+ * it returns.
+ */
 export function exposeEndpoint(
   accept: (channel: SyncChannel, pid: number) => void,
   options: EndpointOptions = {},
@@ -122,7 +134,7 @@ export function exposeEndpoint(
   return acceptor.register(accept, options);
 }
 
-/** Takes an invitation back; channels that were opened with it stay. */
+/** Closes an endpoint: its address becomes invalid. Its open channels stay open. */
 export function closeEndpoint(address: EndpointAddress): void {
   acceptor.unregister(address);
 }

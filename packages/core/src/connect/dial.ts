@@ -1,4 +1,4 @@
-/** dial */
+/** Opens a channel to an endpoint of another process; see `acceptor.ts`. */
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
 import { connectWithRetry } from "../channel/connect-with-retry.ts";
 import { RING_STREAM_BYTES } from "../channel/ring-stream.ts";
@@ -13,10 +13,11 @@ import type { EndpointAddress } from "./acceptor.ts";
 import { HELLO, HELLO_TIMEOUT_MS, helloFrame, helloText } from "./handshake.ts";
 
 /**
- * Opens a channel with an invitation.
+ * Opens a channel to an endpoint.
  *
- * @param what what the channel leads to, for errors
- * @throws {ChannelClosedError} if the process that made the invitation is gone
+ * @param peer the name of the other side in errors, such as "the process that owns the queue"
+ * @returns a promise that rejects with {@link ChannelClosedError} if the endpoint's process has
+ * exited
  */
 export async function dial(
   address: EndpointAddress,
@@ -35,20 +36,21 @@ export async function dial(
   return channel;
 }
 
-/** Why {@link dialSync} does not work here; undefined if it does. */
+/** Returns why {@link dialSync} is not available; `undefined` if it is. */
 export function whyNoDialSync(): string | undefined {
   return host.whyNoAdoptFd() ?? whyNoSharedMemory();
 }
 
 /**
- * Opens a channel with an invitation, and blocks the thread until that is done. Its messages go through memory from the
- * beginning, see `upgrade.ts`.
+ * Opens a channel to an endpoint, and blocks this thread until it is open. The channel uses shared
+ * memory from its first message on, see `transport-upgrade.ts`.
  *
- * @param what what the channel leads to, for errors
- * @param until how long to wait for the other side, on the clock of `performance`
- * @returns nothing if the time is over
- * @throws {CapabilityError} where there is no memory in common; see {@link whyNoDialSync} for what else must be there
- * @throws {ChannelClosedError} if the process that made the invitation is gone
+ * @param peer the name of the other side in errors
+ * @param deadline when to stop waiting for the other side, on the clock of `performance`
+ * @returns the channel, or `undefined` if the deadline has passed
+ * @throws {CapabilityError} if shared memory is not available. {@link whyNoDialSync} also checks
+ * the other requirements.
+ * @throws {ChannelClosedError} if the endpoint's process has exited
  */
 export function dialSync(address: EndpointAddress, peer: string, deadline: number): SyncChannel | undefined {
   const memory = SharedSegment.create(RING_STREAM_BYTES);
@@ -60,10 +62,10 @@ export function dialSync(address: EndpointAddress, peer: string, deadline: numbe
     channel = new StreamChannel(host.adoptFd(fd), { peer });
     const ringStream = channel.enableUpgrade(true).upgradeImmediately(memory);
     if (!trySend(fd, helloFrame(address.token)) || !trySend(fd, offerFrame(memory, true)) || hasHungUp(fd))
-      throw new Error("Nobody takes what is said there");
+      throw new Error("The socket accepted the connection but closed it before the handshake");
     isPeerConnected = ringStream.blocking.waitForPeer(deadline);
     if (!isPeerConnected && hasHungUp(fd))
-      throw new Error("The other side does not know this one, or has no memory in common");
+      throw new Error("The other side rejected the token, or cannot attach the shared memory");
     return isPeerConnected ? channel : undefined;
   } catch (cause) {
     throw unreachable(peer, cause);
@@ -75,7 +77,7 @@ export function dialSync(address: EndpointAddress, peer: string, deadline: numbe
 
 function unreachable(peer: string, cause: unknown): ChannelClosedError {
   return new ChannelClosedError(
-    `${peer} cannot be reached: the process that holds it is gone, or this one may not connect to it`,
+    `Cannot connect to ${peer}: that process has exited, or this process may not connect to its socket`,
     { cause },
   );
 }

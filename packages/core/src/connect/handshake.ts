@@ -1,27 +1,36 @@
-/** The first message on a connection: who comes, and with which invitation. It is plain text, so that it needs no codec. */
+/**
+ * The handshake of a channel: the client's first message, which carries the token of an endpoint
+ * and the client's pid.
+ *
+ * It is plain text, so that a child can send it without loading the codec.
+ */
 
 import type { Frame } from "../channel/frame.ts";
 import { smallFrame } from "../channel/frame.ts";
 import { host } from "../host/mod.ts";
 import { PROTOCOL } from "../registry.ts";
 
-/** The kind of the message. */
+/** The frame kind of the message. */
 export const HELLO = 0;
-/** It is no longer than this. */
+/** The acceptor disconnects a client that sends a longer first message. */
 export const HELLO_MAX_BYTES = 256;
+/** The acceptor disconnects a client that sends no first message within this time. */
 export const HELLO_TIMEOUT_MS = 10_000;
 
-/** The content of the message with which this process shows a token. */
+/** Returns the content of the message. */
 export function helloText(token: string): Uint8Array {
   return new TextEncoder().encode(`${PROTOCOL} ${token} ${host.pid}`);
 }
 
-/** The whole message as it stands on the wire. */
+/** Returns the whole message in its wire format. */
 export function helloFrame(token: string): Uint8Array {
   return smallFrame(HELLO, 0, helloText(token));
 }
 
-/** The token and the process id that a message shows; undefined if it is no greeting of this protocol. */
+/**
+ * Reads the token and the pid from a message; `undefined` if it is not a handshake of this protocol
+ * version.
+ */
 export function readHello(frame: Frame): { token: string; pid: number } | undefined {
   if (frame.kind !== HELLO || frame.parts.length > 0) return undefined;
   const [protocol, token, pid] = host.utf8Read(frame.bytes, frame.start, frame.end).split(" ");

@@ -1,16 +1,22 @@
 /**
- * The first messages of a child as a text, where what brings it to life can take one along: it finds them there, and need not
- * connect with its parent for them.
+ * The start payload: the first messages for a child as one text, if the start method can hand over
+ * a text.
+ *
+ * A child with a start payload reads its first messages from it, and need not connect to its parent
+ * for them.
  */
 
 import type { EncodedMessage } from "../channel/encoded-message.ts";
 import { Frame } from "../channel/frame.ts";
 import { host } from "../host/mod.ts";
 
-/** From here on, a connection is the quicker way. */
+/** Larger messages arrive faster over a connection. */
 const MAX_START_PAYLOAD_BYTES = 32 * 1024;
 
-/** The messages as a text, a letter for each byte; undefined if they are too long for that, or have large binary parts. */
+/**
+ * Packs messages into a text with one character for each byte; `undefined` if they are too long, or
+ * have binary parts.
+ */
 export function packStartPayload(messages: readonly EncodedMessage[]): string | undefined {
   let length = 0;
   for (const { frame } of messages) length += frame.parts.length > 0 ? MAX_START_PAYLOAD_BYTES : frame.size;
@@ -23,7 +29,7 @@ export function packStartPayload(messages: readonly EncodedMessage[]): string | 
   );
 }
 
-/** The messages again. */
+/** Returns the messages in a start payload. */
 export function unpackStartPayload(text: string): Frame[] {
   return (JSON.parse(text) as Array<[string, string[]]>).map(([body, modules]) => {
     const bytes = new Uint8Array(body.length);

@@ -1,18 +1,19 @@
 /**
- * What becomes of this library's state in a process that was copied by `fork()`.
+ * Fork hooks: what an object does before `fork()` in the parent, and after it in the child.
  *
- * A copy has all objects of its parent and none of its connections: each of those belongs to two processes now, and the child
- * must leave its side alone. So whatever holds something of the system says here how it begins anew in a child. A live object
- * (connection, queue) gets ready in the parent, where it makes the invitation that the child will dial.
+ * A forked child has copies of all objects of its parent, but it must not use the parent's
+ * connections: two processes would share each of them. A module that holds resources of the system
+ * resets them in a child hook. A shareable object (connection, queue) exposes an endpoint in its
+ * prepare hook, and the copy in the child dials it.
  */
 import { host } from "../host/mod.ts";
 import { singleton } from "../registry.ts";
 
-/** How the objects of a class pass to a forked child. */
+/** The hooks of a class, as those of `pthread_atfork()`. */
 export interface AtForkHooks<T> {
-  /** In the parent, before the fork. */
+  /** Runs in the parent before the fork. */
   prepare(object: T): void;
-  /** In the child, before any code of the program runs. */
+  /** Runs in the child before any code of the program. */
   inChild(object: T): void;
 }
 
@@ -25,7 +26,6 @@ interface AtForkState {
   readonly childHooks: Array<() => void>;
   readonly entries: Set<AtForkEntry>;
   readonly finalization: FinalizationRegistry<AtForkEntry>;
-  /** Whether this process is a copy of another. */
   isForkedChild: boolean;
 }
 
@@ -39,17 +39,20 @@ const state: AtForkState = singleton("at-fork", () => {
   };
 });
 
-/** Whether this process is a copy of another, made by `fork()`. */
+/** Returns whether this process was created by `fork()`. */
 export function isForkedChild(): boolean {
   return state.isForkedChild;
 }
 
-/** Calls `run` in each forked child of this process, and in theirs, before any code of the program runs. */
+/**
+ * Calls `run` in every forked child of this process, and in their forked children, before any code
+ * of the program.
+ */
 export function afterForkInChild(run: () => void): void {
   state.childHooks.push(run);
 }
 
-/** Has an object take part in forks for as long as it lives. */
+/** Registers hooks for an object, until the object is garbage-collected. */
 export function registerAtFork<T extends object>(object: T, hooks: AtForkHooks<T>): void {
   if (!host.capabilities.fork) return;
   const entry: AtForkEntry = { object: new WeakRef(object), hooks };
@@ -57,7 +60,7 @@ export function registerAtFork<T extends object>(object: T, hooks: AtForkHooks<T
   state.finalization.register(object, entry);
 }
 
-/** In a parent that is about to fork. */
+/** Runs the prepare hooks. The parent calls it right before a fork. */
 export function runPrepareHooks(): void {
   for (const { object, hooks } of state.entries) {
     const found = object.deref();
@@ -65,7 +68,7 @@ export function runPrepareHooks(): void {
   }
 }
 
-/** In a child that was just forked. */
+/** Runs the child hooks. The child calls it right after a fork. */
 export function runChildHooks(): void {
   state.isForkedChild = true;
   for (const run of state.childHooks) run();

@@ -1,10 +1,13 @@
-/** Refuses mistakes in options at the call: options that are not one object, and names that the call does not take. */
+/**
+ * Checks the options of public calls: refuses options that are not one object, and unknown names.
+ * An error proposes the nearest known name.
+ */
 
-/** Longest distance, in edits, between a misspelt option and the one that is proposed. */
+/** Largest edit distance between a misspelt option and the option that an error proposes. */
 const MAX_EDITS = 3;
 
 /**
- * Checks the options of a call, which may be missing.
+ * Checks the names of the options of a call. The options may be `undefined`.
  *
  * @param call the call as the user writes it, for the error: `"new Pool()"`
  * @param options what the user passed
@@ -34,7 +37,7 @@ export function checkOptions(
 function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
-  // An object of another realm has a prototype of its own, whose prototype is null.
+  // A plain object of another realm has another `Object.prototype`, whose prototype is null too.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
@@ -59,7 +62,7 @@ function nearestOf(name: string, known: readonly string[]): string | undefined {
   return best !== undefined && best.edits <= Math.min(MAX_EDITS, name.length / 2) ? best.each : undefined;
 }
 
-/** The Levenshtein distance: how many letters to insert, remove or replace. */
+/** Returns the Levenshtein distance: the number of letters to insert, remove or replace. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let i = 1; i <= a.length; i++) {

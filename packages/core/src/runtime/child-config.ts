@@ -1,20 +1,28 @@
-/** What a child is told by its parent at its start, before it loads anything else. */
+/**
+ * The settings that a child receives from its parent at its start, before it loads anything else.
+ */
 
 import { singleton } from "../registry.ts";
 import { afterForkInChild } from "./at-fork.ts";
 
 interface ChildConfig {
-  /** Where this child opens its door, if it does; the parent removes what is left of it. None in the first process of a family. */
+  /**
+   * The path of the socket on which this child accepts connections, if it exposes an endpoint. The
+   * parent deletes the socket after the child has ended. It is `undefined` in the main process.
+   */
   socketPath: string | undefined;
-  /** Whether modules are being loaded for a process that is still to run: they may start none themselves. */
+  /**
+   * Whether modules are being loaded before the child runs its target. They must not start
+   * processes at that time.
+   */
   isImporting: boolean;
-  /** Whether it may have children though it is daemonic: they end with it. */
+  /** Whether this process may have children although it is a daemon. They end with it. */
   mayHaveChildren: boolean;
-  /** How its own children come to be, unless it says otherwise: as those of its parent. */
+  /** The start method of its children by default: that of its parent. */
   startMethod: string | undefined;
 }
 
-/** What this process was told. */
+/** The settings of this process. */
 export const childConfig: ChildConfig = singleton("child config", () => ({
   socketPath: undefined,
   isImporting: false,

@@ -1,15 +1,16 @@
-/** What children write to their standard streams, in their parent. */
+/** Routes the standard output and error of a child to a reader or a web stream of its parent. */
 
 import type { ByteSource, Stdio } from "../host/host.ts";
 import { host } from "../host/mod.ts";
 import { afterForkInChild } from "./at-fork.ts";
 
 /**
- * Gets what a child writes to a standard stream, as it comes, in place of a `ReadableStream`; also what it writes when it
- * cannot be started. When this program ends, it is given first what has arrived, and its end (on Deno, not what arrives while
- * `Deno.exit()` is called).
+ * Callbacks that receive the output of a child as it arrives, instead of a `ReadableStream`. They
+ * also receive the output of a child that fails to start. When this program exits, the output that
+ * has arrived is delivered first, and then the end. On Deno, output that arrives during
+ * `Deno.exit()` is lost.
  *
- * @example What a child prints, as it comes
+ * @example Read the output of a child as it arrives
  * ```ts
  * import { inline, type OutputReader } from "@multiproc/core";
  * import { Process } from "@multiproc/process";
@@ -29,20 +30,21 @@ export interface OutputReader {
   /**
    * Called first.
    *
-   * @param flowControl pauses the child when it writes faster than the reader can process
+   * @param flowControl pauses and resumes reading. While it is paused, a child that fills its pipe
+   * blocks.
    */
   start?(flowControl: { pause(): void; resume(): void }): void;
   /**
-   * Called with bytes as they come.
+   * Called for each chunk of output.
    *
-   * @param bytes which the reader may keep
+   * @param bytes the chunk. The reader may keep it.
    */
   data(bytes: Uint8Array): void;
-  /** Called once and last: nobody has the stream any more. */
+  /** Called once and last, when no process has the stream open any more. */
   end(): void;
 }
 
-/** Where a standard stream of a child leads. */
+/** The destination of a standard stream of a child. */
 export type ChildOutput = Stdio | OutputReader;
 
 interface OpenOutput {
@@ -51,18 +53,21 @@ interface OpenOutput {
 }
 
 const openOutputs: Set<OpenOutput> = new Set();
-/** How often anything has come, and how often when the program last had nothing to do. */
+/** Number of chunks that have arrived, and that number when the event loop was last idle. */
 let chunkCount = 0;
 let chunkCountAtIdle = -1;
 let isDrainScheduled = false;
-afterForkInChild(() => openOutputs.clear()); // they are the parent's
+afterForkInChild(() => openOutputs.clear()); // they belong to the parent
 
-/** What a child's stream has to be for this. */
+/** Returns the kind of stream that a child needs for an output. */
 export function toStdio(output: ChildOutput = "inherit"): Stdio {
   return typeof output === "string" ? output : "pipe";
 }
 
-/** Has what a child writes go where it shall; what is left for the child's parent to read is the result. */
+/**
+ * Connects the output of a child with its destination. Returns the web stream that the caller
+ * reads, if it is one.
+ */
 export function routeOutput(
   source: ByteSource | null | undefined,
   output: ChildOutput | undefined,
@@ -92,7 +97,10 @@ function finish(output: OpenOutput): void {
   if (openOutputs.delete(output)) output.reader.end();
 }
 
-/** What children wrote before this program ends is not lost, though the program does not stay alive for it. */
+/**
+ * Delivers the output that children wrote before this program exits. It does not keep the program
+ * alive.
+ */
 function drainAtExit({ readNow }: ByteSource): void {
   if (isDrainScheduled) return;
   isDrainScheduled = true;
@@ -105,7 +113,10 @@ function drainAtExit({ readNow }: ByteSource): void {
   });
 }
 
-/** Where reading takes waiting: goes on until nothing has come for a moment. */
+/**
+ * Keeps the program alive for 1 ms at a time, until no chunk arrived during one. For hosts that
+ * cannot read synchronously.
+ */
 function keepReading(): boolean {
   if (openOutputs.size === 0 || chunkCount === chunkCountAtIdle) return false;
   chunkCountAtIdle = chunkCount;

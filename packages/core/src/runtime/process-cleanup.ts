@@ -1,4 +1,11 @@
-/** Nothing outlives its owner: the private folder of a family of processes, and the guard of each; see `guard.ts`. */
+/**
+ * Cleans up after this process: its socket folder is removed and its children are killed, however
+ * it ends.
+ *
+ * An exit hook removes the folder at an orderly exit. For all other ends, a watchdog process does
+ * the work, see `watchdog-scripts.ts`. A *process tree* is the main process with all of its
+ * descendants. It shares one socket folder, which the first process that needs it creates.
+ */
 import { ProcessError } from "../errors.ts";
 import type { Subprocess } from "../host/host.ts";
 import { host } from "../host/mod.ts";
@@ -7,17 +14,24 @@ import { afterForkInChild } from "./at-fork.ts";
 import { childConfig } from "./child-config.ts";
 import { WATCHDOG_JS, WATCHDOG_SH } from "./watchdog-scripts.ts";
 
-/** A socket's address holds so many bytes, with the names of our sockets in the folder counted in. */
+/**
+ * The limit for the path of the socket folder: a socket address takes 108 bytes, and the socket's
+ * name is part of it.
+ */
 const MAX_SOCKET_DIR_BYTES = 80;
+/** Length of the name that the folder gets in its parent folder. */
+const SOCKET_DIR_NAME_BYTES = 20;
 
 class ProcessCleanup {
-  /** The folder of this family of processes: made by the first that needs it, named to its children. */
   #socketDir: string | undefined;
   #ownsSocketDir = false;
   readonly #children = new Set<number>();
   #watchdog: Promise<Subprocess | undefined> | undefined;
 
-  /** The private folder of this family; made when it is first asked for. */
+  /**
+   * Returns the socket folder of this process tree. The first call creates it, unless the parent
+   * did.
+   */
   socketDir(): string {
     this.#socketDir ??= childConfig.socketPath?.slice(0, childConfig.socketPath.lastIndexOf("/"));
     if (this.#socketDir === undefined) {
@@ -34,25 +48,31 @@ class ProcessCleanup {
     return this.#socketDir;
   }
 
-  /** Has a child killed when this process is gone; settles when that is certain. */
+  /**
+   * Makes the watchdog kill a child when this process ends. Resolves when the watchdog has the
+   * order.
+   */
   async watchChild(pid: number): Promise<void> {
     this.#children.add(pid);
     const watchdog = await this.#getWatchdog();
     await watchdog?.write(`watch ${pid}\n`);
   }
 
-  /** The child has ended; its pid may soon be another's. */
+  /** Removes a child that has ended, because its pid may be reused. */
   forgetChild(pid: number): void {
     this.#children.delete(pid);
     void this.#watchdog?.then((watchdog) => watchdog?.write(`forget ${pid}\n`));
   }
 
-  /** Sees to it that there is a guard: for a child, that of its parent is there already. */
+  /** Starts a watchdog, unless this is a child: the watchdog of its parent is enough then. */
   ensureWatchdog(): void {
     if (childConfig.socketPath === undefined) void this.#getWatchdog();
   }
 
-  /** In a forked child: folder, guard and children are its parent's. */
+  /**
+   * Resets the state in a forked child: the folder, the watchdog and the children belong to its
+   * parent.
+   */
   resetAfterFork(): void {
     this.#socketDir = undefined;
     this.#ownsSocketDir = false;
@@ -69,18 +89,20 @@ class ProcessCleanup {
     return this.#watchdog;
   }
 
-  /** Somebody killed the guard: another takes over, and is told of all children as it starts. */
+  /** Replaces a watchdog that was killed. The new one gets all children as arguments. */
   #restartWatchdog(): void {
     this.#watchdog = undefined;
     void this.#getWatchdog();
   }
 }
 
-/** What this process owns. */
+/** The cleanup of this process. */
 export const cleanup: ProcessCleanup = singleton("process cleanup", () => new ProcessCleanup());
 afterForkInChild(() => cleanup.resetAfterFork());
 
-/** Starts a guard that knows the folder (none if empty) and the children from its arguments. */
+/**
+ * Starts a watchdog. The arguments are the folder, or "" for none, and the pids of the children.
+ */
 async function startWatchdog(args: readonly string[]): Promise<Subprocess | undefined> {
   const options = { stdin: "write", stdout: "ignore", stderr: "ignore", detached: true, cwd: "/" } as const;
   const programs = [
@@ -93,21 +115,22 @@ async function startWatchdog(args: readonly string[]): Promise<Subprocess | unde
       const watchdog = await host.spawn(program.file, { ...options, ...program });
       watchdog.unref();
       return watchdog;
-    } catch {} // no shell, or no permission to run it: the next one
+    } catch {} // there is no shell, or no permission to run it: try the next program
   }
-  // Idle children still end with their channel; only a busy one can outlast a SIGKILLed parent now.
+  // Idle children still end when their channel closes. Only a busy child can outlive a parent that
+  // is killed by SIGKILL.
   return undefined;
 }
 
 function makeSocketDir(): string {
   const failures: string[] = [];
   for (const parent of new Set([host.tempDir(), "/tmp", "/var/tmp", "/dev/shm"])) {
-    if (new TextEncoder().encode(parent).length > MAX_SOCKET_DIR_BYTES - 20) {
-      failures.push(`${parent}: its name is too long for a socket in it`);
+    if (new TextEncoder().encode(parent).length > MAX_SOCKET_DIR_BYTES - SOCKET_DIR_NAME_BYTES) {
+      failures.push(`${parent}: its path is too long for the address of a socket`);
       continue;
     }
     if (parent.includes("\n")) {
-      failures.push(`${JSON.stringify(parent)}: a guard is told of it in one line`);
+      failures.push(`${JSON.stringify(parent)}: its path contains a line break`);
       continue;
     }
     try {
@@ -117,7 +140,7 @@ function makeSocketDir(): string {
     }
   }
   throw new ProcessError(
-    `No private folder for sockets could be made; set TMPDIR to one that this process may write to (${failures.join("; ")})`,
+    `Cannot create a private folder for sockets (${failures.join("; ")}): set TMPDIR to a folder that this process can write to`,
     { code: "ERR_NO_TEMP_DIR" },
   );
 }

@@ -1,20 +1,28 @@
-/** What this process is to processes that do not run yet. */
+/**
+ * The role of this process for processes that will be started: an ordinary process, a fork server,
+ * or a spare.
+ */
 
 import { singleton } from "../registry.ts";
 import { afterForkInChild } from "./at-fork.ts";
 
-/** A fork server that other processes can ask for children. */
+/** The address of a fork server, which forks children for other processes. */
 export interface ForkServerAddress {
-  /** The socket where it listens. */
+  /** The path of the socket on which it listens. */
   readonly socketPath: string;
-  /** The variables that its children begin with. */
+  /** The environment variables that its children start with. */
   readonly env: Readonly<Record<string, string>>;
 }
 
 interface ProcessRole {
-  /** Whether this process keeps modules loaded for other processes to run: an entry that is loaded here must not begin. */
+  /**
+   * Whether this process only keeps modules loaded for its later children. An entry that is loaded
+   * here must not run.
+   */
   isStandby: boolean;
-  /** The server that this process was forked by; its own children can be too. */
+  /**
+   * The fork server that this process was forked by. It can fork the children of this process too.
+   */
   forkServer: ForkServerAddress | undefined;
 }
 
@@ -24,5 +32,5 @@ afterForkInChild(() => {
   processRole.isStandby = false;
 });
 
-/** The modules of this library that children will run first, by their URLs. */
+/** The URLs of the modules of this library that children load first. */
 export const childModules: Set<string> = singleton("child modules", () => new Set());

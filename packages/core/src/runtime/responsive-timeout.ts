@@ -1,25 +1,28 @@
-/** Waiting for another process no longer than is decent, without blaming it for this one's own absence. */
+/** A timeout that counts only time in which this process was responsive. */
 import { host } from "../host/mod.ts";
 
-/** In how many steps a span is waited for: of a time in which this process heard nothing, only one step counts. */
+/**
+ * Steps of a timeout. A period in which this process was blocked or stopped counts as at most one
+ * step.
+ */
 const STEP_COUNT = 8;
 
 /**
- * Runs a function when the other side has had its time, of which this process could have heard it.
+ * Calls `onTimeout` when the peer has had `ms` milliseconds to answer, and this process could have
+ * received the answer.
  *
- * A plain timer is wrong for that: a thread that computes, or a process that is stopped, hears nothing, and its loop serves a timer that
- * has run out before it reads what has been there for long.
+ * A plain timer is wrong here. If this thread computes for a while, or the process is stopped
+ * (SIGSTOP), the event loop runs an expired timer before it reads an answer that has arrived.
  *
- * @param span in milliseconds
- * @returns what ends the wait
+ * @returns a function that cancels the timeout
  */
-export function responsiveTimeout(run: () => void, ms: number): () => void {
+export function responsiveTimeout(onTimeout: () => void, ms: number): () => void {
   let stepsLeft = STEP_COUNT;
   let cancel = (): void => {};
-  const step = (): void => {
-    if (stepsLeft-- === 0) return run();
-    cancel = host.timer(step, ms / STEP_COUNT, false);
+  const nextStep = (): void => {
+    if (stepsLeft-- === 0) return onTimeout();
+    cancel = host.timer(nextStep, ms / STEP_COUNT, false);
   };
-  step();
+  nextStep();
   return () => cancel();
 }

@@ -1,8 +1,9 @@
 /**
- * The options that every wait of this library takes, and how it ends: with a value, by its timeout, or by its signal.
+ * The options that every wait of this library takes, and how it ends: with a value, by its timeout,
+ * or by its signal.
  *
- * A call that returns a promise waits with {@link withTimeout}, which rejects for a wrong timeout or signal. A call that
- * blocks its thread uses {@link checkWaitOptions}, which throws.
+ * A call that returns a promise waits with {@link withTimeout}, which rejects for a wrong timeout
+ * or signal. A call that blocks its thread uses {@link checkWaitOptions}, which throws.
  */
 import { TimeoutError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -32,16 +33,18 @@ export interface WaitOptions {
 /** The longest delay of a timer, on Node and on Deno: they fire at once for a longer one. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
-/** The result of a wait whose timeout expired. It differs from every value that a wait can return. */
+/**
+ * The result of a wait whose timeout expired. It differs from every value that a wait can return.
+ */
 export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
 
 /**
- * Waits for a promise until its timeout expires or its signal is aborted. Neither of them cancels the work behind the promise:
- * that is left to the caller.
+ * Waits for a promise until its timeout expires or its signal is aborted. Neither of them cancels
+ * the work behind the promise: that is left to the caller.
  *
  * @param call the call as the user writes it, for errors
- * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason, and for a wrong
- * timeout or signal.
+ * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason,
+ * and for a wrong timeout or signal.
  */
 export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;
@@ -110,7 +113,10 @@ export function checkTimeout(call: string, timeout: number | undefined): void {
     throw new RangeError(`${call} takes a timeout of 0 or more milliseconds, not ${String(timeout)}`);
 }
 
-/** Keeps the program alive while {@link KeepAlive.active} is set, for waits without a socket that would. */
+/**
+ * Keeps the program alive while {@link KeepAlive.active} is set, for waits without a socket that
+ * would.
+ */
 export class KeepAlive {
   #cancelTimer: (() => void) | undefined;
 

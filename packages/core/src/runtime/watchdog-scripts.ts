@@ -1,25 +1,28 @@
 /**
- * The guards of processes: nothing outlives its owner.
+ * The watchdog: kills the children of a process and removes its files after the process has ended.
  *
- * Every process that has children has one *guard*: a tiny program that reads from a pipe which only its owner holds. The
- * owner tells it of each child before that child runs any user code. When the owner is gone, however it went, the kernel
- * closes the pipe: the guard kills the children that are left, removes the private folder, and ends.
+ * Every process that has children has one *watchdog*: a tiny program that reads from a pipe which
+ * only its owner holds. The owner reports each child to it before that child runs any user code.
+ * When the owner ends, in whatever way, the kernel closes the pipe. The watchdog then kills the
+ * remaining children, removes the socket folder, and exits.
  *
  * ```text
- *   owner ──pipe── guard          owner is SIGKILLed:   guard ── SIGKILL ──> child
- *     ├── child                                           └──── rm -rf ────> private folder
- *     └── child ──pipe── its own guard                  child is gone: its own guard does the same below it
+ *   owner ──pipe── watchdog       owner is SIGKILLed:   watchdog ── SIGKILL ──> child
+ *     ├── child                                             └───── rm -rf ────> socket folder
+ *     └── child ──pipe── its watchdog                   child is gone: its own watchdog does the same below it
  * ```
  *
- * So a child that is stuck in an endless loop goes as well, and it pays nothing for that: no thread, no timer. The guard is
- * a shell script (under 1 MB, no start-up); where there is no shell, the host's interpreter runs the same in JavaScript.
+ * A child in an endless loop is killed too, and the watchdog costs the child nothing: no thread, no
+ * timer. The watchdog is a shell script (under 1 MB of memory, no start-up time). Without a shell,
+ * the host's interpreter runs the same in JavaScript.
  *
- * A guard's arguments are the folder to remove, or nothing, and the children at its start; then it reads lines: `watch PID`,
- * `forget PID`, and `own FOLDER` if that was made later. Of processes that have ended it also removes what they left in the
- * table of names, see `name-table.ts`.
+ * The arguments of a watchdog are the folder (empty for none) and the pids of the children. Then it
+ * reads lines: `watch PID`, `forget PID`, and `own FOLDER` for a folder that was created later. It
+ * also deletes the files that dead processes left in the folders of named segments, see
+ * `named-segment.ts`.
  */
 
-/** The guard as a shell script. */
+/** The watchdog as a shell script. */
 export const WATCHDOG_SH = `
 trap '' HUP INT QUIT TERM PIPE TSTP
 owner=$PPID
@@ -48,7 +51,7 @@ for c in $children; do kill -9 "$c"; done 2>/dev/null
 removeNames "$owner" $children
 `;
 
-/** The guard as a script for Node. */
+/** The watchdog as a script for Node. */
 export const WATCHDOG_JS = `
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]) try { process.on(signal, () => {}); } catch {}
 const fs = require("fs");

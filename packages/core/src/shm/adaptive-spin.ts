@@ -1,22 +1,32 @@
-/** One attempt in so many is made although it has not paid of late. */
-const ATTEMPTS_PER_RETRY = 16;
+/**
+ * Adaptive spinning: decides whether a thread should spin for a moment before it sleeps.
+ *
+ * Sleeping and being woken costs tens of microseconds. Spinning pays if the awaited event usually
+ * comes within that time. The decision follows recent results: spin while it works, and probe now
+ * and then after it has stopped working.
+ */
 
-/** Whether it pays to look for a moment, where falling asleep and being woken costs more: as long as it mostly has. */
+/**
+ * After spinning stopped paying off, one wait in this many still spins, to notice when it pays off
+ * again.
+ */
+const PROBE_INTERVAL = 16;
+
 export class AdaptiveSpin {
-  readonly #maxFailures: number;
-  #failures = 0;
+  readonly #maxMisses: number;
+  #misses = 0;
 
-  /** @param mostMisses after so many attempts in vain in a row only one in 16 is worth it */
-  constructor(maxFailures: number) {
-    this.#maxFailures = maxFailures;
+  /** @param maxMisses consecutive failed spins after which spinning is suspended */
+  constructor(maxMisses: number) {
+    this.#maxMisses = maxMisses;
   }
 
   get shouldSpin(): boolean {
-    return this.#failures < this.#maxFailures || this.#failures % ATTEMPTS_PER_RETRY === 0;
+    return this.#misses < this.#maxMisses || this.#misses % PROBE_INTERVAL === 0;
   }
 
-  /** Notes an attempt, also one that was not made because it was not worth it. */
-  record(succeeded: boolean): void {
-    this.#failures = succeeded ? 0 : this.#failures + 1;
+  /** Records the result of a wait, whether or not the thread span. */
+  record(paidOff: boolean): void {
+    this.#misses = paidOff ? 0 : this.#misses + 1;
   }
 }

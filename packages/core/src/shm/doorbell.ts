@@ -1,12 +1,13 @@
 /**
- * Doorbells: how a process that sleeps in its event loop is woken by another that found something for it in shared memory.
+ * Doorbells wake the event loop of another process after a change in shared memory.
  *
- * Each thread that waits has one bell: an anonymous pipe, whose reading end its event loop watches. It writes the bell's three
- * numbers (its life, the file, the pipe's own number) where others find them. They open the pipe through the thread's
- * `/proc/<pid>/fd`, once, and write a byte. Nothing has a name, nothing is left behind, nobody waits in a thread pool. Being
- * watched keeps no program alive, and costs nothing while nobody rings.
+ * Each thread that waits has one doorbell: an anonymous pipe, whose reading end its event loop
+ * watches. The thread writes its thread id, the descriptor and the inode of the pipe into shared
+ * memory. Another thread opens the pipe once, through `/proc/<pid>/fd`, and writes a byte to ring.
  *
- * A ring says only that something may have changed: all who listen look again.
+ * A pipe has no name and leaves nothing behind. Watching it uses no thread pool, does not keep the
+ * program alive, and costs nothing until the doorbell rings. A ring is only a hint that something
+ * may have changed: every listener checks again.
  */
 
 import { host } from "../host/mod.ts";
@@ -15,48 +16,54 @@ import { type Native, native } from "../native/mod.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
 import { hasExited, tidOf } from "./thread-id.ts";
 
-/** What others need in order to ring. */
+/** The address of a doorbell, for threads that ring it. */
 export interface Doorbell {
-  /** The number of the file in the process that listens; -1 where nobody can ring. */
+  /** The descriptor of the pipe in the process that listens; -1 if the doorbell cannot be rung. */
   readonly fd: number;
-  /** The lower bits of the pipe's own number. */
+  /**
+   * The lower 32 bits of the pipe's inode. It shows whether the descriptor was reused for another
+   * file.
+   */
   readonly inode: number;
 }
 
 const NO_DOORBELL: Doorbell = { fd: -1, inode: 0 };
-/** So many pipes of others are kept open. */
+/** Pipes of other threads that stay open. The oldest is closed for a new one. */
 const MAX_OPEN_PIPES = 256;
 const RING_BYTE = new Uint8Array([1]);
 
 let ownPipe: { readonly doorbell: Doorbell; readonly fds: readonly number[] } | undefined;
 const listeners = new Set<() => void>();
-/** Open pipes of others, by the pipe's number. */
+/** Open pipes of other threads, by inode. */
 const peerPipes = new Map<number, { readonly threadId: number; readonly fd: number }>();
 
 afterForkInChild(() => {
-  // The reading end has been made silent by then; rings that are meant for the parent never come here.
+  // The inherited reading end has been replaced already, so the child receives no rings that are
+  // meant for its parent.
   const [, writeFd] = ownPipe?.fds ?? [];
   if (writeFd !== undefined) native()?.libc.close(writeFd);
   ownPipe = undefined;
   listeners.clear();
 });
 
-/** The bell of this thread; there from the first call on. */
+/** Returns the doorbell of this thread. The first call opens it. */
 export function ownDoorbell(): Doorbell {
   ownPipe ??= openDoorbell();
   return ownPipe.doorbell;
 }
 
-/** Calls `ring` whenever the bell rings, until the returned function is called. */
+/**
+ * Calls `listener` whenever this thread's doorbell rings, until the returned function is called.
+ */
 export function onRing(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
 /**
- * Rings another thread's bell.
+ * Rings the doorbell of another thread.
  *
- * @returns false if that thread is gone
+ * @returns false if that thread has exited
  */
 export function ringDoorbell(threadId: number, doorbell: Doorbell): boolean {
   const api = native();
@@ -69,12 +76,12 @@ export function ringDoorbell(threadId: number, doorbell: Doorbell): boolean {
   if (peerPipe === undefined) {
     if (hasExited(threadId)) return false;
     const fd = openPeerPipe(api, threadId, doorbell);
-    // It may not be opened, or not yet be there: whoever waits looks by itself from time to time.
+    // No permission, or not open yet: the waiting thread also checks from time to time.
     if (fd === undefined) return true;
     peerPipe = { threadId, fd };
     cachePeerPipe(api, doorbell.inode, peerPipe);
   }
-  // A full pipe has rung already.
+  // A full pipe means that it has been rung already.
   if (api.libc.write(peerPipe.fd, RING_BYTE, 1) === 1 || api.errno() === EAGAIN) return true;
   closePeerPipe(api, doorbell.inode);
   return !hasExited(threadId);
@@ -92,9 +99,10 @@ function openDoorbell(): { doorbell: Doorbell; fds: number[] } {
   });
   if (!isWatched) {
     for (const fd of fds) api.libc.close(fd);
-    return { doorbell: NO_DOORBELL, fds: [] }; // whoever waits looks by itself
+    return { doorbell: NO_DOORBELL, fds: [] }; // waiting threads check from time to time
   }
-  // The writing end stays open, or the pipe would end when the first who rang closes theirs.
+  // The writing end stays open: otherwise the pipe would end when the last thread that rang closes
+  // its end.
   return { doorbell: inode === undefined ? NO_DOORBELL : { fd: readFd, inode }, fds: [readFd, writeFd] };
 }
 
@@ -110,7 +118,9 @@ function openPeerPipe(api: Native, threadId: number, doorbell: Doorbell): number
 
 const linkBuffer = new Uint8Array(64);
 
-/** The lower bits of the number in `pipe:[4711]`. */
+/**
+ * Returns the lower 32 bits of the inode of a pipe. The link of its descriptor reads `pipe:[4711]`.
+ */
 function pipeInode({ libc }: Native, path: string): number | undefined {
   const length = libc.readlink(path, linkBuffer, linkBuffer.length);
   const inode = length < 0 ? undefined : /^pipe:\[(\d+)\]$/.exec(host.asciiRead(linkBuffer, 0, length))?.[1];

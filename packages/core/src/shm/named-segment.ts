@@ -1,20 +1,22 @@
 /**
- * Names for memory, by which any process of the same user finds it.
+ * Named segments: any process of the same user finds a segment of shared memory by its name.
  *
  * ```text
- *   /tmp/multiproc-names-1000/   one folder for each user, 0700
- *     n.my-data/                 one for each name
- *       4711.23                  one file for each process that has it: its pid, and the number of its file there;
- *       4712.19                  inside, what the memory is called by the system, and its size
+ *   /tmp/multiproc-names-1000/   one folder for each user, mode 0700
+ *     n.my-data/                 one folder for each name
+ *       4711.23                  one file for each process that has the segment open: its pid and its descriptor;
+ *       4712.19                  the content is the size of the segment, and the name that the system shows for it
  * ```
  *
- * The memory itself is the kernel's to free, see `memory.ts`; only these small files could be left behind. So each process
- * takes its own file away when it releases the memory, and then the folder of the name, which the system removes only if it is
- * empty: whoever is last frees the name, and nobody frees what another uses. For a process that was killed, a guard
- * does that: its parent's, or its own, see `guard.ts`. Where those were killed too it falls to whoever next asks for the name: a
- * file counts only while that process has that very memory open.
+ * The kernel frees the segment, see `shared-memory-segment.ts`. Only these small files could be
+ * left behind. Each process deletes its own file when it releases the segment, and then tries to
+ * remove the folder of the name. That works only for an empty folder: so the last process frees the
+ * name, and none frees a name that is in use.
  *
- * All is done through libc, since Deno would ask for leave to use the folder.
+ * The file of a killed process is deleted by its own watchdog or by that of its parent, see
+ * `watchdog-scripts.ts`. If those were killed too, the next process that uses the name deletes it:
+ * a file counts only while its process has that segment open. All file access goes through libc,
+ * because Deno would ask for permission to use the folder.
  */
 import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -25,16 +27,20 @@ import { afterForkInChild } from "../runtime/at-fork.ts";
 import { cleanup } from "../runtime/process-cleanup.ts";
 import { isStillOpen, type SegmentAddress, SharedSegment } from "./shared-memory-segment.ts";
 
-/** Where the folder can be: the same for all processes, whatever their environment. */
+/**
+ * Where the folder of a user can be. The list does not depend on the environment, so all processes
+ * agree on it.
+ */
 const NAME_DIR_PARENTS = ["/tmp", "/var/tmp", "/dev/shm"];
 const NAME_PREFIX = "n.";
-/** A file's name holds 255 bytes. */
+/** File systems allow 255 bytes. */
 const MAX_ENCODED_NAME_LENGTH = 200;
+/** Attempts to create a name while other processes create and remove it. */
 const MAX_CREATE_ATTEMPTS = 100;
-/** So often the folder of all names may be there when it is made, and gone when it is looked at. */
+/** Attempts to create the folder of a user while other processes remove it. */
 const MAX_MKDIR_ATTEMPTS = 30;
 
-/** How often this process holds each of its files. */
+/** How many `NamedSegment`s of this process use each of its files, by path. */
 const useCounts = new Map<string, number>();
 let cleansAtExit = false;
 afterForkInChild(() => {
@@ -42,7 +48,7 @@ afterForkInChild(() => {
   cleansAtExit = false;
 });
 
-/** A process's part in a name; {@link NamedSegment.release} ends it. */
+/** A named segment that this process has open, until {@link NamedSegment.release}. */
 export class NamedSegment {
   readonly memory: SharedSegment;
   readonly name: string;
@@ -57,35 +63,37 @@ export class NamedSegment {
     cleanup.ensureWatchdog();
     if (cleansAtExit) return;
     cleansAtExit = true;
-    // At an orderly end at once, and also where there is no guard.
+    // This deletes the files at an orderly exit, and also if there is no watchdog.
     host.onExit(() => {
       for (const path of useCounts.keys()) removeFile(path);
     });
   }
 
   /**
-   * Gives memory a name.
+   * Gives a segment a name.
    *
-   * @returns undefined if the name is taken
+   * @returns `undefined` if the name is taken
    */
   static create(name: string, memory: SharedSegment): NamedSegment | undefined {
     for (let i = 0; i < MAX_CREATE_ATTEMPTS; i++) {
       const directory = new NameDirectory(name);
       if (directory.create()) {
-        // If the folder is gone again, another found it empty and took it for a dead one's.
+        // add() fails if another process found the folder empty and removed it.
         if (directory.add(memory)) return new NamedSegment(name, memory, directory.pathOf(memory));
       } else if (directory.addresses().some(isStillOpen)) return undefined;
       else directory.removeAll();
-      // At once, one that makes and one that removes can fall into step.
+      // Without a random pause, a creating and a removing process can run in lockstep.
       directory.sleepBriefly();
     }
-    throw new ProcessError(`Shared memory cannot be named "${name}": others make and free that name all the time`);
+    throw new ProcessError(
+      `Cannot create shared memory "${name}": other processes created and removed the name ${MAX_CREATE_ATTEMPTS} times in a row`,
+    );
   }
 
   /**
-   * Opens the memory of that name.
+   * Opens the segment with a name.
    *
-   * @returns undefined if there is none
+   * @returns `undefined` if there is none
    */
   static open(name: string): NamedSegment | undefined {
     const directory = new NameDirectory(name);
@@ -95,19 +103,22 @@ export class NamedSegment {
       if (memory === undefined) continue;
       if (useCounts.has(directory.pathOf(memory)) || directory.add(memory))
         return new NamedSegment(name, memory, directory.pathOf(memory));
-      memory.close(); // the last who had it has freed the name meanwhile
+      memory.close(); // the last process that had it open has freed the name in the meantime
     }
     return undefined;
   }
 
-  /** Takes part in a name for memory that came in another way; nothing is wrong if the name was freed. */
+  /**
+   * Registers this process as a user of a name, for a segment that it has open. The name may have
+   * been freed.
+   */
   static adopt(name: string, memory: SharedSegment): NamedSegment {
     const directory = new NameDirectory(name);
     if (!useCounts.has(directory.pathOf(memory))) directory.add(memory);
     return new NamedSegment(name, memory, directory.pathOf(memory));
   }
 
-  /** Releases the memory here, and the name if nobody else holds it. */
+  /** Closes the segment in this process, and frees the name if no other process uses it. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
@@ -115,13 +126,16 @@ export class NamedSegment {
     this.memory.close();
   }
 
-  /** For one that is garbage: the memory is released by itself. */
+  /**
+   * Returns what to do when this object is garbage-collected. The segment is then released by
+   * itself.
+   */
   get finalizer(): () => void {
     const path = this.#path;
     return () => releaseFile(path);
   }
 
-  /** Frees the name; whoever has the memory keeps it. */
+  /** Frees the name. Processes that have the segment open keep it. */
   unlink(): void {
     new NameDirectory(this.name).removeAll();
   }
@@ -145,7 +159,7 @@ function removeFile(path: string): void {
   libc.rmdir(nameDir.slice(0, nameDir.lastIndexOf("/")));
 }
 
-/** The memory, unless its last holder has released it in this moment. */
+/** Opens a segment; returns `undefined` if the last process that had it open has just closed it. */
 function tryAttach(address: SegmentAddress): SharedSegment | undefined {
   try {
     return SharedSegment.attach(address);
@@ -161,7 +175,7 @@ class NameDirectory {
   readonly #folder: string;
 
   constructor(name: string) {
-    // Whoever has memory has the way to libc.
+    // A process with shared memory has libc.
     this.#api = native() as Native;
     this.#folder = `${userNameDir(this.#api)}/${fileName(name)}`;
   }
@@ -171,18 +185,18 @@ class NameDirectory {
     return `${this.#folder}/${pid}.${fd}`;
   }
 
-  /** Makes the name's folder; false if there is one. */
+  /** Creates the folder of the name. Returns false if it exists. */
   create(): boolean {
     return this.#api.libc.mkdir(this.#folder, 0o700) === 0;
   }
 
-  /** Writes this process's file; false if the folder is gone. */
+  /** Writes the file of this process. Returns false if the folder does not exist. */
   add(memory: SharedSegment): boolean {
     const open = this.#api.declare("open", ["i32", "text", "i32", "u32"]);
     const { name, size } = memory.address();
     const content = new TextEncoder().encode(`${size} ${name}`);
     const path = this.pathOf(memory);
-    // What stands there is of an earlier process with that pid.
+    // An existing file is from an earlier process with the same pid.
     this.#api.libc.unlink(cString(path));
     const fd = open?.(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) ?? -1;
     if (fd < 0) return false;
@@ -191,7 +205,7 @@ class NameDirectory {
     return true;
   }
 
-  /** Where the memory is, by each that says that it has it. */
+  /** Returns the addresses of the segment in the files of the name. */
   addresses(): SegmentAddress[] {
     return listHolderFiles(this.#api, this.#folder).flatMap((entry) => {
       const holder = entry.split(".").map(Number) as unknown as readonly [number, number];
@@ -200,7 +214,7 @@ class NameDirectory {
     });
   }
 
-  /** Waits for a millisecond or two. */
+  /** Blocks for one or two milliseconds. */
   sleepBriefly(): void {
     this.#api.libc.poll(null, 0, Math.ceil(2 * Math.random()));
   }
@@ -214,7 +228,10 @@ class NameDirectory {
 
 let cachedUserDir: string | undefined;
 
-/** The folder of this user; made if it is not there. One that another could write to is not used. */
+/**
+ * Returns the folder of this user, and creates it if needed. A folder that other users can write to
+ * is not used.
+ */
 function userNameDir(api: Native): string {
   const uid = api.libc.getuid();
   if (cachedUserDir !== undefined && isOwnedByUser(api, cachedUserDir, uid)) return cachedUserDir;
@@ -223,14 +240,17 @@ function userNameDir(api: Native): string {
   );
   if (cachedUserDir !== undefined) return cachedUserDir;
   throw new ProcessError(
-    `Shared memory cannot have a name here: none of ${NAME_DIR_PARENTS.join(", ")} takes a folder "multiproc-names-${uid}" that is this user's alone`,
+    `Cannot name shared memory: none of ${NAME_DIR_PARENTS.join(", ")} can hold a folder "multiproc-names-${uid}" that only this user can access`,
     { code: "ERR_NO_NAME" },
   );
 }
 
 /**
- * Makes the folder, or finds it. Whoever sees it empty removes it, also right after it was made: to look whether it is there, and
- * to go on to the next parent when it is not, would hide this process's names from all others.
+ * Creates the folder of a user, or finds it. Returns false if it cannot be used.
+ *
+ * Other processes remove the folder when it is empty, even right after it was created. It is
+ * therefore created again. Using the next parent instead would hide this process's names from all
+ * others.
  */
 function createOwned(api: Native, path: string, uid: number): boolean {
   for (let i = 0; i < MAX_MKDIR_ATTEMPTS; i++) {
@@ -246,7 +266,10 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const STATX_BASIC = 0x7ff;
 const statBuffer = new Uint8Array(256);
 
-/** Whether it is a folder that is this user's alone, and no link; undefined if there is nothing. */
+/**
+ * Returns whether a path is a folder that only this user can access, and not a link; `undefined` if
+ * it does not exist.
+ */
 function isOwnedByUser(api: Native, path: string, uid: number): boolean | undefined {
   const statx = api.declare("statx", ["i32", "i32", "text", "i32", "u32", "bytes"]);
   if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, statBuffer) !== 0) return undefined;
@@ -257,7 +280,7 @@ function isOwnedByUser(api: Native, path: string, uid: number): boolean | undefi
 const SYS_GETDENTS64: Readonly<Record<string, number>> = { x64: 217, arm64: 61 };
 const direntBuffer = new Uint8Array(32 * 1024);
 
-/** The entries of a folder; none if it is not there. */
+/** Lists the files `<pid>.<fd>` of a folder. The list is empty if the folder does not exist. */
 function listHolderFiles(api: Native, path: string): string[] {
   const fd = api.libc.open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return [];
@@ -277,12 +300,16 @@ function listHolderFiles(api: Native, path: string): string[] {
   return names.filter((name) => /^\d+\.\d+$/.test(name));
 }
 
-/** A file's name that says the same, and holds nothing that is special to a file system or a shell. */
+/**
+ * Encodes a name as a file name without characters that are special to a file system or a shell.
+ */
 function fileName(name: string): string {
   const hex = (char: string): string => `%${char.charCodeAt(0).toString(16)}`;
   const encoded = encodeURIComponent(name).replace(/[!'()*~]/g, hex);
   if (encoded.length <= MAX_ENCODED_NAME_LENGTH) return NAME_PREFIX + encoded;
-  throw new RangeError(`The name of shared memory is too long: "${name.slice(0, 50)}…"`);
+  throw new RangeError(
+    `The name of shared memory takes at most ${MAX_ENCODED_NAME_LENGTH} bytes, with %-escapes: "${name.slice(0, 50)}…" is too long`,
+  );
 }
 
 function cString(value: string): Uint8Array {

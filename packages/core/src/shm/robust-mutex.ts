@@ -1,26 +1,28 @@
 /**
- * A lock in shared memory that survives its owner's death.
+ * A robust mutex in shared memory: if its owner dies, the next thread gets it and learns that.
  *
  * ```text
- * const lock = new RobustLock(memory, 0, 64); // 64 threads can wait in their event loop; 0 if all who wait block
- * const died = (await lock.acquire("acquire()", {})) === INHERITED; // the last owner was killed: repair what it guarded
- * lock.release();
+ * const mutex = new RobustMutex(segment, 0, 64); // 64 threads can wait in their event loop; 0 if all waits block
+ * const died = (await mutex.acquire("acquire()", {})) === OWNER_DIED; // repair what the mutex protects
+ * mutex.release();
  * ```
  *
- * Its owner is a thread of a process. Taken and given back uncontended it costs two atomic operations, about 20 ns. An owner
- * that has died is found by whoever waits, within some milliseconds at first and 20 ms later; {@link RobustMutex.tryAcquire}
- * asks as well, every 5 ms at most. It is not re-entrant: a thread that has it waits like any other.
+ * The owner is a thread of a process. An uncontended acquire and release take two atomic
+ * operations, about 20 ns. Waiting threads notice a dead owner within some milliseconds at first,
+ * and within 20 ms later. {@link RobustMutex.tryAcquire} checks for it too, at most every 5 ms. The
+ * mutex is not re-entrant: its owner waits like any other thread.
  *
  * ```text
- *   word 0 owner     0: free.  life: held.  life | WAIT: held, and somebody waits.
- *                    WAIT: free, but kept for `priority`
- *        1 started   when the owner started; 0 for the moment in which that is not written yet
- *        2 priority  the life of one who has waited long: it comes next, whoever else is faster
- *        8 the list of those who wait, see `wait-list.ts`
+ *   word 0 owner       0: free.  thread id: locked.  thread id | WAITERS_FLAG: locked, and a thread waits.
+ *                      WAITERS_FLAG: free, but reserved for the thread in `priority`
+ *        1 start time  when the owner started; 0 until it is written
+ *        2 priority    the id of a thread that has waited long: it comes next, even if others are faster
+ *        8 the wait queue, see `wait-queue.ts`
  * ```
  *
- * A free lock goes to whoever comes first, which is what makes it fast. Who has waited for 5 ms asks for priority: then it is
- * kept for that one when it is given back, so nobody starves.
+ * The mutex is unfair, which makes it fast: the first thread that tries gets a free mutex. A thread
+ * that has waited for 5 ms requests priority. The mutex is then reserved for it at the next
+ * release, so no thread starves.
  */
 
 import type { WaitOptions } from "../runtime/wait-options.ts";
@@ -28,13 +30,13 @@ import type { SharedSegment } from "./shared-memory-segment.ts";
 import { currentThreadId, hasExited, startTimeOf } from "./thread-id.ts";
 import { WaitQueue } from "./wait-queue.ts";
 
-/** What came of trying. */
+/** The result of an attempt to lock the mutex. */
 export type AcquireResult = 0 | 1 | 2;
-/** The lock is another's. */
+/** Another thread has the mutex. */
 export const WOULD_BLOCK = 0;
-/** The lock is ours. */
+/** This thread has the mutex. */
 export const ACQUIRED = 1;
-/** The lock is ours, and was not given back: its last owner has died. */
+/** This thread has the mutex, and its last owner died without releasing it. */
 export const OWNER_DIED = 2;
 
 const OWNER = 0;
@@ -42,29 +44,37 @@ const OWNER_START_TIME = 1;
 const PRIORITY = 2;
 const HEADER_WORDS = 8;
 const WAITERS_FLAG = 1 << 30;
-/** Most locks are held for less time than falling asleep takes: so often one looks first, with so many steps of doing nothing before each. */
+/**
+ * Attempts to lock the mutex before a thread sleeps: most are held for less time than falling
+ * asleep takes.
+ */
 const SPIN_LIMIT = 20;
+/** Loop iterations between two attempts. */
 const PAUSE_ITERATIONS = 2000;
+/** How long a thread waits before it requests priority. */
 const PRIORITY_AFTER_MS = 5;
+/** How often `tryAcquire()` asks the system whether the owner is alive. */
 const LIVENESS_CHECK_INTERVAL_MS = 5;
-/** So often an owner must be found to have another start before it counts as another thread. */
+/** Consecutive checks that find another start time before the owner counts as dead. */
 const MISMATCHES_UNTIL_DEAD = 3;
 
-/** A lock in shared memory; see the head of this file. */
+/** A robust mutex; see the header of this file. */
 export class RobustMutex {
   readonly #words: Int32Array;
   readonly #wordOffset: number;
   readonly #waitQueue: WaitQueue;
   #livenessCheckedAt = 0;
-  /** An owner whose start differs from what is written, and how often in a row it was seen so. */
+  /**
+   * The owner whose start time did not match at the last check, and how often in a row it did not.
+   */
   #mismatchedOwner = 0;
   #mismatchCount = 0;
 
   /**
-   * Makes the lock; memory that is all zeros is a free one.
+   * Attaches to the mutex in a segment. Memory that is all zeros is a free mutex.
    *
-   * @param at where it begins, in words of four bytes
-   * @param slots how many threads can wait for it in their event loop, and be woken; 0 if all waits block
+   * @param wordOffset where the mutex begins, in words of four bytes
+   * @param slotCount how many threads can be woken in their event loop; 0 if all waits block
    */
   constructor(memory: SharedSegment, wordOffset: number, slotCount: number) {
     this.#words = new Int32Array(memory.buffer);
@@ -72,29 +82,32 @@ export class RobustMutex {
     this.#waitQueue = new WaitQueue(memory, wordOffset + HEADER_WORDS, slotCount);
   }
 
-  /** How many words it takes. */
+  /** Returns how many words a mutex takes. */
   static wordCount(slotCount: number): number {
     return HEADER_WORDS + WaitQueue.wordCount(slotCount);
   }
 
-  /** Whether this thread has it. */
+  /** Whether this thread has the mutex. */
   get isOurs(): boolean {
     return (Atomics.load(this.#words, this.#wordOffset + OWNER) & ~WAITERS_FLAG) === currentThreadId().id;
   }
 
-  /** Whether somebody has it who may have died since. */
+  /** Whether a thread has the mutex. That thread may have died. */
   get isHeld(): boolean {
     return (Atomics.load(this.#words, this.#wordOffset + OWNER) & ~WAITERS_FLAG) !== 0;
   }
 
-  /** Takes the lock if nobody has it, nobody waits in this thread, and it is kept for nobody: the shortest way there is. */
+  /**
+   * Locks the mutex on the fast path: it is free, not reserved, and no wait of this thread came
+   * first.
+   */
   tryLockFast(): boolean {
     return !this.#waitQueue.isWaiting && this.#tryLockFast();
   }
 
-  /** Takes the lock if it can be had at this moment. */
+  /** Locks the mutex if that is possible without waiting. */
   tryAcquire(): AcquireResult {
-    if (this.#waitQueue.isWaiting) return WOULD_BLOCK; // they came first
+    if (this.#waitQueue.isWaiting) return WOULD_BLOCK; // the waits of this thread came first
     if (this.#tryLockFast()) return ACQUIRED;
     const now = performance.now();
     const checkLiveness = now - this.#livenessCheckedAt > LIVENESS_CHECK_INTERVAL_MS;
@@ -103,9 +116,10 @@ export class RobustMutex {
   }
 
   /**
-   * Takes the lock, and blocks this thread until it can be had.
+   * Locks the mutex, and blocks this thread until that is possible.
    *
    * @param timeout how long to wait, in milliseconds
+   * @returns {@link WOULD_BLOCK} if the timeout expired
    */
   acquireSync(timeout: number = Number.POSITIVE_INFINITY): AcquireResult {
     if (this.#tryLockFast() || this.#trySpin()) return ACQUIRED;
@@ -116,10 +130,11 @@ export class RobustMutex {
   }
 
   /**
-   * Takes the lock, and waits in the event loop until it can be had. Within a thread, those who came first get it first.
+   * Locks the mutex, and waits in the event loop until that is possible. The waits of one thread
+   * get it in their order.
    *
-   * @param call the call as the user wrote it, for errors
-   * @returns {@link REFUSED} if the time ran out
+   * @param call the call as the user writes it, for errors
+   * @returns {@link WOULD_BLOCK} if the timeout expired
    * @throws as {@link WaitQueue.wait}
    */
   async acquire(call: string, options: WaitOptions): Promise<AcquireResult> {
@@ -135,29 +150,34 @@ export class RobustMutex {
   }
 
   /**
-   * Gives the lock back; whoever calls this has it.
+   * Unlocks the mutex. The caller must have it.
    *
-   * @param isReserved whether {@link RobustMutex.tryLockFast} has to leave it alone: because somebody comes next, or there is something
-   * to tell about it
+   * @param isReserved whether the fast path must not take it, because a thread has priority, or
+   * because the next owner has to read the caller's state first
    */
   release(isReserved: boolean = (this.#words[this.#wordOffset + PRIORITY] as number) !== 0): void {
     const words = this.#words;
     const wordOffset = this.#wordOffset;
-    // Plain access is enough, and much faster: the exchange below keeps the order for all who read by Atomics.
+    // Plain access is enough, and much faster: the atomic exchange below orders it for readers that
+    // use Atomics.
     words[wordOffset + OWNER_START_TIME] = 0;
     const previous = Atomics.exchange(words, wordOffset + OWNER, isReserved ? WAITERS_FLAG : 0);
     if ((previous & WAITERS_FLAG) !== 0 || isReserved) this.#waitQueue.wake(isReserved ? Number.POSITIVE_INFINITY : 1);
   }
 
-  /** Gives the lock back, whoever has it; false if nobody has. */
+  /** Unlocks the mutex of any owner. Returns false if it is not locked. */
   releaseIfHeld(): boolean {
-    // Plain access shows what this thread did, which is enough for who has it, and costs a third of a look by Atomics.
+    // Plain access sees what this thread wrote, which is enough for the owner. It costs a third of
+    // an atomic load.
     if (((this.#words[this.#wordOffset + OWNER] as number) & ~WAITERS_FLAG) === 0 && !this.isHeld) return false;
     this.release();
     return true;
   }
 
-  /** Runs with the lock, for which it blocks; for changes that leave nothing to repair when their maker dies among them. */
+  /**
+   * Blocks until it has the mutex and calls `run`. A change in `run` must need no repair if the
+   * thread dies during it.
+   */
   withLock<T>(run: () => T): T {
     this.acquireSync();
     try {
@@ -177,14 +197,16 @@ export class RobustMutex {
 
   #trySpin(): boolean {
     for (let i = 0; i < SPIN_LIMIT; i++) {
-      // Without pauses, the memory would go to and fro between the processors, and hold up the owner.
+      // Without pauses, the cache line would bounce between the processors and slow down the owner.
       cpuRelax();
       if (Atomics.load(this.#words, this.#wordOffset + OWNER) === 0 && this.#tryLockFast()) return true;
     }
     return false;
   }
 
-  /** What a wait does at each look; `result` tells how it ended. */
+  /**
+   * Returns the condition of a wait, and a function that returns the result of its last attempt.
+   */
   #lockAttempts(): { condition: (checkLiveness: boolean) => boolean; result: () => AcquireResult } {
     let outcome: AcquireResult = WOULD_BLOCK;
     let startedAt = 0;
@@ -200,11 +222,11 @@ export class RobustMutex {
   }
 
   /**
-   * Tries to take the lock.
+   * Tries to lock the mutex.
    *
-   * @param isSlow whether to ask if the owner has died
-   * @param waits whether the caller will wait if it gets nothing
-   * @param waited for how long the caller has waited
+   * @param checkLiveness whether to ask the system if the owner is alive
+   * @param willWait whether the caller waits if the mutex is locked
+   * @param waitedMs how long the caller has waited
    */
   #tryLock(checkLiveness: boolean, willWait: boolean, waitedMs: number): AcquireResult {
     const words = this.#words;
@@ -215,7 +237,7 @@ export class RobustMutex {
       const owner = value & ~WAITERS_FLAG;
       if (owner === 0) {
         if (value === WAITERS_FLAG && !this.#isNext(id, checkLiveness)) return WOULD_BLOCK;
-        // Others may wait as well, and nobody keeps count of them.
+        // Other threads may wait as well. They are not counted, so the flag stays set.
         if (this.#takeOwnership(value, willWait ? id | WAITERS_FLAG : id)) return ACQUIRED;
       } else if (checkLiveness && owner !== id && this.#hasDied(owner)) {
         Atomics.store(words, this.#wordOffset + OWNER_START_TIME, 0);
@@ -223,7 +245,7 @@ export class RobustMutex {
       } else {
         if (!willWait) return WOULD_BLOCK;
         if (waitedMs > PRIORITY_AFTER_MS) Atomics.compareExchange(words, this.#wordOffset + PRIORITY, 0, id);
-        // The owner must know that it has to wake somebody.
+        // The flag makes the owner wake a thread when it releases the mutex.
         if (
           (value & WAITERS_FLAG) !== 0 ||
           Atomics.compareExchange(words, ownerIndex, value, value | WAITERS_FLAG) === value
@@ -234,8 +256,9 @@ export class RobustMutex {
   }
 
   /**
-   * Whether the owner has died. The two words that tell who it is are read one after the other, so what does not fit together
-   * can also be two owners that come and go: only what stays so is another thread with the same number.
+   * Returns whether the owner has died. The two words of an owner are not read atomically, so a
+   * mismatch may come from two owners in quick succession. Only a mismatch that stays is another
+   * thread with the same TID.
    */
   #hasDied(owner: number): boolean {
     const startTime = startTimeOf(owner);
@@ -247,7 +270,7 @@ export class RobustMutex {
     return this.#mismatchCount >= MISMATCHES_UNTIL_DEAD;
   }
 
-  /** Puts this thread in the place of what was found, if that is still there. */
+  /** Makes this thread the owner, if the owner word still has the expected value. */
   #takeOwnership(expected: number, desired: number): boolean {
     const words = this.#words;
     if (Atomics.compareExchange(words, this.#wordOffset + OWNER, expected, desired) !== expected) return false;
@@ -256,7 +279,9 @@ export class RobustMutex {
     return true;
   }
 
-  /** Whether a lock that is kept for somebody is kept for this thread, or for nobody any more. */
+  /**
+   * Returns whether a reserved mutex is reserved for this thread, or for a thread that has exited.
+   */
   #isNext(id: number, checkLiveness: boolean): boolean {
     const words = this.#words;
     const priority = Atomics.load(words, this.#wordOffset + PRIORITY);
@@ -265,7 +290,10 @@ export class RobustMutex {
     return Atomics.compareExchange(words, this.#wordOffset + PRIORITY, priority, 0) === priority;
   }
 
-  /** Who waits no longer needs no priority; if the lock is kept for it, it is anybody's. */
+  /**
+   * Cancels the priority of this thread after its last wait. A mutex that is reserved for it
+   * becomes free.
+   */
   #cancelPriority(): void {
     const words = this.#words;
     if (this.#waitQueue.isWaiting) return;
@@ -276,7 +304,7 @@ export class RobustMutex {
   }
 }
 
-/** What the pauses come to, so that no compiler takes them for superfluous. */
+/** The result of the pause loops. Without it, the compiler would remove them. */
 let pauseSink = 0;
 
 function cpuRelax(): void {

@@ -1,21 +1,23 @@
 /**
- * Memory that several processes have in common.
+ * Segments of shared memory.
  *
  * ```text
- * const memory = Memory.create(4096);       // throws in words if the system has not that much left
- * await channel.send(kind, memory.address()); // plain data, inside any message
- * const same = Memory.attach(address);       // in the other process
- * new Int32Array(same.buffer)[0] = 1;         // seen by both at once
- * same.close();                               // all views of the buffer have length 0 from now on
+ * const segment = SharedSegment.create(4096);     // throws if the system has too little free memory
+ * await channel.send(kind, segment.address());    // the address is plain data, and can be part of any message
+ * const same = SharedSegment.attach(address);     // in the other process
+ * new Int32Array(same.buffer)[0] = 1;             // visible in both processes
+ * same.close();                                   // views of the buffer have length 0 from now on
  * ```
  *
- * It has no name and leaves nothing on disk: it is a memfd, or where the system has none a file that is unlinked at once, and
- * others open it through the `/proc/<pid>/fd` of any process that holds it. So it lives as long as its last holder, however
- * that one goes, and needs no `/dev/shm`. Its space is reserved when it is made: what is full is an error there, and never a
- * SIGBUS at the first touch.
+ * A segment is a memfd, or an unlinked file where the system has no memfd. It has no name and
+ * leaves nothing on disk, and it does not use `/dev/shm`. Other processes open it through
+ * `/proc/<pid>/fd` of any process that has it open. The kernel frees it when the last of them
+ * closes it or dies. `create()` reserves the memory: too little memory is an error of that call,
+ * not a SIGBUS at the first access.
  *
- * An address is good while one of the processes that it names has the memory open; those are the one that made the address,
- * and the one that made the memory. Memory that is not closed is released when its buffer is garbage.
+ * An address is valid while one of its processes has the segment open: the process that made the
+ * address, or the creator. A segment that is not closed is released when its buffer is
+ * garbage-collected.
  */
 import { randomToken } from "../bytes/random-token.ts";
 import { CapabilityError, ProcessError } from "../errors.ts";
@@ -36,16 +38,16 @@ import { singleton } from "../registry.ts";
 import { freeMemory } from "../system/free-memory.ts";
 import { Futex } from "./futex.ts";
 
-/** Where memory is, for other processes; plain data. */
+/** The address of a segment for other processes: plain data. */
 export interface SegmentAddress {
-  /** What the system calls it, which nobody can guess and no other memory is called. */
+  /** The name that the system shows for its descriptors. It is random, so no other file has it. */
   readonly name: string;
   readonly size: number;
-  /** Processes that have it open, with the number of their file. */
+  /** Processes that have the segment open, and their descriptors. */
   readonly openFds: ReadonlyArray<readonly [pid: number, fd: number]>;
 }
 
-/** What the system gave. */
+/** The resources of a segment in this process. */
 interface Mapping {
   readonly native: Native;
   readonly futex: Futex;
@@ -59,17 +61,20 @@ interface SharedMemorySupport {
   readonly futex: Futex;
 }
 
-/** A variable of the environment that says `off` where memory is not to be shared. */
+/** The environment variable that turns shared memory off with the value `off`. */
 const SHARED_MEMORY_ENV = "MULTIPROC_SHARED_MEMORY";
 const MAX_SEGMENT_BYTES = 2 ** 47;
-/** No look at what is left for so few bytes. */
+/** Segments up to this size are created without a check of the free memory. */
 const SKIP_FREE_CHECK_BYTES = 2 ** 16;
 const linkBuffer = new Uint8Array(512);
-/** What is open here, by its name: what arrives twice is there once. */
+/**
+ * The segments that this process has open, by name. An address that arrives twice leads to the same
+ * object.
+ */
 const openSegments: Map<string, WeakRef<SharedSegment>> = singleton("segments", () => new Map());
 const finalization = new FinalizationRegistry((mapping: Mapping) => unmap(mapping));
 
-/** Memory in common; see the head of this file. */
+/** A segment of shared memory; see the header of this file. */
 export class SharedSegment {
   readonly buffer: ArrayBuffer;
   readonly size: number;
@@ -97,11 +102,11 @@ export class SharedSegment {
   }
 
   /**
-   * Makes memory, filled with zeros.
+   * Creates a segment that is filled with zeros.
    *
-   * @param size how many bytes
-   * @throws {CapabilityError} where there is none, see {@link whyNoSharedMemory}
-   * @throws {ProcessError} if the system has not that much left
+   * @param size its size in bytes
+   * @throws {CapabilityError} if shared memory is not available, see {@link whyNoSharedMemory}
+   * @throws {ProcessError} if the system has too little free memory
    */
   static create(size: number): SharedSegment {
     const support = requireSupport();
@@ -119,11 +124,11 @@ export class SharedSegment {
   }
 
   /**
-   * Opens memory of another process, or of this one. What is open here already is given out once more, and closed when each of
-   * its users has closed it.
+   * Opens a segment of another process, or of this one. A segment that is open already is returned
+   * again. It is closed when it was closed as often as it was opened.
    *
-   * @throws {CapabilityError} where there is none, see {@link whyNoSharedMemory}
-   * @throws {ProcessError} if no process that the address names is there and has it
+   * @throws {CapabilityError} if shared memory is not available, see {@link whyNoSharedMemory}
+   * @throws {ProcessError} if none of the processes in the address has the segment open
    */
   static attach(address: SegmentAddress): SharedSegment {
     const existing = openSegments.get(address.name)?.deref();
@@ -135,7 +140,7 @@ export class SharedSegment {
     const { libc } = support.native;
     for (const [pid, peerFd] of address.openFds) {
       const path = `/proc/${pid}/fd/${peerFd}`;
-      // What is called otherwise is not touched: another process may have that pid by now.
+      // Another process may have that pid by now. A file with another name is not opened.
       if (nameOf(support.native, path) !== address.name) continue;
       const fd = libc.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
       if (fd < 0) continue;
@@ -153,17 +158,17 @@ export class SharedSegment {
     }
     const pids = address.openFds.map(([pid]) => pid).join(" and ");
     throw new ProcessError(
-      `Shared memory cannot be reached: process ${pids} which held it is gone or has closed it, or it belongs to another user`,
+      `Shared memory cannot be opened: process ${pids} has exited or closed it, or belongs to another user`,
       { code: "ERR_MEMORY_GONE" },
     );
   }
 
-  /** Memory of this process alone, with the same face. */
+  /** Creates memory with the same interface that only this process can use. */
   static processLocal(size: number): SharedSegment {
     return new SharedSegment("", new ArrayBuffer(size), undefined, []);
   }
 
-  /** Whether other processes can open it. */
+  /** Whether other processes can open this segment. */
   get isShared(): boolean {
     return this.#mapping !== undefined;
   }
@@ -172,16 +177,19 @@ export class SharedSegment {
     return this.#isClosed;
   }
 
-  /** By what others open it; see {@link SegmentAddress}. */
+  /** Returns the address with which other processes open this segment. */
   address(): SegmentAddress {
     const { fd } = this.#mapping as Mapping;
     const own = [host.pid, fd] as const;
-    const creator = this.#originFds.at(-1); // the one that made it
+    const creator = this.#originFds.at(-1); // the creator comes last
     const isCreator = creator === undefined || (creator[0] === own[0] && creator[1] === own[1]);
     return { name: this.#name, size: this.size, openFds: isCreator ? [own] : [own, creator] };
   }
 
-  /** The object that stands at a place in the memory; all users of this process share one, which `make` makes. */
+  /**
+   * Returns the object of this process that manages a part of the memory. The first call for a key
+   * makes it.
+   */
   singleton<T extends object>(key: string, make: () => T): T {
     let instance = this.#singletons.get(key);
     if (instance === undefined) {
@@ -191,24 +199,33 @@ export class SharedSegment {
     return instance as T;
   }
 
-  /** Calls `run` right before the memory is released here by {@link SharedSegment.close}. */
+  /** Calls `run` right before {@link SharedSegment.close} releases the memory. */
   onClose(run: () => void): void {
     this.#closeHooks.push(run);
   }
 
-  /** Sleeps while the word at that byte has that value, at most so many milliseconds; may wake for no reason. Blocks. */
-  futexWait(byteOffset: number, value: number, milliseconds: number): void {
+  /**
+   * Blocks this thread while the word at `byteOffset` is `value`, at most `ms` milliseconds. It may
+   * wake up spuriously.
+   */
+  futexWait(byteOffset: number, value: number, ms: number): void {
     const { futex, start } = this.#mapping as Mapping;
-    futex.wait(start + byteOffset, value, milliseconds);
+    futex.wait(start + byteOffset, value, ms);
   }
 
-  /** Wakes up to so many threads, of any process, that sleep on the word at that byte; says how many. */
+  /**
+   * Wakes up to `count` threads of any process that sleep on the word at `byteOffset`, and returns
+   * how many it woke.
+   */
   futexWake(byteOffset: number, count: number): number {
     const { futex, start } = this.#mapping as Mapping;
     return futex.wake(start + byteOffset, count);
   }
 
-  /** Releases the memory here, once each user in this process has; the buffer and its views have length 0 then. */
+  /**
+   * Releases the segment once every user in this process has closed it. The buffer and its views
+   * have length 0 then.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#useCount -= 1;
@@ -224,13 +241,13 @@ export class SharedSegment {
   }
 }
 
-/** Whether one of the processes that the address names has that memory open. */
+/** Returns whether one of the processes in the address has the segment open. */
 export function isStillOpen({ name, openFds }: SegmentAddress): boolean {
   const { native } = requireSupport();
   return openFds.some(([pid, fd]) => nameOf(native, `/proc/${pid}/fd/${fd}`) === name);
 }
 
-/** Why there is no memory in common here; undefined if there is. */
+/** Returns why shared memory is not available; `undefined` if it is. */
 export function whyNoSharedMemory(): string | undefined {
   const support = getSupport();
   return typeof support === "string" ? support : undefined;
@@ -246,7 +263,7 @@ function getSupport(): SharedMemorySupport | string {
 function requireSupport(): SharedMemorySupport {
   const support = getSupport();
   if (typeof support !== "string") return support;
-  throw new CapabilityError(`Memory cannot be shared between processes here: ${support}`);
+  throw new CapabilityError(`Shared memory is not available: ${support}`);
 }
 
 function detectSupport(): SharedMemorySupport | string {
@@ -254,7 +271,7 @@ function detectSupport(): SharedMemorySupport | string {
   const api = native();
   if (api === undefined) return whyNoNative()?.message as string;
   const futex = Futex.open(api);
-  if (futex === undefined) return `it is made for Linux on x64 and arm64, and this is ${api.platform} on ${api.arch}`;
+  if (futex === undefined) return `it needs Linux on x64 or arm64, and this is ${api.platform} on ${api.arch}`;
   const probe = { native: api, futex };
   try {
     const fd = openReserved(api, 4096);
@@ -270,11 +287,11 @@ function detectSupport(): SharedMemorySupport | string {
   return probe;
 }
 
-/** An open file of that size, with its space reserved. */
+/** Opens a file of that size and reserves its space. */
 function openReserved(native: Native, size: number): number {
   const { libc } = native;
   if (size > SKIP_FREE_CHECK_BYTES && size > freeMemory(native))
-    throw failure(`reserved: the system has not ${size} bytes of memory left`);
+    throw failure(`reserved: the system does not have ${size} bytes of free memory`);
   let fd = libc.memfd_create(`multiproc-${randomToken(12)}`, MFD_CLOEXEC);
   if (fd < 0) fd = openUnlinked(native);
   let error: number;
@@ -282,10 +299,10 @@ function openReserved(native: Native, size: number): number {
   while (error === EINTR);
   if (error === 0) return fd;
   libc.close(fd);
-  throw failure(`reserved: the system has not ${size} bytes of memory left (error ${error})`);
+  throw failure(`reserved: the system does not have ${size} bytes of free memory (error ${error})`);
 }
 
-/** Where there is no memfd: a file that has a name only for a moment. */
+/** Opens a file that is unlinked at once, for a system without memfd. */
 function openUnlinked({ libc, errno }: Native): number {
   const failures: string[] = [];
   for (const folder of new Set([host.tempDir(), "/tmp", "/var/tmp", "/dev/shm"])) {
@@ -297,7 +314,7 @@ function openUnlinked({ libc, errno }: Native): number {
     }
     failures.push(`${folder}: error ${errno()}`);
   }
-  throw failure(`made: the system has no memfd, and no folder takes a file (${failures.join("; ")})`);
+  throw failure(`created: the system has no memfd, and no folder takes a file (${failures.join("; ")})`);
 }
 
 function mapFd(support: SharedMemorySupport, fd: number, size: number): Mapping {
@@ -312,7 +329,7 @@ function unmap({ native: { libc }, fd, start, size }: Mapping, closesFd = true):
   if (closesFd) libc.close(fd);
 }
 
-/** What the system calls an open file; undefined if there is none, or it is another user's. */
+/** Returns the name of an open file; `undefined` if it is not open, or belongs to another user. */
 function nameOf({ libc }: Native, path: string): string | undefined {
   const length = libc.readlink(path, linkBuffer, linkBuffer.length);
   return length < 0 ? undefined : host.utf8Read(linkBuffer, 0, length);

@@ -1,11 +1,12 @@
 /**
- * Who lives: how shared memory names a thread of a process, and how others find out that it has ended.
+ * Thread ids name a thread in shared memory, and show other processes whether it has exited.
  *
- * A *life* is a thread's number together with eight bits of the time at which it started, in one word, so that a word can be
- * claimed by a single compare-and-swap. The whole time stands in a second word where there is room. A number that the system
- * gives to a new thread belongs to another start: so nobody who comes later is taken for one that has died. Numbers are those
- * of threads, not of processes, since the threads of one process exclude each other too. Where the system cannot be asked,
- * the life is the process's number, and nobody can be told to be dead.
+ * A *thread id* packs the thread's TID (22 bits) and 8 bits of its start time into one word, so
+ * that a single compare-and-swap claims a word for a thread. A second word has the whole start time
+ * where there is room for it. The system reuses TIDs, but a new thread has another start time, so
+ * it is not mistaken for the exited one. Ids name threads instead of processes, because the threads
+ * of one process exclude each other too. Without access to the system, the id is the pid, and no
+ * thread counts as exited.
  */
 
 import { host } from "../host/mod.ts";
@@ -13,11 +14,11 @@ import { type Native, native } from "../native/mod.ts";
 import { readProcFile } from "../native/proc-file.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
 
-/** A thread, as other processes know it. */
+/** A thread, as other processes identify it. */
 export interface ThreadId {
-  /** Its number and a part of its start time: 30 bits, never 0. */
+  /** The TID and a part of the start time: 30 bits, never 0. */
   readonly id: number;
-  /** When it started, in ticks of the system's clock; 0 if that is not known. */
+  /** The start time in clock ticks of the system; 0 if it is not known. */
   readonly startTime: number;
 }
 
@@ -30,23 +31,23 @@ afterForkInChild(() => {
   currentThread = undefined;
 });
 
-/** The life of this thread. */
+/** Returns the thread id of this thread. */
 export function currentThreadId(): ThreadId {
   currentThread ??= readCurrentThread();
   return currentThread;
 }
 
-/** The number of the thread that an id names. */
+/** Returns the TID in a thread id. */
 export function tidOf(id: number): number {
   return id & TID_MASK;
 }
 
-/** Whether that thread has ended. It asks the system, which takes some microseconds. */
+/** Returns whether a thread has exited. It asks the system, which takes some microseconds. */
 export function hasExited(id: number): boolean {
   return startTimeOf(id) === undefined;
 }
 
-/** When that thread started; undefined if it has ended, 0 where the system cannot be asked. */
+/** Returns when a thread started; `undefined` if it has exited, 0 without access to the system. */
 export function startTimeOf(id: number): number | undefined {
   const api = native();
   if (api === undefined) return 0;
@@ -67,11 +68,11 @@ function packThreadId(tid: number, startTime: number): number {
   return tid | ((startTime & 0xff) << TID_BITS);
 }
 
-/** When a thread started; undefined if there is none, or it has ended and was only not asked about yet. */
+/** Reads when a thread started; `undefined` if there is none, or if it is a zombie. */
 function readStartTime(native: Native, tid: number): number | undefined {
   const text = readProcFile(native, `/proc/${tid}/stat`);
   if (text === undefined || text === "") return undefined;
-  // The name of its program stands in parentheses, and may hold some itself.
+  // The second field is the program's name in parentheses. The name may contain parentheses.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   if (fields[0] === "Z" || fields[0] === "X") return undefined;
   return Number(fields[19]) & 0x7fff_ffff || 1;

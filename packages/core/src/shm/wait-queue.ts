@@ -1,29 +1,33 @@
 /**
- * Who waits for a change in shared memory, and how they are woken: the one way in which anything here waits.
+ * A wait queue in shared memory: threads of all processes wait in it for a condition, and are
+ * woken.
  *
- * A wait is given a `check` that looks whether what it waits for has come, and takes it. It is called at once, whenever
- * somebody calls {@link WaitQueue.wake}, and from time to time besides: after 2 ms, then ever more seldom, at least every
- * 20 ms unless the list is told otherwise. Those looks are told to be *slow*: they are the ones that ask whether some process
- * has died, and they find what a process was woken for that died before it took it. So a wake-up is never lost for long,
- * whoever is killed, wherever.
- *
- * ```text
- * const list = new WaitList(memory, 16, 64);
- * await list.wait(() => Atomics.load(words, 0) !== 0, "wait()", { timeout: 1000 }); // in one process
- * Atomics.store(words, 0, 1); list.wake(1);                                         // in another: first the change, then the wake
- * ```
- *
- * `wait()` sleeps in the event loop and is woken by a doorbell, see `doorbell.ts`; `waitSync()` blocks the thread on a futex.
+ * A wait has a condition: a function that checks whether the awaited change has happened, and
+ * claims it. The condition is checked at once, after each {@link WaitQueue.wake}, and by a timer:
+ * after 2 ms, then in growing intervals up to 20 ms. The checks by timer also look for dead
+ * processes. They find changes whose wake-up went to a process that was killed before it claimed
+ * them, so no wake-up is lost for long.
  *
  * ```text
- *   word  0 signal          sleepers of `waitSync()` sleep on it; each wake that finds some adds 1
- *         1 announced sync  each that is about to sleep adds 1 ...
- *         2 served sync     ... and a wake that leaves nobody asleep writes down how many it knew of: no more, nobody to wake
- *         3 announced slots, 4 served slots, 5 turn: the order in which threads came
- *         8 slots of 8 words each: life, bell file, bell pipe, turn (0 while it is being written), rung
+ * const queue = new WaitQueue(segment, 16, 64);
+ * await queue.wait(() => Atomics.load(words, 0) !== 0, "wait()", { timeout: 1000 }); // in one process
+ * Atomics.store(words, 0, 1); queue.wake(1);                  // in another: first the change, then the wake-up
  * ```
  *
- * A thread has one slot, whatever number of waits it has. Where all slots are taken, the thread is not woken and only looks.
+ * `wait()` sleeps in the event loop and is woken by a doorbell, see `doorbell.ts`. `waitSync()`
+ * blocks its thread on a futex.
+ *
+ * ```text
+ *   word  0 signal          the futex of `waitSync()`; a wake-up that finds sleepers adds 1
+ *         1 announced sync  a thread that is about to sleep adds 1
+ *         2 served sync     the value of `announced sync` when a wake-up left no thread asleep; equal: no thread to wake
+ *         3 announced slots, 4 served slots: the same for threads that wait in their event loop
+ *         5 turn            a counter: the order in which threads took their slots
+ *         8 slots of 8 words each: thread id, doorbell fd, doorbell inode, turn (0 while the slot is written), rung
+ * ```
+ *
+ * A thread has one slot for all of its waits. If all slots are taken, the thread is not woken and
+ * only checks by timer.
  */
 
 import { ProcessError } from "../errors.ts";
@@ -49,18 +53,28 @@ const SLOT_RUNG = 4;
 
 const FIRST_RECHECK_MS = 2;
 const MAX_RECHECK_MS = 20;
-/** Nobody can wake a thread that found no slot, or has no bell, so it looks more often. */
+/** A thread without a slot or a doorbell cannot be woken, so it checks more often. */
 const MAX_RECHECK_WITHOUT_DOORBELL_MS = 5;
+/** No slot is taken. */
 const NO_SLOT = -1;
+/** Every taken slot has been rung. */
 const ALL_RUNG = -2;
+/** Wakes all threads: the largest count that a futex takes. */
+const ALL_THREADS = 0x7fff_ffff;
 
-/** How a wait in the event loop goes. */
+/** Options of a wait in the event loop. */
 export interface WaitQueueOptions extends WaitOptions {
-  /** Whether the program stays alive for it; it need not for a wait on behalf of another process. @default true */
+  /**
+   * Whether the wait keeps the program alive. A wait for another process need not. @default true
+   */
   readonly keepAlive?: boolean;
 }
 
-/** Looks whether what is waited for has come, and takes it. @param isSlow whether it should also ask who has died */
+/**
+ * Checks whether the awaited change has happened, and claims it.
+ *
+ * @param checkLiveness whether to look for dead processes too, which takes some microseconds
+ */
 export type Condition = (checkLiveness: boolean) => boolean;
 
 interface Waiter {
@@ -69,7 +83,7 @@ interface Waiter {
   settle(isDone: boolean, error?: unknown): void;
 }
 
-/** A forked child has no part in what its parent waits for. */
+/** A forked child does not take part in the waits of its parent. */
 const AT_FORK_HOOKS = {
   prepare(): void {},
   inChild(queue: WaitQueue): void {
@@ -77,7 +91,7 @@ const AT_FORK_HOOKS = {
   },
 };
 
-/** A list of those who wait; see the head of this file. */
+/** A wait queue; see the header of this file. */
 export class WaitQueue {
   readonly #memory: SharedSegment;
   readonly #words: Int32Array;
@@ -85,8 +99,8 @@ export class WaitQueue {
   readonly #slotCount: number;
   readonly #maxRecheckMs: number;
   readonly #waiters = new Set<Waiter>();
-  /** This thread's slot, while it has one. */
-  #slot = -1;
+  /** The index of this thread's slot in the words, or {@link NO_SLOT}. */
+  #slot: number = NO_SLOT;
   #recheckMs = FIRST_RECHECK_MS;
   #cancelRecheck: (() => void) | undefined;
   #nextRecheckAt = 0;
@@ -95,11 +109,11 @@ export class WaitQueue {
   #isRecheckQueued = false;
 
   /**
-   * Makes the list; memory that is all zeros is an empty one.
+   * Attaches to the queue in a segment. Memory that is all zeros is an empty queue.
    *
-   * @param at where it begins, in words of four bytes
-   * @param slots how many threads can be woken in their event loop; 0 if all waits block
-   * @param longestDelay the most milliseconds between two looks of one who blocks, or has a slot, and is not woken
+   * @param wordOffset where the queue begins, in words of four bytes
+   * @param slotCount how many threads can be woken in their event loop; 0 if all waits block
+   * @param maxRecheckMs the longest interval between two checks by timer
    */
   constructor(memory: SharedSegment, wordOffset: number, slotCount: number, maxRecheckMs: number = MAX_RECHECK_MS) {
     this.#memory = memory;
@@ -111,22 +125,23 @@ export class WaitQueue {
     memory.onClose(() => this.#fail());
   }
 
-  /** How many words it takes. */
+  /** Returns how many words a queue takes. */
   static wordCount(slotCount: number): number {
     return HEADER_WORDS + slotCount * SLOT_WORDS;
   }
 
-  /** Whether someone in this thread waits in the event loop. */
+  /** Whether this thread waits in its event loop. */
   get isWaiting(): boolean {
     return this.#waiters.size > 0;
   }
 
   /**
-   * Waits in the event loop until `check` is true. Those who came first look first.
+   * Waits in the event loop until the condition is true. The conditions of one thread are checked
+   * in the order of their waits.
    *
-   * @param call the call as the user wrote it, for errors
-   * @returns false if the time ran out
-   * @throws {RangeError} for a time-out that is no duration
+   * @param call the call as the user writes it, for errors
+   * @returns false if the timeout expired
+   * @throws {RangeError} if the timeout is not a duration
    * @throws the signal's reason
    */
   async wait(condition: Condition, call: string, options: WaitQueueOptions): Promise<boolean> {
@@ -158,9 +173,9 @@ export class WaitQueue {
   }
 
   /**
-   * Blocks this thread until `check` is true.
+   * Blocks this thread until the condition is true.
    *
-   * @returns false if the time ran out
+   * @returns false if the timeout expired
    */
   waitSync(condition: Condition, timeout: number = Number.POSITIVE_INFINITY): boolean {
     const words = this.#words;
@@ -168,7 +183,8 @@ export class WaitQueue {
     let recheckMs = FIRST_RECHECK_MS / 2;
     for (let checkLiveness = false; ; checkLiveness = true) {
       const signal = Atomics.load(words, this.#wordOffset + SIGNAL);
-      // Whoever announces itself before it looks is seen by all who change something afterwards.
+      // The announcement comes before the check, so a thread that makes a change after the check
+      // sees the announcement.
       Atomics.add(words, this.#wordOffset + ANNOUNCED_SYNC, 1);
       if (condition(checkLiveness)) return true;
       const remainingMs = deadline - performance.now();
@@ -178,7 +194,10 @@ export class WaitQueue {
     }
   }
 
-  /** Has so many who wait look again, those who have waited longest first; after the change that they wait for was made. */
+  /**
+   * Wakes up to `count` threads, the longest-waiting first. Call it after the change that they wait
+   * for.
+   */
   wake(count: number): void {
     this.#wakeSleepers(count);
     this.#ringSlots(count);
@@ -191,7 +210,7 @@ export class WaitQueue {
     const served = Atomics.load(words, wordOffset + SERVED_SYNC);
     if (announced === served) return;
     Atomics.add(words, wordOffset + SIGNAL, 1);
-    const maxCount = Math.min(count, 0x7fff_ffff);
+    const maxCount = Math.min(count, ALL_THREADS);
     if (this.#memory.futexWake((wordOffset + SIGNAL) * 4, maxCount) < maxCount)
       Atomics.compareExchange(words, wordOffset + SERVED_SYNC, served, announced);
   }
@@ -208,12 +227,15 @@ export class WaitQueue {
         isEmpty = slot === NO_SLOT;
         break;
       }
-      if (!this.#ringSlot(slot)) remaining++; // it was a dead one's
+      if (!this.#ringSlot(slot)) remaining++; // its thread was dead
     }
     if (isEmpty) Atomics.compareExchange(words, this.#wordOffset + SERVED_SLOTS, served, announced);
   }
 
-  /** The slot of who came first and was not rung yet; or {@link NO_SLOT}, or {@link ALL_RUNG}. */
+  /**
+   * Returns the slot with the oldest turn that was not rung yet; or {@link NO_SLOT}, or {@link
+   * ALL_RUNG}.
+   */
   #oldestSlot(): number {
     const words = this.#words;
     let oldest = NO_SLOT;
@@ -232,7 +254,7 @@ export class WaitQueue {
     return oldest;
   }
 
-  /** Rings who has that slot; false if that one is gone, and the slot is free now. */
+  /** Rings the thread of a slot. Returns false if that thread has exited; the slot is free then. */
   #ringSlot(slot: number): boolean {
     const words = this.#words;
     const threadId = Atomics.load(words, slot);
@@ -248,7 +270,7 @@ export class WaitQueue {
     return false;
   }
 
-  /** Frees a slot of a thread that is gone, unless it has another owner by now. */
+  /** Frees the slot of a thread that has exited, unless another thread has taken it. */
   #freeSlot(slot: number, threadId: number, turn: number): void {
     Atomics.compareExchange(this.#words, slot + SLOT_TURN, turn, 0);
     Atomics.compareExchange(this.#words, slot, threadId, 0);
@@ -263,7 +285,7 @@ export class WaitQueue {
       this.#cancelRecheck === undefined ? Number.POSITIVE_INFINITY : this.#nextRecheckAt - performance.now();
     if (remainingMs > FIRST_RECHECK_MS || (waiter.keepAlive && !this.#isKeptAlive))
       this.#scheduleRecheck(Math.min(remainingMs, FIRST_RECHECK_MS));
-    // What changed before the slot was there did not ring it.
+    // A change that was made before the slot was taken did not ring this thread.
     this.recheckSoon();
   }
 
@@ -274,7 +296,7 @@ export class WaitQueue {
     if (this.#waiters.size === 0) this.#releaseSlot();
     else if (waiter.keepAlive && ![...this.#waiters].some(({ keepAlive }) => keepAlive))
       this.#scheduleRecheck(this.#recheckMs);
-    // It was woken, and takes nothing: somebody else has to look.
+    // The wait ended after a ring without claiming the change, so another thread is woken.
     if (!isDone && wasRung) this.wake(1);
   }
 
@@ -282,7 +304,7 @@ export class WaitQueue {
     const words = this.#words;
     const { id } = currentThreadId();
     const doorbell = ownDoorbell();
-    if (doorbell.fd < 0) return; // a wake that goes to who cannot hear it would be another's loss
+    if (doorbell.fd < 0) return; // a wake-up for this thread would be lost, instead of reaching another one
     this.#cancelListening ??= onRing(() => this.#recheckAll(false));
     for (const freesDeadFirst of [false, true]) {
       for (let i = 0; i < this.#slotCount; i++) {
@@ -304,7 +326,7 @@ export class WaitQueue {
     if (threadId !== 0 && hasExited(threadId)) this.#freeSlot(slot, threadId, turn);
   }
 
-  /** This thread's next wait comes after all who wait now. */
+  /** Moves this thread behind all threads that wait now. */
   #requeue(): void {
     const turn = (Atomics.add(this.#words, this.#wordOffset + TURN, 1) + 1) | 0 || 1;
     Atomics.store(this.#words, this.#slot + SLOT_TURN, turn);
@@ -319,15 +341,18 @@ export class WaitQueue {
     if (this.#slot < 0) return;
     Atomics.store(this.#words, this.#slot + SLOT_TURN, 0);
     Atomics.store(this.#words, this.#slot, 0);
-    this.#slot = -1;
+    this.#slot = NO_SLOT;
   }
 
   #fail(): void {
-    const reason = new ProcessError("It was closed in this process while it was waited for", { code: "ERR_CLOSED" });
+    const reason = new ProcessError("The wait ended because this process closed the object", { code: "ERR_CLOSED" });
     for (const waiter of [...this.#waiters]) waiter.settle(false, { reason });
   }
 
-  /** Has those who wait in this thread look again, soon: something that they look at has changed here. */
+  /**
+   * Checks the conditions of this thread again in a microtask, after a change that this process
+   * made.
+   */
   recheckSoon(): void {
     if (this.#isRecheckQueued) return;
     this.#isRecheckQueued = true;
@@ -347,7 +372,7 @@ export class WaitQueue {
     if (anyDone && this.#slot >= 0) this.#requeue();
   }
 
-  /** Whether the wait is over now. */
+  /** Checks one condition. Returns whether the wait is over. */
   #recheck(waiter: Waiter, checkLiveness: boolean): boolean {
     try {
       if (!waiter.condition(checkLiveness)) return false;
@@ -358,7 +383,7 @@ export class WaitQueue {
     return true;
   }
 
-  /** The next slow look comes after that time; nothing that happens meanwhile may put it off. */
+  /** Schedules the next check by timer. Wake-ups do not postpone it. */
   #scheduleRecheck(delayMs: number): void {
     this.#cancelRecheck?.();
     this.#nextRecheckAt = performance.now() + delayMs;
@@ -380,10 +405,10 @@ export class WaitQueue {
     return this.#wordOffset + HEADER_WORDS + index * SLOT_WORDS;
   }
 
-  /** In a forked child: the waits are the parent's, and so is the slot. */
+  /** Resets the queue in a forked child: the waits and the slot belong to the parent. */
   resetAfterFork(): void {
     this.#waiters.clear();
-    this.#slot = -1;
+    this.#slot = NO_SLOT;
     this.#cancelRecheck = undefined;
     this.#cancelListening = undefined;
     this.#isRecheckQueued = false;

@@ -1,22 +1,22 @@
 import { host } from "../host/mod.ts";
 
-/** A Lambda function gets one CPU's worth of time for so many megabytes of memory (AWS Lambda, "Configure function memory"). */
+/** Memory for which a Lambda function gets one CPU (AWS Lambda, "Configure function memory"). */
 const LAMBDA_MB_PER_CPU = 1769;
 const CGROUP_ROOT = "/sys/fs/cgroup";
 
-/** Where limits are written down: the text of a file, or of a variable; undefined if there is none. */
+/** Reads files and environment variables, which hold the limits. A missing one is `undefined`. */
 export interface LimitSource {
   file(path: string): string | undefined;
   variable(name: string): string | undefined;
 }
 
 /**
- * How many CPUs this process can keep busy: those that it may run on, no more than the quotas of its control groups pay for, and
- * on AWS Lambda no more than the function's memory buys.
+ * Returns how many CPUs this process can keep busy: the CPUs that it may run on, limited by the CPU
+ * quotas of its control groups and, on AWS Lambda, by the memory of the function.
  *
- * @returns a whole number, at least 1
+ * @returns an integer, at least 1
  *
- * @example Make as many chunks as there are CPUs
+ * @example The number of usable CPUs
  * ```ts
  * import { cpuCount } from "@multiproc/core";
  *
@@ -28,14 +28,20 @@ export function cpuCount(): number {
   return Math.max(1, Math.floor(Math.min(host.availableParallelism(), cpuLimit(source))));
 }
 
-/** How many CPUs are paid for; infinite where nothing is said. Parts of one count as a whole: it would idle otherwise. */
+/**
+ * Returns the CPU limit; infinite without one. A fraction is rounded up, because that part of a CPU
+ * would be idle otherwise.
+ */
 export function cpuLimit(source: LimitSource): number {
   const megabytes = Number(source.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
   const lambda = megabytes > 0 ? Math.max(1, Math.round(megabytes / LAMBDA_MB_PER_CPU)) : Number.POSITIVE_INFINITY;
   return Math.min(lambda, Math.ceil(cgroupQuota(source)));
 }
 
-/** A group has what it was given, and no more than any group around it. A container sees its own group as the outermost. */
+/**
+ * Returns the smallest quota of the process's group and all groups around it. A container sees its
+ * own group as the outermost.
+ */
 function cgroupQuota(source: LimitSource): number {
   let least = Number.POSITIVE_INFINITY;
   for (const { folder, path, isUnified } of cpuCgroups(source)) {
@@ -47,7 +53,10 @@ function cgroupQuota(source: LimitSource): number {
   return least;
 }
 
-/** The control groups of this process that are about CPU time: of version 2 there is one, of version 1 one by name. */
+/**
+ * Returns the control groups that limit CPU time: the only group of version 2, or the `cpu` group
+ * of version 1.
+ */
 function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; isUnified: boolean }> {
   const found = [];
   for (const line of (source.file("/proc/self/cgroup") ?? "0::/\n1:cpu:/").split("\n")) {
@@ -62,7 +71,10 @@ function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; 
   return found;
 }
 
-/** Version 2 keeps both numbers in one file, version 1 in two. "max" and -1 say that there is no limit. */
+/**
+ * Reads a quota. Version 2 has both numbers in one file, version 1 in two. "max" and -1 mean no
+ * limit.
+ */
 function quotaOf(source: LimitSource, folder: string, isUnified: boolean): number {
   const [max, period] = isUnified
     ? (source.file(`${folder}/cpu.max`)?.split(/\s+/) ?? [])
@@ -75,6 +87,6 @@ function read(path: string): string | undefined {
   try {
     return host.readTextFile(path).trim();
   } catch {
-    return undefined; // another system, or not permitted
+    return undefined; // the file does not exist, or may not be read
   }
 }

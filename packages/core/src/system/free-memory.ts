@@ -1,8 +1,14 @@
-/** How much memory can still be had. The system grants any size, and ends some process when it has no more. */
+/**
+ * Returns how much memory is free. A check is needed before a large allocation: Linux grants any
+ * size, and kills a process when memory runs out.
+ */
 import type { Native } from "../native/mod.ts";
 import { readProcFile } from "../native/proc-file.ts";
 
-/** Bytes that are free, or can be freed at once: of the system, and of this process's control group. */
+/**
+ * Returns the bytes that are free or can be freed at once, in the system and in this process's
+ * control group.
+ */
 export function freeMemory(native: Native): number {
   const read = (path: string): string => readProcFile(native, path) ?? "";
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec(read("/proc/meminfo"))?.[1];
@@ -10,7 +16,10 @@ export function freeMemory(native: Native): number {
   return Math.min(systemBytes, ...cgroupDirs(read("/proc/self/cgroup")).map((folder) => cgroupFreeBytes(folder, read)));
 }
 
-/** The folders that may hold a limit: of version 2, or of version 1, seen from inside of a container and from outside. */
+/**
+ * Returns the folders of control groups that may have a limit: of version 2 and 1, inside and
+ * outside of a container.
+ */
 function cgroupDirs(cgroupText: string): string[] {
   const v2Path = /^0::(.*)$/m.exec(cgroupText)?.[1] ?? "";
   const v1Path = /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m.exec(cgroupText)?.[1] ?? "";
@@ -21,7 +30,7 @@ function cgroupDirs(cgroupText: string): string[] {
   return roots.flatMap(([root, path]) => (path.length > 1 ? [root, root + path] : [root]));
 }
 
-/** What the limit leaves; what was read from files and is not in use counts as free. */
+/** Returns the bytes below the limit of a group. Inactive page cache counts as free. */
 function cgroupFreeBytes(folder: string, read: (path: string) => string): number {
   const limit = Number.parseInt(read(`${folder}/memory.max`) || read(`${folder}/memory.limit_in_bytes`), 10);
   if (Number.isNaN(limit)) return Number.POSITIVE_INFINITY; // "max", or no such group

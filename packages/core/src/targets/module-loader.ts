@@ -1,8 +1,9 @@
 /**
  * Loads the modules that a message names, before the message is decoded.
  *
- * A module is named by its URL, and a package of this library by a *library module*: the URL of its `mod` file and the
- * package's name. A process that has the package already, for example in a bundle, finds it by its name and loads nothing.
+ * A module is named by its URL, and a package of this library by a *library module*: the URL of its
+ * `mod` file and the package's name. A process that has the package already, for example in a
+ * bundle, finds it by its name and loads nothing.
  */
 import { TargetError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -12,19 +13,25 @@ import { isForkedChild } from "../runtime/at-fork.ts";
 /** Separates the URL and the name of a library module. */
 const LIBRARY_MARKER = "#multiproc:";
 
-/** The exports that modules of this process declared by `task()` and `registerClass()`, by URL and name. */
+/**
+ * The exports that modules of this process declared by `task()` and `registerClass()`, by URL and
+ * name.
+ */
 const declaredExports: Map<string, Record<string, unknown>> = singleton("declared exports", () => new Map());
 
 /**
  * Loads modules.
  *
- * @throws {TargetError} if a module is not found or throws while it is loading. Its cause is that error.
+ * @throws {TargetError} if a module is not found or throws while it is loading. Its cause is that
+ * error.
  */
 export async function loadModules(urls: readonly string[]): Promise<void> {
   await Promise.all(urls.map(loadModule));
 }
 
-/** Returns whether all of `urls` are loaded. A message that names them can be decoded at once then. */
+/**
+ * Returns whether all of `urls` are loaded. A message that names them can be decoded at once then.
+ */
 export function areLoaded(urls: readonly string[]): boolean {
   // Most messages name no module.
   return urls.length === 0 || urls.every((url) => registry.modules.has(url));
@@ -76,8 +83,9 @@ async function loadModule(name: string): Promise<void> {
 /**
  * Imports a module.
  *
- * In a forked child, the module may be suspended forever: its top-level `await` waits for an event that only the parent
- * receives. Its declared exports are complete by then, and are used instead. An import of a loaded module settles first.
+ * In a forked child, the module may be suspended forever: its top-level `await` waits for an event
+ * that only the parent receives. Its declared exports are complete by then, and are used instead.
+ * An import of a loaded module settles first.
  */
 async function importExports(url: string): Promise<Readonly<Record<string, unknown>>> {
   const loading: Promise<Readonly<Record<string, unknown>>> = import(url);

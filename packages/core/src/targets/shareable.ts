@@ -1,51 +1,59 @@
 /**
- * How a live object (connection, queue, lock …) takes part in messages.
+ * Shareable objects (connections, queues, locks …) can be part of a message, and arrive as objects
+ * that use the same resource.
  *
- * Its class has a method named {@link HANDLE} that makes a ticket: plain data from which the receiver builds its own object
- * that speaks with the same thing. The ticket names the module that must be loaded there. A hand-over can change the object
- * here (an end that moves); such a change is made in `commit`, which runs only when the whole message could be encoded.
+ * The class of a shareable object has a method {@link HANDLE} that returns a *handle*: plain data,
+ * from which a *reviver* in the receiving process makes its own object. The handle names the module
+ * that registers the reviver. Sending can change the sender's object, such as a connection that is
+ * handed over. That change is made in `commit`, which runs only if the whole message was encoded.
  */
 import { registry } from "../registry.ts";
 
-/** The method by which an object hands itself over; see {@link SharedHandle}. */
+/** The key of the method that returns the handle of an object; see {@link SharedHandle}. */
 export const HANDLE: unique symbol = Symbol.for("multiproc.handle") as never;
 
-/** The method by which an object of a forked child attaches to its resource again; see {@link Shareable}. */
+/** The key of the method that attaches a copy in a forked child; see {@link Shareable}. */
 export const REATTACH: unique symbol = Symbol.for("multiproc.reattach") as never;
 
-/** What a live object sends of itself. */
+/** The handle of a shareable object. */
 export interface SharedHandle {
-  /** Which reviver rebuilds it, such as `"pipe.Connection"`. */
+  /** The kind of the object, which selects the reviver: for example `"pipe.Connection"`. */
   readonly kind: string;
   /** The URL of the module that registers that reviver. */
   readonly module: string;
-  /** What the reviver gets; any value that can be sent. */
+  /** The argument of the reviver: any value that can be sent. */
   readonly data: unknown;
-  /** Runs once the message holding the ticket is on its way, with what carries it, if that is known. */
+  /**
+   * Runs after the message with the handle was encoded. The scope is its delivery, if that is
+   * known.
+   */
   readonly commit?: (scope: DeliveryScope | undefined) => void;
 }
 
-/** What carries a message to its one receiver: when it ends, the tickets in it that were not used are void. */
+/**
+ * The delivery of a message to its only receiver. Handles that were not used when it ends are void.
+ */
 export interface DeliveryScope {
-  /** Calls `run` when the carrier has ended. */
+  /** Calls `run` when the delivery has ended. */
   onEnd(run: () => void): void;
 }
 
-/** An object that can be part of a message as itself. */
+/** An object that arrives as an object of the same kind when it is sent. */
 export interface Shareable {
   [HANDLE](): SharedHandle;
   /**
-   * In a forked child, where the object itself is: makes it what its ticket's data would be made into. An object without
-   * this must work in a forked child as it is.
+   * Attaches the copy of the object in a forked child, with the data of its handle. A copy without
+   * this method must work in the child as it is.
    */
   [REATTACH]?(data: unknown): void;
 }
 
 /**
- * Makes the instances of a class shareable. A class calls it in a static block, which may use its private members. The methods
- * do not show in the class's declarations, nor in the completion lists of users.
+ * Makes the instances of a class shareable. A class calls it in a static block, which may use its
+ * private members. The methods are not declared, so they do not appear in the completion lists of
+ * users.
  *
- * @param toHandle makes the handle of an instance
+ * @param toHandle returns the handle of an instance
  * @param reattach see {@link REATTACH}
  */
 export function makeShareable<T extends object>(
@@ -72,7 +80,10 @@ export function handleOf(object: object): SharedHandle {
   return (object as Shareable)[HANDLE]();
 }
 
-/** The live objects in a value that a forked child inherits: in arrays, plain objects, maps and sets, however deep. */
+/**
+ * Returns the shareable objects in a value that a forked child inherits. It searches arrays, plain
+ * objects, maps and sets.
+ */
 export function shareablesIn(value: unknown): Shareable[] {
   const found = new Set<Shareable>();
   const seen = new Set<object>();
@@ -90,7 +101,7 @@ export function shareablesIn(value: unknown): Shareable[] {
   return [...found];
 }
 
-/** Says how objects of `kind` are rebuilt from their ticket; called when the module of the kind is loaded. */
+/** Registers the reviver of a kind. The module of the kind calls it while it is loading. */
 export function registerReviver(kind: string, revive: (data: unknown) => object): void {
   registry.revivers.set(kind, revive);
 }

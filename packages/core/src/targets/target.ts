@@ -1,10 +1,11 @@
 /**
  * Targets: functions and classes that another process can find by a reference.
  *
- * A closure cannot be sent to another process, but a name can: the URL of a module and the name of an export. `task()` and
- * `registerClass()` name an export in its own module. `fromModule()` names the exports of a module without loading it.
- * `inline()` refers to a small function by its source text. The reference is a property of the function. Its key is a
- * registered symbol, so that all copies of this package in a process read it.
+ * A closure cannot be sent to another process, but a name can: the URL of a module and the name of
+ * an export. `task()` and `registerClass()` name an export in its own module. `fromModule()` names
+ * the exports of a module without loading it. `inline()` refers to a small function by its source
+ * text. The reference is a property of the function. Its key is a registered symbol, so that all
+ * copies of this package in a process read it.
  */
 import { TargetError } from "../errors.ts";
 import { type RegisteredClass, registry } from "../registry.ts";
@@ -15,12 +16,15 @@ import { declareExport, exportOf } from "./module-loader.ts";
 // biome-ignore lint/suspicious/noExplicitAny: only a function of `any` accepts all parameter types
 export type AnyFunction = (...args: any[]) => unknown;
 
-/** A function that another process can find: made by {@link task}, {@link fromModule} or {@link inline}. */
+/**
+ * A function that another process can find: made by {@link task}, {@link fromModule} or {@link
+ * inline}.
+ */
 export type Target<F extends AnyFunction = AnyFunction> = F;
 
 /**
- * The targets that {@link fromModule} makes for a module of type `M`: its functions and classes. Other exports are left out,
- * because their values are not known without loading the module.
+ * The targets that {@link fromModule} makes for a module of type `M`: its functions and classes.
+ * Other exports are left out, because their values are not known without loading the module.
  */
 export type ModuleTargets<M extends object> = {
   readonly [K in keyof M as M[K] extends AnyFunction | AnyClass ? K : never]: M[K];
@@ -69,7 +73,8 @@ export function task<F extends AnyFunction>(moduleUrl: string | URL, fn: F, expo
 }
 
 /**
- * Names the exports of a module without loading it. Each property is a target for the export of that name.
+ * Names the exports of a module without loading it. Each property is a target for the export of
+ * that name.
  *
  * @param moduleUrl the URL of the module, such as `new URL("./images.ts", import.meta.url)`
  * @throws {TargetError} if another process could not load the URL
@@ -111,12 +116,13 @@ function makeStub(module: string, name: string): AnyFunction {
 }
 
 /**
- * Marks a small function whose source text can be sent. It may use its parameters, globals, and the values named in
- * `captured`, but no other variables around it.
+ * Marks a small function whose source text can be sent. It may use its parameters, globals, and the
+ * values named in `captured`, but no other variables around it.
  *
  * @param fn the function, written in place
  * @param captured the values that `fn` uses by name. They are sent with it.
- * @throws {TargetError} if the source text is not available, as for a native or bound function or a method
+ * @throws {TargetError} if the source text is not available, as for a native or bound function or a
+ * method
  *
  * @example A function that uses one value from around it
  * ```ts
@@ -142,7 +148,10 @@ export function inline<F extends AnyFunction>(fn: F, captured: Readonly<Record<s
   return setReference(fn, { source: readSource(fn), captured, name: fn.name });
 }
 
-/** Returns the source text of a function. It must stand alone as an expression, which that of a method does not. */
+/**
+ * Returns the source text of a function. It must stand alone as an expression, which that of a
+ * method does not.
+ */
 function readSource(fn: AnyFunction): string {
   const source = Function.prototype.toString.call(fn);
   if (/\{\s*\[native code\]\s*\}\s*$/.test(source)) {
@@ -167,10 +176,11 @@ function readSource(fn: AnyFunction): string {
 }
 
 /**
- * Registers a class, so that its instances arrive as instances in other processes. Their own properties are sent. The
- * receiver does not call the constructor.
+ * Registers a class, so that its instances arrive as instances in other processes. Their own
+ * properties are sent. The receiver does not call the constructor.
  *
- * @param moduleUrl the `import.meta.url` of the module that defines, exports and registers the class
+ * @param moduleUrl the `import.meta.url` of the module that defines, exports and registers the
+ * class
  * @param Class the class
  * @param exportName the name under which the module exports it
  * @default exportName Class.name
@@ -214,15 +224,18 @@ export function targetOf(fn: AnyFunction): TargetReference | undefined {
 }
 
 /**
- * Returns whether calling `fn` here does what its target does. It does not for a stub of `fromModule()`, nor for a function
- * of `inline()`, which may see other variables here.
+ * Returns whether calling `fn` here does what its target does. It does not for a stub of
+ * `fromModule()`, nor for a function of `inline()`, which may see other variables here.
  */
 export function isLocal(fn: AnyFunction): boolean {
   const reference = targetOf(fn);
   return reference === undefined || ("module" in reference && (fn as { [STUB]?: true })[STUB] !== true);
 }
 
-/** Returns the reference of a target. @throws {TargetError} for any other function: the message says how to make one */
+/**
+ * Returns the reference of a target. @throws {TargetError} for any other function: the message says
+ * how to make one
+ */
 export function requireTarget(fn: unknown, call: string): TargetReference {
   if (typeof fn !== "function") throw new TypeError(`${call} takes a function, not ${describeValue(fn)}`);
   const reference = targetOf(fn as AnyFunction);
@@ -257,7 +270,10 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   );
 }
 
-/** Compiles a function of `inline()`. Its source text came over a channel that only trusted processes can write to. */
+/**
+ * Compiles a function of `inline()`. Its source text came over a channel that only trusted
+ * processes can write to.
+ */
 function compileInline(reference: Extract<TargetReference, { source: string }>): AnyFunction {
   const { source, captured, name } = reference;
   try {
