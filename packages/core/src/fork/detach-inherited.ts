@@ -30,7 +30,9 @@ interface Scheduled {
   _repeat?: unknown;
 }
 
-const internals = process as unknown as { _getActiveHandles(): Array<UvHandle & { readonly _handle?: UvHandle | null }> };
+const internals = process as unknown as {
+  _getActiveHandles(): Array<UvHandle & { readonly _handle?: UvHandle | null }>;
+};
 const NOOP = (): void => {};
 /**
  * Events that report the signals, errors and end of the parent's program. The child runs its own
