@@ -1,4 +1,4 @@
-// What open pipes to another process cost this one: 1,000 are opened and each is used once in both directions.
+// Memory of open pipes to another process: opens 1,000 and uses each once in both directions.
 //
 //   npm run build && node --expose-gc packages/pipe/bench/memory.mjs
 import process from "node:process";

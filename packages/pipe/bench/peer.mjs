@@ -1,4 +1,4 @@
-// The other side of the benchmark: takes what comes, and answers when a stretch is over.
+// The peer of the benchmark: receives messages, and answers after each phase.
 export async function peer(connection, { warm, warmTrips, small, trips, larges }) {
   await connection.send("up");
   await take(connection, warm);

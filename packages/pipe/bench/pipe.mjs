@@ -3,7 +3,7 @@
 //   npm run build && node packages/pipe/bench/pipe.mjs [--rounds=5]
 //   npx deno run -A packages/pipe/bench/pipe.mjs
 //
-// All take turns; the table holds medians over the rounds, and how many times Python's rate that is.
+// All contenders take turns. The table shows the median of the rounds, and its ratio to Python.
 import { execFileSync, fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -16,7 +16,7 @@ const localPath = (name) => fileURLToPath(new URL(name, import.meta.url));
 const { peer } = fromModule(new URL("./peer.mjs", import.meta.url));
 const SMALL_MESSAGE_COUNT = 1_000_000;
 const ROUND_TRIP_COUNT = 10_000;
-/** So many messages each way go before what is measured, until what runs often is compiled on both sides. */
+/** Messages in each direction before the measurement, so that the JIT has compiled both sides. */
 const WARM_UP_MESSAGE_COUNT = 1_000_000;
 const WARM_UP_TRIP_COUNT = 10_000;
 const LARGE_MESSAGE_BYTES = 8 * 1024 * 1024;
@@ -33,9 +33,8 @@ async function multiprocPipe() {
   const [connection, there] = pipe();
   const child = new Process({ target: peer, args: [there, counts] });
   await child.start();
-  await connection.recv(); // it is up
+  await connection.recv(); // the child is ready
   const result = {};
-  // Both sides compile what they do often: one that lives for a while does it once.
   for (let id = 0; id < WARM_UP_MESSAGE_COUNT; id++) await connection.send({ id, x: 1 });
   await connection.recv();
   await connection.sendMany(values(WARM_UP_MESSAGE_COUNT));
@@ -74,7 +73,7 @@ function* values(count) {
   for (let id = 0; id < count; id++) yield { id, x: 1 };
 }
 
-/** What Node itself offers: messages as JSON over the channel of a forked child. */
+/** Node's own way: JSON messages over the IPC channel of a child process. */
 async function nodeIpc() {
   const child = fork(localPath("./ipc-peer.mjs"));
   const next = () => new Promise((resolve) => child.once("message", resolve));
@@ -121,7 +120,7 @@ async function rate(count, run) {
   return (count * 1000) / (performance.now() - start);
 }
 
-/** Theirs have one way to send, in which nothing is awaited while there is room. */
+/** The others have one way to send, which waits only if there is no room. It counts for both. */
 const withoutSendMany = (run) => async () => {
   const result = await run();
   return { ...result, many: result.small };
@@ -158,7 +157,7 @@ for (const [field, unit] of Object.entries(units)) {
     console.log(`  ${name.padEnd(20)} ${shown.padStart(10)}   ${(value / median("Python Pipe", field)).toFixed(2)} ×`);
   }
 }
-// The last line, for `npm run bench`.
+// `npm run bench` reads the last line.
 if (process.argv.includes("--json")) {
   const names = {
     many: ["small messages one way, sendMany to recvMany", "messages/s"],

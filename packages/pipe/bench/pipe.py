@@ -1,4 +1,4 @@
-"""Python's side of pipe.mjs: the same work over multiprocessing.Pipe, as rates in JSON."""
+"""The same work as pipe.mjs over multiprocessing.Pipe. Prints rates as JSON."""
 import json
 import sys
 import time

@@ -1,22 +1,31 @@
 import {
   type AtForkHooks,
   areLoaded,
-  checkTimeout,
   type EndpointAddress,
   loadModules,
   makeShareable,
   registerAtFork,
   registerLibraryModule,
+  registerReviver,
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
+import {
+  bytesToSend,
+  checkRecvBytes,
+  checkRecvBytesInto,
+  copyMessage,
+  limitLength,
+  type WritableBuffer,
+} from "./bytes.ts";
 import { receiveBlocking, sendBlocking } from "./ends/blocking.ts";
 import type { PipeEnd } from "./ends/pipe-end.ts";
 import {
+  beginWait,
+  checkRecvMany,
   decodeFrame,
   drainReady,
   EMPTY,
-  endOfPipe,
   MessageIterator,
   messageBytes,
   nextFrame,
@@ -24,19 +33,24 @@ import {
 } from "./ends/receive.ts";
 import { RemoteEnd } from "./ends/remote-end.ts";
 import { sendEach } from "./ends/send-many.ts";
-import { BufferTooShortError, bytesOnlyError, ConnectionError } from "./errors.ts";
+import { bytesOnlyError, ConnectionError, closedError, directionError } from "./errors.ts";
+import type { RecvBytesIntoOptions, RecvBytesOptions, RecvManyOptions, SendBytesOptions } from "./options.ts";
+import { makeWaitable } from "./waitable.ts";
 import { toReadable, toWritable } from "./web-streams.ts";
 
 const SENT: Promise<void> = Promise.resolve();
 const NO_OPTIONS: WaitOptions = {};
-/** Set by the class, whose private parts it uses. */
-let AT_FORK_HOOKS: AtForkHooks<Connection<never>>;
+/** Set in a static block of the class, because the hooks use private members. */
+let AT_FORK_HOOKS: AtForkHooks<Connection>;
 
 /**
- * One end of a pipe. It can be given to other processes: as an argument, through another connection, through a queue. Who
- * has it then holds the end; the process that gave it holds it again as soon as it uses it.
+ * One end of a pipe.
  *
- * @typeParam T what is received; what is sent is checked by the other end's type
+ * It can be given to another process: as an argument, through another connection or through a queue.
+ * That process then holds the end. The giver holds it again as soon as it uses it.
+ *
+ * @typeParam Receives the type of the messages that are received
+ * @typeParam Sends the type of the values that are sent; the same type if it is left out
  *
  * @example A message to oneself
  * ```ts
@@ -49,16 +63,16 @@ let AT_FORK_HOOKS: AtForkHooks<Connection<never>>;
  * b.close();
  * ```
  */
-export class Connection<T = unknown> implements AsyncIterable<T> {
-  /** None in a forked child until it uses the connection. */
+export class Connection<Receives = unknown, Sends = Receives> implements AsyncIterable<Receives> {
+  /** Undefined in a forked child until it uses the connection. */
   #ownEnd: PipeEnd | undefined;
-  /** How a forked child reaches this side. */
+  /** The address that a forked child dials. */
   #endpoint: EndpointAddress | undefined;
-  /** Whether messages can be received here. */
+  /** Whether this end can receive. */
   readonly readable: boolean;
-  /** Whether messages can be sent here. */
+  /** Whether this end can send. */
   readonly writable: boolean;
-  /** Whether `send()` can be used: not where the other side may be no process of this library. */
+  /** Whether `send()` can be used. False if the peer may not be a process of this library. */
   readonly #carriesValues: boolean;
   #closed = false;
 
@@ -80,30 +94,47 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
         connection.#ownEnd = undefined;
       },
     };
+    makeShareable(
+      this,
+      (connection) => connection.#toHandle(),
+      (connection, data) => {
+        connection.#ownEnd = remoteEndFor(data as HandleData);
+      },
+    );
+    makeWaitable(this, {
+      check: (connection, call) => void connection.#endForReceiving(call),
+      isReady: (connection) => connection.#closed || connection.#end.receiveQueue.isReady,
+      watch: (connection, run) => connection.#end.receiveQueue.watch(run),
+    });
   }
 
-  /** In a forked child it dials when it is first used: a copy that nobody uses holds no end open. */
+  /** A forked child dials at the first use, so that a copy which nothing uses does not hold the end. */
   get #end(): PipeEnd {
     if (this.#ownEnd !== undefined) return this.#ownEnd;
     if (this.#endpoint === undefined)
-      throw new ConnectionError("This connection was closed before the process was copied", "ERR_CONNECTION_CLOSED");
+      throw new ConnectionError(
+        "This connection was closed in the parent before the fork: close it after the fork, or make a new pipe",
+        "ERR_CONNECTION_CLOSED",
+      );
     return (this.#ownEnd = new RemoteEnd({ endpoint: this.#endpoint, claim: "" }));
   }
 
-  /** Whether this end was closed, by `close()` here. */
+  /** Whether `close()` was called on this end in this process. */
   get closed(): boolean {
     return this.#closed;
   }
 
   /**
-   * Sends a value. It is encoded at once: what happens to it afterwards does not change the message, but for binary parts of
-   * 64 KiB and more, which may be reused when the promise has settled. Waits while the other side is slow.
+   * Sends a value, and waits while the receiver is slow (back-pressure).
    *
-   * @throws {SendError} if the value cannot be sent; nothing was sent then
-   * @throws {BrokenPipeError} if nobody holds the other end any more
-   * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone; see {@link Listener}
+   * The value is encoded at once: later changes do not affect the message. Binary parts of 64 KiB and
+   * more are an exception. Reuse their memory only after the promise has settled.
+   *
+   * @throws {SendError} if the value cannot be sent; nothing was sent
+   * @throws {BrokenPipeError} if the other end is closed in every process
+   * @throws {ConnectionError} if this end is closed, only receives, or carries bytes only; see {@link Listener}
    */
-  send(value: unknown): Promise<void> {
+  send(value: Sends): Promise<void> {
     try {
       return this.#sendNow("send()", value) ?? SENT;
     } catch (error) {
@@ -112,64 +143,59 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Sends many values, each as a message of its own, in order. It does what a loop that awaits `send()` for each does, in less
-   * time: nothing is awaited while there is room. Waits while the other side is slow, and takes no more values meanwhile.
+   * Sends many values, in order, each as its own message.
    *
-   * @throws {TypeError} if there is nothing to iterate over
-   * @throws what `send()` and the iterable do; the messages before have been sent
+   * Faster than a loop that awaits `send()`: it waits only while the receiver is slow, and takes no
+   * further values then.
+   *
+   * @throws {TypeError} if `values` is not iterable
+   * @throws the errors of `send()` and of the iterable; the messages before were sent
    */
-  async sendMany(values: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
+  async sendMany(values: Iterable<Sends> | AsyncIterable<Sends>): Promise<void> {
     const send = (value: unknown): Promise<void> | undefined => this.#sendNow("sendMany()", value, true);
     await sendEach(values, { send, flush: () => this.#ownEnd?.flush() });
   }
 
   /**
-   * Sends a value, and blocks the thread until it has left; see {@link Connection.recvSync}.
+   * Sends a value, and blocks the thread until it has left this process; see {@link Connection.recvSync}.
    *
-   * @throws {SendError} if the value cannot be sent; nothing was sent then
-   * @throws {BrokenPipeError} if nobody holds the other end any more
-   * @throws {CapabilityError} where nothing could leave while the thread is blocked; nothing was sent then
-   * @throws {ConnectionError} if this end is closed, or only receives, or the other side takes bytes alone
+   * @throws {SendError} if the value cannot be sent; nothing was sent
+   * @throws {BrokenPipeError} if the other end is closed in every process
+   * @throws {CapabilityError} where a blocked thread cannot send; nothing was sent
+   * @throws {ConnectionError} if this end is closed, only receives, or carries bytes only
    */
-  sendSync(value: unknown): void {
-    const end = this.#endForSending("sendSync()", true);
-    sendBlocking(end, "sendSync()", value);
-    const { brokenError } = end;
-    if (brokenError !== undefined) throw brokenError;
+  sendSync(value: Sends): void {
+    sendBlocking(this.#endForSending("sendSync()", true), value);
   }
 
   /**
    * Sends bytes as one message, without encoding them.
    *
-   * @param bytes what is sent; it may be reused when the promise has settled
-   * @param offset where the message begins
-   * @param size how many bytes it has; up to the end of `bytes` when missing
-   * @throws {RangeError} if `offset` and `size` do not lie within `bytes`
-   * @throws {BrokenPipeError} if nobody holds the other end any more
+   * @param bytes the memory to send; reuse it only after the promise has settled
+   * @param options which part of `bytes` to send; all of it if left out
+   * @throws {TypeError} if `bytes` is not a `Uint8Array`
+   * @throws {RangeError} if the part does not lie within `bytes`
+   * @throws {BrokenPipeError} if the other end is closed in every process
    * @throws {ConnectionError} if this end is closed, or only receives
    */
-  async sendBytes(bytes: Uint8Array, offset: number = 0, size: number = bytes.length - offset): Promise<void> {
+  async sendBytes(bytes: Uint8Array, options?: SendBytesOptions): Promise<void> {
     const end = this.#endForSending("sendBytes()");
-    if (!(bytes instanceof Uint8Array)) throw new TypeError("sendBytes() takes a Uint8Array");
-    if (!(offset >= 0 && size >= 0 && offset + size <= bytes.length)) {
-      throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
-    }
-    end.sendBytes(offset === 0 && size === bytes.length ? bytes : bytes.subarray(offset, offset + size));
-    if (end.full) await this.#waitForDrain();
+    end.sendBytes(bytesToSend(bytes, options));
+    if (end.isFull) await this.#waitForDrain();
   }
 
   /**
    * Receives the next message.
    *
-   * @throws {EOFError} if there is none, and nobody is left who could send one
-   * @throws {TimeoutError} when the time ran out
+   * @throws {EOFError} if no message is left, and the other end is closed in every process
+   * @throws {TimeoutError} if no message arrives within `timeout`
    * @throws {ConnectionError} if this end is closed, or only sends
    */
-  recv(options: WaitOptions = NO_OPTIONS): Promise<T> {
+  recv(options: WaitOptions = NO_OPTIONS): Promise<Receives> {
     try {
-      options.signal?.throwIfAborted();
-      // What is there is given at once: a wait costs several turns of the microtask queue.
-      const value = this.#takeNow("recv()");
+      if (options !== NO_OPTIONS) beginWait("recv()", options);
+      // A message that has arrived is returned without a wait, which costs several turns of the microtask queue.
+      const value = this.#takeReady("recv()");
       return value === EMPTY ? this.#recvLater("recv()", options) : Promise.resolve(value);
     } catch (error) {
       return Promise.reject(error);
@@ -177,90 +203,79 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Receives the messages that are there, in order, and waits for one if there is none: many small ones take less time than
-   * as many calls of `recv()`. One that needs a module, as those with instances of classes do, is always the first.
+   * Receives all messages that have arrived, in order. Waits for a message if there is none.
    *
-   * @param most how many at most; all of them when missing
-   * @throws {RangeError} if that is less than 1
+   * Many small messages take less time than with one `recv()` for each. A message that needs a module,
+   * such as an instance of a class, is always the first of its batch.
+   *
+   * @throws {RangeError} if `max` is less than 1
    * @throws as {@link Connection.recv}
    */
-  async recvMany(maxCount: number = Number.POSITIVE_INFINITY, options: WaitOptions = NO_OPTIONS): Promise<T[]> {
-    if (!(maxCount >= 1)) throw new RangeError(`recvMany() takes 1 or more messages, not ${maxCount}`);
-    options.signal?.throwIfAborted();
-    const value = this.#takeNow("recvMany()");
+  async recvMany(options: RecvManyOptions = NO_OPTIONS): Promise<Receives[]> {
+    const maxCount = checkRecvMany(options);
+    const value = this.#takeReady("recvMany()");
     const first = value === EMPTY ? await this.#recvLater("recvMany()", options) : value;
     return drainReady(this.#end, [first], maxCount);
   }
 
   /**
-   * Receives the next message, and blocks the thread until it is there: nothing else of this process runs meanwhile. For code
-   * in a child that has nothing else to do. It takes memory in common; the package's README says in which processes it works.
+   * Receives the next message, and blocks the thread until it arrives.
    *
-   * @throws {EOFError} if there is none, and nobody is left who could send one
-   * @throws {TimeoutError} when the time ran out
-   * @throws {CapabilityError} where nothing could be heard while the thread is blocked; or the message needs a module that is
-   * not loaded: it stays
+   * Nothing else of this process runs in that time, so it suits a child that does one thing. It needs
+   * shared memory; the README of this package says in which processes it works.
+   *
+   * @throws {EOFError} if no message is left, and the other end is closed in every process
+   * @throws {TimeoutError} if no message arrives within `timeout`
+   * @throws {CapabilityError} where a blocked thread cannot receive, or if the message needs a module
+   * that is not loaded; that message stays
    * @throws {ConnectionError} if this end is closed, or only sends
    */
-  recvSync(options: Pick<WaitOptions, "timeout"> = {}): T {
-    const call = "recvSync()";
-    checkTimeout(call, options.timeout);
-    const end = this.#endForReceiving(call);
-    const frame = receiveBlocking(end, call, options.timeout ?? Number.POSITIVE_INFINITY);
-    if (frame === undefined) throw endOfPipe(end, call);
-    return decodeFrame(end, frame) as T;
+  recvSync(options: Pick<WaitOptions, "timeout"> = NO_OPTIONS): Receives {
+    return receiveBlocking(this.#endForReceiving("recvSync()"), options) as Receives;
   }
 
   /**
    * Receives the next message, which was sent by `sendBytes()`.
    *
-   * @param maxLength the longest message that is wanted
-   * @throws {BufferTooShortError} if the message is longer; it is in the error
-   * @throws {ConnectionError} if the next message was sent by `send()`: it stays, `recv()` takes it
-   * @throws {EOFError} if there is none, and nobody is left who could send one
+   * @throws {BufferTooShortError} if it is longer than `maxLength`; the error holds the message
+   * @throws {ConnectionError} if the next message was sent by `send()`; it stays, and `recv()` takes it
+   * @throws {EOFError} if no message is left, and the other end is closed in every process
    */
-  async recvBytes(maxLength: number = Number.POSITIVE_INFINITY, options: WaitOptions = {}): Promise<Uint8Array> {
-    if (!(maxLength >= 0)) throw new RangeError(`recvBytes() takes a maximum of 0 or more bytes, not ${maxLength}`);
-    const bytes = await this.#nextBytes("recvBytes()", options);
-    if (bytes.length > maxLength) throw new BufferTooShortError("recvBytes()", bytes, maxLength);
-    return bytes;
+  async recvBytes(options: RecvBytesOptions = NO_OPTIONS): Promise<Uint8Array> {
+    const maxLength = checkRecvBytes(options);
+    return limitLength(await this.#nextBytes("recvBytes()", options), maxLength);
   }
 
   /**
    * Receives the next message, which was sent by `sendBytes()`, into a buffer.
    *
-   * @param buffer where the message goes
-   * @param offset where in the buffer it begins
-   * @returns how many bytes the message had
-   * @throws {BufferTooShortError} if there is no room for it; it is in the error
-   * @throws {EOFError} if there is none, and nobody is left who could send one
+   * @param buffer a typed array, a `DataView` or an `ArrayBuffer`; the bytes of the message are written
+   * to its memory as they are
+   * @returns the number of bytes in the message
+   * @throws {BufferTooShortError} if the message does not fit; the error holds the message
+   * @throws {TypeError} if `buffer` is not a buffer; the message stays
+   * @throws {EOFError} if no message is left, and the other end is closed in every process
    */
-  async recvBytesInto(buffer: Uint8Array, offset: number = 0, options: WaitOptions = {}): Promise<number> {
-    if (!(offset >= 0 && offset <= buffer.length)) {
-      throw new RangeError(`recvBytesInto() got offset ${offset} for a buffer of ${buffer.length} bytes`);
-    }
-    const bytes = await this.#nextBytes("recvBytesInto()", options);
-    if (bytes.length > buffer.length - offset)
-      throw new BufferTooShortError("recvBytesInto()", bytes, buffer.length - offset);
-    buffer.set(bytes, offset);
-    return bytes.length;
+  async recvBytesInto(buffer: WritableBuffer, options: RecvBytesIntoOptions = NO_OPTIONS): Promise<number> {
+    const offset = checkRecvBytesInto(buffer, options);
+    return copyMessage(await this.#nextBytes("recvBytesInto()", options), buffer, offset);
   }
 
   /**
-   * Whether `recv()` would return, or throw its `EOFError`, at once.
+   * Returns whether `recv()` would return, or throw its `EOFError`, at once.
    *
-   * @param timeout how long to wait for that, in milliseconds
+   * @param options how long to wait for a message; 0 if `timeout` is left out, `Infinity` for no limit
    */
-  async poll(timeout: number = 0, options: Pick<WaitOptions, "signal"> = {}): Promise<boolean> {
-    checkTimeout("poll()", timeout);
+  async poll(options: WaitOptions = NO_OPTIONS): Promise<boolean> {
+    beginWait("poll()", options);
     const { receiveQueue } = this.#endForReceiving("poll()");
-    return receiveQueue.isReady || (await pollQueue(receiveQueue, { ...options, timeout }));
+    return receiveQueue.isReady || (await pollQueue(receiveQueue, { ...options, timeout: options.timeout ?? 0 }));
   }
 
   /**
-   * What is received from now on, as a stream of bytes: each message is a chunk, empty ones are left out. It is read only as
-   * fast as chunks are taken. It ends, and closes this connection, when the other end is gone; cancelling it closes this
-   * connection too.
+   * Returns a stream of the bytes that are received from now on: one chunk per message, without empty
+   * ones. It is read only as fast as chunks are taken. It ends with the pipe, and then closes this
+   * connection. Cancelling the stream also closes the connection.
    */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#endForReceiving("toReadableStream()");
@@ -268,15 +283,15 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * A stream whose chunks are sent, each as one message of bytes. Closing or aborting it closes this connection, in both
-   * directions.
+   * Returns a stream that sends each chunk as one message of bytes. Closing or aborting the stream
+   * closes this connection, in both directions.
    */
   toWritableStream(): WritableStream<Uint8Array> {
     this.#endForSending("toWritableStream()");
     return toWritable(this);
   }
 
-  /** Closes this end in this process; what was sent still arrives. Others that hold the end keep it. */
+  /** Closes this end in this process. Messages that were sent still arrive. Other holders keep the end. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -284,10 +299,10 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     this.#ownEnd?.close();
   }
 
-  /** Receives messages until the other end is gone. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<T, void, undefined> {
+  /** Receives messages until the other end is closed in every process. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Receives, void, undefined> {
     return new MessageIterator(
-      () => this.#takeNow("for await"),
+      () => this.#takeReady("for await"),
       () => this.#recvLater("for await", NO_OPTIONS),
     );
   }
@@ -302,58 +317,23 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
     this.close();
   }
 
-  static {
-    makeShareable(
-      this,
-      (connection) => connection.#toHandle(),
-      (connection, data) => connection.#reattach(data),
-    );
-  }
-
   #toHandle(): SharedHandle {
-    if (this.#closed) throw new ConnectionError("A connection cannot be sent after close()", "ERR_CONNECTION_CLOSED");
-    const { data, commit } = this.#end.prepareHandOver();
-    return {
-      kind: "pipe.Connection",
-      module: MODULE,
-      data: [
-        data.endpoint.socketPath,
-        data.endpoint.token,
-        data.claim,
-        this.readable,
-        this.writable,
-        this.#carriesValues,
-      ],
-      commit,
-    };
+    if (this.#closed)
+      throw new ConnectionError(
+        "A connection cannot be sent after close(): send it first, and close it then",
+        "ERR_CONNECTION_CLOSED",
+      );
+    const { address, commit } = this.#end.prepareHandOver();
+    const { socketPath, token } = address.endpoint;
+    const data: HandleData = [socketPath, token, address.claim, this.readable, this.writable, this.#carriesValues];
+    return { kind: "pipe.Connection", module: MODULE, data, commit };
   }
 
-  #reattach(data: unknown): void {
-    const [socketPath, token, claim] = data as [string, string, string];
-    this.#ownEnd = new RemoteEnd({ endpoint: { socketPath: socketPath, token }, claim });
-  }
-
-  /** @internal */
-  "multiproc:check"(call: string): void {
-    this.#endForReceiving(call);
-  }
-
-  /** @internal */
-  "multiproc:ready"(): boolean {
-    return this.#closed || this.#end.receiveQueue.isReady;
-  }
-
-  /** @internal */
-  "multiproc:watch"(run: () => void): () => void {
-    return this.#end.receiveQueue.watch(run);
-  }
-
-  /** Sends a value; the answer is what to wait for, where the other side is slow. */
+  /** Sends a value. Returns a promise only if the caller should wait before it sends more. */
   #sendNow(call: string, value: unknown, corked = false): Promise<void> | undefined {
     return this.#endForSending(call, true).send(value, corked) ? undefined : this.#waitForDrain();
   }
 
-  /** Waits for room; whoever was to make it may be gone meanwhile. */
   async #waitForDrain(): Promise<void> {
     await this.#end.drained();
     const { brokenError } = this.#end;
@@ -361,11 +341,9 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   #endForSending(call: string, needsValues = false): PipeEnd {
-    if (this.#closed)
-      throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
+    if (this.#closed) throw closedError(call);
     if (needsValues && !this.#carriesValues) throw bytesOnlyError();
-    if (!this.writable)
-      throw new ConnectionError(`${call} was called on the receiving end of a one-way pipe`, "ERR_DIRECTION");
+    if (!this.writable) throw directionError(call, "receiving");
     const end = this.#end;
     const { brokenError } = end;
     if (brokenError !== undefined) throw brokenError;
@@ -374,29 +352,27 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 
   #endForReceiving(call: string): PipeEnd {
-    if (this.#closed)
-      throw new ConnectionError(`${call} was called on a connection after close()`, "ERR_CONNECTION_CLOSED");
-    if (!this.readable)
-      throw new ConnectionError(`${call} was called on the sending end of a one-way pipe`, "ERR_DIRECTION");
+    if (this.#closed) throw closedError(call);
+    if (!this.readable) throw directionError(call, "sending");
     const end = this.#end;
     end.markUsed();
     return end;
   }
 
-  /** The next message, if it is there and needs no module that is not loaded. */
-  #takeNow(call: string): T | typeof EMPTY {
+  /** Takes the next message, if it has arrived and its modules are loaded. */
+  #takeReady(call: string): Receives | typeof EMPTY {
     const end = this.#endForReceiving(call);
     const frame = end.receiveQueue.peek();
     if (frame === undefined || !areLoaded(frame.modules)) return EMPTY;
     end.receiveQueue.take();
-    return decodeFrame(end, frame) as T;
+    return decodeFrame(end, frame) as Receives;
   }
 
-  async #recvLater(call: string, options: WaitOptions): Promise<T> {
+  async #recvLater(call: string, options: WaitOptions): Promise<Receives> {
     const end = this.#endForReceiving(call);
     const frame = await nextFrame(this, end, call, options);
     if (!areLoaded(frame.modules)) await loadModules(frame.modules);
-    return decodeFrame(end, frame) as T;
+    return decodeFrame(end, frame) as Receives;
   }
 
   async #nextBytes(call: string, options: WaitOptions): Promise<Uint8Array> {
@@ -404,5 +380,24 @@ export class Connection<T = unknown> implements AsyncIterable<T> {
   }
 }
 
-/** The module that a receiver loads to get connections. */
+/** The module that a receiver loads before it can decode a connection. */
 const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/pipe");
+
+/** A connection as it travels in a message. */
+type HandleData = [
+  socketPath: string,
+  token: string,
+  claim: string,
+  readable: boolean,
+  writable: boolean,
+  carriesValues: boolean,
+];
+
+function remoteEndFor([socketPath, token, claim]: HandleData): RemoteEnd {
+  return new RemoteEnd({ endpoint: { socketPath, token }, claim });
+}
+
+registerReviver("pipe.Connection", (data) => {
+  const [, , , ...flags] = data as HandleData;
+  return new Connection(remoteEndFor(data as HandleData), ...flags);
+});

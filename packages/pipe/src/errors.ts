@@ -2,7 +2,7 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * There is nothing left to receive, and nobody is left who could send.
+ * No message is left, and no process can send another one.
  *
  * @example The end of a conversation
  * ```ts
@@ -17,9 +17,9 @@ import { registerErrors } from "@multiproc/core/internal";
  */
 export class EOFError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and who is gone
+   * @param message which call failed, and which process is gone
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -28,9 +28,9 @@ export class EOFError extends ProcessError {
 }
 
 /**
- * A message was sent to a pipe whose other end nobody holds any more.
+ * A message was sent to a pipe whose other end is closed in every process.
  *
- * @example Nobody is there to receive
+ * @example No process can receive the message
  * ```ts
  * import { BrokenPipeError, pipe } from "@multiproc/pipe";
  *
@@ -41,9 +41,9 @@ export class EOFError extends ProcessError {
  */
 export class BrokenPipeError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and who is gone
+   * @param message which call failed, and which process is gone
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -52,9 +52,10 @@ export class BrokenPipeError extends ProcessError {
 }
 
 /**
- * A connection was used after it was closed, against its direction or beyond what it carries, or could not be made.
+ * A connection could not be made, or was used after `close()`, against its direction, or for
+ * something that it does not carry. `code` says which.
  *
- * @example Nobody listens there
+ * @example No listener has this address
  * ```ts
  * import { ConnectionError, connect } from "@multiproc/pipe";
  *
@@ -64,11 +65,11 @@ export class BrokenPipeError extends ProcessError {
  */
 export class ConnectionError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and why it cannot be made
+   * @param message which call failed, and why
    * @param code the stable code
-   * @param options the `cause`, such as what the system said
+   * @param options the `cause`, such as the error of the operating system
    */
   constructor(
     message: string,
@@ -87,9 +88,9 @@ export class ConnectionError extends ProcessError {
 }
 
 /**
- * Two sides did not have the same key; the connection between them was closed.
+ * The two sides of a connection have different keys. The connection is closed.
  *
- * @example A key that is not the listener's
+ * @example The key differs from the listener's
  * ```ts
  * import { AuthenticationError, connect, Listener } from "@multiproc/pipe";
  *
@@ -102,9 +103,9 @@ export class ConnectionError extends ProcessError {
  */
 export class AuthenticationError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and what the other side did
+   * @param message which call failed, and what the peer did
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -113,15 +114,15 @@ export class AuthenticationError extends ProcessError {
 }
 
 /**
- * A message is longer than the caller allowed; it is whole in `message bytes`, so nothing is lost.
+ * A message is longer than the call allows. `bytes` holds the whole message, so that it is not lost.
  *
- * @example A message that is longer than expected is not lost
+ * @example A message that is too long can be read from the error
  * ```ts
  * import { BufferTooShortError, pipe } from "@multiproc/pipe";
  *
  * const [here, there] = pipe();
  * await there.sendBytes(new Uint8Array([1, 2, 3]));
- * const error = await here.recvBytes(2).catch((reason: unknown) => reason);
+ * const error = await here.recvBytes({ maxLength: 2 }).catch((reason: unknown) => reason);
  * if (error instanceof BufferTooShortError) console.log(error.bytes.length); // 3
  * ```
  */
@@ -130,18 +131,16 @@ export class BufferTooShortError extends ProcessError {
   readonly bytes: Uint8Array;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param call the call as the user wrote it
    * @param bytes the whole message
-   * @param room how many bytes were allowed
+   * @param maxBytes the longest message that the call allows
    */
   constructor(call: string, bytes: Uint8Array, maxBytes: number) {
     super(
-      `${call} got a message of ${bytes.length} bytes, and there is room for ${maxBytes}: it is in the error's "bytes"`,
-      {
-        code: "ERR_BUFFER_TOO_SHORT",
-      },
+      `${call} received a message of ${bytes.length} bytes, and takes at most ${maxBytes}: read it from the error's "bytes"`,
+      { code: "ERR_BUFFER_TOO_SHORT" },
     );
     this.bytes = bytes;
   }
@@ -149,10 +148,31 @@ export class BufferTooShortError extends ProcessError {
 
 registerErrors({ AuthenticationError, EOFError, BrokenPipeError, ConnectionError, BufferTooShortError });
 
-/** Values are asked for where only bytes can cross. */
+/** Returns the error of `send()` when the other end has no holder. */
+export function noHolderError(): BrokenPipeError {
+  return new BrokenPipeError("send() failed: the other end of the pipe is closed in every process");
+}
+
+/** Returns the error of `send()` on a connection that carries bytes only. */
 export function bytesOnlyError(): ConnectionError {
   return new ConnectionError(
-    "send() was called on a connection that carries bytes alone: the other side is no process of this library, or did not prove that by a key. Use sendBytes(), or give listener and connect() the same authKey",
+    "send() was called on a connection that carries bytes only, because its peer has not proved by an authKey that it uses this library: use sendBytes(), or give listener and connect() the same authKey",
     "ERR_BYTES_ONLY",
+  );
+}
+
+/** Returns the error of a call after `close()`. */
+export function closedError(call: string): ConnectionError {
+  return new ConnectionError(
+    `${call} was called on a connection after close(): make a new pipe, or close it later`,
+    "ERR_CONNECTION_CLOSED",
+  );
+}
+
+/** Returns the error of a call that a one-way pipe does not allow on this end. */
+export function directionError(call: string, end: "receiving" | "sending"): ConnectionError {
+  return new ConnectionError(
+    `${call} was called on the ${end} end of a one-way pipe: leave out duplex: false for both directions`,
+    "ERR_DIRECTION",
   );
 }

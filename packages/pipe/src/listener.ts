@@ -3,13 +3,14 @@ import {
   afterForkInChild,
   type ByteStream,
   type Channel,
+  checkOptions,
   checkTimeout,
+  checkWaitOptions,
   host,
   MAX_TIMER_MS,
   registerAtFork,
   reserveSocketPath,
   responsiveTimeout,
-  StreamChannel,
   type StreamServer,
   singleton,
   type WaitOptions,
@@ -18,20 +19,25 @@ import {
 import { Connection } from "./connection.ts";
 import { endForChannel } from "./ends/local-end.ts";
 import { ConnectionError } from "./errors.ts";
+import { makeWaitable } from "./waitable.ts";
 import { type Address, checkAddress, formatAddress } from "./wire/address.ts";
-import { answerChallenge, deliverChallenge } from "./wire/auth.ts";
-import { checkKey } from "./wire/auth-key.ts";
+import { answerChallenge, checkKey, deliverChallenge } from "./wire/auth.ts";
 import { HandshakeStream } from "./wire/handshake-stream.ts";
-import { WireChannel } from "./wire/wire-channel.ts";
+import { authenticatedChannel, WireChannel } from "./wire/wire-channel.ts";
 
-/** So many strangers may be greeted at a time; the one that has been silent longest makes room for the next. */
+/** Handshakes at a time. The oldest one is dropped for a new one, so that silent peers cannot block the listener. */
 const MAX_HANDSHAKE_COUNT = 1000;
 const LOOPBACK = "127.0.0.1";
+const DEFAULT_BACKLOG = 128;
+const DEFAULT_HANDSHAKE_TIMEOUT_MS = 10_000;
+const OPTIONS = ["address", "family", "backlog", "authKey", "handshakeTimeout"];
+/** Names of Python's options. */
+const SYNONYMS = { authkey: "authKey" };
 
 /**
- * How a {@link Listener} is made.
+ * Options of a {@link Listener}.
  *
- * @example A port of this machine, for those who have the key
+ * @example A port on this machine, for processes that have the key
  * ```ts
  * import { Listener, type ListenerOptions } from "@multiproc/pipe";
  *
@@ -44,41 +50,43 @@ const LOOPBACK = "127.0.0.1";
  */
 export interface ListenerOptions {
   /**
-   * Where to listen: the path of a Unix socket, which must not exist yet, or `{ host, port }`, where port 0 stands for a free one.
+   * The path of a Unix socket, which must not exist yet, or `{ host, port }`. Port 0 means any free port.
    *
-   * @default a Unix socket in a folder that nobody but this user can enter; with family "inet" a free port of this machine alone
+   * @default a Unix socket in a folder of this user; with family "inet", a free port on the loopback interface
    */
   readonly address?: Address | undefined;
   /** The kind of address. @default that of `address`, or "unix" */
   readonly family?: "unix" | "inet" | undefined;
-  /** How many may wait to be accepted; more are turned away. @default 128 */
+  /** Connections that may wait for `accept()`. Further ones are closed. @default 128 */
   readonly backlog?: number | undefined;
-  /** The key that whoever connects must have. @default none is asked for */
+  /** The key that a connecting process must have. @default no authentication */
   readonly authKey?: Uint8Array | undefined;
-  /** How long somebody may take to prove that it has the key, in milliseconds. @default 10000 */
+  /** Time in which a connecting process must prove that it has the key, in milliseconds. @default 10000 */
   readonly handshakeTimeout?: number | undefined;
 }
 
 interface AcceptedConnection {
-  readonly connection: Connection<never>;
+  readonly connection: Connection;
   readonly remoteAddress: Address;
 }
 
-/** Set by the class, whose private parts it uses. */
+/** Set in a static block of the class, because the hooks use private members. */
 let AT_FORK_HOOKS: AtForkHooks<Listener>;
 
 /**
- * A place where other processes connect to, of this program or of any other: with `connect()`, or with `Client()` of Python's
- * `multiprocessing.connection`.
+ * An address to which other processes connect: with `connect()` of this library, or with `Client()`
+ * of Python's `multiprocessing.connection`.
  *
- * With an `authKey`, both sides prove that they have it before anything else. Who does not, is told so and cut off, and who
- * says nothing is cut off after a time; neither holds up others, nor is `accept()` told of them. Two sides of this library that
- * have proved it can send values to each other. With a Python process, or without a key, bytes cross and nothing else.
+ * With an `authKey`, both sides first prove that they have the key. The listener closes connections
+ * that fail the handshake, or do not finish it in time. `accept()` does not report or wait for them.
  *
- * A Unix socket is its owner's alone, and gone when the listener is closed. A port can be reached by every user of the machine:
- * give it a key.
+ * Two processes of this library that share a key can send values to each other. With a Python
+ * process, or without a key, a connection carries bytes only.
  *
- * @example A Python process on the other side
+ * Only this user can connect to the Unix socket, which `close()` removes. Every user of the machine
+ * can connect to a port, so give it a key.
+ *
+ * @example A Python client
  * ```ts no-run
  * import { Listener } from "@multiproc/pipe";
  *
@@ -89,7 +97,7 @@ let AT_FORK_HOOKS: AtForkHooks<Listener>;
  * listener.close();
  * ```
  *
- * @example All who come
+ * @example All connections
  * ```ts
  * import { connect, Listener } from "@multiproc/pipe";
  *
@@ -105,7 +113,7 @@ let AT_FORK_HOOKS: AtForkHooks<Listener>;
  * ```
  */
 export class Listener implements AsyncIterable<Connection> {
-  /** Settles with this listener when it listens: only then the port is known, if it is to be a free one. */
+  /** Settles with this listener when it listens. The number of a free port is known from then on. */
   readonly ready: Promise<this>;
   readonly #key: Uint8Array | undefined;
   readonly #backlog: number;
@@ -113,7 +121,7 @@ export class Listener implements AsyncIterable<Connection> {
   readonly #server: StreamServer;
   #address: Address;
   #lastAccepted: Address | undefined;
-  /** Why nobody can be accepted any more. */
+  /** The error of `accept()` once the listener has ended. */
   #closeReason: ConnectionError | undefined;
   readonly #handshakes = new Set<HandshakeStream>();
   #accepted: AcceptedConnection[] = [];
@@ -122,12 +130,14 @@ export class Listener implements AsyncIterable<Connection> {
   #settleReady: (error?: ConnectionError) => void = () => {};
 
   /**
-   * Begins to listen. A Unix socket is there when this returns.
+   * Starts to listen. A Unix socket exists when the constructor returns.
    *
-   * @throws {TypeError} if the options are none
+   * @throws {TypeError} for an unknown option, or an option of the wrong type
+   * @throws {RangeError} for an option that is out of range
    */
   constructor(options: ListenerOptions = {}) {
-    const { backlog = 128, handshakeTimeout = 10_000 } = options;
+    checkOptions("new Listener()", options, OPTIONS, SYNONYMS);
+    const { backlog = DEFAULT_BACKLOG, handshakeTimeout = DEFAULT_HANDSHAKE_TIMEOUT_MS } = options;
     if (!(Number.isInteger(backlog) && backlog > 0))
       throw new RangeError(`new Listener() takes a backlog of 1 or more, not ${backlog}`);
     checkTimeout("new Listener()", handshakeTimeout);
@@ -138,7 +148,7 @@ export class Listener implements AsyncIterable<Connection> {
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = (error) => (error === undefined ? resolve(this) : reject(error));
     });
-    this.ready.catch(() => {}); // accept() tells of it too
+    this.ready.catch(() => {}); // accept() reports the error too
     this.#server = host.serve(this.#address, {
       accept: (stream) => void this.#authenticate(stream),
       listening: (address) => {
@@ -154,9 +164,9 @@ export class Listener implements AsyncIterable<Connection> {
   static {
     AT_FORK_HOOKS = {
       prepare() {},
-      // The socket and all who come to it stay with the parent.
+      // The socket and its connections stay with the parent.
       inChild(listener) {
-        const message = "This listener belongs to the process that this one was copied from: make one of your own";
+        const message = "accept() was called on a listener of the parent process: make a new one in this process";
         listener.#closeReason ??= new ConnectionError(message, "ERR_LISTENER_CLOSED");
         listener.#accepted = [];
         listener.#handshakes.clear();
@@ -164,55 +174,62 @@ export class Listener implements AsyncIterable<Connection> {
         listener.#watchers.clear();
       },
     };
+    makeWaitable(this, {
+      check: (listener, call) => listener.#assertOpen(call),
+      isReady: (listener) => listener.#closeReason !== undefined || listener.#accepted.length > 0,
+      watch: (listener, run) => listener.#watch(run),
+    });
   }
 
   /**
-   * Where it listens.
+   * The address that other processes connect to.
    *
-   * @throws {ConnectionError} if it was given a free port and does not know it yet: await {@link Listener.ready}
+   * @throws {ConnectionError} if the number of the free port is not known yet: await {@link Listener.ready} first
    */
   get address(): Address {
     if (typeof this.#address !== "string" && this.#address.port === 0)
       throw new ConnectionError(
-        'The address of this listener is known once "await listener.ready" is over',
+        'The address of this listener has no port number yet: use "await listener.ready" first',
         "ERR_LISTEN",
       );
     return this.#address;
   }
 
-  /** Where the connection came from that `accept()` gave last; an empty path for a Unix socket. */
+  /** The address of the peer of the last accepted connection; an empty path for a Unix socket. */
   get lastAccepted(): Address | undefined {
     return this.#lastAccepted;
   }
 
-  /** Whether it was closed, by `close()` here. */
+  /** Whether the listener is closed, by `close()` or because it could not listen. */
   get closed(): boolean {
     return this.#closeReason !== undefined;
   }
 
   /**
-   * The next connection.
+   * Returns the next connection. Waits for one if there is none.
    *
-   * @typeParam T what will be received from it
-   * @throws {ConnectionError} if the address could not be had, or the listener is closed
-   * @throws {TimeoutError} when the time ran out
+   * @typeParam Receives the type of the messages that are received from it
+   * @typeParam Sends the type of the values that are sent to it; the same type if it is left out
+   * @throws {ConnectionError} if the listener could not listen at its address, or is closed
+   * @throws {TimeoutError} if no process connects within `timeout`
    */
-  async accept<T = unknown>(options: WaitOptions = {}): Promise<Connection<T>> {
+  async accept<Receives = unknown, Sends = Receives>(options: WaitOptions = {}): Promise<Connection<Receives, Sends>> {
+    checkWaitOptions("accept()", options);
     options.signal?.throwIfAborted();
     this.#assertOpen("accept()");
     const accepted = this.#accepted.shift() ?? (await this.#nextAccepted(options));
     this.#lastAccepted = accepted.remoteAddress;
-    return accepted.connection as unknown as Connection<T>;
+    return accepted.connection as Connection<Receives, Sends>;
   }
 
-  /** Stops listening and removes the address. Connections that were accepted stay; those that wait for it are closed. */
+  /** Stops listening and removes the socket. Accepted connections stay open; connections that wait for `accept()` are closed. */
   close(): void {
     if (this.#closeReason !== undefined) return;
     const at = formatAddress(this.#address);
-    this.#end(new ConnectionError(`accept() on the listener at ${at} ended: it is closed`, "ERR_LISTENER_CLOSED"));
+    this.#end(new ConnectionError(`accept() was cancelled by close() of the listener at ${at}`, "ERR_LISTENER_CLOSED"));
   }
 
-  /** Accepts whoever comes, until the listener is closed. */
+  /** Accepts connections until the listener is closed. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
     while (true) {
       try {
@@ -234,18 +251,7 @@ export class Listener implements AsyncIterable<Connection> {
     this.close();
   }
 
-  /** @internal */
-  "multiproc:check"(call: string): void {
-    this.#assertOpen(call);
-  }
-
-  /** @internal */
-  "multiproc:ready"(): boolean {
-    return this.#closeReason !== undefined || this.#accepted.length > 0;
-  }
-
-  /** @internal */
-  "multiproc:watch"(run: () => void): () => void {
+  #watch(run: () => void): () => void {
     this.#watchers.add(run);
     this.#server.ref();
     return () => {
@@ -282,14 +288,9 @@ export class Listener implements AsyncIterable<Connection> {
     try {
       await deliverChallenge(handshake, this.#key);
       const isMultiproc = await answerChallenge(handshake, this.#key);
-      const channelStream = handshake.release();
-      this.#enqueue(
-        stream,
-        isMultiproc ? new StreamChannel(channelStream, { peer }) : new WireChannel(channelStream, peer),
-        isMultiproc,
-      );
+      this.#enqueue(stream, authenticatedChannel(handshake.release(), isMultiproc, peer), isMultiproc);
     } catch {
-      handshake.finish(); // it was told what it may know
+      handshake.finish(); // deliverChallenge() has sent all that the peer may know
     } finally {
       cancel();
       this.#handshakes.delete(handshake);
@@ -309,7 +310,7 @@ export class Listener implements AsyncIterable<Connection> {
       channel.destroy();
       return;
     }
-    const connection = new Connection<never>(endForChannel(channel), true, true, carriesValues);
+    const connection = new Connection(endForChannel(channel), true, true, carriesValues);
     const accepted = { connection, remoteAddress: stream.remote };
     if (waiter === undefined) this.#accepted.push(accepted);
     else {
@@ -322,9 +323,11 @@ export class Listener implements AsyncIterable<Connection> {
   #fail(cause: Error): void {
     const at = formatAddress(this.#address);
     const hint = /EADDRINUSE|AddrInUse|in use/.test(`${cause.name} ${cause.message}`)
-      ? "another one listens there, or one that was killed has left its socket behind: remove it then"
-      : "choose another address, or see to it that this process may listen there";
-    this.#end(new ConnectionError(`Cannot listen at ${at}: ${hint} (${cause.message})`, "ERR_LISTEN", { cause }));
+      ? "choose another address, or remove the socket if the process that listened there was killed"
+      : "choose another address, or allow this process to listen there";
+    this.#end(
+      new ConnectionError(`new Listener() cannot listen at ${at}: ${hint} (${cause.message})`, "ERR_LISTEN", { cause }),
+    );
   }
 
   #end(error: ConnectionError): void {
@@ -351,18 +354,18 @@ export class Listener implements AsyncIterable<Connection> {
   #assertOpen(call: string): void {
     if (this.#closeReason === undefined) return;
     if (this.#closeReason.code !== "ERR_LISTENER_CLOSED") throw this.#closeReason;
-    throw new ConnectionError(`${call} was called on a listener after close()`, "ERR_LISTENER_CLOSED");
+    throw new ConnectionError(`${call} was called on a listener after close(): make a new one`, "ERR_LISTENER_CLOSED");
   }
 }
 
-/** The listeners whose sockets are to be removed when the process ends. */
+/** Returns the listeners whose sockets are removed when this process ends. */
 function openListeners(): Set<Listener> {
   return singleton("listeners", () => {
     const open = new Set<Listener>();
     host.onExit(() => {
       for (const listener of open) listener.close();
     });
-    // They are the parent's.
+    // The sockets belong to the parent.
     afterForkInChild(() => open.clear());
     return open;
   });

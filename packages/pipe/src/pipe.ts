@@ -1,19 +1,21 @@
-import { registerReviver } from "@multiproc/core/internal";
+import { checkOptions } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
 import { createEnds } from "./ends/local-end.ts";
-import { RemoteEnd } from "./ends/remote-end.ts";
+import type { PipeOptions } from "./options.ts";
 
-registerReviver("pipe.Connection", (data) => {
-  const [socketPath, token, claim, ...flags] = data as [string, string, string, boolean, boolean, boolean];
-  return new Connection(new RemoteEnd({ endpoint: { socketPath: socketPath, token }, claim }), ...flags);
-});
-
+/**
+ * Makes a pipe with one direction: the first end only receives, the second only sends.
+ *
+ * @typeParam A the type of the messages
+ */
+export function pipe<A = unknown, _B = A>(options: {
+  readonly duplex: false;
+}): [Connection<A, never>, Connection<never, A>];
 /**
  * Makes a pipe and returns its two ends.
  *
- * @typeParam A what the first end receives
- * @typeParam B what the second end receives
- * @param options with `duplex: false` the first end only receives and the second only sends
+ * @typeParam A the type of the messages that the first end receives
+ * @typeParam B the type of the messages that the second end receives
  *
  * @example One end for a child
  * ```ts
@@ -30,16 +32,29 @@ registerReviver("pipe.Connection", (data) => {
  * import { Process } from "@multiproc/process";
  * import { answer } from "./tasks.ts";
  *
- * const [here, there] = pipe<number, number>();
+ * const [here, there] = pipe<number>();
  * const child = new Process({ target: answer, args: [there] });
  * await child.start();
  * await here.send(7);
  * console.log(await here.recv()); // 42
  * await child.join();
  * ```
+ *
+ * @example Different types in the two directions
+ * ```ts
+ * import { type Connection, pipe } from "@multiproc/pipe";
+ *
+ * const [client, server]: [Connection<number, string>, Connection<string, number>] = pipe<number, string>();
+ * await client.send("12");
+ * await server.send(Number(await server.recv()));
+ * console.log(await client.recv()); // 12
+ * ```
  */
-export function pipe<A = unknown, B = A>(options: { readonly duplex?: boolean } = {}): [Connection<A>, Connection<B>] {
-  const duplex = options.duplex ?? true;
+export function pipe<A = unknown, B = A>(options?: PipeOptions): [Connection<A, B>, Connection<B, A>];
+export function pipe(options: PipeOptions = {}): [Connection, Connection] {
+  checkOptions("pipe()", options, ["duplex"]);
+  const { duplex = true } = options;
+  if (typeof duplex !== "boolean") throw new TypeError(`pipe() takes true or false as duplex, not ${String(duplex)}`);
   const [first, second] = createEnds();
-  return [new Connection<A>(first, true, duplex, true), new Connection<B>(second, duplex, true, true)];
+  return [new Connection(first, true, duplex, true), new Connection(second, duplex, true, true)];
 }

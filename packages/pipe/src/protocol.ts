@@ -1,34 +1,42 @@
 /**
  * The protocol of pipes.
  *
- * A pipe has a *home*, the process that made it, and two *sides*. Each side has *holders*: the home's own connection, and
- * one channel for each other process that was handed the side. What a holder of one side sends, the home delivers to the
- * other side.
+ * The process that makes a pipe is its *owner process*. It keeps both *ends* and carries every
+ * message from one end to the other. The *holders* of an end are the owner's own connection, and
+ * one channel for each other process that was given the end.
  *
  * ```text
- *                     ┌────────────── home ──────────────┐
- *   holder of A ──────┤ side A ⇄ side B                  ├────── holder of B
- *   holder of A ──────┤    └ inbox    └ inbox            ├────── holder of B
- *                     └──────────────────────────────────┘
+ *                     ┌──────── owner process ────────┐
+ *   holder of A ──────┤ end A ⇄ end B                 ├────── holder of B
+ *   holder of A ──────┤   └ receive queue └ receive   ├────── holder of B
+ *                     │                     queue     │
+ *                     └───────────────────────────────┘
  * ```
  *
- * A side with one holder in another process has its messages pushed there. A side with several holders is *shared*:
- * its messages stay at home until a holder asks for one (GET), so each goes to one holder that wants it. When a second
- * holder comes, the first is told (SHARE), gives back what it has not used (RETURN …), and says so (RETURNED).
+ * **One holder.** The owner pushes messages to the only holder of an end as they come.
  *
- * A holder that hands the side on gives back its unread messages and says HAND with the ticket's number; the new holder
- * says ATTACH with the same number. A ticket counts as a holder until then, or until it is VOID because the process that it
- * was sent to is gone. When a side has no holders, the other side's holders are told END once their messages are read, and
- * BROKEN. The home's own connection does not count once it has handed its side on: nothing is to hang because somebody forgot
- * to close a copy. It counts again when it is used, or handed on again; then the others are told REVIVED.
+ * **Several holders.** The end is *shared*: its messages stay in the owner's receive queue until a
+ * holder requests one (GET), so that each message goes to one holder. When a second holder
+ * attaches, the owner sends SHARE to the first. The first returns its unread messages (RETURN plus
+ * their kind), and then sends RETURNED. The owner delivers nothing in between, which keeps order.
  *
- * Messages are of two kinds, encoded values and plain bytes, and keep their kind on every way.
+ * **Handing over.** A holder that gives its end to another process returns its unread messages and
+ * sends HAND_OVER with a *claim*, a name for the new holder. The new holder sends ATTACH with the
+ * same claim. An unused claim counts as a holder, until CANCEL_HAND_OVER reports that the process
+ * it was sent to has ended.
+ *
+ * **The end of a pipe.** When an end has lost its last holder, the holders of the other end get
+ * BROKEN, and END after the last message. The owner's own connection does not count after it was
+ * handed over, so a forgotten copy cannot keep a pipe open. It counts again once it is used or
+ * handed over again; the holders of the other end then get REOPENED.
+ *
+ * A message is an encoded value or plain bytes, and keeps this kind on every path.
  */
 
-/** The kinds of frames. A message that is pushed has one of the first two: as it stands, since most frames are that. */
+/** Kinds of frames. The two kinds of messages are the first, because most frames are messages. */
 export const VALUE = 0;
 export const BYTES = 1;
-/** A message that is given back: a base to which its kind is added. */
+/** Base of a returned message: the kind of the message is added. */
 export const RETURN = 4;
 export const GET = 6;
 export const SHARE = 7;
@@ -40,5 +48,8 @@ export const END = 12;
 export const BROKEN = 13;
 export const REOPENED = 14;
 
-/** An inbox that holds more bytes than this asks its senders to wait. */
+/** Body of a frame whose kind says everything. */
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** Bytes in a receive queue above which senders have to wait. */
 export const MAX_RECEIVE_QUEUE_BYTES: number = 1024 * 1024;

@@ -1,58 +1,41 @@
-import { checkTimeout, host, KeepAlive, TIMED_OUT, type WaitOptions, withTimeout } from "@multiproc/core/internal";
+import { checkWaitOptions, KeepAlive, TIMED_OUT, type WaitOptions, withTimeout } from "@multiproc/core/internal";
+import type { Connection } from "./connection.ts";
+import { nextTurn } from "./ends/receive.ts";
+import type { Listener } from "./listener.ts";
+import { makeWaitable, type WaitHooks, waitHooksOf } from "./waitable.ts";
 
-/** What {@link wait} can wait for: a connection or a listener, the sentinel of a process, or whatever else ends. */
-export type Waitable = ReadySource | Completion;
-
-/**
- * A connection or a listener, as far as {@link wait} needs to know.
- *
- * @example Whichever connection has something
- * ```ts
- * import { pipe, wait } from "@multiproc/pipe";
- *
- * const [a, b] = pipe<string>();
- * const [c] = pipe<string>();
- * await b.send("hello");
- * const ready = await wait([a, c]); // connections and listeners are such
- * console.log(ready.length, ready[0] === a); // 1 true
- * ```
- */
-export interface ReadySource {
-  /** Throws if it was closed. @internal */
-  "multiproc:check"(call: string): void;
-  /** Whether what it can give is there, or nothing will come. @internal */
-  "multiproc:ready"(): boolean;
-  /** Calls back when it may have become ready. @internal */
-  "multiproc:watch"(run: () => void): () => void;
-}
+/** An object that {@link wait} can wait for. A process is waited for by its `sentinel`, which is a {@link Completion}. */
+export type Waitable = Connection | Listener | Completion;
 
 /**
- * What ends once, such as a process: `process.sentinel`.
+ * An object that ends once, such as the `sentinel` of a process.
  *
- * @example Whatever has an end can be waited for
+ * @example Any object with a promise named `ended`
  * ```ts
- * import { type Ending, wait } from "@multiproc/pipe";
+ * import { type Completion, wait } from "@multiproc/pipe";
  *
- * const work: Ending = { ended: Promise.resolve() };
+ * const work: Completion = { ended: Promise.resolve() };
  * console.log((await wait([work])).includes(work)); // true
  * ```
  */
 export interface Completion {
-  /** Settles at the end, either way. */
+  /** Settles at the end, whether it succeeds or fails. */
   readonly ended: Promise<unknown>;
 }
 
 /**
- * Waits until at least one of several objects is ready: a connection from which a message, or the end, can be received; a
- * listener that has a connection to accept; a process, by its `sentinel`, that has ended.
+ * Waits until at least one of several objects is ready.
  *
- * @param objects what to wait for
- * @param options how long to wait; a `timeout` of 0 only looks
- * @returns those that are ready, in the order in which they were given; none when the time ran out
- * @throws {ConnectionError} if a connection or listener was closed here before
- * @throws {TypeError} if one of them is nothing that can be waited for
+ * A connection is ready when a message, or the end of the pipe, can be received. A listener is ready
+ * when it has a connection to accept. A process, named by its `sentinel`, is ready when it has ended.
  *
- * @example Whichever comes first
+ * @param objects connections, listeners and sentinels
+ * @param options how long to wait; a `timeout` of 0 returns what is ready now
+ * @returns the objects that are ready, in the order of `objects`; none if the time ran out
+ * @throws {ConnectionError} if a connection or listener is closed, or a connection only sends
+ * @throws {TypeError} if one of the objects is not waitable
+ *
+ * @example The connection that receives a message first
  * ```ts
  * import { pipe, wait } from "@multiproc/pipe";
  *
@@ -64,31 +47,35 @@ export interface Completion {
  * ```
  */
 export async function wait<W extends Waitable>(objects: Iterable<W>, options: WaitOptions = {}): Promise<W[]> {
+  checkWaitOptions("wait()", options);
   const { timeout, signal } = options;
-  checkTimeout("wait()", timeout);
   signal?.throwIfAborted();
+  if (typeof (objects as Partial<Iterable<W>> | undefined)?.[Symbol.iterator] !== "function")
+    throw new TypeError(
+      `wait() takes the objects to wait for as an iterable, such as an array, not ${String(objects)}`,
+    );
   const all = [...objects];
-  const sources = all.map(toReadySource);
-  for (const source of sources) source["multiproc:check"]("wait()");
+  const sources = all.map(toSource);
+  for (const source of sources) hooksOf(source).check(source, "wait()");
   const deadline = performance.now() + (timeout ?? Number.POSITIVE_INFINITY);
   let isTimedOut = false;
   while (true) {
-    const ready = all.filter((_, i) => sources[i]?.["multiproc:ready"]());
+    const ready = all.filter((_, i) => isReady(sources[i] as object));
     if (ready.length > 0 || isTimedOut) return ready;
     const remainingMs = Math.max(0, deadline - performance.now());
-    // One that became ready may have been emptied by somebody else meanwhile.
+    // The loop looks again: another receiver may have taken the message that made an object ready.
     isTimedOut =
       (await waitForChange(sources, timeout === undefined ? { signal } : { timeout: remainingMs, signal })) ===
       TIMED_OUT;
   }
 }
 
-/** Settles when one of them may have become ready, or the time is out; without time, after the loop has had its turn. */
-async function waitForChange(sources: readonly ReadySource[], options: WaitOptions): Promise<unknown> {
+/** Waits until an object may have become ready. With a timeout of 0, waits for one turn of the event loop. */
+async function waitForChange(sources: readonly object[], options: WaitOptions): Promise<unknown> {
   const cancels: Array<() => void> = [];
   try {
     const changed = new Promise<void>((resolve) => {
-      for (const source of sources) cancels.push(source["multiproc:watch"](resolve));
+      for (const source of sources) cancels.push(hooksOf(source).watch(source, resolve));
     });
     if (options.timeout === 0) return await Promise.race([changed, nextTurn().then(() => TIMED_OUT)]);
     return await withTimeout(changed, "wait()", options);
@@ -97,20 +84,25 @@ async function waitForChange(sources: readonly ReadySource[], options: WaitOptio
   }
 }
 
-/** Lets the loop see what has arrived. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => host.afterIo(resolve));
-}
-
-function toReadySource(object: Waitable): ReadySource {
+/** Returns the object whose class has the hooks. */
+function toSource(object: Waitable): object {
   if (typeof object === "object" && object !== null) {
-    if ("multiproc:watch" in object) return object;
-    if (object.ended instanceof Promise) return completionSourceFor(object.ended);
+    if (waitHooksOf(object) !== undefined) return object;
+    const { ended } = object as Partial<Completion>;
+    if (ended instanceof Promise) return completionSourceFor(ended);
   }
   throw new TypeError(`wait() takes connections, listeners and sentinels, not ${String(object)}`);
 }
 
-class CompletionSource implements ReadySource {
+function hooksOf(source: object): WaitHooks<object> {
+  return waitHooksOf(source) as WaitHooks<object>;
+}
+
+function isReady(source: object): boolean {
+  return hooksOf(source).isReady(source);
+}
+
+class CompletionSource {
   #isComplete = false;
   readonly #watchers = new Set<() => void>();
 
@@ -123,14 +115,16 @@ class CompletionSource implements ReadySource {
     ended.then(complete, complete);
   }
 
-  "multiproc:check"(): void {}
-
-  "multiproc:ready"(): boolean {
-    return this.#isComplete;
+  static {
+    makeWaitable(this, {
+      check() {},
+      isReady: (source) => source.#isComplete,
+      watch: (source, run) => source.#watch(run),
+    });
   }
 
-  /** The program stays alive meanwhile, also where it would not for the process itself. */
-  "multiproc:watch"(run: () => void): () => void {
+  /** The promise may have no handle of its own, so a timer keeps the program alive during the wait. */
+  #watch(run: () => void): () => void {
     const keepAlive = new KeepAlive();
     keepAlive.active = true;
     this.#watchers.add(run);
@@ -141,7 +135,7 @@ class CompletionSource implements ReadySource {
   }
 }
 
-/** One for each promise, since what hangs on a promise stays there until it settles. */
+/** One source per promise: handlers of a promise cannot be removed, so each wait would leave one behind. */
 const completionSources = new WeakMap<Promise<unknown>, CompletionSource>();
 
 function completionSourceFor(ended: Promise<unknown>): CompletionSource {

@@ -1,10 +1,14 @@
 /** A connection's bytes as web streams. */
-import type { Connection } from "./connection.ts";
 import { isEndOfPipe } from "./ends/receive.ts";
 
-type ByteConnection = Pick<Connection, "recvBytes" | "sendBytes" | "close">;
+/** The part of a connection that the streams use. */
+interface ByteConnection {
+  recvBytes(): Promise<Uint8Array>;
+  sendBytes(bytes: Uint8Array): Promise<void>;
+  close(): void;
+}
 
-/** What is received, as chunks: one a message, empty ones left out. */
+/** Returns a stream with one chunk per message. A stream of bytes has no empty chunks, so empty messages are left out. */
 export function toReadable(connection: ByteConnection): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
@@ -18,7 +22,7 @@ export function toReadable(connection: ByteConnection): ReadableStream<Uint8Arra
           if (!isEndOfPipe(error)) throw error;
           connection.close();
           controller.close();
-          controller.byobRequest?.respond(0); // who reads into a buffer of its own is told so
+          controller.byobRequest?.respond(0); // otherwise a pending read into a buffer never settles
         }
       },
       cancel() {
@@ -29,7 +33,7 @@ export function toReadable(connection: ByteConnection): ReadableStream<Uint8Arra
   );
 }
 
-/** Where chunks go to be sent: each as one message. */
+/** Returns a stream that sends each chunk as one message. */
 export function toWritable(connection: ByteConnection): WritableStream<Uint8Array> {
   const close = (): void => connection.close();
   return new WritableStream<Uint8Array>({ write: (chunk) => connection.sendBytes(chunk), close, abort: close });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { computeAnswer } from "../src/wire/auth.ts";
 
-/** What `_create_response()` of Python 3.13 and `answer_challenge()` of Python 3.11 say, in hexadecimal. */
+/** Keys, challenges and answers of `_create_response()` in Python 3.13 and `answer_challenge()` in 3.11, in hexadecimal. */
 const VECTORS = [
   ["e3b0c44298fc1c", "000102030405060708090a0b0c0d0e0f10111213", "8f1da625cf309acb931f8e1725558f0b"],
   [
@@ -34,14 +34,14 @@ const VECTORS = [
 const bytes = (hex: string): Uint8Array => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 const hex = (data: Uint8Array): string => [...data].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-describe("the answer to a challenge", () => {
-  test("is Python's own, for every digest", async () => {
+describe("the answer to a challenge of the handshake", () => {
+  test("is the same as Python's, for every digest", async () => {
     for (const [key, challenge, answer] of VECTORS) {
       expect(hex(await computeAnswer(bytes(key), bytes(challenge)))).toBe(answer);
     }
   });
 
-  test("is refused to what names no digest, or none that is known", async () => {
+  test("is refused for a challenge without a known digest", async () => {
     const key = Uint8Array.of(1);
     for (const text of [
       "{sha1}0123456789abcdefghij",
@@ -50,6 +50,6 @@ describe("the answer to a challenge", () => {
       "{sha2560123456789abcdef",
       "short",
     ])
-      await expect(computeAnswer(key, new TextEncoder().encode(text))).rejects.toThrow("the other side");
+      await expect(computeAnswer(key, new TextEncoder().encode(text))).rejects.toThrow("the peer");
   });
 });

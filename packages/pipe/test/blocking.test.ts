@@ -15,7 +15,7 @@ afterEach(endChildren);
 const reason = whyNoDialSync();
 
 describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
-  test("block a child that does nothing else, from its first line", async () => {
+  test("recvSync() and sendSync() work in a child from its first line on", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.double, there);
     for (let i = 0; i < 2000; i++) {
@@ -28,7 +28,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("find what was sent before the child was there", async () => {
+  test("recvSync() finds messages that were sent before the child started", async () => {
     const [here, there] = pipe<unknown>();
     for (let i = 0; i < 100; i++) await here.send(i);
     await here.send(null);
@@ -37,7 +37,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("carry messages of any size, in both directions", async () => {
+  test("recvSync() and sendSync() carry messages of any size, in both directions", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.echo, there, 4);
     for (const size of [0, 100_000, 1_000_000, 40_000_000]) {
@@ -49,7 +49,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("go with those that wait in the event loop", async () => {
+  test("blocking and awaited calls can be mixed on one connection", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.mix, there);
     expect(await here.recv()).toBe("first");
@@ -62,18 +62,18 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("leave none of them asleep, also where messages are so seldom that it does not pay to look out for them", async () => {
+  test("a blocking call wakes up for rare messages too, for which spinning does not pay off", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.alternate, there, 20);
     for (let i = 0; i < 40; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 5)); // seldom is what this is about
+      await new Promise((resolve) => setTimeout(resolve, 5)); // rare messages are the point of this test
       await here.send(i);
       expect(await here.recv({ timeout: 10_000 })).toBe(i);
     }
     expect(await child.join()).toBe(0);
   });
 
-  test("after the connection was used with await: on Node, or with an error that says so", async () => {
+  test("recvSync() works after await on Node, and throws CapabilityError on Deno", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.blockLater, there);
     expect(await here.recv()).toBe("up");
@@ -88,7 +88,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     }
   });
 
-  test("in the process that made the pipe too, while both are at it", async () => {
+  test("recvSync() works in the owner process while its peer is busy on the pipe", async () => {
     const [here, there] = pipe<unknown>();
     expect(() => here.recvSync()).toThrow(CapabilityError);
     await there.send("is there");
@@ -106,7 +106,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("through a process in between that made nothing", async () => {
+  test("recvSync() works in a grandchild that got the end from a child", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.passOn, there);
     for (let i = 0; i < 100; i++) {
@@ -117,7 +117,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await child.join()).toBe(0);
   });
 
-  test("end with their time, and say what is wrong", async () => {
+  test("recvSync() and sendSync() throw for timeouts and wrong arguments", async () => {
     const [here, there] = pipe<unknown>();
     await start(tasks.tryAll, there);
     expect(await here.recv()).toEqual([
@@ -128,7 +128,7 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     ]);
   });
 
-  test("leave a message that needs what is not loaded", async () => {
+  test("recvSync() leaves a message that needs a module which is not loaded", async () => {
     const [here, there] = pipe<unknown>();
     const [results, report] = pipe<unknown>();
     await here.send(strange);
@@ -137,13 +137,16 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     expect(await results.recv()).toEqual(["ok", "function"]);
   });
 
-  test("end when the other end is gone, or the process that made the pipe", async () => {
+  test("blocking calls end when the other end is closed, or the owner process is killed", async () => {
     const [results, report] = pipe<unknown>();
     const [here, there] = pipe<unknown>();
     await start(tasks.block, there, report);
     expect(await results.recv()).toBe("blocks");
     here.close();
-    expect(await results.recv()).toEqual(["EOFError", expect.stringContaining("nobody holds the other end")]);
+    expect(await results.recv()).toEqual([
+      "EOFError",
+      expect.stringContaining("the other end is closed in every process"),
+    ]);
 
     for (const blocksForever of [false, true]) {
       for (const target of [tasks.block, tasks.blockSending]) {
@@ -161,22 +164,19 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
     }
   });
 
-  test.skipIf(host.name === "deno")(
-    "end when the other side went before, in a connection used with await",
-    async () => {
-      const [results, report] = pipe<unknown>();
-      const [to, from] = pipe<Connection<unknown>>();
-      await start(tasks.sendPid, from);
-      await start(tasks.blockAfterEnd, await to.recv(), report);
-      expect(await results.recv()).toEqual([
-        ["EOFError", expect.any(String)],
-        ["BrokenPipeError", expect.any(String)],
-      ]);
-      to.close();
-    },
-  );
+  test.skipIf(host.name === "deno")("blocking calls end at once if the owner process was killed before", async () => {
+    const [results, report] = pipe<unknown>();
+    const [to, from] = pipe<Connection<unknown>>();
+    await start(tasks.sendPid, from);
+    await start(tasks.blockAfterEnd, await to.recv(), report);
+    expect(await results.recv()).toEqual([
+      ["EOFError", expect.any(String)],
+      ["BrokenPipeError", expect.any(String)],
+    ]);
+    to.close();
+  });
 
-  test("end when another child that held the other end was killed", async () => {
+  test("a blocking call ends when another child that held the other end is killed", async () => {
     const [results, report] = pipe<unknown>();
     const [one, other] = pipe<unknown>();
     const [idle, unused] = pipe<unknown>();
@@ -191,14 +191,17 @@ describe.skipIf(reason !== undefined)("recvSync() and sendSync()", () => {
   });
 });
 
-test.runIf(reason !== undefined)("recvSync() and sendSync() say what is missing here, and lose nothing", async () => {
-  const [here, there] = pipe<unknown>();
-  const [results, report] = pipe<unknown>();
-  for (const target of [tasks.block, tasks.blockSending]) {
-    const child = await start(target, there, report);
-    expect(await results.recv()).toBe("blocks");
-    expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining(reason as string)]);
-    expect(await child.join()).toBe(0);
-  }
-  here.close();
-});
+test.runIf(reason !== undefined)(
+  "recvSync() and sendSync() throw CapabilityError with the reason where they cannot work, and lose nothing",
+  async () => {
+    const [here, there] = pipe<unknown>();
+    const [results, report] = pipe<unknown>();
+    for (const target of [tasks.block, tasks.blockSending]) {
+      const child = await start(target, there, report);
+      expect(await results.recv()).toBe("blocks");
+      expect(await results.recv()).toEqual(["CapabilityError", expect.stringContaining(reason as string)]);
+      expect(await child.join()).toBe(0);
+    }
+    here.close();
+  },
+);

@@ -5,12 +5,12 @@ import { fixture, noChildLeft } from "@multiproc/testing";
 import { afterEach, expect, test } from "vitest";
 
 const { computeFirst } = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
-/** Longer than a process waits for the first word of one that has reached it. */
+/** Longer than the handshake timeout of an endpoint. */
 const COMPUTE_MS = 11_000;
 
 afterEach(noChildLeft);
 
-test("a connection outlasts a child that computes for long before it comes to its event loop", async () => {
+test("a connection survives a child that blocks its event loop for longer than the handshake timeout", async () => {
   const [here, there] = pipe<string>();
   const child = new Process({ target: computeFirst, args: [there, COMPUTE_MS] });
   await child.start();

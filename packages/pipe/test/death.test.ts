@@ -14,7 +14,7 @@ async function start(target: (...args: never[]) => unknown, ...args: unknown[]):
   return child;
 }
 
-/** The code of the error that ends a connection; messages that were whole before the end are no matter. */
+/** Returns the code of the error that ends a connection, after all whole messages. */
 async function endCode(connection: Connection<unknown>): Promise<string> {
   try {
     while (true) await connection.recv();
@@ -25,7 +25,7 @@ async function endCode(connection: Connection<unknown>): Promise<string> {
 
 afterEach(noChildLeft);
 
-/** Receives what a child says before it sends "now". */
+/** Receives until the child sends "now". */
 async function receiveUntilNow(connection: Connection<unknown>): Promise<void> {
   while ((await connection.recv()) !== "now");
 }
@@ -33,9 +33,9 @@ async function receiveUntilNow(connection: Connection<unknown>): Promise<void> {
 describe.each([
   ["on a socket", 0, 0],
   ["in memory", 1000, 0],
-  ["in memory with room for large ones", 1000, 20],
-] as const)("SIGKILL in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, smallCount, largeCount) => {
-  test("of the sender: the receiver gets EOFError", async () => {
+  ["in memory with a large-message area", 1000, 20],
+] as const)("in the middle of a message of 100 MiB %s", { timeout: 60_000 }, (_, smallCount, largeCount) => {
+  test("SIGKILL of the sender: the receiver gets EOFError", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.sendLarge, there, MESSAGE_BYTES, smallCount, largeCount);
     await receiveUntilNow(here);
@@ -45,7 +45,7 @@ describe.each([
     await child.join();
   });
 
-  test("of the sender, which made the pipe: the receiver gets EOFError", async () => {
+  test("SIGKILL of the sender that owns the pipe: the receiver gets EOFError", async () => {
     const [here, there] = pipe<Connection<unknown>>();
     const child = await start(tasks.sendLargeThroughOwn, there, MESSAGE_BYTES, smallCount, largeCount);
     const own = await here.recv();
@@ -56,7 +56,7 @@ describe.each([
     await child.join();
   });
 
-  test("of the receiver: the sender gets BrokenPipeError", async () => {
+  test("SIGKILL of the receiver: the sender gets BrokenPipeError", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.block, there, smallCount, largeCount);
     await receiveUntilNow(here);
@@ -71,8 +71,8 @@ describe.each([
   });
 });
 
-describe("SIGKILL in the middle of a message of 100 MiB", { timeout: 60_000 }, () => {
-  test("of either side of a connection to a listener", async () => {
+describe("in the middle of a message of 100 MiB", { timeout: 60_000 }, () => {
+  test("SIGKILL of a client: the listener's process gets EOFError or BrokenPipeError", async () => {
     for (const authKey of [Uint8Array.of(1, 2, 3), undefined]) {
       const listener = new Listener({ authKey });
       const child = await start(tasks.connectAndSendLarge, listener.address, authKey, MESSAGE_BYTES);
@@ -93,7 +93,7 @@ describe("SIGKILL in the middle of a message of 100 MiB", { timeout: 60_000 }, (
     }
   });
 
-  test("of a listener's process: who connected gets EOFError", async () => {
+  test("SIGKILL of a listener's process: the client gets EOFError", async () => {
     const [here, there] = pipe<string>();
     const child = await start(tasks.listenAndSendLarge, there, MESSAGE_BYTES);
     const connection = await connect(await here.recv());

@@ -7,7 +7,7 @@ import { answerChallenge, deliverChallenge } from "../src/wire/auth.ts";
 import { HandshakeStream } from "../src/wire/handshake-stream.ts";
 import { WireReader } from "../src/wire/wire-reader.ts";
 
-/** How many frames; a million are given where there is time. */
+/** Frames per test. A million take some minutes. */
 const FRAME_COUNT = Number(process.env.MULTIPROC_TEST_FRAMES ?? 30_000);
 
 function randomly(seed: number): (n: number) => number {
@@ -18,7 +18,7 @@ function randomly(seed: number): (n: number) => number {
   };
 }
 
-/** A frame of Python's, in either form. */
+/** Returns a message in the wire format of Python, with a short or a long header. */
 function frameOf(body: Uint8Array, isLong: boolean): Uint8Array {
   const header = isLong ? 12 : 4;
   const frame = new Uint8Array(header + body.length);
@@ -39,7 +39,7 @@ function concat(pieces: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** What is fed in pieces of random lengths. */
+/** Feeds a stream in pieces of random lengths. */
 function feed(take: (chunk: Uint8Array) => void, stream: Uint8Array, random: (n: number) => number): void {
   for (let offset = 0; offset < stream.length; ) {
     const size = 1 + random(random(4) === 0 ? 5 : 400);
@@ -48,8 +48,8 @@ function feed(take: (chunk: Uint8Array) => void, stream: Uint8Array, random: (n:
   }
 }
 
-describe("the reader of Python's frames", () => {
-  test("gives every message, however the stream is cut", () => {
+describe("the reader of Python's wire format", () => {
+  test("emits every message, however the stream is split", () => {
     const random = randomly(1);
     for (let round = 0; round < FRAME_COUNT / 30; round++) {
       const bodies = Array.from({ length: 30 }, () =>
@@ -68,7 +68,7 @@ describe("the reader of Python's frames", () => {
     }
   });
 
-  test("never does anything but refuse, whatever comes, and keeps nothing that is too long", () => {
+  test("throws nothing but ProtocolError for malformed input, and emits no message over the limit", () => {
     const random = randomly(2);
     let refused = 0;
     for (let round = 0; round < FRAME_COUNT; round++) {
@@ -88,8 +88,8 @@ describe("the reader of Python's frames", () => {
   });
 });
 
-describe("the greeting", () => {
-  /** The greeting on a stream that brings the script, and then ends. */
+describe("the handshake", () => {
+  /** Returns a handshake on a stream that delivers the script, and then ends. */
   function scripted(script: Uint8Array, random: (n: number) => number) {
     return new HandshakeStream({
       remote: "",
@@ -109,7 +109,7 @@ describe("the greeting", () => {
     });
   }
 
-  test("lets nobody in who does not have the key, whatever comes, and always comes to an end", async () => {
+  test("rejects every peer without the key, and always settles", async () => {
     const random = randomly(3);
     const key = Uint8Array.of(1, 2, 3);
     const texts = ["#CHALLENGE#", "#WELCOME#", "#FAILURE#", "{sha256}", "{md5}", "{sha3_384}", "{", "}"];
@@ -129,7 +129,7 @@ describe("the greeting", () => {
       const handshake = scripted(script, random);
       const completion = random(2) === 0 ? deliverChallenge(handshake, key) : answerChallenge(handshake, key);
       const error = await completion.then(
-        // A challenge can be answered, and a welcome be said, without the key; that opens nothing.
+        // A peer without the key can send a challenge and a welcome. That alone opens nothing.
         () => undefined,
         (error) => error,
       );

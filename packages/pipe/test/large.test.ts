@@ -14,7 +14,7 @@ async function start(target: (...args: never[]) => unknown, ...args: unknown[]):
   return child;
 }
 
-/** Every page of it is another, so that a piece that is lost, doubled or misplaced is seen. */
+/** Returns bytes whose pages all differ, so that a lost, repeated or misplaced piece is found. */
 function patterned(size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   for (let i = 0; i < size; i += 4096) new DataView(bytes.buffer).setUint32(i, i);
@@ -30,7 +30,7 @@ function isPatterned(bytes: Uint8Array): boolean {
 afterEach(noChildLeft);
 
 describe("large messages", { timeout: 120_000 }, () => {
-  test("32 MiB go there and back, as a value and as bytes", async () => {
+  test("a message of 32 MiB is sent to a child and back, as a value and as bytes", async () => {
     const bytes = patterned(32 * 1024 * 1024);
     const [here, there] = pipe<Uint8Array>();
     const child = await start(tasks.echo, there);
@@ -48,7 +48,7 @@ describe("large messages", { timeout: 120_000 }, () => {
     await second.join();
   });
 
-  test("messages of all lengths that come faster than they are taken arrive whole", async () => {
+  test("messages of all lengths arrive whole from a sender that is faster than the receiver", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.allLengths, there, 40_000);
     for (let i = 0; i < 40_000; i++) {
@@ -61,7 +61,7 @@ describe("large messages", { timeout: 120_000 }, () => {
     await child.join();
   });
 
-  test("large and small ones in turns keep their order, as many as are under way", async () => {
+  test("large and small messages in turns keep their order", async () => {
     const lengths = [3_000_000, 100, 700_000, 700_000, 9_000_000, 0, 1, 600_000, 20_000_000, 300];
     const bytes = patterned(Math.max(...lengths));
     const [here, there] = pipe();
@@ -76,7 +76,7 @@ describe("large messages", { timeout: 120_000 }, () => {
     })();
     for (const length of all) expect([length, await isRight(length)]).toEqual([length, true]);
     await sending;
-    // Each for itself, so that nothing is left to be read before the next is sent.
+    // One at a time, so that the channel is empty before each message.
     for (const length of all.slice(0, 30)) {
       await here.sendBytes(bytes.subarray(0, length));
       expect([length, await isRight(length)]).toEqual([length, true]);
@@ -85,7 +85,7 @@ describe("large messages", { timeout: 120_000 }, () => {
     await child.join();
   });
 
-  test("memory that was sent may be reused as soon as send() has settled", async () => {
+  test("memory that was sent can be reused as soon as send() has settled", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.receiveLate, there);
     const bytes = new Uint8Array(900_000).fill(1);
@@ -98,7 +98,7 @@ describe("large messages", { timeout: 120_000 }, () => {
     await child.join();
   });
 
-  test.skipIf(process.env.MULTIPROC_TEST_HUGE === undefined)("2 GiB", async () => {
+  test.skipIf(process.env.MULTIPROC_TEST_HUGE === undefined)("a message of 2 GiB arrives whole", async () => {
     const [here, there] = pipe<unknown>();
     const child = await start(tasks.measure, there);
     const bytes = new Uint8Array(2 ** 31 - 100);

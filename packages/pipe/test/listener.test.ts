@@ -30,7 +30,7 @@ const closeAfterTest = <T extends { close(): void }>(thing: T): T => {
   return thing;
 };
 
-/** Both ends of one connection. */
+/** Returns both ends of one connection. */
 async function pair(options: { authKey?: Uint8Array; family?: "unix" | "inet" }): Promise<[Connection, Connection]> {
   const listener = await new Listener(options).ready;
   const [there, here] = await Promise.all([listener.accept(), connect(listener.address, options)]);
@@ -46,7 +46,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("Listener and connect()", () => {
   for (const family of ["unix", "inet"] as const) {
-    test(`with a key carry values and bytes both ways: ${family}`, async () => {
+    test(`a connection with a key carries values and bytes in both directions: ${family}`, async () => {
       const [a, b] = await pair({ authKey, family });
       const value = { list: [1, "two", new Map([[3, new Set([4n])]])], large: new Uint8Array(100_000).fill(5) };
       await a.send(value);
@@ -67,9 +67,9 @@ describe("Listener and connect()", () => {
       );
     });
 
-    test(`without a key carry bytes alone: ${family}`, async () => {
+    test(`a connection without a key carries bytes only: ${family}`, async () => {
       const [a, b] = await pair({ family });
-      await expect(a.send(1)).rejects.toThrow("carries bytes alone");
+      await expect(a.send(1)).rejects.toThrow("carries bytes only");
       for (const size of [0, 1, 16_383, 16_384, 1_000_000]) {
         await a.sendBytes(new Uint8Array(size).fill(size));
         const back = await b.recvBytes();
@@ -81,7 +81,7 @@ describe("Listener and connect()", () => {
     });
   }
 
-  test("a socket is its owner's alone, in a folder that is too, and gone when the listener is closed", async () => {
+  test("only the user can enter the folder of a socket, and close() removes the socket", async () => {
     const listener = new Listener();
     const address = listener.address as string;
     expect(statSync(address).mode & 0o777).toBe(0o600);
@@ -98,7 +98,7 @@ describe("Listener and connect()", () => {
     await until(() => !existsSync(named.address as string));
   });
 
-  test("a port is one of this machine alone, and known when the listener is ready", async () => {
+  test("a port is on the loopback interface, and known when the listener is ready", async () => {
     const listener = closeAfterTest(new Listener({ family: "inet" }));
     await listener.ready;
     const address = listener.address as Exclude<Address, string>;
@@ -109,21 +109,21 @@ describe("Listener and connect()", () => {
     expect(listener.lastAccepted).toMatchObject({ host: "127.0.0.1" });
   });
 
-  test("whoever has another key is refused, and accept() hears nothing of it", async () => {
+  test("a process with another key is refused, and accept() does not report it", async () => {
     const listener = closeAfterTest(new Listener({ authKey }));
     const accepting = listener.accept();
     for (let i = 0; i < 3; i++)
       await expect(connect(listener.address, { authKey: bytes("guess") })).rejects.toThrow(AuthenticationError);
     const [there] = await Promise.all([accepting, connect(listener.address, { authKey }).then(closeAfterTest)]);
     closeAfterTest(there);
-    // Without a key at all, the first thing that arrives says what is wrong.
+    // A client without a key gets the reason with the end of its connection.
     const naive = closeAfterTest(await connect(listener.address));
     const error = (await naive.recv().catch((error) => error)) as Error;
     expect(error).toBeInstanceOf(EOFError);
     expect(error.cause).toBeInstanceOf(AuthenticationError);
   });
 
-  test("who says nothing is cut off after a time, and holds up nobody", async () => {
+  test("a silent client is disconnected after the handshake timeout, and delays no other", async () => {
     const listener = closeAfterTest(new Listener({ authKey, handshakeTimeout: 300 }));
     const silent = Array.from({ length: 20 }, () => net.connect(listener.address as string));
     let closedCount = 0;
@@ -135,10 +135,10 @@ describe("Listener and connect()", () => {
     const [there] = await Promise.all([listener.accept(), connect(listener.address, { authKey }).then(closeAfterTest)]);
     closeAfterTest(there);
     await until(() => closedCount === silent.length);
-    expect(receivedBytes / silent.length).toBeLessThan(100); // a challenge, and nothing else
+    expect(receivedBytes / silent.length).toBeLessThan(100); // the challenge only
   });
 
-  test("who sends noise is cut off", async () => {
+  test("a client that sends noise is disconnected", async () => {
     const listener = closeAfterTest(new Listener({ authKey }));
     const noises = [
       bytes("GET / HTTP/1.1\r\n\r\n"),
@@ -153,7 +153,7 @@ describe("Listener and connect()", () => {
     await expect(listener.accept({ timeout: 0 })).rejects.toThrow(TimeoutError);
   });
 
-  test("a message that is cut off by the end is told of", async () => {
+  test("a message that is cut off, or not a message, is the cause of the end", async () => {
     const listener = closeAfterTest(new Listener());
     const socket = net.connect(listener.address as string, () => socket.end(Uint8Array.of(0, 0, 0, 9, 1, 2)));
     const connection = closeAfterTest(await listener.accept());
@@ -164,11 +164,11 @@ describe("Listener and connect()", () => {
     const garbage = net.connect(listener.address as string, () => garbage.write(new Uint8Array(12).fill(128)));
     const second = closeAfterTest(await listener.accept());
     const reason = (await second.recv().catch((error) => error)) as Error;
-    expect((reason.cause as Error).message).toContain("no message");
+    expect((reason.cause as Error).message).toContain("not a message");
     garbage.destroy();
   });
 
-  test("accept() gives up with its time-out and its signal, and when the listener is closed", async () => {
+  test("accept() ends with its timeout, its signal, and close() of the listener", async () => {
     const listener = new Listener();
     await expect(listener.accept({ timeout: 5 })).rejects.toThrow(TimeoutError);
     const controller = new AbortController();
@@ -180,14 +180,14 @@ describe("Listener and connect()", () => {
     await waiting.then(closeAfterTest);
     const ended = listener.accept();
     listener.close();
-    await expect(ended).rejects.toThrow("it is closed");
+    await expect(ended).rejects.toThrow("was cancelled by close()");
     await expect(listener.accept()).rejects.toThrow("after close()");
-    // Connections stay.
+    // Accepted connections stay open.
     await client.sendBytes(bytes("still"));
     await expect(connect(listener.address)).rejects.toThrow(ConnectionError);
   });
 
-  test("for await takes whoever comes until the listener is closed", async () => {
+  test("for await accepts connections until the listener is closed", async () => {
     const listener = new Listener();
     for (let i = 0; i < 3; i++) await connect(listener.address).then(closeAfterTest);
     let seen = 0;
@@ -198,37 +198,37 @@ describe("Listener and connect()", () => {
     expect(seen).toBe(3);
   });
 
-  test("more than may wait are turned away", async () => {
+  test("connections beyond the backlog are closed", async () => {
     const listener = closeAfterTest(new Listener({ backlog: 2 }));
     const clients = await Promise.all([1, 2, 3, 4].map(() => connect(listener.address).then(closeAfterTest)));
-    const ended = clients.map((client) => client.poll(10_000));
+    const ended = clients.map((client) => client.poll({ timeout: 10_000 }));
     await Promise.race(ended);
     closeAfterTest(await listener.accept());
     closeAfterTest(await listener.accept());
     await expect(listener.accept({ timeout: 0 })).rejects.toThrow(TimeoutError);
   });
 
-  test("an address that cannot be had is an error of ready and accept()", async () => {
+  test("an address that cannot be used is an error of ready and accept()", async () => {
     const first = closeAfterTest(new Listener({ address: newSocketPath() }));
     for (const address of [first.address, `${folder}/none/such`]) {
       const listener = new Listener({ address });
-      await expect(listener.ready).rejects.toThrow(`Cannot listen at ${address}`);
-      await expect(listener.accept()).rejects.toThrow("Cannot listen at");
+      await expect(listener.ready).rejects.toThrow(`cannot listen at ${address}`);
+      await expect(listener.accept()).rejects.toThrow("cannot listen at");
     }
     expect(existsSync(first.address as string)).toBe(true);
     writeFileSync(newSocketPath(), "");
-    await expect(new Listener({ address: `${folder}/${count}` }).accept()).rejects.toThrow("remove it then");
-    await expect(connect(newSocketPath())).rejects.toThrow("nobody listens there");
+    await expect(new Listener({ address: `${folder}/${count}` }).accept()).rejects.toThrow("remove the socket");
+    await expect(connect(newSocketPath())).rejects.toThrow("start a listener there");
     await expect(connect({ host: "127.0.0.1", port: 1 })).rejects.toThrow("127.0.0.1:1");
   });
 
-  test("connect() gives up on a listener that never speaks", async () => {
+  test("connect() ends with its timeout and its signal while the listener is silent", async () => {
     const listener = closeAfterTest(new Listener());
     await expect(connect(listener.address, { authKey, timeout: 50 })).rejects.toThrow(TimeoutError);
     await expect(connect(listener.address, { authKey, signal: AbortSignal.timeout(20) })).rejects.toThrow();
   });
 
-  test("what is no address, no key or no option is refused at the call", async () => {
+  test("connect() rejects a wrong address, and new Listener() throws for wrong options", async () => {
     for (const address of [
       "",
       "a\0b",
@@ -247,13 +247,16 @@ describe("Listener and connect()", () => {
     expect(() => new Listener({ authKey: "secret" as never })).toThrow(TypeError);
     expect(() => new Listener({ authKey: new Uint8Array(0) })).toThrow(RangeError);
     expect(() => new Listener({ backlog: 0 })).toThrow(RangeError);
+    expect(() => new Listener({ backLog: 5 } as never)).toThrow('Did you mean "backlog"?');
+    expect(() => new Listener({ authkey: authKey } as never)).toThrow('Did you mean "authKey"?');
+    expect(() => new Listener("/path" as never)).toThrow("takes its options as one object");
     expect(() => new Listener({ handshakeTimeout: -1 })).toThrow(RangeError);
     const listener = closeAfterTest(new Listener());
     const [a] = pipe();
     await expect(a.send(listener)).rejects.toThrow(SendError);
   });
 
-  test("a connection is held up by a slow receiver", async () => {
+  test("a sender waits while the receiver of a connection is slow", async () => {
     for (const [a, b] of [await pair({ authKey }), await pair({})]) {
       let sent = 0;
       const sending = (async () => {
@@ -266,7 +269,7 @@ describe("Listener and connect()", () => {
     }
   });
 
-  test("an end is handed to a child, with messages waiting in it, and the peer sees when that is gone", async () => {
+  test("an end with waiting messages is handed to a child, and the peer gets EOFError when the child ends", async () => {
     const [a, b] = await pair({ authKey });
     await b.send("first");
     await until(() => a.poll());
@@ -277,7 +280,7 @@ describe("Listener and connect()", () => {
     child.kill();
     await expect(b.recv()).rejects.toThrow(EOFError);
     await child.join();
-    // One that carries bytes alone still does in another process.
+    // A connection that carries bytes only does so in another process too.
     const [c, d] = await pair({});
     const second = new Process({ target: tasks.tryToSend, args: [c as Connection] });
     await second.start();

@@ -8,13 +8,13 @@ import { afterEach, describe, expect, test } from "vitest";
 
 const { takeEnds } = fromModule<typeof import("./fixtures/takes-ends.js")>(fixture(import.meta.url, "takes-ends.js"));
 const PIPE_COUNT = Number(process.env.MULTIPROC_TEST_PIPES ?? 1000);
-/** Deno opens a pair of sockets of its own at some time, once. */
+/** Deno opens a pair of sockets for itself, once. */
 const DENO_OWN_FD_COUNT = 2;
 
 afterEach(noChildLeft);
 
 describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }, () => {
-  test("opened and closed leave the descriptors of both processes as they were", async () => {
+  test("pipes that are closed leave no descriptor open in either process", async () => {
     const [here, there] = pipe<Connection>();
     const child = new Process({ target: takeEnds, args: [there] });
     await child.start();
@@ -29,7 +29,7 @@ describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }
     const before = openFdCount();
     for (let i = 0; i < PIPE_COUNT; i += 50) await Promise.all(Array.from({ length: 50 }, openAndClose));
     await until(() => openFdCount() <= before + 2 * DENO_OWN_FD_COUNT, {
-      message: () => `${openFdCount()} descriptors, where ${before} were`,
+      message: () => `${openFdCount()} descriptors instead of ${before}`,
     });
     here.close();
     await child.join();

@@ -7,7 +7,7 @@ import { type Address, AuthenticationError, type Connection, connect, EOFError, 
 import { fixture, noChildLeft, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 
-/** The Python that a user would get, and others that are named in the environment, with spaces between. */
+/** The default Python, and further ones from the environment, separated by spaces. */
 const pythonNames = ["python3", ...(process.env.MULTIPROC_TEST_PYTHONS ?? "").split(" ").filter(Boolean)];
 const pythons = pythonNames.flatMap((name) => {
   try {
@@ -28,7 +28,7 @@ interface Peer {
   readonly port: number;
 }
 
-/** Starts Python at the other side; one that listens does when this is over. */
+/** Starts a Python peer. With the role "listen", it listens when this returns. */
 async function start(
   name: string,
   role: "listen" | "connect",
@@ -74,11 +74,11 @@ afterEach(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000 }, () => {
+describe.skipIf(python === undefined)("a connection to a Python process", { timeout: 60_000 }, () => {
   for (const name of pythons) {
     for (const auth of ["secret", "-"]) {
       const authKey = auth === "-" ? undefined : key;
-      test(`Python connects to a Listener, ${authKey ? "with" : "without"} a key: ${name}`, async () => {
+      test(`Python connects to a Listener ${authKey ? "with" : "without"} a key: ${name}`, async () => {
         await using listener = new Listener({ authKey });
         const peer = await start(name, "connect", listener.address as string, auth, "echo");
         const connection = await listener.accept({ timeout: 30_000 });
@@ -88,7 +88,7 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
         await until(() => peer.output.startsWith("EOFError"));
       });
 
-      test(`connect() reaches a Listener of Python, ${authKey ? "with" : "without"} a key: ${name}`, async () => {
+      test(`connect() reaches a Listener of Python ${authKey ? "with" : "without"} a key: ${name}`, async () => {
         const peer = await start(name, "listen", 0, auth, "echo");
         const connection = await connect({ host: "127.0.0.1", port: peer.port }, { authKey, timeout: 30_000 });
         await expectEchoes(connection);
@@ -98,40 +98,43 @@ describe.skipIf(python === undefined)("with a Python process", { timeout: 60_000
     }
   }
 
-  test("a wrong key is refused, whoever has it", async () => {
+  test("a wrong key is refused on both sides", async () => {
     for (const name of pythons) {
       const peer = await start(name, "listen", `${folder}/${++count}`, "secret", "echo");
       const wrong = connect(`${folder}/${count}`, { authKey: new TextEncoder().encode("guess"), timeout: 30_000 });
       await expect(wrong).rejects.toThrow(AuthenticationError);
       await until(() => peer.output.includes("AuthenticationError digest received was wrong"));
       await using listener = new Listener({ authKey: key });
-      const guest = await start(name, "connect", listener.address as string, "guess", "echo");
-      await until(() => guest.output.startsWith("AuthenticationError digest sent was rejected"), { timeout: 30_000 });
+      const client = await start(name, "connect", listener.address as string, "guess", "echo");
+      await until(() => client.output.startsWith("AuthenticationError digest sent was rejected"), { timeout: 30_000 });
       await expect(listener.accept({ timeout: 0 })).rejects.toThrow("timed out");
     }
   });
 
-  test("what Python pickles arrives as the bytes of the pickle, and values are not sent there", async () => {
+  test("a pickled object arrives as bytes, and send() is refused", async () => {
     const listener = new Listener({ family: "inet", authKey: key });
     await listener.ready;
     await start(python as string, "connect", (listener.address as Exclude<Address, string>).port, "secret", "pickle");
     const connection = await listener.accept<Uint8Array>({ timeout: 30_000 });
     expect(listener.lastAccepted).toMatchObject({ host: "127.0.0.1" });
-    expect((await connection.recv())[0]).toBe(0x80); // a pickle begins so
-    await expect(connection.send(1)).rejects.toThrow("bytes alone");
+    expect((await connection.recv())[0]).toBe(0x80); // the first byte of a pickle
+    await expect(connection.send(1 as never)).rejects.toThrow("bytes only");
     await expect(connection.recv()).rejects.toThrow(EOFError);
     connection.close();
     listener.close();
   });
 
-  test.skipIf(process.env.MULTIPROC_TEST_HUGE === undefined)("a message of 2 GiB goes both ways", async () => {
-    await using listener = new Listener({ authKey: key });
-    const peer = await start(python as string, "connect", listener.address as string, "secret", "huge");
-    const connection = await listener.accept({ timeout: 30_000 });
-    const bytes = await connection.recvBytes();
-    expect(bytes.length).toBe(2 ** 31);
-    await connection.sendBytes(bytes);
-    await until(() => peer.output.startsWith(String(2 ** 31)), { timeout: 60_000 });
-    connection.close();
-  });
+  test.skipIf(process.env.MULTIPROC_TEST_HUGE === undefined)(
+    "a message of 2 GiB is sent in both directions",
+    async () => {
+      await using listener = new Listener({ authKey: key });
+      const peer = await start(python as string, "connect", listener.address as string, "secret", "huge");
+      const connection = await listener.accept({ timeout: 30_000 });
+      const bytes = await connection.recvBytes();
+      expect(bytes.length).toBe(2 ** 31);
+      await connection.sendBytes(bytes);
+      await until(() => peer.output.startsWith(String(2 ** 31)), { timeout: 60_000 });
+      connection.close();
+    },
+  );
 });

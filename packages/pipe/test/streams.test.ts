@@ -2,7 +2,7 @@ import { ConnectionError, EOFError, pipe } from "@multiproc/pipe";
 import { describe, expect, test } from "vitest";
 
 describe("web streams of a connection", () => {
-  test("carry bytes from one to the other, and end together", async () => {
+  test("streams carry bytes from one end to the other, and end together", async () => {
     const [a, b] = pipe({ duplex: false });
     const source = new ReadableStream<Uint8Array>({
       start(controller) {
@@ -19,7 +19,7 @@ describe("web streams of a connection", () => {
     expect([a.closed, b.closed]).toEqual([true, true]);
   });
 
-  test("leave out empty messages, and fill buffers of their reader", async () => {
+  test("a readable stream leaves out empty messages, and fills the buffers of its reader", async () => {
     const [a, b] = pipe();
     await a.sendBytes(new Uint8Array(0));
     await a.sendBytes(Uint8Array.of(1, 2, 3));
@@ -30,7 +30,7 @@ describe("web streams of a connection", () => {
     expect((await reader.read(new Uint8Array(2))).done).toBe(true);
   });
 
-  test("are read no faster than chunks are taken", async () => {
+  test("a readable stream receives only as fast as chunks are taken", async () => {
     const [a, b] = pipe<Uint8Array>();
     const stream = b.toReadableStream();
     await a.sendBytes(Uint8Array.of(1));
@@ -41,9 +41,9 @@ describe("web streams of a connection", () => {
     expect(await b.recv()).toEqual(Uint8Array.of(2));
   });
 
-  test("fail at what is no bytes, and close the connection when they are cancelled or aborted", async () => {
+  test("streams fail at values that are not bytes, and close the connection when they are cancelled or aborted", async () => {
     const [a, b] = pipe();
-    await a.send({ no: "bytes" });
+    await a.send({ not: "bytes" });
     await expect(b.toReadableStream().getReader().read()).rejects.toThrow(ConnectionError);
     await expect(
       a

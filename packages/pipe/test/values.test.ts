@@ -1,4 +1,4 @@
-/** Many values one after the other, and values whose getters do more than they should. */
+/** `sendMany()` and `recvMany()`, and values whose getters use the connection. */
 import { fromModule, SendError } from "@multiproc/core";
 import { BrokenPipeError, type Connection, ConnectionError, EOFError, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
@@ -8,12 +8,12 @@ import { afterEach, describe, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 
-/** A function of a module that is not there. */
+/** A function of a module that does not exist. */
 const missing = fromModule<{ missing: () => void }>(fixture(import.meta.url, "missing.js")).missing;
 
 afterEach(endChildren);
 
-/** A connection to a child that sends back what it gets. */
+/** Returns a connection to a child that sends every message back. */
 async function echoing(): Promise<Connection> {
   const [here, there] = pipe();
   await start(tasks.echo, there);
@@ -21,7 +21,7 @@ async function echoing(): Promise<Connection> {
 }
 
 describe("sendMany()", () => {
-  test("sends each value as a message, in order, whatever gives them", async () => {
+  test("sendMany() sends each value of any iterable as a message, in order", async () => {
     const here = await echoing();
     await here.sendMany([1, "two", { three: 3 }]);
     await here.sendMany(
@@ -35,7 +35,7 @@ describe("sendMany()", () => {
     await sent;
   });
 
-  test("takes no more values while the other side is slow", async () => {
+  test("sendMany() takes no more values while the receiver is slow", async () => {
     const [a, b] = pipe<string>();
     let taken = 0;
     const sent = a.sendMany(
@@ -49,7 +49,7 @@ describe("sendMany()", () => {
     await sent;
   });
 
-  test("gives other things of the process their turn, however fast values are taken", async () => {
+  test("sendMany() does not starve the event loop, even with a fast receiver", async () => {
     const [a, b] = pipe<number>();
     let isOver = false;
     let received = 0;
@@ -69,13 +69,13 @@ describe("sendMany()", () => {
     expect(isOver).toBe(true);
   });
 
-  test("fails with what cannot be sent, and ends what it takes values from; what came before has been sent", async () => {
+  test("sendMany() rejects at a value that cannot be sent, ends its iterable, and has sent the values before", async () => {
     const [a, b] = pipe<number>();
     let hasEnded = false;
-    function* values(): Generator<unknown> {
+    function* values(): Generator<number> {
       try {
         yield 1;
-        yield Symbol("cannot be sent");
+        yield Symbol("cannot be sent") as never;
       } finally {
         hasEnded = true;
       }
@@ -90,7 +90,7 @@ describe("sendMany()", () => {
     await expect(a.sendMany([1])).rejects.toThrow(ConnectionError);
   });
 
-  test.each([undefined, null, 5, {}])("refuses %s", async (values) => {
+  test.each([undefined, null, 5, {}])("sendMany() refuses %s", async (values) => {
     await expect(pipe()[0].sendMany(values as never)).rejects.toThrow(
       /^sendMany\(\) takes the values .* iterable, not /,
     );
@@ -98,7 +98,7 @@ describe("sendMany()", () => {
 });
 
 describe("recvMany()", () => {
-  test("gives what is there, in order, and waits where there is nothing", async () => {
+  test("recvMany() returns the messages that have arrived, in order, and waits if there are none", async () => {
     const [a, b] = pipe<unknown>();
     const waiting = b.recvMany();
     await a.send(1);
@@ -107,16 +107,17 @@ describe("recvMany()", () => {
     await a.send("two");
     await a.sendBytes(bytes);
     await a.sendMany([4, { five: 5 }]);
-    expect(await b.recvMany(3)).toEqual(["two", bytes, 4]);
+    expect(await b.recvMany({ max: 3 })).toEqual(["two", bytes, 4]);
     expect(await b.recvMany()).toEqual([{ five: 5 }]);
-    await expect(b.recvMany(1, { timeout: 5 })).rejects.toThrow(/recvMany\(\).*5 ms/);
-    await expect(b.recvMany(1, { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
-    await expect(b.recvMany(0)).rejects.toThrow(RangeError);
+    await expect(b.recvMany({ max: 1, timeout: 5 })).rejects.toThrow(/recvMany\(\).*5 ms/);
+    await expect(b.recvMany({ signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+    for (const max of [0, -1, Number.NaN, "1"])
+      await expect(b.recvMany({ max } as never)).rejects.toThrow("takes a max of 1 or more");
     a.close();
     await expect(b.recvMany()).rejects.toThrow(EOFError);
   });
 
-  test("a message that may fail comes first: nothing that came before is lost with it", async () => {
+  test("a message that may fail to decode is the first of its batch, so that no other is lost with it", async () => {
     const [a, b] = pipe<unknown>();
     const [end] = pipe();
     await a.sendMany([1, 2, end, 3, missing, 4, 5]);
@@ -126,7 +127,7 @@ describe("recvMany()", () => {
     expect(await b.recvMany()).toEqual([4, 5]);
   });
 
-  test("all of many messages from another process, each once", async () => {
+  test("recvMany() returns every message of another process once", async () => {
     const [here, there] = pipe<number | "done">();
     await start(tasks.count, there, 0, 20_000);
     const received: unknown[] = [];
@@ -136,7 +137,7 @@ describe("recvMany()", () => {
 });
 
 describe("for await", () => {
-  test("can be left, and the connection used on", async () => {
+  test("for await can be left, and the connection can still be used", async () => {
     const [a, b] = pipe<number>();
     await a.sendMany([1, 2, 3]);
     for await (const value of b) if (value === 2) break;
@@ -152,7 +153,7 @@ describe("for await", () => {
     for (let i = 0; i < 2; i++) expect(await waiting.next()).toEqual({ done: true, value: undefined });
   });
 
-  test("fails, once, when its own end is closed meanwhile", async () => {
+  test("for await rejects once when its own end is closed during the wait", async () => {
     const [, b] = pipe<number>();
     const messages = b[Symbol.asyncIterator]();
     const next = messages.next();
@@ -165,8 +166,8 @@ describe("for await", () => {
 describe.each([
   ["on a socket", 1],
   ["in memory", 1000],
-])("a getter of what is sent, %s,", (_, before) => {
-  /** A connection on which so much was said. */
+])("a getter of a value that is sent, %s,", (_, before) => {
+  /** Returns a connection that has carried `before` messages. */
   async function used(): Promise<Connection> {
     const here = await echoing();
     for (let i = 0; i < before; i++) await here.send(i);
@@ -174,7 +175,7 @@ describe.each([
     return here;
   }
 
-  test("may send bytes, which follow; no other value", async () => {
+  test("can send bytes, which follow the value, and is refused another value", async () => {
     const here = await used();
     const bytes = Uint8Array.from([1, 2, 3]);
     const large = new Uint8Array(100_000).fill(4);
@@ -196,7 +197,7 @@ describe.each([
     expect(await here.recv()).toBe("next");
   });
 
-  test("may ask for another value, which is refused, wherever in a buffer that is", async () => {
+  test("is refused another value at any position in a buffer", async () => {
     const here = await used();
     const inner: Promise<unknown>[] = [];
     for (let size = 0; size < 600; size++) {
@@ -206,13 +207,13 @@ describe.each([
           return "x".repeat(size);
         },
       };
-      void here.send(value); // not awaited: what is sent gathers
+      void here.send(value); // not awaited, so that messages are coalesced
     }
     for (let size = 0; size < 600; size++) expect(await here.recv()).toEqual({ key: "x".repeat(size) });
     expect(new Set(await Promise.all(inner))).toEqual(new Set(["SendError"]));
   });
 
-  test("may send bytes and then throw", async () => {
+  test("can send bytes and then throw", async () => {
     const here = await used();
     const value = {
       get key() {
@@ -224,7 +225,7 @@ describe.each([
     expect(await here.recv()).toEqual(Uint8Array.from([1]));
   });
 
-  test("may close the connection: what it belongs to still arrives", async () => {
+  test("can close the connection, and its value still arrives", async () => {
     const [here, there] = pipe();
     const [back, result] = pipe<number>();
     await start(tasks.sum, there, result);
@@ -241,7 +242,7 @@ describe.each([
   test.each([
     ["open", true],
     ["opening", false],
-  ])("may close the connection in a child, where it is %s", async (_state, isAsked) => {
+  ])("can close the connection in a child, where it is %s", async (_state, isAsked) => {
     const [here, there] = pipe();
     await start(tasks.sendClosing, there, before, isAsked);
     for (let i = 0; i < before; i++) expect(await here.recv()).toBe(i);

@@ -1,46 +1,63 @@
-/** What calls that block their thread do: nothing else of the process runs meanwhile, so they drive the channel by themselves. */
+/**
+ * Receiving and sending while the thread is blocked (`recvSync()`, `sendSync()`).
+ *
+ * The event loop does not run then, so these functions drive the channel themselves. This
+ * works only for a channel in shared memory.
+ */
 import { CapabilityError, TimeoutError } from "@multiproc/core";
-import { areLoaded, type Frame } from "@multiproc/core/internal";
+import { areLoaded, checkOptions, checkTimeout, type Frame, type WaitOptions } from "@multiproc/core/internal";
 import type { PipeEnd } from "./pipe-end.ts";
+import { decodeFrame, endOfPipe } from "./receive.ts";
 
 /**
- * The next message; blocks while there is none.
+ * Blocks until a message has arrived, and returns its value.
  *
- * @returns nothing if there is none, and nobody is left who could send one
- * @throws {TimeoutError} when the time ran out
- * @throws {CapabilityError} where nothing could be heard while the thread is blocked; or the message needs a module that is not
- * loaded: it stays
+ * @throws {EOFError} at the end of the pipe
+ * @throws {TimeoutError} if no message arrives within the timeout
+ * @throws {CapabilityError} where a blocked thread cannot receive, or if the message needs a module
+ * that is not loaded; that message stays
  */
-export function receiveBlocking(end: PipeEnd, call: string, timeout: number): Frame | undefined {
+export function receiveBlocking(end: PipeEnd, options: Pick<WaitOptions, "timeout">): unknown {
+  const call = "recvSync()";
+  checkOptions(call, options, ["timeout"]);
+  const { timeout } = options;
+  checkTimeout(call, timeout);
+  const frame = takeBlocking(end, call, timeout ?? Number.POSITIVE_INFINITY);
+  if (frame === undefined) throw endOfPipe(end, call);
+  return decodeFrame(end, frame);
+}
+
+function takeBlocking(end: PipeEnd, call: string, timeout: number): Frame | undefined {
   const { receiveQueue } = end;
   const deadline = performance.now() + timeout;
   while (!receiveQueue.isReady) {
     const channel = end.blockingChannel(call, deadline);
-    // To get that far may have brought something.
+    // Opening the channel may have delivered something.
     if (!receiveQueue.isReady && channel?.waitSync(deadline) !== true) throw new TimeoutError(call, timeout);
   }
   const frame = receiveQueue.take();
   if (frame === undefined || areLoaded(frame.modules)) return frame;
   receiveQueue.unshift([frame]);
   throw new CapabilityError(
-    `${call} found a message that needs modules which are not loaded, and left it there: import ${frame.modules.join(" and ")} before, or use await recv()`,
+    `${call} cannot load the modules that the next message needs, and left the message there: import ${frame.modules.join(" and ")} first, or use await recv()`,
   );
 }
 
 /**
- * Sends a value, and blocks until it has left.
+ * Sends a value and blocks until it has left this process.
  *
- * @throws {BrokenPipeError} if nobody holds the other end any more
- * @throws {CapabilityError} where nothing can leave while the thread is blocked; nothing was sent then
+ * @throws {BrokenPipeError} if the other end has no holder
+ * @throws {CapabilityError} where a blocked thread cannot send; nothing was sent
  */
-export function sendBlocking(end: PipeEnd, call: string, value: unknown): void {
-  const channel = end.blockingChannel(call, Number.POSITIVE_INFINITY);
-  if (end.brokenError !== undefined) throw end.brokenError; // that the other side is gone was learned just now
+export function sendBlocking(end: PipeEnd, value: unknown): void {
+  const channel = end.blockingChannel("sendSync()", Number.POSITIVE_INFINITY);
+  if (end.brokenError !== undefined) throw end.brokenError; // opening the channel may have reported it
   end.send(value);
   channel?.flushSync();
+  if (end.brokenError !== undefined) throw end.brokenError;
 }
 
-/** The thread cannot wait for what only its event loop could bring. */
+/** Returns the error for a call that would block on something that only the event loop can bring. */
 export function cannotBlock(call: string, reason: string): CapabilityError {
   return new CapabilityError(`${call} cannot block here: ${reason}. Use await connection.${call.replace("Sync", "")}`);
 }

@@ -1,4 +1,9 @@
-/** The home of a pipe: its two sides and their holders; see `protocol.ts`. */
+/**
+ * A pipe end in its owner process, which carries the messages of all holders; see `protocol.ts`.
+ *
+ * The end receives what is sent to it: `deliver()` pushes a message to the only holder, or queues
+ * it until a holder requests it. It is also the `PipeEnd` of the owner's own connection.
+ */
 import { ProtocolError } from "@multiproc/core";
 import {
   type Channel,
@@ -9,12 +14,10 @@ import {
   encodeMessage,
   exposeEndpoint,
   Frame,
-  host,
-  KeepAlive,
   type SyncChannel,
   whyNoSharedMemory,
 } from "@multiproc/core/internal";
-import { BrokenPipeError } from "../errors.ts";
+import { noHolderError } from "../errors.ts";
 import {
   ATTACH,
   BROKEN,
@@ -30,24 +33,11 @@ import {
   VALUE,
 } from "../protocol.ts";
 import { cannotBlock } from "./blocking.ts";
-import type { PipeEnd, PipeEndAddress } from "./pipe-end.ts";
+import { type Holder, HolderSet, notifyHolder } from "./holder-set.ts";
+import type { HandOver, PipeEnd } from "./pipe-end.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
 
-/** How long a ticket stays good after the process it was sent to has ended: it may have dialed just before. */
-const CLAIM_GRACE_MS = 1000;
-
-/** A channel to another process that holds this side. */
-interface Holder {
-  readonly channel: Channel;
-  /** Whether it is of another family of processes: it holds the side alone and for good, and sends messages and nothing else. */
-  readonly isExternal: boolean;
-  /** Whether it counts: not after it handed the side on, until it is used again. */
-  countsAsOpen: boolean;
-  /** How many messages it asked for and did not get yet. */
-  requested: number;
-}
-
-/** Makes the two sides of a pipe in this process. */
+/** Creates the two ends of a pipe. This process becomes their owner. */
 export function createEnds(): [LocalEnd, LocalEnd] {
   const ends: [LocalEnd, LocalEnd] = [new LocalEnd(), new LocalEnd()];
   ends[0].connectTo(ends[1]);
@@ -55,66 +45,58 @@ export function createEnds(): [LocalEnd, LocalEnd] {
   return ends;
 }
 
-/** Makes a side of a pipe whose other side is held by who is at the other end of a channel. */
+/** Creates a pipe whose other end is held by the peer of `channel`, and returns this end. */
 export function endForChannel(channel: Channel): LocalEnd {
   const [end, other] = createEnds();
   other.handToPeer(channel);
   return end;
 }
 
-/** One side of a pipe, at home. It is also the link of the home's own connection to it. */
 export class LocalEnd implements PipeEnd {
   readonly receiveQueue: ReceiveQueue = new ReceiveQueue({
     waiterAdded: () => this.#makeShared(),
-    waitersChanged: (isWaiting) => this.#other.keepAlive(isWaiting),
+    waitersChanged: (isWaiting) => this.#other.#holders.keepAlive(isWaiting),
     drained: () => this.#other.resumeSenders(),
   });
   #other!: LocalEnd;
-  /** Whether this process's own connection counts as a holder. */
+  /** Whether the owner's own connection counts as a holder. */
   #isOpenHere = true;
-  /** Whether the other side was last told that there are holders here. */
+  /** The last state that was reported to the holders of the other end. */
   #reportedOpen = true;
-  readonly #holders = new Set<Holder>();
-  readonly #claims = new Set<string>();
-  /** The tickets whose holders came before the news that they were handed out. */
-  readonly #claimedEarly = new Set<string>();
+  readonly #holders = new HolderSet();
   #endpoint: EndpointAddress | undefined;
-  #claimCount = 0;
-  /** The one holder that messages are pushed to, while the side is not shared. */
+  /** The only holder, which messages are pushed to; undefined while the end is shared. */
   #pushTarget: Holder | undefined;
   #isShared = false;
-  /** The holder that gives back what was pushed to it; until it has, nothing goes out. */
-  #pendingRecall: { holder: Holder; frames: Frame[] } | undefined;
-  #isKeptAlive = false;
-  readonly #claimKeepAlive = new KeepAlive();
+  /** The former push target, until it has returned its unread messages. Nothing is delivered before. */
+  #pendingRecall: { readonly holder: Holder; readonly frames: Frame[] } | undefined;
   #drainWaiters: Array<() => void> = [];
 
   connectTo(other: LocalEnd): void {
     this.#other = other;
   }
 
-  /** Gives this side away for good. */
+  /** Makes the peer of `channel` the only holder, for good. */
   handToPeer(channel: Channel): void {
     this.#isOpenHere = false;
-    this.#pushTarget = { channel, isExternal: true, countsAsOpen: true, requested: 0 };
+    this.#pushTarget = { channel, isExternal: true, countsAsOpen: true, requestedCount: 0 };
     this.#holders.add(this.#pushTarget);
     this.#startReceiving(this.#pushTarget);
   }
 
   get brokenError(): Error | undefined {
-    // Asked for each message: what was last found is the shorter way.
-    if (this.#other.#reportedOpen || this.#other.isOpen) return undefined;
-    return new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+    // Read for each message, so the last reported state comes first.
+    return this.#other.#reportedOpen || this.#other.isOpen ? undefined : noHolderError();
   }
 
-  get full(): boolean {
-    return this.#other.isFull;
+  get isFull(): boolean {
+    return this.#other.isReceiverFull;
   }
 
   drained(): Promise<void> {
     const target = this.#other.#pushTarget;
     if (target !== undefined) return target.channel.drained();
-    return this.full ? new Promise((resolve) => this.#drainWaiters.push(resolve)) : Promise.resolve();
+    return this.isFull ? new Promise((resolve) => this.#drainWaiters.push(resolve)) : Promise.resolve();
   }
 
   send(value: unknown, corked = false): boolean {
@@ -123,11 +105,11 @@ export class LocalEnd implements PipeEnd {
       return target.channel.send(VALUE, value, "value", target.channel, corked);
     }
     const { frame, commit } = encodeMessage(value, "value");
-    // Small parts were copied when the value was encoded; large ones are the caller's memory, and wait here.
+    // Large parts are the caller's memory. They are copied because the frame waits here.
     const parts = frame.parts.map((part) => part.slice());
     this.#other.deliver(new Frame(VALUE, frame.bytes, frame.start, frame.end, parts, frame.modules));
     commit(undefined);
-    return !this.full;
+    return !this.isFull;
   }
 
   flush(): void {
@@ -150,16 +132,16 @@ export class LocalEnd implements PipeEnd {
     this.#updateOpenState();
   }
 
-  prepareHandOver(): { data: PipeEndAddress; commit: (scope: DeliveryScope | undefined) => void } {
+  prepareHandOver(): HandOver {
     const endpoint = this.endpoint();
-    const claim = `h${++this.#claimCount}`;
+    const claim = this.#holders.nextClaim();
     const commit = (scope: DeliveryScope | undefined): void => {
-      this.#expectClaim(claim);
+      this.#holders.expectClaim(claim);
       this.#isOpenHere = false;
       scope?.onEnd(() => this.#expireClaim(claim));
       this.#updateOpenState();
     };
-    return { data: { endpoint, claim }, commit };
+    return { address: { endpoint, claim }, commit };
   }
 
   endpoint(): EndpointAddress {
@@ -174,32 +156,30 @@ export class LocalEnd implements PipeEnd {
   }
 
   blockingChannel(call: string): SyncChannel | undefined {
-    const [holder, ...others] = this.#other.#holders;
+    const [holder, ...others] = this.#other.#holders.all;
     const channel = holder?.channel as SyncChannel | undefined;
     if (channel?.canBlock !== true || others.length > 0)
       throw cannotBlock(
         call,
         whyNoSharedMemory() ??
-          "this process made the pipe, and the other end is not with one process alone that blocks too or has been busy on it",
+          "this process owns the pipe, and the other end is not held by one process that blocks too or has sent many messages",
       );
     return channel;
   }
 
-  /** Whether anybody could still use this side. */
+  /** Whether the end has a holder, or will have one. */
   get isOpen(): boolean {
-    if (this.#isOpenHere || this.#claims.size > 0) return true;
-    for (const holder of this.#holders) if (holder.countsAsOpen) return true;
-    return false;
+    return this.#isOpenHere || this.#holders.isOpen;
   }
 
-  /** Whether who sends to this side should wait. */
-  get isFull(): boolean {
+  /** Whether senders to this end should wait. */
+  get isReceiverFull(): boolean {
     return this.#pushTarget !== undefined && this.#pendingRecall === undefined
       ? this.#pushTarget.channel.full
-      : this.receiveQueue.full;
+      : this.receiveQueue.isFull;
   }
 
-  /** Takes a message for this side. */
+  /** Delivers a message that was sent to this end. */
   deliver(frame: Frame): void {
     const target = this.#pushTarget;
     if (target !== undefined && this.#pendingRecall === undefined && this.receiveQueue.size === 0) {
@@ -210,44 +190,32 @@ export class LocalEnd implements PipeEnd {
     this.#deliverRequested();
   }
 
-  /** Someone here waits for what the holders of this side send. */
-  keepAlive(isWaiting: boolean): void {
-    this.#isKeptAlive = isWaiting;
-    for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
-    this.#keepAliveForClaims();
-  }
-
-  /** Nothing else of the system may stand for those who are still to come. */
-  #keepAliveForClaims(): void {
-    this.#claimKeepAlive.active = this.#isKeptAlive && this.#claims.size > 0;
-  }
-
-  /** The other side can take more. */
+  /** Resumes everything that sends through this end: the other end has room again. */
   resumeSenders(): void {
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
-    for (const { channel } of this.#holders) channel.resume();
+    this.#holders.resume();
   }
 
-  /** Nobody holds the other side any more: what is there can still be received. */
+  /** The other end has lost its last holder. Messages that arrived before can still be received. */
   otherClosed(cause: Error | undefined): void {
     this.receiveQueue.end(cause);
-    for (const holder of this.#holders) {
+    for (const holder of this.#holders.all) {
       if (holder.isExternal) holder.channel.end();
-      else this.#notifyHolder(holder, BROKEN);
+      else notifyHolder(holder, BROKEN);
     }
-    if (this.#pushTarget !== undefined && this.receiveQueue.size === 0) this.#notifyHolder(this.#pushTarget, END);
+    if (this.#pushTarget !== undefined && this.receiveQueue.size === 0) notifyHolder(this.#pushTarget, END);
     this.#deliverRequested();
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
   }
 
-  /** Somebody holds the other side again. */
+  /** The other end has a holder again. */
   otherReopened(): void {
     this.receiveQueue.reopen();
-    for (const holder of this.#holders) this.#notifyHolder(holder, REOPENED);
+    for (const holder of this.#holders.all) notifyHolder(holder, REOPENED);
   }
 
   #accept(channel: Channel): void {
-    this.#startReceiving({ channel, isExternal: false, countsAsOpen: false, requested: 0 });
+    this.#startReceiving({ channel, isExternal: false, countsAsOpen: false, requestedCount: 0 });
   }
 
   #startReceiving(holder: Holder): void {
@@ -259,7 +227,7 @@ export class LocalEnd implements PipeEnd {
 
   #handleFrame(holder: Holder, frame: Frame): void {
     if (holder.isExternal && frame.kind !== VALUE && frame.kind !== BYTES)
-      throw new ProtocolError("The other side of a connection sent what is no message");
+      throw new ProtocolError(`Unexpected frame of kind ${frame.kind} from the peer of a connection`);
     switch (frame.kind) {
       case VALUE:
       case BYTES:
@@ -274,13 +242,13 @@ export class LocalEnd implements PipeEnd {
         return;
       case GET:
         holder.countsAsOpen = true;
-        holder.requested += 1;
+        holder.requestedCount += 1;
         return this.#deliverRequested();
       case RETURNED:
         return this.#restoreReturned(holder);
       case HAND_OVER:
         holder.countsAsOpen = false;
-        this.#expectClaim(holder.channel.decode(frame) as string);
+        this.#holders.expectClaim(holder.channel.decode(frame) as string);
         this.#recallPushed(holder);
         return this.#updateOpenState();
       case ATTACH:
@@ -290,38 +258,36 @@ export class LocalEnd implements PipeEnd {
     }
   }
 
-  /** A holder of this side sent a message to the other. */
+  /** Delivers a message of a holder to the other end, and pauses the holder if that end is full. */
   #forwardToOther(holder: Holder, frame: Frame): void {
     const other = this.#other;
-    if (!other.isOpen) return this.#notifyHolder(holder, BROKEN);
+    if (!other.isOpen) return notifyHolder(holder, BROKEN);
     other.deliver(frame);
-    if (!other.isFull) return;
+    if (!other.isReceiverFull) return;
     holder.channel.pause();
     void other.#pushTarget?.channel.drained().then(() => holder.channel.resume());
   }
 
   #attach(holder: Holder, claim: string): void {
-    // A copy of a process comes without a ticket.
-    if (claim !== "" && !this.#claims.delete(claim)) this.#claimedEarly.add(claim);
-    this.#keepAliveForClaims();
+    if (claim !== "") this.#holders.useClaim(claim); // a forked child attaches without a claim
     holder.countsAsOpen = true;
     this.#holders.add(holder);
-    if (this.#isKeptAlive) holder.channel.ref();
-    const isSoleHolder = this.#holders.size === 1 && this.#claims.size === 0 && !this.#isOpenHere && !this.#isShared;
-    if (isSoleHolder) {
+    const isOnlyHolder =
+      this.#holders.all.size === 1 && !this.#holders.hasClaims && !this.#isOpenHere && !this.#isShared;
+    if (isOnlyHolder) {
       this.#pushTarget = holder;
       for (const frame of this.receiveQueue.takeAll()) holder.channel.forward(frame.kind, frame);
-      if (this.receiveQueue.ended) this.#notifyHolder(holder, END);
+      if (this.receiveQueue.hasEnded) notifyHolder(holder, END);
     } else {
-      this.#notifyHolder(holder, SHARE);
+      notifyHolder(holder, SHARE);
       this.#makeShared();
     }
     this.#updateOpenState();
   }
 
-  /** The one holder is alone no more: what was pushed to it comes back. */
+  /** Stops pushing: there is a second receiver, here or in another process. */
   #makeShared(): void {
-    if (this.#holders.size === 0) return;
+    if (this.#holders.all.size === 0) return;
     this.#isShared = true;
     if (this.#pushTarget !== undefined) this.#recallPushed(this.#pushTarget);
   }
@@ -332,9 +298,10 @@ export class LocalEnd implements PipeEnd {
       this.#pushTarget = undefined;
       this.#pendingRecall ??= { holder, frames: [] };
     }
-    this.#notifyHolder(holder, SHARE);
+    notifyHolder(holder, SHARE);
   }
 
+  /** Puts returned messages back before all others, and delivers again. */
   #restoreReturned(holder: Holder): void {
     if (this.#pendingRecall?.holder !== holder) return;
     const { frames } = this.#pendingRecall;
@@ -344,22 +311,8 @@ export class LocalEnd implements PipeEnd {
     this.#deliverRequested();
   }
 
-  /** Gives waiting messages to the holders that asked, in turn. */
   #deliverRequested(): void {
-    if (this.#pendingRecall !== undefined) return;
-    for (let delivered = true; delivered && this.receiveQueue.size > 0; ) {
-      delivered = false;
-      for (const holder of this.#holders) {
-        if (holder.requested === 0 || holder.channel.closed) continue;
-        const frame = this.receiveQueue.take();
-        if (frame === undefined) return;
-        holder.requested -= 1;
-        holder.channel.forward(frame.kind, frame);
-        delivered = true;
-      }
-    }
-    if (this.receiveQueue.ended && this.receiveQueue.size === 0)
-      for (const holder of this.#holders) if (holder.requested > 0) this.#notifyHolder(holder, END);
+    if (this.#pendingRecall === undefined) this.#holders.deliverRequested(this.receiveQueue);
   }
 
   #removeHolder(holder: Holder, reason: Error | undefined): void {
@@ -370,36 +323,17 @@ export class LocalEnd implements PipeEnd {
     this.#updateOpenState(reason);
   }
 
-  #expectClaim(claim: string): void {
-    if (!this.#claimedEarly.delete(claim)) this.#claims.add(claim);
-    this.#keepAliveForClaims();
-  }
-
   #expireClaim(claim: string): void {
-    if (!this.#claims.has(claim)) return;
-    host.timer(
-      () => {
-        if (!this.#claims.delete(claim)) return;
-        this.#keepAliveForClaims();
-        this.#updateOpenState();
-      },
-      CLAIM_GRACE_MS,
-      this.#other.receiveQueue.waiterCount > 0,
-    );
+    const isAwaited = this.#other.receiveQueue.waiterCount > 0;
+    this.#holders.expireClaim(claim, isAwaited, () => this.#updateOpenState());
   }
 
-  /** Tells the other side when the last holder has gone, and how, or one has come back. */
+  /** Reports to the other end that the last holder has left, and why, or that a holder is back. */
   #updateOpenState(reason?: Error): void {
-    const isOpen = this.isOpen;
+    const { isOpen } = this;
     if (isOpen === this.#reportedOpen) return;
     this.#reportedOpen = isOpen;
     if (isOpen) this.#other.otherReopened();
     else this.#other.otherClosed(reason);
   }
-
-  #notifyHolder(holder: Holder, kind: number): void {
-    if (!holder.channel.closed && !holder.isExternal) holder.channel.sendBytes(kind, NO_BYTES);
-  }
 }
-
-const NO_BYTES = new Uint8Array(0);

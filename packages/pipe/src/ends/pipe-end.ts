@@ -1,43 +1,51 @@
-import type { EndpointAddress, Frame, SyncChannel } from "@multiproc/core/internal";
+/** The interface of a pipe end, which a connection uses: a `LocalEnd` in the owner process, a `RemoteEnd` elsewhere. */
+import type { DeliveryScope, EndpointAddress, Frame, SyncChannel } from "@multiproc/core/internal";
 import type { ReceiveQueue } from "./receive-queue.ts";
 
-/** What a side of a pipe is known by in other processes. */
+/** The address of a pipe end for one new holder in another process. */
 export interface PipeEndAddress {
   readonly endpoint: EndpointAddress;
-  /** The number under which a new holder is expected. */
+  /** Name under which the owner expects the new holder; empty for a forked child. */
   readonly claim: string;
 }
 
-/** How a connection reaches its side of the pipe: in this process, or in another. */
+/** A prepared hand-over: `commit` makes it happen once the message that carries `address` is encoded. */
+export interface HandOver {
+  readonly address: PipeEndAddress;
+  readonly commit: (scope: DeliveryScope | undefined) => void;
+}
+
+/** One end of a pipe, as its connection sees it. */
 export interface PipeEnd {
   readonly receiveQueue: ReceiveQueue;
-  /** Why nothing can be sent any more: nobody holds the other side. */
+  /** The error of `send()`, once the other end has no holder. */
   readonly brokenError: Error | undefined;
-  /** Whether so much is on its way that a sender should wait. */
-  readonly full: boolean;
+  /** Whether a sender should wait: back-pressure. */
+  readonly isFull: boolean;
+  /** Settles when there is room again, or the pipe has ended. */
   drained(): Promise<void>;
   /**
-   * Sends a value; whether there is room for more.
+   * Sends a value.
    *
-   * @param gathers whether more follows, behind which {@link PipeEnd.flush} is called: it may wait for that
+   * @param corked whether the caller sends more and then calls {@link PipeEnd.flush}: the value may wait until then
+   * @returns whether there is room for more
    */
   send(value: unknown, corked?: boolean): boolean;
   flush(): void;
   sendBytes(bytes: Uint8Array): void;
   decode(frame: Frame): unknown;
-  /** The connection is used: it holds its side, also after it was handed on. */
+  /** Makes this process a holder again, if it has handed the end over. */
   markUsed(): void;
-  /** Makes an address for a new holder; `commit` hands the side on. */
-  prepareHandOver(): { data: PipeEndAddress; commit: (scope: { onEnd(run: () => void): void } | undefined) => void };
+  prepareHandOver(): HandOver;
   /**
-   * What blocks the thread until something changes for this side.
+   * Returns the channel to block on until this end changes.
    *
-   * @param until how long it may take to get that, on the clock of `performance`
-   * @returns nothing if the time is over
-   * @throws {CapabilityError} where nothing could change while the thread is blocked
+   * @param deadline latest time, on the clock of `performance`
+   * @returns undefined if the deadline has passed
+   * @throws {CapabilityError} where a blocked thread could not notice any change
    */
   blockingChannel(call: string, deadline: number): SyncChannel | undefined;
-  /** What another process dials to reach this side. */
+  /** Returns the address that another process dials to reach this end. */
   endpoint(): EndpointAddress;
   close(): void;
 }

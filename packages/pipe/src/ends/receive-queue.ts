@@ -1,25 +1,28 @@
-/** Messages that have arrived and wait to be received, and those who wait for one. */
+/**
+ * The queue between the channels that bring messages and the calls that receive them.
+ *
+ * *Waiters* each take one message. *Watchers* (`poll()`, `wait()`) take nothing; each is notified
+ * once. Invariant: while a waiter waits, the queue is empty.
+ */
 import { Fifo, type Frame } from "@multiproc/core/internal";
 import { MAX_RECEIVE_QUEUE_BYTES } from "../protocol.ts";
 
-/** Someone who waits; `frame` is missing when the inbox has ended. */
+/** Gets the next frame, or undefined at the end of the pipe. */
 type Waiter = (frame: Frame | undefined) => void;
 
-/** What an inbox tells its owner. */
 export interface ReceiveQueueHandlers {
-  /** Someone began to wait while there was nothing. */
+  /** A waiter or watcher was added. */
   waiterAdded(): void;
-  /** The first began to wait, or the last has stopped. */
+  /** The first waiter or watcher was added, or the last was removed. */
   waitersChanged(isWaiting: boolean): void;
-  /** There is room again after the inbox was full. */
+  /** The queue was full and is at most half full now. */
   drained(): void;
 }
 
-/** A queue of messages in order. */
 export class ReceiveQueue {
-  /** Whether no more will come; what is there can still be taken. */
-  ended = false;
-  /** What ended it, if that was an error. */
+  /** Whether no more messages will arrive; queued ones can still be taken. */
+  hasEnded = false;
+  /** The error that ended the queue, if there was one. */
   cause: Error | undefined;
   readonly #handlers: ReceiveQueueHandlers;
   readonly #frames = new Fifo<Frame>();
@@ -36,17 +39,15 @@ export class ReceiveQueue {
     return this.#frames.size;
   }
 
-  /** Whether a message or the end can be taken at once. */
+  /** Whether a message, or the end, can be taken at once. */
   get isReady(): boolean {
-    return this.size > 0 || this.ended;
+    return this.size > 0 || this.hasEnded;
   }
 
-  /** Whether senders should wait. */
-  get full(): boolean {
+  get isFull(): boolean {
     return this.#byteCount > MAX_RECEIVE_QUEUE_BYTES;
   }
 
-  /** How many wait for a message. */
   get waiterCount(): number {
     return this.#waiters.size;
   }
@@ -58,15 +59,15 @@ export class ReceiveQueue {
     }
     this.#frames.push(frame);
     this.#byteCount += frame.size;
-    this.#wasFull ||= this.full;
+    this.#wasFull ||= this.isFull;
     this.#notifyWatchers();
   }
 
-  /** Puts messages back before all others. */
+  /** Puts messages back in front of all others. */
   unshift(frames: readonly Frame[]): void {
     this.#frames.unshift(frames);
     for (const frame of frames) this.#byteCount += frame.size;
-    this.#wasFull ||= this.full;
+    this.#wasFull ||= this.isFull;
     for (const waiter of this.#waiters) {
       const frame = this.take();
       if (frame === undefined) break;
@@ -75,7 +76,7 @@ export class ReceiveQueue {
     if (this.size > 0) this.#notifyWatchers();
   }
 
-  /** The next message, without taking it. */
+  /** Returns the next message, which stays in the queue. */
   peek(): Frame | undefined {
     return this.#frames.first;
   }
@@ -93,11 +94,11 @@ export class ReceiveQueue {
 
   takeAll(): Frame[] {
     const frames = this.#frames.toArray();
-    while (this.take() !== undefined) {} // counts them out
+    while (this.take() !== undefined) {} // keeps the byte count right
     return frames;
   }
 
-  /** Waits for the next message; {@link Waiting.cancel} gives the place up. */
+  /** Waits for the next message; `cancel` leaves the line. */
   next(): { promise: Promise<Frame | undefined>; cancel: () => void } {
     let waiter: Waiter = () => {};
     const promise = new Promise<Frame | undefined>((resolve) => {
@@ -109,7 +110,7 @@ export class ReceiveQueue {
     return { promise, cancel: () => this.#removeWaiter(waiter) };
   }
 
-  /** Calls back once, as soon as a message is there or the end is. */
+  /** Calls `run` once, when a message or the end arrives. Returns a function that cancels this. */
   watch(run: () => void): () => void {
     this.#watchers.add(run);
     this.#handlers.waitersChanged(true);
@@ -120,16 +121,16 @@ export class ReceiveQueue {
   }
 
   end(cause?: Error): void {
-    if (this.ended) return;
-    this.ended = true;
+    if (this.hasEnded) return;
+    this.hasEnded = true;
     this.cause = cause;
     for (const waiter of [...this.#waiters]) this.#resolveWaiter(waiter, undefined);
     this.#notifyWatchers();
   }
 
-  /** Takes the end back: there is somebody again who could send. */
+  /** Takes the end back: the other end has a holder again. */
   reopen(): void {
-    this.ended = false;
+    this.hasEnded = false;
     this.cause = undefined;
   }
 

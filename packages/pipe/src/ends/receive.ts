@@ -1,22 +1,46 @@
-/** Receiving: what a connection does with the messages of its inbox. */
-import { type Frame, TIMED_OUT, type WaitOptions, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
+/** The receiving calls of a connection: what they do with the messages of its `ReceiveQueue`. */
+import {
+  checkWaitOptions,
+  type Frame,
+  host,
+  TIMED_OUT,
+  type WaitOptions,
+  withTimeout,
+  withTimeoutOrThrow,
+} from "@multiproc/core/internal";
 import { ConnectionError, EOFError } from "../errors.ts";
+import type { RecvManyOptions } from "../options.ts";
 import { BYTES } from "../protocol.ts";
-import { nextTurn } from "../wait.ts";
 import type { PipeEnd } from "./pipe-end.ts";
 import type { ReceiveQueue } from "./receive-queue.ts";
 
-/** There is no message that could be given at once. */
-export const EMPTY: unique symbol = Symbol("nothing");
+/** Returned where no message can be taken at once. */
+export const EMPTY: unique symbol = Symbol("empty");
 
-/** What a message says; its modules must be loaded. */
+/** Checks the options of a receiving call; see `checkWaitOptions()`. Throws the reason of a signal that is aborted. */
+export function beginWait(call: string, options: WaitOptions, known?: readonly string[]): void {
+  checkWaitOptions(call, options, known);
+  options.signal?.throwIfAborted();
+}
+
+/** Checks the options of `recvMany()`, and returns its limit. */
+export function checkRecvMany(options: RecvManyOptions): number {
+  beginWait("recvMany()", options, ["max", "timeout", "signal"]);
+  const { max = Number.POSITIVE_INFINITY } = options;
+  if (!(max >= 1)) throw new RangeError(`recvMany() takes a max of 1 or more messages, not ${String(max)}`);
+  return max;
+}
+
+/** Decodes a message, whose modules must be loaded. */
 export function decodeFrame(end: PipeEnd, frame: Frame): unknown {
   return frame.kind === BYTES ? messageBytes(frame) : end.decode(frame);
 }
 
 /**
- * Adds what else is there to messages that were received. Only such as need no module: what they say can be told without fail, and
- * nothing that was taken before is lost.
+ * Appends the messages that can be taken at once to `messages`, which holds the first one.
+ *
+ * Stops at a message that needs a module. Decoding such a message can fail, and then the messages
+ * that were taken before it would be lost.
  */
 export function drainReady<T>(end: PipeEnd, messages: T[], maxCount: number): T[] {
   const { receiveQueue: queue } = end;
@@ -27,16 +51,16 @@ export function drainReady<T>(end: PipeEnd, messages: T[], maxCount: number): T[
   return messages;
 }
 
-/** The bytes of a message that was sent as such; its memory is the receiver's own. */
+/** Returns the bytes of a message that was sent as bytes, in memory that belongs to the receiver. */
 export function messageBytes(frame: Frame): Uint8Array {
   return frame.parts[0] ?? frame.bytes.slice(frame.start, frame.end);
 }
 
 /**
- * The next message; waits while there is none.
+ * Waits for the next message and takes it.
  *
- * @param connection whose it is, which may be closed meanwhile
- * @param bytesOnly whether a message that was sent by `send()` is refused; it stays
+ * @param connection the connection that receives, which may be closed during the wait
+ * @param requireBytes whether to refuse a message that was sent by `send()`; it stays in the queue
  */
 export async function nextFrame(
   connection: { readonly closed: boolean },
@@ -46,7 +70,7 @@ export async function nextFrame(
   requireBytes = false,
 ): Promise<Frame> {
   const { receiveQueue: queue } = end;
-  if (queue.size === 0 && !queue.ended) {
+  if (!queue.isReady) {
     const { promise, cancel } = queue.next();
     try {
       const frame = await withTimeoutOrThrow(promise, call, options);
@@ -66,13 +90,15 @@ export async function nextFrame(
     return frame;
   }
   if (connection.closed)
-    throw new ConnectionError(`${call} ended: the connection was closed meanwhile`, "ERR_CONNECTION_CLOSED");
+    throw new ConnectionError(
+      `${call} was cancelled by close(): receive before you close the connection`,
+      "ERR_CONNECTION_CLOSED",
+    );
   throw endOfPipe(end, call);
 }
 
-/** Whether something arrives in an inbox, or its end does, before the time is over. */
+/** Waits until a message or the end can be taken. Returns false if the time ran out. */
 export async function pollQueue(queue: ReceiveQueue, options: WaitOptions): Promise<boolean> {
-  options.signal?.throwIfAborted();
   let cancel = (): void => {};
   const ready = new Promise<true>((resolve) => {
     cancel = queue.watch(() => resolve(true));
@@ -85,14 +111,22 @@ export async function pollQueue(queue: ReceiveQueue, options: WaitOptions): Prom
   }
 }
 
-/** The end: nobody is left who could send. */
+/** Settles after the event loop has read what has arrived. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => host.afterIo(resolve));
+}
+
+/** Returns the error of a call that finds the end of the pipe. */
 export function endOfPipe(end: PipeEnd, call: string): EOFError {
   const { cause } = end.receiveQueue;
   const options = cause === undefined ? {} : { cause };
-  return new EOFError(`${call} found no message, and nobody holds the other end any more`, options);
+  return new EOFError(
+    `${call} found the end of the pipe: no message is left, and the other end is closed in every process`,
+    options,
+  );
 }
 
-/** Whether that is how the receiving calls tell that no more will come, and nothing went wrong. */
+/** Whether an error is the orderly end of a pipe. */
 export function isEndOfPipe(error: unknown): boolean {
   return error instanceof EOFError && error.cause === undefined;
 }
@@ -107,15 +141,15 @@ function notBytesError(call: string): ConnectionError {
 
 const DONE: IteratorResult<never, void> = { done: true, value: undefined };
 
-/** What `for await` goes through: all messages until the other end is gone. A generator would take twice the time for each. */
+/** The iterator of `for await`: all messages until the end of the pipe. An async generator takes twice the time per message. */
 export class MessageIterator<T> implements AsyncIterableIterator<T, void, undefined> {
   readonly #takeReady: () => T | typeof EMPTY;
   readonly #receive: () => Promise<T>;
   #isDone = false;
 
   /**
-   * @param take gives what is there
-   * @param wait gives what comes
+   * @param takeReady takes a message that has arrived
+   * @param receive waits for a message
    */
   constructor(takeReady: () => T | typeof EMPTY, receive: () => Promise<T>) {
     this.#takeReady = takeReady;

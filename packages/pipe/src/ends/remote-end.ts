@@ -1,4 +1,9 @@
-/** A side of a pipe whose home is another process; see `protocol.ts`. */
+/**
+ * A pipe end whose owner is another process; see `protocol.ts`. A connection that was handed to
+ * this process uses it.
+ *
+ * The channel to the owner opens in the background. Sends before that are deferred, in order.
+ */
 import {
   afterForkInChild,
   type Channel,
@@ -13,7 +18,7 @@ import {
   type SyncChannel,
   whyNoDialSync,
 } from "@multiproc/core/internal";
-import { BrokenPipeError } from "../errors.ts";
+import { BrokenPipeError, noHolderError } from "../errors.ts";
 import {
   ATTACH,
   BROKEN,
@@ -22,6 +27,7 @@ import {
   END,
   GET,
   HAND_OVER,
+  NO_BYTES,
   REOPENED,
   RETURN,
   RETURNED,
@@ -29,17 +35,19 @@ import {
   VALUE,
 } from "../protocol.ts";
 import { cannotBlock } from "./blocking.ts";
-import type { PipeEnd, PipeEndAddress } from "./pipe-end.ts";
+import type { HandOver, PipeEnd, PipeEndAddress } from "./pipe-end.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
 
-/** What it leads to, for errors. */
+/** Name of the peer in errors. */
 const PEER_NAME = "the other end of this pipe";
 
-/** Links that have no channel yet. */
+/** Sends deferred until the channel is open before senders have to wait. */
+const MAX_DEFERRED_SENDS = 1000;
+
+/** Ends whose channel is not open yet. */
 const unopenedEnds = new Set<RemoteEnd>();
 afterForkInChild(() => unopenedEnds.clear());
 
-/** The link of a connection that was handed to this process. */
 export class RemoteEnd implements PipeEnd {
   brokenError: Error | undefined;
   readonly receiveQueue: ReceiveQueue = new ReceiveQueue({
@@ -49,9 +57,8 @@ export class RemoteEnd implements PipeEnd {
   });
   readonly #address: PipeEndAddress;
   #channel: SyncChannel | undefined;
-  /** What was sent before the channel was open. */
   #deferredSends: Array<(channel: Channel) => void> = [];
-  /** Whether memory of the callers waits for the channel. */
+  /** Whether a deferred send holds the caller's memory. */
   #hasBorrowedMemory = false;
   readonly #opened: Promise<void>;
   #isShared = false;
@@ -59,7 +66,7 @@ export class RemoteEnd implements PipeEnd {
   #isClosed = false;
   #requestedCount = 0;
   #claimCount = 0;
-  /** Those who wait until nothing that was pushed here is left here. */
+  /** Called when all messages that were pushed to this process have been returned. */
   readonly #returnWaiters: Array<() => void> = [];
 
   constructor(address: PipeEndAddress) {
@@ -69,8 +76,8 @@ export class RemoteEnd implements PipeEnd {
     pendingWork.add(this.#opened);
   }
 
-  get full(): boolean {
-    return this.#channel?.full ?? (this.#hasBorrowedMemory || this.#deferredSends.length > 1000);
+  get isFull(): boolean {
+    return this.#channel?.full ?? (this.#hasBorrowedMemory || this.#deferredSends.length > MAX_DEFERRED_SENDS);
   }
 
   async drained(): Promise<void> {
@@ -83,10 +90,10 @@ export class RemoteEnd implements PipeEnd {
     const index = this.#deferredSends.length;
     const { frame, commit } = encodeMessage(value, "value");
     this.#hasBorrowedMemory ||= frame.parts.length > 0;
-    // What a getter of the value has asked for comes behind it.
+    // A getter of the value may have sent something; that message follows this one.
     this.#deferredSends.splice(index, 0, (channel) => channel.forward(VALUE, frame, true));
     commit(undefined);
-    return !this.full;
+    return !this.isFull;
   }
 
   flush(): void {
@@ -103,12 +110,12 @@ export class RemoteEnd implements PipeEnd {
     return decodeMessage(frame);
   }
 
-  /** Every message and request tells the home anyway. */
+  /** Sends nothing: the next message or request shows the owner that the end is in use. */
   markUsed(): void {
     this.#isHandedOver = false;
   }
 
-  prepareHandOver(): { data: PipeEndAddress; commit: (scope: DeliveryScope | undefined) => void } {
+  prepareHandOver(): HandOver {
     const claim = `${host.pid}.${this.#address.claim}.${++this.#claimCount}`;
     const commit = (scope: DeliveryScope | undefined): void => {
       this.#isHandedOver = true;
@@ -117,25 +124,25 @@ export class RemoteEnd implements PipeEnd {
         this.#returnFrames(channel, this.receiveQueue.takeAll());
         channel.send(HAND_OVER, claim);
       });
-      // What is on its way to here must go back before this process may end.
+      // Messages on their way to this process must go back before it may end.
       pendingWork.add(new Promise<void>((resolve) => this.#returnWaiters.push(resolve)));
       scope?.onEnd(() => this.#whenOpen((channel) => channel.send(CANCEL_HAND_OVER, claim)));
     };
-    return { data: { endpoint: this.#address.endpoint, claim }, commit };
+    return { address: { endpoint: this.#address.endpoint, claim }, commit };
   }
 
   blockingChannel(call: string, deadline: number): SyncChannel | undefined {
     const reason = whyNoDialSync();
     if (reason !== undefined) throw cannotBlock(call, reason);
-    // What was sent before through others must leave too: somebody may wait for it, and the event loop does not turn.
+    // Deferred sends of other ends must leave too: a peer may wait for them, and the event loop does not run.
     for (const end of unopenedEnds) if (end === this || end.#deferredSends.length > 0) end.#openSync(deadline);
     const channel = this.#channel;
-    // One that has ended, also just now, does not block: the inbox tells of it.
+    // A closed channel does not block: the receive queue has the end.
     if (channel !== undefined && !channel.upgradeSync(deadline) && !channel.closed) {
       if (performance.now() >= deadline) return undefined;
       throw cannotBlock(
         call,
-        "the connection was used with await before, and this host cannot read its socket otherwise",
+        "the connection was used with await before, and this runtime cannot read its socket without the event loop",
       );
     }
     this.#requestMessage();
@@ -151,7 +158,7 @@ export class RemoteEnd implements PipeEnd {
     this.#whenOpen((channel) => {
       if (this.#isShared) {
         this.#returnFrames(channel, this.receiveQueue.takeAll());
-        channel.sendBytes(RETURNED, new Uint8Array(0));
+        channel.sendBytes(RETURNED, NO_BYTES);
       }
       channel.end();
     });
@@ -161,7 +168,7 @@ export class RemoteEnd implements PipeEnd {
     try {
       const channel = await dial(this.#address.endpoint, PEER_NAME);
       if (this.#channel === undefined) this.#attachChannel(channel);
-      else channel.destroy(); // a call that blocks could not wait for this one
+      else channel.destroy(); // a blocking call has opened another one
     } catch (error) {
       if (this.#channel === undefined) this.#handleEnd(error as Error);
     }
@@ -195,13 +202,13 @@ export class RemoteEnd implements PipeEnd {
         this.#requestedCount = Math.max(0, this.#requestedCount - 1);
         if (this.#isHandedOver) return this.#returnFrames(channel, [frame]);
         this.receiveQueue.push(frame);
-        if (this.receiveQueue.full) channel.pause();
+        if (this.receiveQueue.isFull) channel.pause();
         return;
       }
       case SHARE: {
         this.#isShared = true;
         this.#returnFrames(channel, this.receiveQueue.takeAll());
-        channel.sendBytes(RETURNED, new Uint8Array(0));
+        channel.sendBytes(RETURNED, NO_BYTES);
         for (const resolve of this.#returnWaiters.splice(0)) resolve();
         this.#requestedCount = 0;
         for (let i = this.receiveQueue.waiterCount; i > 0; i--) this.#requestMessage();
@@ -214,7 +221,7 @@ export class RemoteEnd implements PipeEnd {
         if (!this.#isClosed) this.receiveQueue.reopen();
         return;
       case BROKEN:
-        this.brokenError ??= new BrokenPipeError("send() on a pipe whose other end is closed in every process");
+        this.brokenError ??= noHolderError();
         return;
     }
   }
@@ -227,13 +234,13 @@ export class RemoteEnd implements PipeEnd {
     if (!this.#isShared || this.#channel === undefined || this.#channel.closed) return;
     if (this.#requestedCount >= Math.max(1, this.receiveQueue.waiterCount)) return;
     this.#requestedCount += 1;
-    this.#channel.sendBytes(GET, new Uint8Array(0));
+    this.#channel.sendBytes(GET, NO_BYTES);
   }
 
   #handleEnd(cause: Error | undefined): void {
     unopenedEnds.delete(this);
     this.brokenError ??= new BrokenPipeError(
-      "send() on a pipe whose home process is gone",
+      "send() failed: the process that owns the pipe has ended",
       cause === undefined ? {} : { cause },
     );
     for (const resolve of this.#returnWaiters.splice(0)) resolve();

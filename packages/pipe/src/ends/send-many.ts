@@ -1,24 +1,22 @@
-/** Sending values one after the other. */
+/** `sendMany()`: sends values one after the other, and coalesces those that are available at once into few writes. */
 import { FlushLimiter, host } from "@multiproc/core/internal";
 
-/** So many are sent until the event loop has its turn: other things of the process go on, however fast the other side is. */
+/** Values sent before the event loop gets a turn, so that a fast receiver does not starve the rest of this process. */
 const MAX_SENDS_PER_TURN = 1000;
 
-/** So many that come quickly are sent without a look at the clock. */
+/** Values sent without reading the clock. */
 const MAX_SENDS_PER_CLOCK_CHECK = 64;
 
-/** What sends. */
 export interface Sender {
-  /** Sends one value, which may wait for others behind it; the answer is what to wait for before the next. */
+  /** Sends one value, which may wait for {@link Sender.flush}. Returns a promise if the caller must wait before it sends more. */
   send(value: unknown): Promise<void> | undefined;
-  /** Sends what waits for others. */
   flush(): void;
 }
 
 /**
- * Sends each of the values. Those that are there at once leave together.
+ * Sends each of the values.
  *
- * @throws {TypeError} if there is nothing to iterate over
+ * @throws {TypeError} if `values` is not iterable
  */
 export async function sendEach(values: Iterable<unknown> | AsyncIterable<unknown>, sender: Sender): Promise<void> {
   const iterable = values as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;

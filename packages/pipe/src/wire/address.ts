@@ -1,10 +1,15 @@
-/** Where a listener is: the path of a Unix socket, or a host and a port. */
+/** The address of a listener: the path of a Unix socket, or a host and a port. */
 export type Address = string | { readonly host: string; readonly port: number };
 
-/** What the name of a Unix socket may take at most, in bytes, on every system. */
+/** The longest path of a Unix socket that every operating system accepts. */
 const MAX_SOCKET_PATH_BYTES = 103;
 
-/** Refuses what is no address, at the call. */
+/**
+ * Returns a valid address as it is.
+ *
+ * @throws {TypeError} if it is not an address
+ * @throws {RangeError} if the path is too long
+ */
 export function checkAddress(call: string, address: unknown): Address {
   if (typeof address === "string") {
     if (address === "" || address.includes("\0"))
@@ -12,7 +17,7 @@ export function checkAddress(call: string, address: unknown): Address {
     const length = new TextEncoder().encode(address).length;
     if (length > MAX_SOCKET_PATH_BYTES)
       throw new RangeError(
-        `${call} got a path of ${length} bytes, and the system takes ${MAX_SOCKET_PATH_BYTES} for a socket: choose a folder with a shorter name than "${address}"`,
+        `${call} got a path of ${length} bytes, and a socket path can have ${MAX_SOCKET_PATH_BYTES}: choose a shorter path than "${address}"`,
       );
     return address;
   }
@@ -28,7 +33,7 @@ export function checkAddress(call: string, address: unknown): Address {
   return { host, port: port as number };
 }
 
-/** An address for people. */
+/** Returns an address as text. */
 export function formatAddress(address: Address): string {
   if (typeof address === "string") return address;
   return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;

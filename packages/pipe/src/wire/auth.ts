@@ -1,19 +1,22 @@
 /**
- * How two processes that share a key make sure of each other, in the words of CPython's `multiprocessing.connection`.
+ * The handshake of two processes that share a key, in the format of CPython's
+ * `multiprocessing.connection`. It runs once in each direction.
  *
  * ```text
- *   listener                                       who connects
+ *   listener                                       connecting process
  *     #CHALLENGE# {sha256} random bytes ──────────>
  *     <──────────── {sha256} HMAC of the challenge
  *     #WELCOME# (or #FAILURE#, and the end) ──────>
- *                          and the same the other way round
  * ```
  *
- * A challenge of 20 bytes comes from Python 3.11 or older and is answered with an HMAC-MD5 without its name, as these do; so
- * is one of ours by them. A challenge of this library says so at its beginning, where Python sees but random bytes: two sides that
- * have proved by the HMAC over it that they share the key know then that values can cross between them. A copy of a challenge is
- * no use to a third, but who answers one can still be relayed: the key protects against those who do not have it, not against
- * those who sit in between.
+ * Python 3.11 and older send challenges of 20 bytes without a digest. The answer to those is an
+ * HMAC-MD5 without a digest; older Pythons answer challenges of this library the same way.
+ *
+ * A challenge of this library starts with a prefix, which Python takes for random bytes. Both
+ * HMACs cover it, so after the handshake both sides know whether values can cross.
+ *
+ * A recorded challenge is useless to an attacker. A relay in between is not detected: the key
+ * protects against processes without the key, not against a man in the middle.
  */
 import { ProtocolError } from "@multiproc/core";
 import { type Digest, host, PROTOCOL } from "@multiproc/core/internal";
@@ -23,10 +26,10 @@ import type { HandshakeStream } from "./handshake-stream.ts";
 const CHALLENGE = encodeText("#CHALLENGE#");
 const WELCOME = encodeText("#WELCOME#");
 const FAILURE = encodeText("#FAILURE#");
-/** With it begins what a challenge of this library holds behind the name of the digest. */
+/** Start of a challenge of this library: the name of the digest, and the prefix. */
 const MULTIPROC_PREFIX = encodeText(`{sha256}multiproc:${PROTOCOL}:`);
 const RANDOM_BYTES = 40;
-/** The length of a challenge by Python 3.11 or older. */
+/** Length of a challenge of Python 3.11 and older. */
 const LEGACY_CHALLENGE_BYTES = 20;
 const LEGACY_ANSWER_BYTES = 16;
 const DIGESTS: Readonly<Record<string, Digest>> = {
@@ -39,43 +42,57 @@ const DIGESTS: Readonly<Record<string, Digest>> = {
 const MAX_DIGEST_NAME_LENGTH = 8;
 
 /**
- * Has the other side prove that it has the key.
+ * Checks a key, and returns a copy that later changes cannot affect.
  *
- * @throws {AuthenticationError} if it does not; it is told so, and nothing else
+ * @throws {TypeError} if it is not a `Uint8Array`
+ * @throws {RangeError} if it is empty
+ */
+export function checkKey(call: string, key: unknown): Uint8Array | undefined {
+  if (key === undefined) return undefined;
+  if (!(key instanceof Uint8Array)) throw new TypeError(`${call} takes a Uint8Array as authKey, not ${typeof key}`);
+  if (key.length === 0)
+    throw new RangeError(`${call} got an empty authKey, which protects nothing: leave it out, or give it bytes`);
+  return key.slice();
+}
+
+/**
+ * Makes the peer prove that it has the key.
+ *
+ * @throws {AuthenticationError} if the peer does not; the peer learns nothing but that
  */
 export async function deliverChallenge(handshake: HandshakeStream, key: Uint8Array): Promise<void> {
   const challenge = concat(MULTIPROC_PREFIX, crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)));
   handshake.write(concat(CHALLENGE, challenge));
   if (await isValidAnswer(key, challenge, await handshake.read())) return handshake.write(WELCOME);
   handshake.write(FAILURE);
-  throw new AuthenticationError("the other side has another key");
+  throw new AuthenticationError("the peer has another key");
 }
 
 /**
- * Proves to the other side that this one has the key.
+ * Proves to the peer that this process has the key.
  *
- * @returns whether the other side is of this library, and of a version that understands this one
- * @throws {AuthenticationError} if it does not accept that
+ * @returns whether the peer uses this library, in a version with the same protocol
+ * @throws {AuthenticationError} if the peer does not accept the proof
  */
 export async function answerChallenge(handshake: HandshakeStream, key: Uint8Array): Promise<boolean> {
   const message = await handshake.read();
-  if (!startsWith(message, CHALLENGE)) throw new ProtocolError("The other side does not ask for a key");
+  if (!startsWith(message, CHALLENGE))
+    throw new ProtocolError("The peer does not ask for a key: leave out authKey, or give the peer the same key");
   const challenge = message.subarray(CHALLENGE.length);
   handshake.write(await computeAnswer(key, challenge));
-  if (!timingSafeEqual(await handshake.read(), WELCOME))
-    throw new AuthenticationError("the other side has another key");
+  if (!timingSafeEqual(await handshake.read(), WELCOME)) throw new AuthenticationError("the peer has another key");
   return startsWith(challenge, MULTIPROC_PREFIX);
 }
 
-/** Whether bytes that came where none were asked for are a challenge. */
+/** Whether the first message of a peer is a challenge. */
 export function isChallenge(message: Uint8Array): boolean {
   return startsWith(message, CHALLENGE) && message.length >= CHALLENGE.length + LEGACY_CHALLENGE_BYTES;
 }
 
-/** The answer to a challenge; exported for tests against Python's own. */
+/** Returns the answer to a challenge. Exported for tests that compare it with answers of Python. */
 export async function computeAnswer(key: Uint8Array, challenge: Uint8Array): Promise<Uint8Array> {
   if (challenge.length < LEGACY_CHALLENGE_BYTES)
-    throw new AuthenticationError(`the other side gave a challenge of ${challenge.length} bytes, which is too short`);
+    throw new AuthenticationError(`the peer sent a challenge of ${challenge.length} bytes, which is too short`);
   if (challenge.length === LEGACY_CHALLENGE_BYTES) return mac("md5", key, challenge);
   const { name } = splitDigest(challenge);
   return concat(encodeText(`{${name}}`), await mac(name, key, challenge));
@@ -92,12 +109,11 @@ async function isValidAnswer(key: Uint8Array, challenge: Uint8Array, answer: Uin
   }
 }
 
-/** The name of the digest that a message begins with, and what follows. */
+/** Splits a message into the name of its digest and its content. */
 function splitDigest(message: Uint8Array): { name: string; content: Uint8Array } {
   const end = message.subarray(0, MAX_DIGEST_NAME_LENGTH + 2).indexOf(0x7d); // }
   const name = message[0] === 0x7b && end > 0 ? String.fromCharCode(...message.subarray(1, end)) : "";
-  if (!Object.hasOwn(DIGESTS, name))
-    throw new AuthenticationError("the other side names no digest for the key, or one that is not known here");
+  if (!Object.hasOwn(DIGESTS, name)) throw new AuthenticationError("the peer names an unknown digest, or no digest");
   return { name, content: message.subarray(end + 1) };
 }
 
@@ -105,11 +121,11 @@ async function mac(name: string, key: Uint8Array, message: Uint8Array): Promise<
   try {
     return await host.hmac(DIGESTS[name] as Digest, key, message);
   } catch {
-    throw new AuthenticationError(`the other side wants the digest ${name}, which this system does not have`);
+    throw new AuthenticationError(`the peer wants the digest ${name}, which this runtime does not have`);
   }
 }
 
-/** Whether two pieces are the same, in a time that does not tell where they differ. */
+/** Compares in constant time, so that the duration does not reveal where the bytes differ. */
 function timingSafeEqual(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   let difference = 0;

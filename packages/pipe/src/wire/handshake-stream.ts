@@ -1,18 +1,21 @@
-/** The messages with which two strangers make sure of each other, before their stream becomes a channel. */
+/**
+ * Exchanges the messages of the handshake, before a stream becomes a channel. The peer is not
+ * authenticated yet, so the memory that it can use up is limited.
+ */
 import { ProtocolError } from "@multiproc/core";
 import type { ByteStream } from "@multiproc/core/internal";
 
-/** No message of a greeting is longer; whoever announces more is cut off before anything is kept of it. */
+/** The longest message of a handshake. The stream fails if the peer announces a longer one, before memory is allocated. */
 export const MAX_HANDSHAKE_MESSAGE_BYTES = 256;
 const HEADER_BYTES = 4;
 
-/** A stream on which single messages are exchanged; what comes after the last of them is kept for who takes it over. */
+/** Reads and writes single messages. Bytes that arrive after the last message go to the channel that takes the stream over. */
 export class HandshakeStream {
   readonly #stream: ByteStream;
   #received: Uint8Array = new Uint8Array(0);
   #error: Error | undefined;
   #hasEnded = false;
-  /** Who waits for bytes, or for the end. */
+  /** Wakes the pending read when bytes, or the end, have arrived. */
   #wake: (() => void) | undefined;
   #channelHandlers: Parameters<ByteStream["start"]>[0] | undefined;
 
@@ -29,16 +32,16 @@ export class HandshakeStream {
   }
 
   /**
-   * The next message.
+   * Reads the next message.
    *
-   * @throws {ProtocolError} if the other side sends no message, or leaves
+   * @throws {ProtocolError} if the peer sends something else, or disconnects
    */
   async read(): Promise<Uint8Array> {
     const [a, b, c, d] = await this.#readBytes(HEADER_BYTES);
     const length = new DataView(Uint8Array.of(a as number, b as number, c as number, d as number).buffer).getInt32(0);
     if (length < 0 || length > MAX_HANDSHAKE_MESSAGE_BYTES)
       throw new ProtocolError(
-        `A greeting of ${length} bytes was announced; at most ${MAX_HANDSHAKE_MESSAGE_BYTES} are accepted`,
+        `The peer announced a handshake message of ${length} bytes; at most ${MAX_HANDSHAKE_MESSAGE_BYTES} are accepted`,
       );
     return this.#readBytes(length);
   }
@@ -50,7 +53,7 @@ export class HandshakeStream {
     this.#stream.write(bytes);
   }
 
-  /** Sends what was written, and closes. */
+  /** Closes the stream after all messages have been written. */
   finish(): void {
     this.#stream.finish();
   }
@@ -63,7 +66,7 @@ export class HandshakeStream {
     this.#stream.ref();
   }
 
-  /** The stream from here on. */
+  /** Ends the handshake, and returns the stream for a channel. */
   release(): ByteStream {
     const stream = this.#stream;
     const start = (handlers: Parameters<ByteStream["start"]>[0]): void => {
@@ -91,8 +94,7 @@ export class HandshakeStream {
 
   async #readBytes(size: number): Promise<Uint8Array> {
     while (this.#received.length < size) {
-      if (this.#hasEnded)
-        throw new ProtocolError("The other side left in the middle of the greeting", { cause: this.#error });
+      if (this.#hasEnded) throw new ProtocolError("The peer disconnected during the handshake", { cause: this.#error });
       this.#stream.resume();
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -109,7 +111,7 @@ export class HandshakeStream {
     joined.set(this.#received);
     joined.set(chunk, this.#received.length);
     this.#received = joined;
-    // Nobody can have more kept here than one chunk beside what is asked for.
+    // Back-pressure: an unauthenticated peer can fill one chunk at most.
     this.#stream.pause();
     this.#wake?.();
   }

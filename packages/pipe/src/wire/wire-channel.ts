@@ -1,4 +1,7 @@
-/** A channel to a process that speaks CPython's `multiprocessing.connection`: it carries bytes alone. */
+/**
+ * A channel to a process that speaks the wire format of CPython's `multiprocessing.connection`. It
+ * carries bytes only, because the peer need not be a process of this library.
+ */
 import { ChannelClosedError, ProtocolError, SendError } from "@multiproc/core";
 import {
   type ByteStream,
@@ -8,15 +11,21 @@ import {
   isReset,
   MAX_MESSAGE_BYTES,
   openChannels,
+  StreamChannel,
 } from "@multiproc/core/internal";
 import { LONG_HEADER_BYTES, MAX_SHORT_MESSAGE_BYTES, SHORT_HEADER_BYTES, WireReader } from "./wire-reader.ts";
 
 const WRITE_BUFFER_BYTES = 64 * 1024;
-/** From here on, a message is written from the caller's memory. */
+/** Messages of this size and more are written directly from the caller's memory. */
 const MIN_DIRECT_WRITE_BYTES = 16 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-/** Small messages that are sent within one turn leave in one write. */
+/** Returns the channel for a peer that has proved its key: for values if the peer uses this library, else for bytes. */
+export function authenticatedChannel(stream: ByteStream, isMultiproc: boolean, peer: string): Channel {
+  return isMultiproc ? new StreamChannel(stream, { peer }) : new WireChannel(stream, peer);
+}
+
+/** Coalesces the small messages of one turn of the event loop into one write. */
 export class WireChannel implements Channel {
   closed = false;
   readonly #stream: ByteStream;
@@ -27,7 +36,7 @@ export class WireChannel implements Channel {
   #buffer = new Uint8Array(WRITE_BUFFER_BYTES);
   #bufferedBytes = 0;
   #isFlushScheduled = false;
-  /** Whether memory of the callers is still to be written. */
+  /** Whether the stream still holds memory of a caller. */
   #hasBorrowedMemory = false;
   #isEnding = false;
   readonly #drainWaiters: Array<() => void> = [];
@@ -35,8 +44,8 @@ export class WireChannel implements Channel {
   readonly #endListeners: Array<() => void> = [];
 
   /**
-   * @param peer what the other side is, for errors
-   * @param check looks at the first message; what it throws closes the channel
+   * @param peer name of the peer, for errors
+   * @param checkFirstMessage checks the first message; an error that it throws closes the channel
    */
   constructor(stream: ByteStream, peer: string, checkFirstMessage?: (message: Uint8Array) => void) {
     this.#stream = stream;
@@ -63,7 +72,7 @@ export class WireChannel implements Channel {
   }
 
   send(_kind: number, _value: unknown, root = "value"): never {
-    throw new SendError(root, "the other side takes bytes alone");
+    throw new SendError(root, "the peer takes bytes only");
   }
 
   sendBytes(_kind: number, bytes: Uint8Array): void {
@@ -79,7 +88,7 @@ export class WireChannel implements Channel {
   }
 
   decode(frame: Frame): never {
-    throw new ProtocolError(`A message of ${frame.size} bytes from ${this.#peer} is no value`);
+    throw new ProtocolError(`A message of ${frame.size} bytes from ${this.#peer} is not a value: receive it as bytes`);
   }
 
   get full(): boolean {

@@ -1,12 +1,12 @@
 /**
- * Messages out of a stream as CPython's `Connection` writes them.
+ * Splits a stream into messages, in the wire format of CPython's `Connection`.
  *
  * ```text
  * | n: int32 | n bytes |      | -1: int32 | n: uint64 | n bytes |
  * ```
  *
- * Numbers are big-endian; the second form is for what is longer than an int32 can say. Lengths are checked against the limit
- * before anything is allocated.
+ * Numbers are big-endian. The long form is for messages longer than an int32 can count. A length is
+ * checked against the limit before memory is allocated.
  */
 import { ProtocolError } from "@multiproc/core";
 import { Frame } from "@multiproc/core/internal";
@@ -14,39 +14,39 @@ import { BYTES } from "../protocol.ts";
 
 export const SHORT_HEADER_BYTES = 4;
 export const LONG_HEADER_BYTES = 12;
-/** The longest message that the first form can announce. */
+/** The longest message with a short header. */
 export const MAX_SHORT_MESSAGE_BYTES: number = 0x7fffffff;
 
-/** From here on, it pays to read into a message directly. */
+/** If this many bytes of a message are missing, the stream reads into the message directly. */
 const MIN_DIRECT_READ_BYTES = 64 * 1024;
 const NONE: readonly never[] = Object.freeze([]) as never;
 
-/** Cuts a stream of chunks into messages and hands each to `emit`, in order. */
+/** Emits the messages of a stream, in order. */
 export class WireReader {
   readonly #emit: (frame: Frame) => void;
   readonly #maxMessageBytes: number;
   readonly #header = new Uint8Array(LONG_HEADER_BYTES);
   readonly #view = new DataView(this.#header.buffer);
   #headerFilledBytes = 0;
-  /** The message that is being filled across chunks; the header is when it is missing. */
+  /** The message that is being filled across chunks. Undefined while a header is read. */
   #body: Uint8Array | undefined;
   #filledBytes = 0;
 
   /**
-   * @param emit gets each message, whose bytes are never written to again
-   * @param limit the longest message that is accepted, in bytes
+   * @param emit gets each message, whose bytes do not change afterwards
+   * @param maxMessageBytes the longest message that is accepted
    */
   constructor(emit: (frame: Frame) => void, maxMessageBytes: number) {
     this.#emit = emit;
     this.#maxMessageBytes = maxMessageBytes;
   }
 
-  /** Whether the stream ended here would cut a message in two. */
+  /** Whether a message is incomplete. */
   get isMidMessage(): boolean {
     return this.#headerFilledBytes > 0 || this.#body !== undefined;
   }
 
-  /** The rest of a large message, where the next bytes can be put without a detour. */
+  /** The missing part of a large message, which the stream can read into without a copy. */
   get directBuffer(): Uint8Array | undefined {
     const body = this.#body;
     return body !== undefined && body.length - this.#filledBytes >= MIN_DIRECT_READ_BYTES
@@ -54,16 +54,16 @@ export class WireReader {
       : undefined;
   }
 
-  /** So many bytes were put into the last {@link WireReader.directBuffer}. */
+  /** Reports that `count` bytes were written into the last {@link WireReader.directBuffer}. */
   filled(count: number): void {
     this.#filledBytes += count;
     if (this.#filledBytes === this.#body?.length) this.#finish(this.#body);
   }
 
   /**
-   * Takes the next bytes of the stream; messages keep views of them.
+   * Parses the next bytes of the stream. Messages keep views of them.
    *
-   * @throws {ProtocolError} if they are no messages
+   * @throws {ProtocolError} if the bytes are not messages
    */
   feed(chunk: Uint8Array): void {
     for (let offset = 0; offset < chunk.length; ) offset = this.#parse(chunk, offset);
@@ -76,7 +76,7 @@ export class WireReader {
     if (length === undefined) return bodyStart;
     if (length > this.#maxMessageBytes)
       throw new ProtocolError(
-        `A message of ${length} bytes is announced; at most ${this.#maxMessageBytes} are accepted`,
+        `The peer announced a message of ${length} bytes; at most ${this.#maxMessageBytes} are accepted`,
       );
     this.#headerFilledBytes = 0;
     if (bodyStart + length > chunk.length) {
@@ -88,10 +88,10 @@ export class WireReader {
     return bodyStart + length;
   }
 
-  /** How many bytes the last call of {@link WireReader.#takeHeader} took. */
+  /** Bytes of the chunk that the last call of {@link WireReader.#takeHeader} read. */
   #headerBytesTaken = 0;
 
-  /** The length of the next message, once its header is whole. */
+  /** Returns the length of the next message, or undefined while its header is incomplete. */
   #takeHeader(chunk: Uint8Array, offset: number): number | undefined {
     const header = this.#header;
     this.#headerBytesTaken = 0;
@@ -101,7 +101,7 @@ export class WireReader {
       if (this.#headerFilledBytes < size) return undefined;
       const shortLength = this.#view.getInt32(0);
       if (shortLength >= 0) return shortLength;
-      if (shortLength !== -1) throw new ProtocolError("The bytes that arrived are no message");
+      if (shortLength !== -1) throw new ProtocolError("The peer sent bytes that are not a message");
       if (size === LONG_HEADER_BYTES) return Number(this.#view.getBigUint64(SHORT_HEADER_BYTES));
     }
   }
@@ -124,6 +124,6 @@ function allocate(length: number): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch (cause) {
-    throw new ProtocolError(`There is no memory for a message of ${length} bytes`, { cause });
+    throw new ProtocolError(`Cannot allocate memory for a message of ${length} bytes`, { cause });
   }
 }

@@ -1,0 +1,85 @@
+/** The buffers of `sendBytes()`, `recvBytes()` and `recvBytesInto()`. All offsets and sizes are in bytes. */
+import { checkOptions } from "@multiproc/core/internal";
+import { beginWait } from "./ends/receive.ts";
+import { BufferTooShortError } from "./errors.ts";
+import type { RecvBytesIntoOptions, RecvBytesOptions, SendBytesOptions } from "./options.ts";
+
+/** A buffer to write into: an `ArrayBuffer`, a `SharedArrayBuffer`, a typed array or a `DataView`. */
+export type WritableBuffer = ArrayBufferLike | ArrayBufferView<ArrayBufferLike>;
+
+/**
+ * Returns the part of `bytes` that `sendBytes()` sends.
+ *
+ * @throws {TypeError} if `bytes` is not a `Uint8Array`
+ * @throws {RangeError} if the part does not lie within `bytes`
+ */
+export function bytesToSend(bytes: Uint8Array, options: SendBytesOptions | undefined): Uint8Array {
+  if (!(bytes instanceof Uint8Array))
+    throw new TypeError(
+      ArrayBuffer.isView(bytes)
+        ? "sendBytes() takes a Uint8Array: send new Uint8Array(view.buffer, view.byteOffset, view.byteLength)"
+        : `sendBytes() takes a Uint8Array, not ${describe(bytes)}`,
+    );
+  if (options === undefined) return bytes;
+  checkOptions("sendBytes()", options, ["offset", "size"]);
+  const { offset = 0, size = bytes.length - offset } = options;
+  if (!(isCount(offset) && isCount(size) && offset + size <= bytes.length))
+    throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
+  return bytes.subarray(offset, offset + size);
+}
+
+/** Checks the options of `recvBytes()`, and returns its limit. */
+export function checkRecvBytes(options: RecvBytesOptions): number {
+  beginWait("recvBytes()", options, ["maxLength", "timeout", "signal"]);
+  const { maxLength = Number.POSITIVE_INFINITY } = options;
+  if (!(maxLength >= 0)) throw new RangeError(`recvBytes() takes a maxLength of 0 or more bytes, not ${maxLength}`);
+  return maxLength;
+}
+
+/** Returns a message if it is not too long. @throws {BufferTooShortError} with the message, if it is */
+export function limitLength(message: Uint8Array, maxLength: number): Uint8Array {
+  if (message.length > maxLength) throw new BufferTooShortError("recvBytes()", message, maxLength);
+  return message;
+}
+
+/** Checks the buffer and the options of `recvBytesInto()` before it takes a message, and returns its offset. */
+export function checkRecvBytesInto(buffer: WritableBuffer, options: RecvBytesIntoOptions): number {
+  beginWait("recvBytesInto()", options, ["offset", "timeout", "signal"]);
+  const { offset = 0 } = options;
+  if (!ArrayBuffer.isView(buffer) && !isArrayBuffer(buffer))
+    throw new TypeError(`recvBytesInto() takes a typed array or an ArrayBuffer, not ${describe(buffer)}`);
+  if (!(isCount(offset) && offset <= buffer.byteLength))
+    throw new RangeError(
+      `recvBytesInto() takes an offset from 0 to ${buffer.byteLength} for this buffer, not ${String(offset)}`,
+    );
+  return offset;
+}
+
+/**
+ * Writes a message into a buffer. Returns the number of bytes.
+ *
+ * @throws {BufferTooShortError} if there is not enough room behind `offset`
+ */
+export function copyMessage(message: Uint8Array, buffer: WritableBuffer, offset: number): number {
+  // The buffer may have been resized or transferred during the wait, so its length is read now.
+  const room = Math.max(0, buffer.byteLength - offset);
+  if (message.length > room) throw new BufferTooShortError("recvBytesInto()", message, room);
+  const target = ArrayBuffer.isView(buffer)
+    ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+    : new Uint8Array(buffer);
+  target.set(message, offset);
+  return message.length;
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) >= 0;
+}
+
+/** Whether an object is an `ArrayBuffer` or a `SharedArrayBuffer`, also of another realm. */
+function isArrayBuffer(value: unknown): boolean {
+  return /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
+}
+
+function describe(value: unknown): string {
+  return typeof value === "object" && value !== null ? `an instance of ${value.constructor?.name}` : String(value);
+}

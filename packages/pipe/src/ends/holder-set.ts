@@ -1,0 +1,121 @@
+/**
+ * The holders of a pipe end in other processes, and the claims of holders that are still to come;
+ * `protocol.ts` defines both. Used by `LocalEnd`, which adds the owner's own connection.
+ *
+ * The end is open as long as a holder counts or a claim is left.
+ */
+import { type Channel, host, KeepAlive } from "@multiproc/core/internal";
+import { END, NO_BYTES } from "../protocol.ts";
+import type { ReceiveQueue } from "./receive-queue.ts";
+
+/** Lifetime of a claim after its process has ended, which may have dialed just before. */
+const CLAIM_GRACE_MS = 1000;
+
+/** A channel to another process that holds the end. */
+export interface Holder {
+  readonly channel: Channel;
+  /** Whether the peer came through a `Listener`: it is the only holder, for good, and may send messages only. */
+  readonly isExternal: boolean;
+  /** False after the holder handed the end over, until it uses the end again. */
+  countsAsOpen: boolean;
+  /** Messages that the holder requested and has not received. */
+  requestedCount: number;
+}
+
+/** Sends a frame without a body, unless the channel is closed or its peer understands messages only. */
+export function notifyHolder(holder: Holder, kind: number): void {
+  if (!holder.channel.closed && !holder.isExternal) holder.channel.sendBytes(kind, NO_BYTES);
+}
+
+export class HolderSet {
+  readonly #holders = new Set<Holder>();
+  readonly #claims = new Set<string>();
+  /** Claims that were used before their HAND_OVER arrived, which came on another channel. */
+  readonly #earlyClaims = new Set<string>();
+  readonly #claimKeepAlive = new KeepAlive();
+  #isKeptAlive = false;
+  #claimNumber = 0;
+
+  get all(): ReadonlySet<Holder> {
+    return this.#holders;
+  }
+
+  get hasClaims(): boolean {
+    return this.#claims.size > 0;
+  }
+
+  get isOpen(): boolean {
+    if (this.#claims.size > 0) return true;
+    for (const holder of this.#holders) if (holder.countsAsOpen) return true;
+    return false;
+  }
+
+  add(holder: Holder): void {
+    this.#holders.add(holder);
+    if (this.#isKeptAlive) holder.channel.ref();
+  }
+
+  delete(holder: Holder): void {
+    this.#holders.delete(holder);
+  }
+
+  /** Returns a new claim of the owner process. */
+  nextClaim(): string {
+    return `h${++this.#claimNumber}`;
+  }
+
+  expectClaim(claim: string): void {
+    if (!this.#earlyClaims.delete(claim)) this.#claims.add(claim);
+    this.#updateKeepAlive();
+  }
+
+  useClaim(claim: string): void {
+    if (!this.#claims.delete(claim)) this.#earlyClaims.add(claim);
+    this.#updateKeepAlive();
+  }
+
+  /** Removes a claim whose process has ended, after a grace period, unless it is used by then. */
+  expireClaim(claim: string, isAwaited: boolean, onExpired: () => void): void {
+    if (!this.#claims.has(claim)) return;
+    const expire = (): void => {
+      if (!this.#claims.delete(claim)) return;
+      this.#updateKeepAlive();
+      onExpired();
+    };
+    host.timer(expire, CLAIM_GRACE_MS, isAwaited);
+  }
+
+  /** Keeps the program alive while this process waits for messages of these holders. */
+  keepAlive(isWaiting: boolean): void {
+    this.#isKeptAlive = isWaiting;
+    for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
+    this.#updateKeepAlive();
+  }
+
+  /** Resumes the channels that were paused because the other end was full. */
+  resume(): void {
+    for (const { channel } of this.#holders) channel.resume();
+  }
+
+  /** Sends queued messages to the holders that requested some, in turn; then END, if the queue has ended. */
+  deliverRequested(queue: ReceiveQueue): void {
+    for (let hasDelivered = true; hasDelivered && queue.size > 0; ) {
+      hasDelivered = false;
+      for (const holder of this.#holders) {
+        if (holder.requestedCount === 0 || holder.channel.closed) continue;
+        const frame = queue.take();
+        if (frame === undefined) return;
+        holder.requestedCount -= 1;
+        holder.channel.forward(frame.kind, frame);
+        hasDelivered = true;
+      }
+    }
+    if (!queue.hasEnded || queue.size > 0) return;
+    for (const holder of this.#holders) if (holder.requestedCount > 0) notifyHolder(holder, END);
+  }
+
+  /** A holder that is still to come has no socket yet, so a timer keeps the program alive for it. */
+  #updateKeepAlive(): void {
+    this.#claimKeepAlive.active = this.#isKeptAlive && this.#claims.size > 0;
+  }
+}
