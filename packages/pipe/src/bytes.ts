@@ -32,7 +32,8 @@ export function bytesToSend(bytes: Uint8Array, options: SendBytesOptions | undef
 export function checkRecvBytes(options: RecvBytesOptions): number {
   beginWait("recvBytes()", options, ["maxLength", "timeout", "signal"]);
   const { maxLength = Number.POSITIVE_INFINITY } = options;
-  if (!(maxLength >= 0)) throw new RangeError(`recvBytes() takes a maxLength of 0 or more bytes, not ${maxLength}`);
+  if (!(typeof maxLength === "number" && maxLength >= 0))
+    throw new RangeError(`recvBytes() takes a maxLength of 0 or more bytes, not ${String(maxLength)}`);
   return maxLength;
 }
 

@@ -132,7 +132,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
    *
    * @throws {SendError} if the value cannot be sent; nothing was sent
    * @throws {BrokenPipeError} if the other end is closed in every process
-   * @throws {ConnectionError} if this end is closed, only receives, or carries bytes only; see {@link Listener}
+   * @throws {ConnectionError} if this end is closed, only receives, or carries bytes only; see `Listener`
    */
   send(value: Sends): Promise<void> {
     try {

@@ -222,7 +222,7 @@ export class Listener implements AsyncIterable<Connection> {
     return accepted.connection as Connection<Receives, Sends>;
   }
 
-  /** Stops listening and removes the socket. Accepted connections stay open; connections that wait for `accept()` are closed. */
+  /** Stops listening and removes the socket. Closes connections that wait for `accept()`, and no others. */
   close(): void {
     if (this.#closeReason !== undefined) return;
     const at = formatAddress(this.#address);

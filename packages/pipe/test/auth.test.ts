@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { computeAnswer } from "../src/wire/auth.ts";
 
-/** Keys, challenges and answers of `_create_response()` in Python 3.13 and `answer_challenge()` in 3.11, in hexadecimal. */
+/** Keys, challenges and answers of Python (`_create_response()` in 3.13, `answer_challenge()` in 3.11), as hex. */
 const VECTORS = [
   ["e3b0c44298fc1c", "000102030405060708090a0b0c0d0e0f10111213", "8f1da625cf309acb931f8e1725558f0b"],
   [

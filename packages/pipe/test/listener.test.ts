@@ -33,7 +33,7 @@ const closeAfterTest = <T extends { close(): void }>(thing: T): T => {
 /** Returns both ends of one connection. */
 async function pair(options: { authKey?: Uint8Array; family?: "unix" | "inet" }): Promise<[Connection, Connection]> {
   const listener = await new Listener(options).ready;
-  const [there, here] = await Promise.all([listener.accept(), connect(listener.address, options)]);
+  const [there, here] = await Promise.all([listener.accept(), connect(listener.address, { authKey: options.authKey })]);
   listener.close();
   return [closeAfterTest(here), closeAfterTest(there)];
 }

@@ -60,6 +60,7 @@ describe("a mistake with a connection", () => {
     ["recvMany() with a number", () => emptyEnd().recvMany(3 as never), "takes its options as one object"],
     ["recvBytes() with a number", () => emptyEnd().recvBytes(3 as never), "such as { maxLength: … }, not 3"],
     ["recvBytes() with a wrong limit", () => emptyEnd().recvBytes({ maxLength: -1 }), "takes a maxLength of 0 or more"],
+    ["recvBytes() with text as limit", () => emptyEnd().recvBytes({ maxLength: "1" as never }), "takes a maxLength of"],
     ["recvBytesInto() with a number", () => emptyEnd().recvBytesInto(bytes, 1 as never), "{ offset: … }, not 1"],
     ["recvBytesInto() without a buffer", () => emptyEnd().recvBytesInto({ offset: 1 } as never), "takes a typed array"],
     ["sendBytes() with numbers", () => emptyEnd().sendBytes(bytes, 1 as never), "such as { offset: … }, not 1"],

@@ -1,4 +1,4 @@
-// Copying into and out of shared memory against copying between ordinary arrays.
+// Copying into and out of shared memory, compared with copying between ordinary arrays.
 //
 //   npm run build && node packages/shared-memory/bench/copy.mjs [--rounds=21] [--json]
 //   npx deno run -A packages/shared-memory/bench/copy.mjs
@@ -29,7 +29,7 @@ for (const [name, list] of results) {
   const ratio = median(list) / median(results.get("between ordinary arrays"));
   console.log(`  ${name.padEnd(26)} ${median(list).toFixed(1).padStart(6)} GB/s   ${ratio.toFixed(2)} × the first`);
 }
-// The last line, for `npm run bench`.
+// `npm run bench` reads the last line.
 if (process.argv.includes("--json")) {
   const rows = [...results].map(([name, values]) => ({
     case: "Shared memory: copies of 8 MiB",

@@ -1,5 +1,3 @@
-/** What a shared value or array can be made of. */
-
 /** The type of a shared value, or of the elements of a shared array. */
 export type ElementType =
   | "int8"
@@ -13,7 +11,7 @@ export type ElementType =
   | "float32"
   | "float64";
 
-/** The array type whose elements have that type. */
+/** The typed array for an element type. */
 export type ArrayOf<T extends ElementType> = {
   int8: Int8Array<ArrayBuffer>;
   uint8: Uint8Array<ArrayBuffer>;
@@ -45,23 +43,23 @@ const ARRAYS: { readonly [T in ElementType]: ArrayType<T> } = {
   float64: Float64Array,
 };
 
-/** What an element of that type is in JavaScript. */
+/** The JavaScript type of an element. */
 export type ElementOf<T extends ElementType> = T extends "int64" | "uint64" ? bigint : number;
 
-/** The types on which atomic operations work. */
+/** The element types with atomic operations. */
 export type AtomicType = Exclude<ElementType, "float32" | "float64">;
 
-/** How many bytes an element takes. */
+/** Returns the bytes of one element. */
 export function elementSize(type: ElementType): number {
   return arrayType(type).BYTES_PER_ELEMENT;
 }
 
-/** A view of elements on memory. */
+/** Returns a typed array over a buffer. */
 export function createView<T extends ElementType>(type: T, buffer: ArrayBuffer, length: number): ArrayOf<T> {
   return new (arrayType(type))(buffer, 0, length);
 }
 
-/** Refuses what is no element of that type. */
+/** Checks the value of an element. @throws {TypeError} if it is not a number, or not a bigint */
 export function checkElement(call: string, type: ElementType, value: unknown): void {
   const expected = type === "int64" || type === "uint64" ? "bigint" : "number";
   if (typeof value !== expected) throw new TypeError(`${call} takes a ${expected} for ${type}, not ${String(value)}`);
@@ -70,5 +68,5 @@ export function checkElement(call: string, type: ElementType, value: unknown): v
 function arrayType<T extends ElementType>(type: T): ArrayType<T> {
   const found = Object.hasOwn(ARRAYS, type) ? (ARRAYS[type] as ArrayType<T>) : undefined;
   if (found !== undefined) return found;
-  throw new TypeError(`There is no element type "${String(type)}": take one of ${Object.keys(ARRAYS).join(", ")}`);
+  throw new TypeError(`Unknown element type "${String(type)}": use one of ${Object.keys(ARRAYS).join(", ")}`);
 }

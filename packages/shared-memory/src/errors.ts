@@ -2,14 +2,15 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * Memory cannot be made or found by that name, holds something else, or was closed in this process; `code` says which.
+ * Shared memory could not be created or opened by its name, holds something else, or is closed in this
+ * process. `code` says which.
  *
- * @example A name that nobody has
+ * @example A name that does not exist
  * ```ts
  * import { SharedMemory, SharedMemoryError } from "@multiproc/shared-memory";
  *
  * try {
- *   new SharedMemory({ name: "nobody-has-made-this" });
+ *   new SharedMemory({ name: "never-created" });
  * } catch (error) {
  *   console.log(error instanceof SharedMemoryError); // true
  * }

@@ -1,19 +1,19 @@
 /**
- * Items in memory, each with a space of its own.
+ * The memory of a `ShareableList`: items, each with space of its own.
  *
  * ```text
  *   0  magic        4  count
- *   8  for each item: where its space begins, how large it is, its type, how many bytes of it are in use; 4 bytes each
+ *   8  per item: offset of its space, capacity, type, bytes in use; 4 bytes each
  *   …  the spaces, each at a multiple of 8
  * ```
  *
- * What stands there may come from anybody who can open the memory, so it is checked before it is used.
+ * Any process that can open the memory can write to it, so each entry is checked before it is used.
  */
 import { SharedMemoryError } from "./errors.ts";
 
-/** What an item can be. */
+/** The value of an item. */
 export type ShareableItem = number | bigint | boolean | string | Uint8Array | null;
-/** What an item is, in words. */
+/** The name of an item's type. */
 export type ItemType = "null" | "boolean" | "number" | "bigint" | "string" | "bytes";
 
 const TYPES: readonly ItemType[] = ["null", "boolean", "number", "bigint", "string", "bytes"];
@@ -23,7 +23,6 @@ const ENTRY_BYTES = 16;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** The items in some memory. */
 export class ItemTable {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -33,7 +32,7 @@ export class ItemTable {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** How many items are in memory; undefined if it holds something else. */
+  /** Returns the number of items in memory, or undefined if the memory does not hold a list. */
   static countIn(bytes: Uint8Array): number | undefined {
     if (bytes.length < HEADER_BYTES) return undefined;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -41,12 +40,12 @@ export class ItemTable {
     return view.getUint32(0, true) === MAGIC && HEADER_BYTES + count * ENTRY_BYTES <= bytes.length ? count : undefined;
   }
 
-  /** How many bytes the items take. */
+  /** Returns the bytes that the items need. */
   static sizeFor(items: readonly ShareableItem[]): number {
     return items.reduce<number>((size, item) => size + ENTRY_BYTES + capacityFor(item), HEADER_BYTES);
   }
 
-  /** Writes all items into new memory. */
+  /** Writes all items into new memory. The magic comes last: it makes the list valid. */
   static writeAll(bytes: Uint8Array, items: readonly ShareableItem[]): void {
     const table = new ItemTable(bytes);
     let offset = HEADER_BYTES + items.length * ENTRY_BYTES;
@@ -54,7 +53,7 @@ export class ItemTable {
       const capacity = capacityFor(item);
       table.#view.setUint32(HEADER_BYTES + i * ENTRY_BYTES, offset, true);
       table.#view.setUint32(HEADER_BYTES + i * ENTRY_BYTES + 4, capacity, true);
-      table.write("ShareableList", i, item);
+      table.write("new ShareableList()", i, item);
       offset += capacity;
     });
     table.#view.setUint32(4, items.length, true);
@@ -80,7 +79,7 @@ export class ItemTable {
       case "bigint":
         return this.#view.getBigInt64(offset, true);
       case "string":
-        // A copy: a decoder may refuse memory that others can change.
+        // Copied, because a TextDecoder may refuse shared memory.
         return decoder.decode(this.#bytes.slice(offset, offset + length));
       case "bytes":
         return this.#bytes.slice(offset, offset + length);
@@ -93,7 +92,7 @@ export class ItemTable {
     const bytes = typeof item === "string" ? encoder.encode(item) : item instanceof Uint8Array ? item : undefined;
     if (bytes !== undefined && bytes.length > capacity) {
       throw new RangeError(
-        `${call} cannot put ${bytes.length} bytes in place of the item at ${index}: it was made with room for ${capacity}`,
+        `${call} cannot store ${bytes.length} bytes at ${index}: the first item there has reserved ${capacity} bytes`,
       );
     }
     if (bytes !== undefined) this.#bytes.set(bytes, offset);
@@ -112,13 +111,16 @@ export class ItemTable {
   }
 
   #corrupted(index: number): never {
-    throw new SharedMemoryError(`The item at ${index} of the list cannot be read: something else was written into it`, {
-      code: "ERR_SHARED_MEMORY_FOREIGN",
-    });
+    throw new SharedMemoryError(
+      `The item at ${index} of the ShareableList is corrupted: another process has overwritten its memory`,
+      {
+        code: "ERR_SHARED_MEMORY_FOREIGN",
+      },
+    );
   }
 }
 
-/** A multiple of 8, and at least 8. */
+/** Returns the space of an item: a multiple of 8, at least 8 bytes. */
 function capacityFor(item: ShareableItem): number {
   typeName(item);
   const length = typeof item === "string" ? encoder.encode(item).length : item instanceof Uint8Array ? item.length : 8;
@@ -130,7 +132,9 @@ function typeName(item: ShareableItem): ItemType {
   if (item instanceof Uint8Array) return "bytes";
   const type = typeof item;
   if (type === "bigint" && BigInt.asIntN(64, item as bigint) !== item)
-    throw new RangeError(`A ShareableList holds bigints of 64 bits, not ${String(item)}`);
+    throw new RangeError(`A ShareableList stores bigints of 64 bits, not ${String(item)}`);
   if (type === "number" || type === "bigint" || type === "boolean" || type === "string") return type;
-  throw new TypeError(`A ShareableList holds numbers, bigints, booleans, strings, bytes and null, not ${String(item)}`);
+  throw new TypeError(
+    `A ShareableList stores numbers, bigints, booleans, strings, bytes and null, not ${String(item)}`,
+  );
 }

@@ -1,19 +1,22 @@
 /**
- * Memory that any number of processes work on at once.
+ * Memory that several processes read and write at the same time.
  *
- * {@link SharedMemory} is a block of bytes with a name, {@link SharedValue} a number, {@link SharedArray} an array of numbers, and
- * {@link ShareableList} a list of small values. What one process writes is there at once in all others, on Node and Deno; nothing
- * is copied. Each is given to other processes as an argument, or inside any value that is sent; memory with a name is also
- * found by it.
+ * {@link SharedMemory} is a block of bytes with a name, {@link SharedValue} a number,
+ * {@link SharedArray} an array of numbers, and {@link ShareableList} a list of small values. A write
+ * in one process is visible in all others at once, on Node and Deno; nothing is copied. An object is
+ * given to another process as an argument, or inside any value that is sent. Named memory can also
+ * be opened by its name.
  *
- * Memory is freed when the last process that has it has closed it or ended, however it ended. There is no `/dev/shm` needed, and
- * what the system has not is refused when it is asked for. It takes Linux, and a way to its C library: on Deno
- * `--allow-ffi`; Node reaches it by `node:ffi` from 26.1 on, else by koffi, which npm installs along unless optional dependencies
- * are omitted. Where that is missing, a `CapabilityError` says so.
+ * Memory is freed when the last process that uses it has closed it or ended, even by SIGKILL. It
+ * does not need `/dev/shm`. The space is reserved at creation, so running out of memory is an error
+ * then, and not a crash later.
+ *
+ * It works on Linux with access to the C library: on Deno with `--allow-ffi`; on Node by `node:ffi`
+ * from 26.1 on, otherwise by koffi, an optional dependency. Elsewhere a `CapabilityError` gives the
+ * reason.
  *
  * @module
  */
-
 export type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 export { SharedMemoryError } from "./errors.ts";
 export type { ItemType, ShareableItem } from "./item-table.ts";

@@ -1,13 +1,14 @@
-import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { checkOptions, makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
 import { MODULE } from "./module-id.ts";
+import { Received } from "./received.ts";
 import { SharedMemory } from "./shared-memory.ts";
 
 /**
- * How a list is made, or found.
+ * Options of {@link ShareableList}.
  *
- * @example A list that others find by its name
+ * @example A list that other processes open by its name
  * ```ts
  * import { ShareableList, type ShareableListOptions } from "@multiproc/shared-memory";
  *
@@ -20,16 +21,19 @@ import { SharedMemory } from "./shared-memory.ts";
  * ```
  */
 export interface ShareableListOptions {
-  /** What its memory is called; without one, a new list gets a name that nobody can guess. */
+  /** The name of the list's memory. @default a random name for a new list */
   readonly name?: string | undefined;
 }
 
+const OPTIONS = ["name"];
+
 /**
- * A list of a fixed length whose items processes share: numbers, bigints, booleans, strings, bytes and null.
+ * A list of fixed length that processes share. Its items are numbers, bigints, booleans, strings,
+ * bytes and null.
  *
- * An item can be replaced, also by one of another type, as long as it fits into the space that the first one took: strings and
- * bytes have a multiple of 8 bytes, all others have 8. Nothing locks an item while it is written: where several processes write,
- * or an item takes more than 8 bytes, hold a `Lock`.
+ * An item can be replaced by any item that fits into the space of the first one: strings and bytes
+ * have a multiple of 8 bytes, all others have 8. Writes are not atomic. Hold a `Lock` if several
+ * processes write, or if an item takes more than 8 bytes.
  *
  * @example
  * ```ts
@@ -55,33 +59,34 @@ export interface ShareableListOptions {
  * ```
  */
 export class ShareableList implements Iterable<ShareableItem> {
-  /** The memory of the list, which is closed and whose name is freed by its own methods. */
+  /** The memory of the list. Its `close()` and `unlink()` close the list and remove its name. */
   readonly shm: SharedMemory;
-  /** How many items there are. */
+  /** The number of items. */
   readonly length: number;
   readonly #count: number;
 
   /**
-   * Makes a list, or finds one by its name.
+   * Creates a list, or opens one by its name.
    *
-   * @param items what is in it at first; none to find a list that there is
-   * @throws {CapabilityError} where memory cannot be shared, and says why
-   * @throws {TypeError} for an item of another type
-   * @throws {SharedMemoryError} if the name is taken, or there is no list of that name
+   * @param items the first items; leave them out to open a list that exists
+   * @throws {CapabilityError} where processes cannot share memory, with the reason
+   * @throws {TypeError} for an item of another type, and for an unknown option
+   * @throws {SharedMemoryError} if the name is taken, or no list has this name
    */
   constructor(items?: Iterable<ShareableItem>, options: ShareableListOptions = {}) {
-    const { name, shm } = options as ShareableListOptions & { shm?: SharedMemory };
-    if (shm !== undefined) this.shm = shm;
-    else if (items === undefined) this.shm = new SharedMemory({ name });
-    else this.shm = createMemory([...items], name);
+    if (options instanceof Received) this.shm = options.handle as SharedMemory;
+    else {
+      checkOptions("new ShareableList()", options, OPTIONS);
+      this.shm = items === undefined ? openMemory(options.name) : createMemory(items, options.name);
+    }
     this.#count = ItemTable.countIn(this.shm.buf) ?? this.#throwForeign();
     this.length = this.#count;
   }
 
   /**
-   * The item at a place, counted from the end if it is negative.
+   * Returns the item at an index. Negative indexes count from the end.
    *
-   * @throws {RangeError} if there is no such place
+   * @throws {RangeError} if the index is out of range
    * @throws {SharedMemoryError} after `shm.close()`
    */
   get(index: number): ShareableItem {
@@ -89,9 +94,9 @@ export class ShareableList implements Iterable<ShareableItem> {
   }
 
   /**
-   * Replaces the item at a place.
+   * Replaces the item at an index.
    *
-   * @throws {RangeError} if there is no such place, or the item does not fit there
+   * @throws {RangeError} if the index is out of range, or the item does not fit
    * @throws {TypeError} for an item of another type
    * @throws {SharedMemoryError} after `shm.close()`
    */
@@ -100,7 +105,7 @@ export class ShareableList implements Iterable<ShareableItem> {
     this.#table().write("set()", position, item);
   }
 
-  /** How often an item is in the list. */
+  /** Returns how often an item occurs in the list. */
   count(item: ShareableItem): number {
     let count = 0;
     for (const each of this) if (isSame(each, item)) count += 1;
@@ -108,22 +113,22 @@ export class ShareableList implements Iterable<ShareableItem> {
   }
 
   /**
-   * The first place of an item.
+   * Returns the first index of an item.
    *
-   * @throws {RangeError} if it is not in the list
+   * @throws {RangeError} if the list does not hold it
    */
   index(item: ShareableItem): number {
     for (let i = 0; i < this.length; i++) if (isSame(this.get(i), item)) return i;
-    throw new RangeError(`index() found no item ${String(item)} in the list`);
+    throw new RangeError(`index() did not find ${String(item)} in the list: check with count() first`);
   }
 
-  /** The type of each item at this moment. */
+  /** The current type of each item. */
   get format(): ItemType[] {
     const table = this.#table();
     return Array.from({ length: this.length }, (_, i) => table.typeOf(i));
   }
 
-  /** The items, one by one. */
+  /** Iterates over the items. */
   *[Symbol.iterator](): Iterator<ShareableItem> {
     for (let i = 0; i < this.length; i++) yield this.get(i);
   }
@@ -143,21 +148,32 @@ export class ShareableList implements Iterable<ShareableItem> {
   #resolveIndex(call: string, index: number): number {
     const position = index < 0 ? this.length + index : index;
     if (Number.isInteger(index) && position >= 0 && position < this.length) return position;
-    throw new RangeError(`${call} takes a place in ${this.length} items, not ${String(index)}`);
+    throw new RangeError(`${call} takes an index from ${-this.length} to ${this.length - 1}, not ${String(index)}`);
   }
 
   #throwForeign(): never {
     const { name } = this.shm;
     this.shm.close();
-    throw new SharedMemoryError(`Shared memory "${name}" is no ShareableList: it was made for something else`, {
-      code: "ERR_SHARED_MEMORY_FOREIGN",
-    });
+    throw new SharedMemoryError(
+      `new ShareableList() cannot open "${name}", which is not a ShareableList: choose another name`,
+      {
+        code: "ERR_SHARED_MEMORY_FOREIGN",
+      },
+    );
   }
 }
 
-registerReviver("shared-memory.ShareableList", (shm) => new ShareableList(undefined, { shm } as never));
+registerReviver("shared-memory.ShareableList", (shm) => new ShareableList(undefined, new Received(shm) as never));
 
-function createMemory(items: ShareableItem[], name: string | undefined): SharedMemory {
+function openMemory(name: string | undefined): SharedMemory {
+  if (name !== undefined) return new SharedMemory({ name });
+  throw new TypeError("new ShareableList() takes items to create a list, or a name to open one");
+}
+
+function createMemory(iterable: Iterable<ShareableItem>, name: string | undefined): SharedMemory {
+  if (typeof iterable?.[Symbol.iterator] !== "function")
+    throw new TypeError(`new ShareableList() takes its items as an iterable, not ${String(iterable)}`);
+  const items = [...iterable];
   const shm = new SharedMemory({ name, create: true, size: ItemTable.sizeFor(items) });
   ItemTable.writeAll(shm.buf, items);
   return shm;

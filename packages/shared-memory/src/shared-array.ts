@@ -2,14 +2,15 @@ import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/co
 import type { RLock } from "@multiproc/sync";
 import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
+import { Received } from "./received.ts";
 import { type CellsHandle, type LockOptions, TypedCells } from "./typed-cells.ts";
 
 /**
  * Numbers of one type that processes share.
  *
- * `array` is the memory itself, as a typed array; nothing is copied. What reads and writes again needs the lock, or one of the
- * atomic operations, which the types of whole numbers have. Sent to another process, it arrives with its lock. The memory is
- * freed when the last process that has it has closed it or ended.
+ * `array` is a typed array over the memory itself; nothing is copied. An update needs the lock, or an
+ * atomic operation of the integer types. An array that is sent to another process arrives with its
+ * lock. The memory is freed when the last process that uses it has closed it or ended.
  *
  * @typeParam T the type of the numbers
  *
@@ -37,22 +38,22 @@ import { type CellsHandle, type LockOptions, TypedCells } from "./typed-cells.ts
 export class SharedArray<T extends ElementType = ElementType> implements Iterable<ElementOf<T>> {
   /** The type of the numbers. */
   readonly type: T;
-  /** How many there are. */
+  /** The number of elements. */
   readonly length: number;
   readonly #cells: TypedCells<T>;
 
   /**
-   * Makes an array.
+   * Creates an array.
    *
    * @param type the type of the numbers
-   * @param content how many there are, all 0, or what they are at first
-   * @throws {CapabilityError} where memory cannot be shared, and says why
-   * @throws {TypeError} for a type that there is not, and for values of another type
-   * @throws {RangeError} for a number that is no length
-   * @throws {ProcessError} `ERR_MEMORY` if the system has not that much left
+   * @param content the number of elements, which are 0 at first, or the first elements
+   * @throws {CapabilityError} where processes cannot share memory, with the reason
+   * @throws {TypeError} for an unknown type or option, and for values of another type
+   * @throws {RangeError} if the number is not a length
+   * @throws {ProcessError} `ERR_MEMORY` if the system has not enough memory left
    */
   constructor(type: T, content: number | Iterable<ElementOf<T>>, options: LockOptions = {}) {
-    const { handle } = options as { handle?: CellsHandle };
+    const handle = options instanceof Received ? (options.handle as CellsHandle) : undefined;
     if (handle !== undefined) this.#cells = TypedCells.attach("SharedArray", handle) as unknown as TypedCells<T>;
     else this.#cells = create(type, content, options);
     this.type = this.#cells.type;
@@ -60,7 +61,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   }
 
   /**
-   * The numbers, which are the memory itself.
+   * A typed array over the memory itself.
    *
    * @throws {SharedMemoryError} after `close()`
    */
@@ -69,27 +70,27 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   }
 
   /**
-   * The lock that travels with the array.
+   * The lock of the array, which is sent together with it.
    *
-   * @throws {TypeError} if it was made without one
+   * @throws {TypeError} if the array was created with `lock: false`
    */
   get lock(): RLock {
     return this.#cells.lock;
   }
 
   /**
-   * The number at a place, counted from the end if it is negative.
+   * Returns the number at an index. Negative indexes count from the end.
    *
-   * @throws {RangeError} if there is no such place
+   * @throws {RangeError} if the index is out of range
    */
   get(index: number): ElementOf<T> {
     return this.#cells.get(this.#resolveIndex("get()", index));
   }
 
   /**
-   * Sets the number at a place.
+   * Sets the number at an index.
    *
-   * @throws {RangeError} if there is no such place
+   * @throws {RangeError} if the index is out of range
    * @throws {TypeError} for a value of another type
    */
   set(index: number, value: ElementOf<T>): void {
@@ -97,24 +98,24 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   }
 
   /**
-   * Adds to the number at a place, as one operation.
+   * Adds to the number at an index atomically.
    *
-   * @returns what it was before
-   * @throws {RangeError} if there is no such place
-   * @throws {TypeError} for a type that has no atomic operations
+   * @returns the previous number
+   * @throws {RangeError} if the index is out of range
+   * @throws {TypeError} for a floating-point type
    */
   add(this: SharedArray<T & AtomicType>, index: number, value: ElementOf<T>): ElementOf<T> {
     const position = this.#resolveIndex("add()", index);
     return this.#cells.atomics("add()").add(this.#cells.array as never, position, value as never) as never;
   }
 
-  /** Sets the number at a place, as one operation; returns what it was before. */
+  /** Sets the number at an index atomically. Returns the previous number. */
   exchange(this: SharedArray<T & AtomicType>, index: number, value: ElementOf<T>): ElementOf<T> {
     const position = this.#resolveIndex("exchange()", index);
     return this.#cells.atomics("exchange()").exchange(this.#cells.array as never, position, value as never) as never;
   }
 
-  /** Sets the number at a place if it is `expected`, as one operation; returns what it was before. */
+  /** Sets the number at an index atomically if it equals `expected`. Returns the previous number. */
   compareExchange(
     this: SharedArray<T & AtomicType>,
     index: number,
@@ -127,7 +128,7 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
       .compareExchange(this.#cells.array as never, position, expected as never, value as never) as never;
   }
 
-  /** The numbers, one by one. */
+  /** Iterates over the numbers. */
   *[Symbol.iterator](): Iterator<ElementOf<T>> {
     for (let i = 0; i < this.length; i++) yield this.#cells.get(i);
   }
@@ -153,11 +154,11 @@ export class SharedArray<T extends ElementType = ElementType> implements Iterabl
   #resolveIndex(call: string, index: number): number {
     const position = index < 0 ? this.length + index : index;
     if (Number.isInteger(index) && position >= 0 && position < this.length) return position;
-    throw new RangeError(`${call} takes a place in ${this.length} elements, not ${String(index)}`);
+    throw new RangeError(`${call} takes an index from ${-this.length} to ${this.length - 1}, not ${String(index)}`);
   }
 }
 
-registerReviver("shared-memory.SharedArray", (handle) => new SharedArray("int8", 0, { handle } as LockOptions));
+registerReviver("shared-memory.SharedArray", (handle) => new SharedArray("int8", 0, new Received(handle) as never));
 
 function create<T extends ElementType>(
   type: T,
@@ -166,11 +167,13 @@ function create<T extends ElementType>(
 ): TypedCells<T> {
   if (typeof content === "number") {
     if (!Number.isInteger(content) || content < 0)
-      throw new RangeError(`SharedArray takes a length of 0 or more, not ${content}`);
+      throw new RangeError(`new SharedArray() takes a length of 0 or more, not ${content}`);
     return TypedCells.create("SharedArray", type, content, options);
   }
+  if (typeof (content as Partial<Iterable<ElementOf<T>>> | null | undefined)?.[Symbol.iterator] !== "function")
+    throw new TypeError(`new SharedArray() takes a length or the first elements, not ${String(content)}`);
   const values = [...content];
   const cells = TypedCells.create("SharedArray", type, values.length, options);
-  for (const [i, value] of values.entries()) cells.set("SharedArray", i, value);
+  for (const [i, value] of values.entries()) cells.set("new SharedArray()", i, value);
   return cells;
 }

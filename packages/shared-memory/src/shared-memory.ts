@@ -1,6 +1,7 @@
 import { CapabilityError } from "@multiproc/core";
 import {
   type AtForkHooks,
+  checkOptions,
   makeShareable,
   NamedSegment,
   randomToken,
@@ -13,11 +14,12 @@ import {
 } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { MODULE } from "./module-id.ts";
+import { Received } from "./received.ts";
 
 /**
- * How memory is made, or found.
+ * Options of {@link SharedMemory}: `create` and `size` create memory, `name` alone opens it.
  *
- * @example Memory with a name that nobody can guess
+ * @example Memory with a random name
  * ```ts
  * import { SharedMemory, type SharedMemoryOptions } from "@multiproc/shared-memory";
  *
@@ -28,31 +30,33 @@ import { MODULE } from "./module-id.ts";
  * ```
  */
 export interface SharedMemoryOptions {
-  /** What it is called; without one, new memory gets a name that nobody can guess. */
+  /** The name of the memory. @default a random name for new memory */
   readonly name?: string | undefined;
-  /** Whether to make it. @default false */
+  /** Whether to create the memory. @default false */
   readonly create?: boolean | undefined;
-  /** How many bytes new memory has. */
+  /** The size of new memory in bytes. Required with `create: true`. */
   readonly size?: number | undefined;
 }
 
-/** What arrives from another process. */
+/** Named memory as it travels in a message. */
 interface NamedHandle {
   readonly name: string;
   readonly address: SegmentAddress;
 }
 
-/** Set by the class, whose private parts it uses. */
+/** Set in a static block of the class, because the hooks use private members. */
 let AT_FORK_HOOKS: AtForkHooks<SharedMemory>;
-/** Takes the file of one that is garbage away. */
+/** Removes the file with the name when an object is garbage-collected. */
 const finalization = new FinalizationRegistry((finalizer: () => void) => finalizer());
+
+const OPTIONS = ["name", "create", "size"];
 
 /**
  * Memory that any process of the same user can open by its name, on Node and Deno.
  *
- * `buf` is the memory itself: what one process writes is there at once in all others. It is freed when the last process that
- * has it has closed it or ended, however it ended; so nothing is left behind, and nobody loses what is still in use. Sent to
- * another process, it arrives opened.
+ * `buf` is the memory itself: a write in one process is visible in all others at once. The memory is
+ * freed when the last process that uses it has closed it or ended, even by SIGKILL. Memory that a
+ * process still uses is never freed. An object that is sent to another process arrives opened.
  *
  * @example Two processes work on the same bytes
  * ```ts
@@ -78,28 +82,31 @@ const finalization = new FinalizationRegistry((finalizer: () => void) => finaliz
  * ```
  */
 export class SharedMemory {
-  /** What it is called. */
+  /** The name of the memory. */
   readonly name: string;
-  /** How many bytes it has. */
+  /** The size in bytes. */
   readonly size: number;
   #named: NamedSegment;
   #bytes: Uint8Array | undefined;
 
   /**
-   * Makes memory, filled with zeros, or finds memory that there is.
+   * Creates memory filled with zeros, or opens existing memory.
    *
-   * @throws {CapabilityError} where memory cannot be shared, and says why
-   * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_EXISTS` if the name is taken, `ERR_SHARED_MEMORY_NOT_FOUND` if there is none
-   * @throws {RangeError} for a size that is none
-   * @throws {TypeError} if there is neither a name, nor is memory to be made
-   * @throws {ProcessError} `ERR_MEMORY` if the system has not that much left
+   * @throws {CapabilityError} where processes cannot share memory, with the reason
+   * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_EXISTS` if the name is taken,
+   * `ERR_SHARED_MEMORY_NOT_FOUND` if no memory has this name
+   * @throws {RangeError} if `size` is not a number of bytes
+   * @throws {TypeError} for an unknown or wrong option, and without both `name` and `create`
+   * @throws {ProcessError} `ERR_MEMORY` if the system has not enough memory left
    */
   constructor(options: SharedMemoryOptions = {}) {
-    const { name, create = false, size = 0, handle } = options as SharedMemoryOptions & { handle?: NamedHandle };
+    const handle = options instanceof Received ? (options.handle as NamedHandle) : undefined;
+    if (handle === undefined) checkSharedMemoryOptions(options);
     const reason = whyNoSharedMemory();
-    if (reason !== undefined) throw new CapabilityError(`SharedMemory needs memory that processes share: ${reason}`);
+    if (reason !== undefined)
+      throw new CapabilityError(`new SharedMemory() needs memory that processes share: ${reason}`);
     if (handle !== undefined) this.#named = NamedSegment.adopt(handle.name, SharedSegment.attach(handle.address));
-    else this.#named = create ? createNamed(name, size) : openNamed(name);
+    else this.#named = options.create ? createNamed(options.name, options.size ?? 0) : openNamed(options.name);
     this.name = this.#named.name;
     this.size = this.#named.memory.size;
     this.#bytes = new Uint8Array(this.#named.memory.buffer);
@@ -111,7 +118,7 @@ export class SharedMemory {
     AT_FORK_HOOKS = {
       prepare() {},
       inChild(memory) {
-        // A copy of this process has the memory too, and nobody else says so.
+        // The forked child uses the memory too, so it registers itself as another user of the name.
         if (memory.#bytes === undefined) return;
         finalization.unregister(memory);
         memory.#named = NamedSegment.adopt(memory.name, memory.#named.memory);
@@ -121,17 +128,17 @@ export class SharedMemory {
   }
 
   /**
-   * The memory itself. Views of other types are made on `memory.buf.buffer`. All of them have length 0 once every object of
-   * this process that stands for the memory is closed.
+   * The memory itself. For other element types, create typed arrays over `memory.buf.buffer`. All of
+   * them have length 0 once every object for this memory is closed in this process.
    *
    * @throws {SharedMemoryError} `ERR_SHARED_MEMORY_CLOSED` after `close()`
    */
   get buf(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes === undefined) throw closedError(`buf of shared memory "${this.name}"`);
+    if (this.#bytes === undefined) throw closedError(`buf was read on shared memory "${this.name}"`);
     return this.#bytes as Uint8Array<ArrayBuffer>;
   }
 
-  /** Releases the memory in this process; does nothing the second time. */
+  /** Releases the memory in this process. Further calls do nothing. */
   close(): void {
     if (this.#bytes === undefined) return;
     this.#bytes = undefined;
@@ -139,7 +146,7 @@ export class SharedMemory {
     this.#named.release();
   }
 
-  /** Frees the name: nobody can open the memory by it any more, and those who have it keep it. */
+  /** Removes the name. Processes that use the memory keep it, and no other can open it. */
   unlink(): void {
     this.#named.unlink();
   }
@@ -154,48 +161,66 @@ export class SharedMemory {
   }
 
   #toHandle(): SharedHandle {
-    if (this.#bytes === undefined) throw closedError(`Sending shared memory "${this.name}"`);
+    if (this.#bytes === undefined) throw closedError(`send() was called with shared memory "${this.name}"`);
     const data: NamedHandle = { name: this.name, address: this.#named.memory.address() };
     return { kind: "shared-memory.SharedMemory", module: MODULE, data };
   }
 }
 
-registerReviver("shared-memory.SharedMemory", (handle) => new SharedMemory({ handle } as never));
+registerReviver("shared-memory.SharedMemory", (handle) => new SharedMemory(new Received(handle) as never));
+
+function checkSharedMemoryOptions(options: SharedMemoryOptions): void {
+  const call = "new SharedMemory()";
+  checkOptions(call, options, OPTIONS);
+  const { name, create, size } = options;
+  if (create !== undefined && typeof create !== "boolean")
+    throw new TypeError(`${call} takes true or false as create, not ${String(create)}`);
+  if (name !== undefined) checkName(call, name);
+  if (create === true) {
+    if (!(Number.isInteger(size) && (size as number) > 0))
+      throw new RangeError(`${call} takes a size of 1 or more bytes to create memory, not ${String(size)}`);
+    return;
+  }
+  if (name === undefined) throw new TypeError(`${call} takes a name to open memory, or create: true to create it`);
+  // A shared call such as { name, create: isFirst, size } is not a mistake.
+  if (size !== undefined && create === undefined)
+    throw new TypeError(`${call} takes a size only to create memory: add create: true, or leave out size`);
+}
 
 function createNamed(name: string | undefined, size: number): NamedSegment {
-  if (!(Number.isInteger(size) && size > 0))
-    throw new RangeError(`SharedMemory takes a size of 1 or more bytes to make memory, not ${String(size)}`);
-  if (name !== undefined) checkName(name);
   const memory = SharedSegment.create(size);
   const named = NamedSegment.create(name ?? randomName(), memory);
   if (named !== undefined) return named;
   memory.close();
-  throw new SharedMemoryError(`Shared memory "${name}" exists already: open it without create, or take another name`, {
-    code: "ERR_SHARED_MEMORY_EXISTS",
-  });
+  throw new SharedMemoryError(
+    `new SharedMemory() cannot create "${name}", which exists: open it without create, or choose another name`,
+    {
+      code: "ERR_SHARED_MEMORY_EXISTS",
+    },
+  );
 }
 
 function openNamed(name: string | undefined): NamedSegment {
-  if (name === undefined) throw new TypeError("SharedMemory takes a name, or create: true to make new memory");
-  checkName(name);
-  const named = NamedSegment.open(name);
+  const named = NamedSegment.open(name as string);
   if (named !== undefined) return named;
   throw new SharedMemoryError(
-    `There is no shared memory "${name}": it was never made, or freed when the last process that had it closed it or ended`,
+    `new SharedMemory() found no memory "${name}", because no process uses it: create it with create: true, and keep it open`,
     { code: "ERR_SHARED_MEMORY_NOT_FOUND" },
   );
 }
 
-function checkName(name: string): void {
+function checkName(call: string, name: string): void {
   if (typeof name !== "string" || name === "" || /[/\0]/.test(name))
-    throw new TypeError(`The name of shared memory is text without "/", not ${JSON.stringify(name)}`);
+    throw new TypeError(`${call} takes a name without "/", not ${JSON.stringify(name)}`);
 }
 
-/** As in Python. */
+/** Returns a name in the format of Python. */
 function randomName(): string {
   return `psm_${randomToken(8)}`;
 }
 
 function closedError(subject: string): SharedMemoryError {
-  return new SharedMemoryError(`${subject} was asked for after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+  return new SharedMemoryError(`${subject} after close(): use it first, and close it then`, {
+    code: "ERR_SHARED_MEMORY_CLOSED",
+  });
 }

@@ -2,14 +2,15 @@ import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/co
 import type { RLock } from "@multiproc/sync";
 import type { AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
+import { Received } from "./received.ts";
 import { type CellsHandle, type LockOptions, TypedCells } from "./typed-cells.ts";
 
 /**
  * A number that processes share.
  *
- * A read or a write is done as one. What reads and writes again, such as `value += 1`, needs the lock, or one of the atomic
- * operations, which the types of whole numbers have. Sent to another process, it arrives with its lock. The memory is freed
- * when the last process that has it has closed it or ended.
+ * One read or one write is atomic. An update such as `value += 1` needs the lock, or an atomic
+ * operation of the integer types. A value that is sent to another process arrives with its lock. The
+ * memory is freed when the last process that uses it has closed it or ended.
  *
  * @typeParam T the type of the number
  *
@@ -43,23 +44,23 @@ export class SharedValue<T extends ElementType = ElementType> {
   readonly #cells: TypedCells<T>;
 
   /**
-   * Makes a value.
+   * Creates a value.
    *
    * @param type the type of the number
-   * @param value what it is at first; 0 when missing
-   * @throws {CapabilityError} where memory cannot be shared, and says why
-   * @throws {TypeError} for a type that there is not, and for a value of another type
+   * @param value the first value; 0 if left out
+   * @throws {CapabilityError} where processes cannot share memory, with the reason
+   * @throws {TypeError} for an unknown type or option, and for a value of another type
    */
   constructor(type: T, value?: ElementOf<T>, options: LockOptions = {}) {
-    const { handle } = options as { handle?: CellsHandle };
+    const handle = options instanceof Received ? (options.handle as CellsHandle) : undefined;
     if (handle !== undefined) this.#cells = TypedCells.attach("SharedValue", handle) as unknown as TypedCells<T>;
     else this.#cells = TypedCells.create("SharedValue", type, 1, options);
     this.type = this.#cells.type;
-    if (handle === undefined && value !== undefined) this.#cells.set("SharedValue", 0, value);
+    if (handle === undefined && value !== undefined) this.#cells.set("new SharedValue()", 0, value);
   }
 
   /**
-   * The number at this moment.
+   * The current number.
    *
    * @throws {SharedMemoryError} after `close()`
    */
@@ -72,50 +73,50 @@ export class SharedValue<T extends ElementType = ElementType> {
   }
 
   /**
-   * The lock that travels with the value.
+   * The lock of the value, which is sent together with it.
    *
-   * @throws {TypeError} if it was made without one
+   * @throws {TypeError} if the value was created with `lock: false`
    */
   get lock(): RLock {
     return this.#cells.lock;
   }
 
   /**
-   * Adds to the value, as one operation.
+   * Adds to the value atomically.
    *
-   * @returns what it was before
-   * @throws {TypeError} for a type that has no atomic operations, as for all of these
+   * @returns the previous value
+   * @throws {TypeError} for a floating-point type, as all atomic operations do
    */
   add(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("add()").add(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Subtracts from the value, as one operation; returns what it was before. */
+  /** Subtracts from the value atomically. Returns the previous value. */
   sub(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("sub()").sub(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Clears all bits that are not in `value`, as one operation; returns what it was before. */
+  /** Clears all bits that are not in `value` atomically. Returns the previous value. */
   and(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("and()").and(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Sets all bits that are in `value`, as one operation; returns what it was before. */
+  /** Sets all bits that are in `value` atomically. Returns the previous value. */
   or(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("or()").or(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Flips all bits that are in `value`, as one operation; returns what it was before. */
+  /** Flips all bits that are in `value` atomically. Returns the previous value. */
   xor(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("xor()").xor(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Sets the value; returns what it was before. */
+  /** Sets the value atomically. Returns the previous value. */
   exchange(this: SharedValue<T & AtomicType>, value: ElementOf<T>): ElementOf<T> {
     return this.#cells.atomics("exchange()").exchange(this.#cells.array as never, 0, value as never) as never;
   }
 
-  /** Sets the value if it is `expected`; returns what it was before. */
+  /** Sets the value atomically if it equals `expected`. Returns the previous value. */
   compareExchange(this: SharedValue<T & AtomicType>, expected: ElementOf<T>, value: ElementOf<T>): ElementOf<T> {
     const { array } = this.#cells;
     return this.#cells
@@ -142,4 +143,7 @@ export class SharedValue<T extends ElementType = ElementType> {
   }
 }
 
-registerReviver("shared-memory.SharedValue", (handle) => new SharedValue("int8", undefined, { handle } as LockOptions));
+registerReviver(
+  "shared-memory.SharedValue",
+  (handle) => new SharedValue("int8", undefined, new Received(handle) as never),
+);

@@ -1,6 +1,6 @@
-/** Elements of one type in memory that processes share: what shared values and arrays are built on. */
+/** Elements of one type in shared memory, with a lock. `SharedValue` and `SharedArray` are built on them. */
 import { CapabilityError } from "@multiproc/core";
-import { type SegmentAddress, SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
+import { checkOptions, type SegmentAddress, SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
 import { RLock } from "@multiproc/sync";
 import {
   type ArrayOf,
@@ -13,7 +13,7 @@ import {
 import { SharedMemoryError } from "./errors.ts";
 
 /**
- * Whether there is a lock beside the elements.
+ * The lock of a `SharedValue` or a `SharedArray`.
  *
  * @example Two values with one lock, and one with none
  * ```ts
@@ -28,14 +28,14 @@ import { SharedMemoryError } from "./errors.ts";
  */
 export interface LockOptions {
   /**
-   * A lock that travels with the elements: true for a new one, false for none, or one that there is.
+   * The lock that is sent together with the elements: `true` for a new one, `false` for none, or an existing one.
    *
    * @default true
    */
   readonly lock?: boolean | RLock | undefined;
 }
 
-/** What is sent of cells. */
+/** Cells as they travel in a message. */
 export interface CellsHandle {
   readonly type: ElementType;
   readonly length: number;
@@ -43,7 +43,7 @@ export interface CellsHandle {
   readonly lock: RLock | undefined;
 }
 
-/** The operations of `Atomics` that are used, which take arrays over any memory. */
+/** The used part of `Atomics`, with types that accept arrays over any memory. */
 interface AtomicOperations<T extends ElementType> {
   load(array: ArrayOf<T>, index: number): ElementOf<T>;
   store(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
@@ -56,7 +56,6 @@ interface AtomicOperations<T extends ElementType> {
   compareExchange(array: ArrayOf<T>, index: number, expected: ElementOf<T>, value: ElementOf<T>): ElementOf<T>;
 }
 
-/** Elements in shared memory. */
 export class TypedCells<T extends ElementType> {
   readonly type: T;
   readonly length: number;
@@ -75,16 +74,17 @@ export class TypedCells<T extends ElementType> {
     this.#array = createView(type, memory.buffer, length);
   }
 
-  /** New elements, all 0. */
+  /** Creates elements with the value 0. */
   static create<T extends ElementType>(
     className: string,
     type: T,
     length: number,
     options: LockOptions,
   ): TypedCells<T> {
+    const lock = checkedLock(`new ${className}()`, options);
     const reason = whyNoSharedMemory();
-    if (reason !== undefined) throw new CapabilityError(`${className} needs memory that processes share: ${reason}`);
-    const { lock = true } = options;
+    if (reason !== undefined)
+      throw new CapabilityError(`new ${className}() needs memory that processes share: ${reason}`);
     const memory = SharedSegment.create(Math.max(1, length * elementSize(type)));
     return new TypedCells(
       className,
@@ -95,22 +95,24 @@ export class TypedCells<T extends ElementType> {
     );
   }
 
-  /** Elements that another process sent. */
+  /** Attaches to elements that another process sent. */
   static attach(className: string, { type, length, address, lock }: CellsHandle): TypedCells<ElementType> {
     return new TypedCells(className, type, length, SharedSegment.attach(address), lock);
   }
 
-  /** The elements, which are the memory itself. */
+  /** A typed array over the memory itself. */
   get array(): ArrayOf<T> {
     if (this.#isClosed) {
-      throw new SharedMemoryError(`${this.#className} was used after close()`, { code: "ERR_SHARED_MEMORY_CLOSED" });
+      throw new SharedMemoryError(`${this.#className} was used after close(): close it later`, {
+        code: "ERR_SHARED_MEMORY_CLOSED",
+      });
     }
     return this.#array;
   }
 
   get lock(): RLock {
     if (this.#lock !== undefined) return this.#lock;
-    throw new TypeError(`This ${this.#className} was made without a lock: leave out lock: false`);
+    throw new TypeError(`lock was read on a ${this.#className} without a lock: create it without lock: false`);
   }
 
   get(index: number): ElementOf<T> {
@@ -123,14 +125,14 @@ export class TypedCells<T extends ElementType> {
     else this.atomics(call).store(this.array, index, value);
   }
 
-  /** The atomic operations, if the type has them. */
+  /** Returns the atomic operations. @throws {TypeError} if the type has none */
   atomics(call: string): AtomicOperations<T> {
     if (!this.type.startsWith("f")) return Atomics as unknown as AtomicOperations<T>;
-    throw new TypeError(`${call} is not there for ${this.type}: hold the lock, and set the value`);
+    throw new TypeError(`${call} is not available for ${this.type}: hold the lock, and set the value`);
   }
 
   handle(): CellsHandle {
-    this.array; // refused after close()
+    this.array; // throws after close()
     return { type: this.type, length: this.length, address: this.#memory.address(), lock: this.#lock };
   }
 
@@ -139,4 +141,13 @@ export class TypedCells<T extends ElementType> {
     this.#isClosed = true;
     this.#memory.close();
   }
+}
+
+function checkedLock(call: string, options: LockOptions): boolean | RLock {
+  checkOptions(call, options, ["lock"]);
+  const { lock = true } = options;
+  // Duck typing: another copy of @multiproc/sync may have created the lock.
+  if (typeof lock !== "boolean" && typeof (lock as Partial<RLock> | null)?.acquire !== "function")
+    throw new TypeError(`${call} takes an RLock, true or false as lock, not ${String(lock)}`);
+  return lock;
 }

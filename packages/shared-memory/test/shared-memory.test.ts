@@ -28,7 +28,7 @@ async function run(target: (...args: never[]) => unknown, ...args: unknown[]): P
   expect(await child.join()).toBe(0);
 }
 
-/** The names of this test that are there. */
+/** Returns the names of this test that still exist. */
 function namesLeft(): string[] {
   try {
     return readdirSync(namesDir).filter((name) => name.includes(prefix));
@@ -47,7 +47,7 @@ afterEach(async () => {
 });
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
-  test("is opened by its name, and is the same memory", () => {
+  test("memory that is opened by its name is the same memory", () => {
     const name = newName();
     const memory = new SharedMemory({ name, create: true, size: 1000 });
     expect([memory.name, memory.size, memory.buf.length]).toEqual([name, 1000, 1000]);
@@ -57,10 +57,10 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     memory.close();
     expect(again.buf[999]).toBe(5);
     again.close();
-    expect(() => new SharedMemory({ name })).toThrow(`There is no shared memory "${name}"`);
+    expect(() => new SharedMemory({ name })).toThrow(`found no memory "${name}"`);
   });
 
-  test("arrives opened in another process, and is found there by its name", async () => {
+  test("memory that is sent arrives opened, and can be opened by its name there", async () => {
     const memory = new SharedMemory({ name: newName(), create: true, size: 100_000 });
     await run(tasks.fill, memory, 7);
     expect(memory.buf.every((byte) => byte === 7)).toBe(true);
@@ -72,7 +72,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     memory.close();
   });
 
-  test("is found by others whatever happens to the folder of all names, which anyone removes who finds it empty", async () => {
+  test("memory gets its name while another process keeps removing the empty folder of names", async () => {
     const [ours, theirs] = pipe();
     await start(tasks.removeAgainAndAgain, namesDir, theirs);
     await ours.recv();
@@ -83,7 +83,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     }
   });
 
-  test("refuses a name that is taken, none, and a size that is none, in words", () => {
+  test("new SharedMemory() refuses a name that is taken or unknown, and wrong options", () => {
     const name = newName();
     using memory = new SharedMemory({ name, create: true, size: 10 });
     const error = attempt(() => new SharedMemory({ name, create: true, size: 10 })) as SharedMemoryError;
@@ -93,23 +93,30 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
       "ERR_SHARED_MEMORY_NOT_FOUND",
     );
     for (const size of [0, -1, 1.5]) expect(() => new SharedMemory({ create: true, size })).toThrow(RangeError);
-    expect(() => new SharedMemory()).toThrow("takes a name, or create: true");
+    expect(() => new SharedMemory()).toThrow("takes a name to open memory, or create: true to create it");
+    expect(() => new SharedMemory({ name, size: 10 })).toThrow("add create: true, or leave out size");
+    expect(new SharedMemory({ name, create: false, size: 10 }).size).toBe(10);
+    expect(() => new SharedMemory({ create: "yes" } as never)).toThrow("takes true or false as create, not yes");
+    expect(() => new SharedMemory({ nmae: "x" } as never)).toThrow('Did you mean "name"?');
+    expect(() => new SharedMemory({ handle: {} } as never)).toThrow('does not take the option "handle"');
+    for (const options of ["x", 10, null])
+      expect(() => new SharedMemory(options as never)).toThrow("takes its options as one object");
     for (const bad of ["", "a/b", "a\0b"]) expect(() => new SharedMemory({ name: bad })).toThrow(TypeError);
     expect(() => new SharedMemory({ create: true, size: 2 ** 46 })).toThrow("bytes of memory left");
     expect(memory.buf.length).toBe(10);
   });
 
-  test("close() ends it here; using it then is an error, and no crash", () => {
+  test("using memory after close() is an error and not a crash", () => {
     const memory = new SharedMemory({ create: true, size: 64 });
     const words = new Int32Array(memory.buf.buffer);
     memory.close();
     memory.close();
-    expect(() => memory.buf).toThrow("was asked for after close()");
+    expect(() => memory.buf).toThrow("after close()");
     expect(words.length).toBe(0);
     expect(() => Atomics.store(words, 0, 1)).toThrow(TypeError);
   });
 
-  test("unlink() frees the name, and takes the memory from nobody", () => {
+  test("unlink() removes the name, and its users keep the memory", () => {
     const name = newName();
     const first = new SharedMemory({ name, create: true, size: 8 });
     first.buf[0] = 1;
@@ -123,7 +130,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     second.unlink();
   });
 
-  test("outlives the process that made it, while another has it, and no longer", async () => {
+  test("memory exists as long as a process uses it, even if its creator was killed", async () => {
     const name = newName();
     const [ours, theirs] = pipe();
     const maker = await start(tasks.makeAndDie, name, theirs);
@@ -141,7 +148,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     await until(() => namesLeft().length === 0);
   });
 
-  test("names of any letters are possible, and long ones are refused", () => {
+  test("a name can have any letters, and a long one is refused", () => {
     const name = `${newName()} 'ü*$(x)' ~\\`;
     const memory = new SharedMemory({ name, create: true, size: 8 });
     expect(new SharedMemory({ name }).name).toBe(name);
@@ -150,7 +157,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     expect(() => new SharedMemory({ name: "x".repeat(300), create: true, size: 8 })).toThrow("too long");
   });
 
-  test("nothing is left of a process that named memory before all else, and was killed", async () => {
+  test("a killed process leaves no name, even if named memory was the first thing it used", async () => {
     const temp = mkdtempSync("/tmp/names-test-");
     await using program = runProgram(fixture(import.meta.url, "names-before-folder.js"), [], { env: { TMPDIR: temp } });
     await until(() => program.stdout.includes("ready"), { message: () => `it to be ready: ${program.stderr}` });
@@ -160,7 +167,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     rmdirSync(temp);
   });
 
-  test("nothing is left of processes that are killed at random", async () => {
+  test("processes that are killed at random leave no names", async () => {
     const problems: unknown[] = [];
     for (let round = 0; round < 3; round++) {
       const churners = await Promise.all(
@@ -187,7 +194,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
 });
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("SharedValue and SharedArray", () => {
-  test("are counted up by many processes exactly, by atomic operations and under the lock", async () => {
+  test("many processes count exactly, by atomic operations and under the lock", async () => {
     const hits = new SharedValue("int32", 0);
     const sum = new SharedValue("float64", 1);
     const big = new SharedValue("int64", 0n);
@@ -195,21 +202,21 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedValue and SharedArray"
     expect([hits.value, sum.value, big.value]).toEqual([1500, 751, 4500n]);
   });
 
-  test("have atomic operations where the type allows", () => {
+  test("values of integer types have atomic operations", () => {
     const value = new SharedValue("uint8", 250, { lock: false });
     expect([value.add(10), value.value]).toEqual([250, 4]);
     expect([value.sub(1), value.or(8), value.and(9), value.xor(1), value.value]).toEqual([4, 3, 11, 9, 8]);
     expect([value.exchange(1), value.compareExchange(1, 2), value.value]).toEqual([8, 1, 2]);
-    expect(() => value.lock).toThrow("made without a lock");
+    expect(() => value.lock).toThrow("without a lock");
     const float = new SharedValue("float64", 0.5);
     expect(() => (float as never as typeof value).add(1)).toThrow("hold the lock");
     expect(() => (value.value = "1" as never)).toThrow(TypeError);
-    expect(() => new SharedValue("int128" as never)).toThrow('no element type "int128"');
+    expect(() => new SharedValue("int128" as never)).toThrow('Unknown element type "int128"');
     value.close();
     expect(() => value.value).toThrow("SharedValue was used after close()");
   });
 
-  test("arrays are typed arrays over the memory", async () => {
+  test("a SharedArray is a typed array over the memory", async () => {
     const numbers = new SharedArray("float64", [1, 2, 3]);
     await run(tasks.double, numbers);
     expect([...numbers]).toEqual([2, 4, 6]);
@@ -220,11 +227,25 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedValue and SharedArray"
     expect([flags.add(1, 5), flags.compareExchange(1, 5, 6), flags.exchange(1, 7), flags.get(1)]).toEqual([0, 5, 6, 7]);
     expect([...new SharedArray("uint8", 0)]).toEqual([]);
     expect(() => new SharedArray("uint8", -1)).toThrow(RangeError);
+    for (const content of [null, undefined, {}, true])
+      expect(() => new SharedArray("uint8", content as never)).toThrow("takes a length or the first elements");
+  });
+
+  test("wrong options are refused", () => {
+    for (const make of [
+      (options: unknown) => new SharedValue("int32", 0, options as never),
+      (options: unknown) => new SharedArray("int32", 1, options as never),
+    ]) {
+      expect(() => make({ locks: true })).toThrow('Did you mean "lock"?');
+      expect(() => make({ lock: "yes" })).toThrow("takes an RLock, true or false as lock, not yes");
+      expect(() => make({ lock: null })).toThrow("takes an RLock, true or false as lock, not null");
+      expect(() => make(false)).toThrow("such as { lock: … }, not false");
+    }
   });
 });
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("ShareableList", () => {
-  test("holds items that processes replace", async () => {
+  test("processes can replace the items of a ShareableList", async () => {
     const items = ["a string", 1.5, true, 12n, null, new Uint8Array([1, 2, 3])];
     const list = new ShareableList(items, { name: newName() });
     expect([...list]).toEqual(items);
@@ -234,7 +255,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("ShareableList", () => {
     expect(found.format).toEqual(["string", "null", "boolean", "bigint", "null", "bytes"]);
     expect([found.length, found.count(null), found.index(12n)]).toEqual([6, 2, 3]);
     expect(() => found.index("none")).toThrow(RangeError);
-    expect(() => list.set(0, "too long for it")).toThrow("was made with room for 8");
+    expect(() => list.set(0, "too long for it")).toThrow("has reserved 8 bytes");
     expect(() => list.get(6)).toThrow(RangeError);
     expect(() => list.set(0, 2n ** 64n)).toThrow(RangeError);
     expect(() => new ShareableList([{} as never])).toThrow(TypeError);
@@ -243,13 +264,20 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("ShareableList", () => {
     expect(() => list.get(0)).toThrow("after close()");
   });
 
-  test("memory that is something else is refused", () => {
+  test("memory that is not a list, or is corrupted, is refused", () => {
     using memory = new SharedMemory({ name: newName(), create: true, size: 4 });
-    expect(() => new ShareableList(undefined, { name: memory.name })).toThrow("is no ShareableList");
+    expect(() => new ShareableList(undefined, { name: memory.name })).toThrow("is not a ShareableList");
     const list = new ShareableList(["x"]);
     list.shm.buf.fill(255, 8);
-    expect(() => list.get(0)).toThrow("cannot be read");
+    expect(() => list.get(0)).toThrow("is corrupted");
     list.shm.close();
+  });
+
+  test("wrong arguments are refused", () => {
+    expect(() => new ShareableList()).toThrow("takes items to create a list, or a name to open one");
+    expect(() => new ShareableList(5 as never)).toThrow("takes its items as an iterable, not 5");
+    expect(() => new ShareableList([1], { Name: "x" } as never)).toThrow('Did you mean "name"?');
+    expect(() => new ShareableList([1], "x" as never)).toThrow("takes its options as one object");
   });
 });
 

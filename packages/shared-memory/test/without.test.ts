@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 
 process.env.MULTIPROC_SHARED_MEMORY = "off";
 
-test("where memory cannot be shared, all of them say why", () => {
+test("without shared memory, every constructor throws CapabilityError with the reason", () => {
   for (const make of [
     () => new SharedMemory({ create: true, size: 1 }),
     () => new SharedValue("int32", 0),

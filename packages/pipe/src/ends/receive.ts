@@ -27,7 +27,8 @@ export function beginWait(call: string, options: WaitOptions, known?: readonly s
 export function checkRecvMany(options: RecvManyOptions): number {
   beginWait("recvMany()", options, ["max", "timeout", "signal"]);
   const { max = Number.POSITIVE_INFINITY } = options;
-  if (!(max >= 1)) throw new RangeError(`recvMany() takes a max of 1 or more messages, not ${String(max)}`);
+  if (!(typeof max === "number" && max >= 1))
+    throw new RangeError(`recvMany() takes a max of 1 or more messages, not ${String(max)}`);
   return max;
 }
 
@@ -141,7 +142,7 @@ function notBytesError(call: string): ConnectionError {
 
 const DONE: IteratorResult<never, void> = { done: true, value: undefined };
 
-/** The iterator of `for await`: all messages until the end of the pipe. An async generator takes twice the time per message. */
+/** The iterator of `for await`. An async generator would take twice the time per message. */
 export class MessageIterator<T> implements AsyncIterableIterator<T, void, undefined> {
   readonly #takeReady: () => T | typeof EMPTY;
   readonly #receive: () => Promise<T>;

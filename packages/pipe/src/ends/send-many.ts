@@ -1,4 +1,4 @@
-/** `sendMany()`: sends values one after the other, and coalesces those that are available at once into few writes. */
+/** `sendMany()`: sends values in order, and coalesces values that are available at once into few writes. */
 import { FlushLimiter, host } from "@multiproc/core/internal";
 
 /** Values sent before the event loop gets a turn, so that a fast receiver does not starve the rest of this process. */
@@ -8,7 +8,7 @@ const MAX_SENDS_PER_TURN = 1000;
 const MAX_SENDS_PER_CLOCK_CHECK = 64;
 
 export interface Sender {
-  /** Sends one value, which may wait for {@link Sender.flush}. Returns a promise if the caller must wait before it sends more. */
+  /** Sends a value, which may wait for `flush()`. Returns a promise if the caller must wait before the next one. */
   send(value: unknown): Promise<void> | undefined;
   flush(): void;
 }

@@ -5,11 +5,11 @@
 import { ProtocolError } from "@multiproc/core";
 import type { ByteStream } from "@multiproc/core/internal";
 
-/** The longest message of a handshake. The stream fails if the peer announces a longer one, before memory is allocated. */
+/** The longest message of a handshake. An announcement of a longer one is refused before memory is allocated. */
 export const MAX_HANDSHAKE_MESSAGE_BYTES = 256;
 const HEADER_BYTES = 4;
 
-/** Reads and writes single messages. Bytes that arrive after the last message go to the channel that takes the stream over. */
+/** Reads and writes single messages. Bytes behind the last message go to the channel that takes over the stream. */
 export class HandshakeStream {
   readonly #stream: ByteStream;
   #received: Uint8Array = new Uint8Array(0);

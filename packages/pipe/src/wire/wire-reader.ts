@@ -88,7 +88,7 @@ export class WireReader {
     return bodyStart + length;
   }
 
-  /** Bytes of the chunk that the last call of {@link WireReader.#takeHeader} read. */
+  /** Bytes of the chunk that the last call of `#takeHeader()` read. */
   #headerBytesTaken = 0;
 
   /** Returns the length of the next message, or undefined while its header is incomplete. */
