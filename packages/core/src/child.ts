@@ -23,6 +23,7 @@ export { host } from "./host/mod.ts";
 export { registry, singleton } from "./registry.ts";
 export { afterForkInChild } from "./runtime/at-fork.ts";
 export { childConfig } from "./runtime/child-config.ts";
+export { assertMayStart, claimRefusal } from "./targets/import-guard.ts";
 export { loadModules } from "./targets/module-loader.ts";
 export { isLocal, resolveTarget, targetOf } from "./targets/target.ts";
 

@@ -107,10 +107,17 @@ export type {
   ThreadExit,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
+export {
+  assertMayStart,
+  claimRefusal,
+  dropImportContexts,
+  isImporting,
+  latestRefusal,
+  outsideImports,
+} from "./targets/import-guard.ts";
 
 // ── fork(): a copy of this process ──
 
-export { UNSUPPORTED_PLATFORM } from "./fork/fork-refusal.ts";
 export { type Forking, forking } from "./fork/load.ts";
 export type { Forker, ForkReason, ForkRefusal, ForkResult, ForkSupport, WatchedChild } from "./fork/mod.ts";
 

@@ -1,5 +1,5 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { encodeMessage, host, MAX_TIMER_MS, withTimeoutOrThrow } from "@multiproc/core/internal";
+import { assertMayStart, encodeMessage, host, MAX_TIMER_MS, withTimeoutOrThrow } from "@multiproc/core/internal";
 import { captureContext } from "./async-context.ts";
 import { ProcessWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
 import { WorkerManager } from "./dispatch/worker-manager.ts";
@@ -111,6 +111,7 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {TargetError} if a worker could not find the function
    * @throws {SendError} if an argument cannot be sent
    * @throws {PoolClosedError} after `close()` or `terminate()`
+   * @throws {ProcessError} (rejects) if a module calls it while a child imports that module
    */
   apply<A extends unknown[], R>(
     fn: (...args: A) => R,
@@ -357,6 +358,7 @@ export class Pool<I extends unknown[] = unknown[]> {
   /** Checks what every call has in common. */
   #checkCall(call: string, fn: AnyFunction, options: MapOptions & ImapOptions): KnownFunction {
     this.#assertUsable(call);
+    if (this.#workers.size === 0) assertMayStart();
     if (this.#state === "closed") throw new PoolClosedError(`${call} was called on a pool after close()`);
     if (options.timeout !== undefined || options.retries !== undefined || call !== "apply()")
       checkOptions(call, options);

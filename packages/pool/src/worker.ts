@@ -9,6 +9,7 @@ import {
   type EndpointAddress,
   type Frame,
   host,
+  latestRefusal,
   loadModules,
 } from "@multiproc/core/internal";
 import { restoreContext } from "./async-context.ts";
@@ -77,6 +78,7 @@ class Worker {
   readonly #functions: FunctionCache = new FunctionCache();
   readonly #inbox: Frame[] = [];
   #isRunning = false;
+  #isReady = false;
   #range: readonly [number, number] | undefined;
   #context: Frame | undefined;
   #finalizer: AnyFunction | undefined;
@@ -106,13 +108,23 @@ class Worker {
     });
   }
 
-  /** The process ends: what has been answered is said. */
+  /** The process ends: what has been answered is said. A module may end it after a refused start. */
   finish(): void {
     const chunk = this.#chunk;
     this.#chunk = undefined;
+    const refusal = latestRefusal();
+    if (refusal !== undefined) return this.#failWith(refusal, chunk);
     try {
       if (chunk !== undefined) this.#writer.sendResults(chunk, performance.now());
     } catch {} // one of them cannot be sent, and is lost with the process
+    this.#writer.flush();
+  }
+
+  /** Fails the running task, or the initialization, with a refusal. */
+  #failWith(refusal: Error, chunk: ChunkRunner | undefined): void {
+    if (!this.#isReady) this.#writer.sendError(protocol.INIT_FAILED, refusal);
+    else if (chunk !== undefined) this.#writer.sendChunkFailure(chunk, refusal);
+    else if (this.#startedCount > this.#doneCount) this.#writer.sendFailure(refusal, 0);
     this.#writer.flush();
   }
 
@@ -174,6 +186,7 @@ class Worker {
       await initializer?.(...initArgs);
       this.#finalizer = finalizer;
       this.#maxMemory = maxMemory;
+      this.#isReady = true;
       writer.send(protocol.READY);
     } catch (error) {
       writer.sendError(protocol.INIT_FAILED, error);

@@ -2,6 +2,7 @@
 import {
   afterForkInChild,
   childConfig,
+  claimRefusal,
   host,
   loadModules,
   type ParentConnection,
@@ -26,6 +27,7 @@ export async function bootstrap(parent: ParentConnection): Promise<void> {
   processTree.self = { name, daemon, identity, authKey: Uint8Array.from(authKey) };
   processTree.parent = preparation.parent;
   childConfig.startMethod = preparation.startMethod;
+  childConfig.depth = preparation.depth;
   if (!reportsUncaughtErrors) reportUncaughtErrors();
   try {
     const run = await prepare(preparation, parent);
@@ -41,7 +43,7 @@ export async function bootstrap(parent: ParentConnection): Promise<void> {
 /** In a fork server: does for nothing what every child does first. */
 export async function warmUp(): Promise<void> {
   const { self, parent } = processTree;
-  const { startMethod, isImporting } = childConfig;
+  const { startMethod, isImporting, depth } = childConfig;
   const target = { module: import.meta.url, name: "nothing" };
   registry.modules.set(target.module, { nothing() {} });
   const child: PreparationData = {
@@ -49,6 +51,7 @@ export async function warmUp(): Promise<void> {
     daemon: false,
     startMethod: "forkserver",
     identity: [1],
+    depth: 1,
     authKey: Array.from({ length: 32 }, (_, i) => i),
     parent: { name: self.name, pid: host.pid },
     target,
@@ -59,12 +62,13 @@ export async function warmUp(): Promise<void> {
   await warmUpChild(bootstrap, [JSON.stringify(child)]);
   registry.modules.delete(target.module);
   Object.assign(processTree, { self, parent });
-  Object.assign(childConfig, { startMethod, isImporting });
+  Object.assign(childConfig, { startMethod, isImporting, depth });
 }
 
 function reportUncaughtErrors(): void {
   reportsUncaughtErrors = true;
   host.onUncaughtError((error) => {
+    if (claimRefusal(error)) return;
     reportError(processTree.self.name, error);
     host.exit(1);
   });

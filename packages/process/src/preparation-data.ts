@@ -9,6 +9,8 @@ export interface PreparationData {
   /** How the child's own children come to be, unless it says otherwise. */
   readonly startMethod: string;
   readonly identity: readonly number[];
+  /** The number of processes and threads from the main program to the child. */
+  readonly depth: number;
   readonly authKey: readonly number[];
   readonly parent: { readonly name: string; readonly pid: number };
   /** The function, if its module and its name are enough to find it. */

@@ -1,5 +1,5 @@
 /** Who is who among the processes of this family, as far as this process knows. */
-import { afterForkInChild, childConfig, host, ProcessError, singleton } from "@multiproc/core/child";
+import { afterForkInChild, assertMayStart, childConfig, host, ProcessError, singleton } from "@multiproc/core/child";
 
 /**
  * The process that started this one.
@@ -82,12 +82,7 @@ export function nextIdentity(): readonly number[] {
 
 /** Refuses a child where there may be none. */
 export function assertMayHaveChildren(): void {
-  if (childConfig.isImporting) {
-    throw new ProcessError(
-      `Cannot start a process while this one is still importing its modules: move the start into a function, and call it only where parentProcess() is undefined`,
-      { code: "ERR_IMPORTING" },
-    );
-  }
+  assertMayStart();
   if (processTree.self.daemon && !childConfig.mayHaveChildren) {
     throw new ProcessError(
       `Cannot start a process: ${processTree.self.name} (pid ${host.pid}) is daemonic, and a daemonic process may have no children`,

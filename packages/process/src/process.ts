@@ -1,6 +1,7 @@
 import { ProcessError, TargetError } from "@multiproc/core";
 import {
   checkTimeout,
+  childConfig,
   type EncodedMessage,
   type ExitStatus,
   encodeMessage,
@@ -287,6 +288,7 @@ export class Process<A extends unknown[] = unknown[]> {
       daemon: this.#daemon,
       startMethod: getStartMethod(),
       identity: this.#identity,
+      depth: childConfig.depth + 1,
       authKey: [...this.authKey],
       parent: { name: processTree.self.name, pid: host.pid },
       target: null,

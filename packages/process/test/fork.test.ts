@@ -8,7 +8,7 @@ import { getAllStartMethods, StartMethodError } from "@multiproc/start-methods";
 import { fixture, host, isAlive, linesOf, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterAll, afterEach, describe, expect, onTestFinished, test } from "vitest";
 
-const canFork = host === "node" && process.platform === "linux";
+const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 
 afterEach(noChildLeft);

@@ -35,7 +35,7 @@ const untilWritten = (from: string) =>
   until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
 /** Servers and spares. */
 const helperPids = () => [...singleton("helper processes", () => new Set<number>())];
-const canFork = host === "node" && process.platform === "linux";
+const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 afterEach(async () => {

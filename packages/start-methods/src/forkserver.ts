@@ -7,11 +7,11 @@
  */
 import {
   afterForkInChild,
+  assertMayStart,
   childModules,
   host,
   processRole,
   singleton,
-  UNSUPPORTED_PLATFORM,
   type WaitOptions,
   withTimeout,
   withTimeoutOrThrow,
@@ -89,6 +89,7 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
  *
  * @param options how long to wait, and what ends the wait
  * @throws {StartError} if a module of `setForkserverPreload()` throws, with its error as the cause
+ * @throws {ProcessError} if a module calls it while a child imports that module
  * @throws {TimeoutError} when the time ran out
  *
  * @example
@@ -100,6 +101,7 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
  * ```
  */
 export async function forkserverKind(options: WaitOptions = {}): Promise<ForkserverKind> {
+  assertMayStart();
   return (await withTimeoutOrThrow(currentSource(options.signal), "forkserverKind()", options)).kind;
 }
 
@@ -178,7 +180,8 @@ function startSource(): PendingSource {
 
 async function openSource(signal: AbortSignal): Promise<ChildSource> {
   const preload = modulesToLoad();
-  if (host.name !== "node") return new SparePool(preload, UNSUPPORTED_PLATFORM.message).warmed(signal);
+  const refused = host.whyNoFork();
+  if (refused !== undefined) return new SparePool(preload, refused.message).warmed(signal);
   const { ForkServerLauncher, ForkRefusedError } = await import("./fork-server/mod.ts");
   try {
     const { forkServer } = processRole;

@@ -1,5 +1,6 @@
 /** The system call, for those who know it. */
 import {
+  assertMayStart,
   checkTimeout,
   type ForkRefusal,
   type ForkSupport,
@@ -29,6 +30,7 @@ let isTested = false;
  *
  * @returns 0 in the child, the child's pid in the parent
  * @throws {StartMethodError} where this process cannot be forked, or not now: workers or operations are under way
+ * @throws {ProcessError} if a module calls it while a child imports that module
  *
  * @example
  * ```ts
@@ -42,6 +44,7 @@ let isTested = false;
  * ```
  */
 export function fork(): number {
+  assertMayStart();
   const support = getForkSupport();
   if ("reason" in support) throw refusalError(support);
   const forkApi = forking();

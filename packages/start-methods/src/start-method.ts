@@ -7,7 +7,6 @@ import {
   host,
   registerErrors,
   singleton,
-  UNSUPPORTED_PLATFORM,
 } from "@multiproc/core/internal";
 import type { StartMethod } from "./launcher.ts";
 
@@ -122,8 +121,7 @@ export function requireStartMethod(method: StartMethod): void {
  * @internal
  */
 export function getForkSupport(): ForkSupport | ForkRefusal {
-  if (!host.capabilities.fork) return UNSUPPORTED_PLATFORM;
-  return forking().openForker();
+  return host.whyNoFork() ?? forking().openForker();
 }
 
 function isAvailable(method: string): method is StartMethod {

@@ -16,7 +16,7 @@ type ForkOrder = Parameters<Server["start"]>[0];
 const tasks = fixture(import.meta.url, "fork-tasks.js").href;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 const call = (name: string) => ({ module: tasks, name });
-const canFork = host === "node" && process.platform === "linux";
+const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
 /** Each takes more than half a second of processor time; MULTIPROC_STRESS=2000 is for an hour that has them. */
 const STRESS_CHILD_COUNT = Number(process.env.MULTIPROC_STRESS ?? 24);
 

@@ -2,7 +2,7 @@ import process from "node:process";
 import { fixture, host, noChildLeft, runProgram } from "@multiproc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 
-const canFork = host === "node" && process.platform === "linux";
+const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
 
 describe.skipIf(!canFork)("Forker", () => {
   afterEach(noChildLeft);

@@ -1,6 +1,6 @@
 /** The reason why this process cannot be forked, here or now. */
 export type ForkReason =
-  /** The host is not Node on Linux, or the processor is not supported. */
+  /** The platform is not Node on Linux on x64. */
   | "platform"
   /** libc cannot be called. */
   | "native"
@@ -35,5 +35,20 @@ export function refusal(reason: ForkReason, message: string): ForkRefusal {
   return { reason, message };
 }
 
-/** The refusal on all hosts that cannot fork. */
-export const UNSUPPORTED_PLATFORM: ForkRefusal = refusal("platform", "forking requires Node on Linux, on x64 or arm64");
+/** The platform that a process runs on, in Node's words. */
+export interface ForkPlatform {
+  /** The runtime: `node`, `deno`. */
+  readonly host: string;
+  /** The operating system: `linux`. */
+  readonly platform: string;
+  /** The processor: `x64`. */
+  readonly arch: string;
+}
+
+/** Returns why a process on that platform can never be forked; undefined if it may be. */
+export function whyNoForkOn({ host, platform, arch }: ForkPlatform): ForkRefusal | undefined {
+  const needs = "forking requires Node on Linux on x64";
+  if (host !== "node") return refusal("platform", needs);
+  if (platform !== "linux") return refusal("platform", `${needs}, and this is ${platform}`);
+  return arch === "x64" ? undefined : refusal("platform", `${needs}, and is untested on ${arch}`);
+}

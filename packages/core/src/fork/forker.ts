@@ -24,7 +24,7 @@ import type { Libc, Native } from "../native/native.ts";
 import { AddressSpace } from "./address-space.ts";
 import { pauseCompilation, resumeCompilation } from "./background-compilation.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { type ForkRefusal, refusal, UNSUPPORTED_PLATFORM } from "./fork-refusal.ts";
+import { type ForkRefusal, refusal, whyNoForkOn } from "./fork-refusal.ts";
 import { resetProcess } from "./reset-process.ts";
 import { ThreadStates } from "./thread-states.ts";
 import { findPlatform, type Platform } from "./v8-platform.ts";
@@ -115,9 +115,10 @@ export class Forker {
 
   /** Prepares this process for forking. Call it once. */
   static open(native: Native): Forker | ForkRefusal {
-    if (process.platform !== "linux" || !ThreadStates.isSupported || "Deno" in globalThis || "Bun" in globalThis) {
-      return UNSUPPORTED_PLATFORM;
-    }
+    const { platform, arch } = process;
+    const isNode = !("Deno" in globalThis) && !("Bun" in globalThis);
+    const refused = whyNoForkOn({ host: isNode ? "node" : "other", platform, arch });
+    if (refused !== undefined) return refused;
     try {
       const platform = findPlatform(native);
       if ("reason" in platform) return platform;

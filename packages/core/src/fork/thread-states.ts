@@ -12,11 +12,8 @@ import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
-/** The numbers of the system calls `futex`, `epoll_wait` and `epoll_pwait`, by processor. */
-const PARKED_SYSCALLS: Readonly<Record<string, { futex: string; epoll: readonly string[] }>> = {
-  x64: { futex: "202", epoll: ["232", "281"] },
-  arm64: { futex: "98", epoll: ["22"] },
-};
+/** The numbers of the system calls `futex`, `epoll_wait` and `epoll_pwait` on x64. */
+const PARKED_SYSCALLS = { futex: "202", epoll: ["232", "281"] };
 
 const PARK_TIMEOUT_MS = 3000;
 
@@ -36,16 +33,10 @@ const RUN_COUNT_FILE = hasSchedstat() ? "schedstat" : "status";
 
 /** The states of the other threads of this process. */
 export class ThreadStates {
-  readonly #parkedSyscalls: { futex: string; epoll: readonly string[] } = PARKED_SYSCALLS[process.arch] as never;
   readonly #buffer = Buffer.alloc(4096);
   readonly #sleepCell = new Int32Array(new SharedArrayBuffer(4));
   readonly #threadFiles = new Map<string, ThreadFiles>();
   #ownId = String(process.pid);
-
-  /** Whether the system calls of this processor are known. */
-  static get isSupported(): boolean {
-    return process.arch in PARKED_SYSCALLS;
-  }
 
   /**
    * Returns a snapshot of all threads of a child; undefined if one of them is not parked. An
@@ -106,7 +97,7 @@ export class ThreadStates {
       const syscallNumber = syscall.slice(0, syscall.indexOf(" "));
       if (!this.#isParkedIn(syscallNumber)) return undefined;
       // V8's scheduler of delayed tasks has the only other event loop in a process without workers.
-      if (syscallNumber !== this.#parkedSyscalls.futex && ++loopCount > 1)
+      if (syscallNumber !== PARKED_SYSCALLS.futex && ++loopCount > 1)
         return refusal("event-loops", describeEventLoop());
       snapshot += `${id} ${runCountIn(runStats)}`;
     }
@@ -114,7 +105,7 @@ export class ThreadStates {
   }
 
   #isParkedIn(syscallNumber: string): boolean {
-    return syscallNumber === this.#parkedSyscalls.futex || this.#parkedSyscalls.epoll.includes(syscallNumber);
+    return syscallNumber === PARKED_SYSCALLS.futex || PARKED_SYSCALLS.epoll.includes(syscallNumber);
   }
 
   #openFiles(id: string): ThreadFiles {

@@ -54,7 +54,7 @@ export interface DenoCommandOptions {
 export interface DenoApi {
   readonly pid: number;
   readonly args: string[];
-  readonly build: { readonly os: string };
+  readonly build: { readonly os: string; readonly arch: string };
   readonly version: { readonly deno: string };
   readonly mainModule: string;
   readonly Command: new (file: string, options: DenoCommandOptions) => { spawn(): DenoChild };

@@ -4,6 +4,7 @@
  */
 import type * as Crypto from "node:crypto";
 import { CapabilityError } from "../errors.ts";
+import { type ForkRefusal, whyNoForkOn } from "../fork/fork-refusal.ts";
 import { builtin } from "./builtin-module.ts";
 import type { DenoApi } from "./deno-api.ts";
 import { permissionFlags } from "./deno-permissions.ts";
@@ -26,7 +27,7 @@ import type {
   Thread,
 } from "./host.ts";
 import { FD_SOCKET_OPTIONS, NodeStream } from "./node-stream.ts";
-import { startThread, threadStream } from "./worker-threads.ts";
+import { startThread, threadDepth, threadStream } from "./worker-threads.ts";
 
 /** The names of signals on Linux, in the order of their numbers. */
 const SIGNALS =
@@ -73,6 +74,7 @@ function canAdoptFd(): boolean {
 /** The adapter for Deno. */
 export class DenoHost implements Host {
   readonly name = "deno";
+  readonly isAsyncStorageFree = true;
   readonly capabilities: Capabilities = {
     signals: true,
     permissions: true,
@@ -152,6 +154,11 @@ export class DenoHost implements Host {
     this.#canAdoptFd ??= canAdoptFd();
     if (this.#canAdoptFd) return undefined;
     return "this version of Deno cannot adopt a socket that it did not open itself: 2.7.12 and newer can";
+  }
+
+  whyNoFork(): ForkRefusal | undefined {
+    const { os, arch } = this.#deno.build;
+    return whyNoForkOn({ host: "deno", platform: os, arch });
   }
 
   /**
@@ -304,6 +311,12 @@ export class DenoHost implements Host {
     listen("unhandledrejection", (event: PromiseRejectionEvent) => event.reason);
   }
 
+  onUnhandledRejection(claim: (reason: unknown) => boolean): void {
+    addEventListener("unhandledrejection", (event) => {
+      if (claim((event as PromiseRejectionEvent).reason)) event.preventDefault();
+    });
+  }
+
   onSignal(signal: string, run: () => void): () => void {
     this.#deno.addSignalListener(signal as never, run);
     return () => this.#deno.removeSignalListener(signal as never, run);
@@ -331,13 +344,21 @@ export class DenoHost implements Host {
     } catch {} // nothing reads the stream
   }
 
+  activeResources(): readonly string[] {
+    return [];
+  }
+
   asyncLocalStorage(): AsyncStorage {
     const { AsyncLocalStorage } = builtin<{ AsyncLocalStorage: new () => AsyncStorage }>("async_hooks");
     return new AsyncLocalStorage();
   }
 
-  startThread(module: URL, name: string): Thread {
-    return startThread(module, name, false);
+  startThread(module: URL, name: string, depth: number): Thread {
+    return startThread(module, name, depth, false);
+  }
+
+  threadDepth(): number {
+    return threadDepth();
   }
 
   threadStream(): ByteStream | undefined {

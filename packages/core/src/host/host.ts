@@ -6,6 +6,7 @@
  * decide about order and waiting. A method that returns a promise rejects for every error; it never
  * throws.
  */
+import type { ForkRefusal } from "../fork/fork-refusal.ts";
 
 /** The end of a process: an exit code or a signal. */
 export interface ExitStatus {
@@ -202,6 +203,10 @@ export interface AsyncStorage {
   getStore(): unknown;
   /** Sets the value for the rest of this turn, and for everything that it starts. */
   enterWith(value: unknown): void;
+  /** Sets it for what `run` does, and for all that comes of it. */
+  run<T>(value: unknown, run: () => T): T;
+  /** Forgets what was set anywhere, until the next time. */
+  disable(): void;
 }
 
 /** The port to the host. */
@@ -252,6 +257,8 @@ export interface Host {
    * @returns false if this host cannot watch a descriptor
    */
   watchReadable(fd: number, onReadable: () => void): boolean;
+  /** Returns why a process can never be copied by `fork()` here; undefined if it may be. */
+  whyNoFork(): ForkRefusal | undefined;
   /**
    * The descriptors of all open streams and servers. A forked child must not use them: they are its
    * parent's.
@@ -307,6 +314,10 @@ export interface Host {
   /** Calls `run` for an uncaught error, unless the program has a handler of its own. */
   onUncaughtError(run: (error: unknown) => void): void;
   /**
+   * Asks `claim` about each unhandled rejection. A rejection that it claims has no further effect.
+   */
+  onUnhandledRejection(claim: (reason: unknown) => boolean): void;
+  /**
    * Calls `run` at that signal instead of the default action, until the returned function is
    * called.
    */
@@ -327,10 +338,23 @@ export interface Host {
    * @returns a promise that settles when there is room for more; undefined if there is some now
    */
   writeOutput(stream: "stdout" | "stderr", bytes: Uint8Array): Promise<void> | undefined;
+  /**
+   * The kinds of operations, timers and handles that keep this program alive, one entry for each;
+   * empty if {@link isAsyncStorageFree}.
+   */
+  activeResources(): readonly string[];
+  /** Whether an {@link AsyncStorage} in use costs other promises nothing. */
+  readonly isAsyncStorageFree: boolean;
   /** Creates a variable that follows async flows. */
   asyncLocalStorage(): AsyncStorage;
-  /** Starts a thread that runs a module. It does not keep the program alive. */
-  startThread(module: URL, name: string): Thread;
+  /**
+   * Starts a thread that runs a module. It does not keep the program alive.
+   *
+   * @param depth the number of processes and threads between the main program and the new thread
+   */
+  startThread(module: URL, name: string, depth: number): Thread;
+  /** The `depth` that this thread was started with. */
+  threadDepth(): number;
   /** Returns the stream to the parent thread; undefined in the main thread. */
   threadStream(): ByteStream | undefined;
   /** The resident memory of this process in bytes, with pages that it shares with others. */

@@ -13,6 +13,7 @@ import type * as Net from "node:net";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
+import { type ForkRefusal, whyNoForkOn } from "../fork/fork-refusal.ts";
 import { builtin } from "./builtin-module.ts";
 import type {
   AsyncStorage,
@@ -32,7 +33,7 @@ import type {
 } from "./host.ts";
 import { connect, FD_SOCKET_OPTIONS, NodeStream, openHandles, serve, trackHandle } from "./node-stream.ts";
 import { NodeSubprocess } from "./node-subprocess.ts";
-import { startThread, threadStream } from "./worker-threads.ts";
+import { startThread, threadDepth, threadStream } from "./worker-threads.ts";
 
 /**
  * Methods of Node's `Buffer` that work on any `Uint8Array`, several times faster than TextEncoder
@@ -54,13 +55,16 @@ interface RawText {
 const OWN_FLAGS = /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
 const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--input-type", "--watch-path"]);
 
+const forkRefusal = whyNoForkOn({ host: "node", platform: process.platform, arch: process.arch });
+
 /** The adapter for Node. */
 export class NodeHost implements Host {
   readonly name = "node";
+  readonly isAsyncStorageFree: boolean = Number.parseInt(process.versions.node, 10) >= 24;
   readonly capabilities: Capabilities = {
     signals: true,
     permissions: false,
-    fork: process.platform === "linux",
+    fork: forkRefusal === undefined,
     inspector: true,
     threadKill: true,
   };
@@ -125,6 +129,10 @@ export class NodeHost implements Host {
 
   whyNoAdoptFd(): undefined {
     return undefined;
+  }
+
+  whyNoFork(): ForkRefusal | undefined {
+    return forkRefusal;
   }
 
   async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
@@ -233,6 +241,13 @@ export class NodeHost implements Host {
     }
   }
 
+  onUnhandledRejection(claim: (reason: unknown) => boolean): void {
+    process.on("unhandledRejection", (reason: unknown) => {
+      // A handler of the program's own decides in our place.
+      if (!claim(reason) && process.listenerCount("unhandledRejection") === 1) throw reason;
+    });
+  }
+
   onSignal(signal: string, run: () => void): () => void {
     process.on(signal, run);
     return () => process.off(signal, run);
@@ -297,12 +312,20 @@ export class NodeHost implements Host {
     return hasRoom ? undefined : new Promise((resolve) => (onWritten = resolve));
   }
 
+  activeResources(): readonly string[] {
+    return this.isAsyncStorageFree ? [] : process.getActiveResourcesInfo();
+  }
+
   asyncLocalStorage(): AsyncStorage {
     return new (builtin<typeof AsyncHooks>("async_hooks").AsyncLocalStorage)();
   }
 
-  startThread(module: URL, name: string): Thread {
-    return startThread(module, name, true);
+  startThread(module: URL, name: string, depth: number): Thread {
+    return startThread(module, name, depth, true);
+  }
+
+  threadDepth(): number {
+    return threadDepth();
   }
 
   threadStream(): ByteStream | undefined {

@@ -9,6 +9,7 @@ import type { ByteStream, StreamHandlers, Thread, ThreadExit } from "./host.ts";
 interface WorkerThreads {
   readonly isMainThread: boolean;
   readonly parentPort: Port | null;
+  readonly workerData: unknown;
   readonly Worker: new (module: URL, options: object) => NodeWorker;
 }
 
@@ -35,11 +36,12 @@ const EXIT_MESSAGE = null;
 /**
  * Starts a thread.
  *
+ * @param depth the result of {@link threadDepth} in the thread
  * @param runsExitHooks whether an exiting thread runs its exit hooks, so that all its messages
  *   arrive
  */
-export function startThread(module: URL, name: string, runsExitHooks: boolean): Thread {
-  const worker = new (workerThreads().Worker)(module, { name });
+export function startThread(module: URL, name: string, depth: number, runsExitHooks: boolean): Thread {
+  const worker = new (workerThreads().Worker)(module, { name, workerData: depth });
   // The thread receives what is written during its start once it listens.
   const stream = new ThreadStream(worker, () => void worker.terminate());
   stream.unref();
@@ -69,6 +71,11 @@ export function threadStream(onExit?: (run: () => void) => void): ByteStream | u
   if (onExit === undefined) return new ThreadStream(parentPort, () => parentPort.close?.());
   onExit(() => parentPort.postMessage(EXIT_MESSAGE, []));
   return new ThreadStream(parentPort, () => {}); // closing the port would end the thread before its messages left
+}
+
+/** Returns the depth with which {@link startThread} started this thread. */
+export function threadDepth(): number {
+  return Number(workerThreads().workerData);
 }
 
 const workerThreads = (): WorkerThreads => builtin("worker_threads");

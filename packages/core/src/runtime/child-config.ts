@@ -16,6 +16,10 @@ interface ChildConfig {
    * processes at that time.
    */
   isImporting: boolean;
+  /** The number of processes and threads from the main program to this one; 0 in the main program. */
+  depth: number;
+  /** Whether this is a worker thread of a `ThreadPool`. */
+  isThread: boolean;
   /** Whether this process may have children although it is a daemon. They end with it. */
   mayHaveChildren: boolean;
   /** The start method of its children by default: that of its parent. */
@@ -26,6 +30,8 @@ interface ChildConfig {
 export const childConfig: ChildConfig = singleton("child config", () => ({
   socketPath: undefined,
   isImporting: false,
+  depth: 0,
+  isThread: false,
   mayHaveChildren: false,
   startMethod: undefined,
 }));

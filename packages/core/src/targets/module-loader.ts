@@ -9,6 +9,11 @@ import { TargetError } from "../errors.ts";
 import { host } from "../host/mod.ts";
 import { registry, singleton } from "../registry.ts";
 import { isForkedChild } from "../runtime/at-fork.ts";
+import { childConfig } from "../runtime/child-config.ts";
+import { guardImport } from "./import-guard.ts";
+
+/** The main program waits this long for a module with declared exports before it uses these. */
+const SUSPENDED_AFTER_MS = 100;
 
 /** Separates the URL and the name of a library module. */
 const LIBRARY_MARKER = "#multiproc:";
@@ -73,7 +78,10 @@ async function loadModule(name: string): Promise<void> {
   if (registry.modules.has(name)) return;
   const [url = name, libraryName] = name.split(LIBRARY_MARKER);
   try {
-    registry.modules.set(name, registry.modules.get(libraryName ?? "") ?? (await importExports(url)));
+    registry.modules.set(
+      name,
+      registry.modules.get(libraryName ?? "") ?? (await guardImport(url, () => importExports(url))),
+    );
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new TargetError(`Module "${url}" could not be loaded: ${message}`, { cause });
@@ -83,14 +91,20 @@ async function loadModule(name: string): Promise<void> {
 /**
  * Imports a module.
  *
- * In a forked child, the module may be suspended forever: its top-level `await` waits for an event
- * that only the parent receives. Its declared exports are complete by then, and are used instead.
- * An import of a loaded module settles first.
+ * The module may be suspended at a top-level `await`. In a forked child, it may wait forever for an
+ * event that only the parent receives. In the main program, it may wait for the very message that
+ * names the module. Its declared exports are complete by then, and are used instead. An import of a
+ * loaded module settles first.
  */
 async function importExports(url: string): Promise<Readonly<Record<string, unknown>>> {
   const loading: Promise<Readonly<Record<string, unknown>>> = import(url);
-  const declared = isForkedChild() ? declaredExports.get(url) : undefined;
+  const isForked = isForkedChild();
+  const declared = isForked || childConfig.depth === 0 ? declaredExports.get(url) : undefined;
   if (declared === undefined) return loading;
-  const fallback = new Promise<typeof declared>((resolve) => host.afterIo(() => host.afterIo(() => resolve(declared))));
-  return Promise.race([loading, fallback]);
+  let cancel = (): void => {};
+  const fallback = new Promise<typeof declared>((resolve) => {
+    if (isForked) host.afterIo(() => host.afterIo(() => resolve(declared)));
+    else cancel = host.timer(() => resolve(declared), SUSPENDED_AFTER_MS, true);
+  });
+  return Promise.race([loading, fallback]).finally(() => cancel());
 }

@@ -1,7 +1,9 @@
 /** What workers run in: processes, or threads of this one. */
 import { fromModule, StartError } from "@multiproc/core";
 import {
+  assertMayStart,
   type Channel,
+  childConfig,
   childModules,
   closeEndpoint,
   type EndpointAddress,
@@ -135,7 +137,8 @@ export class ThreadWorker implements WorkerBackend {
   }
 
   async run(onOpen: (channel: Channel) => void): Promise<WorkerExit> {
-    const thread = host.startThread(THREAD_URL, this.name);
+    assertMayStart();
+    const thread = host.startThread(THREAD_URL, this.name, childConfig.depth + 1);
     this.#thread = thread;
     const abandoned = new Promise<ThreadExit>((resolve) => {
       this.#stopWaiting = resolve;

@@ -1,6 +1,6 @@
 /** The workers of a pool: carries out what the scheduler decides, and tells it what happens. */
 import { StartError, TimeoutError } from "@multiproc/core";
-import { host, MAX_TIMER_MS } from "@multiproc/core/internal";
+import { host, isImporting, MAX_TIMER_MS, outsideImports } from "@multiproc/core/internal";
 import { PoolEvents } from "../diagnostics.ts";
 import { WorkerLostError } from "../errors.ts";
 import { ApplyJob } from "../jobs/apply-job.ts";
@@ -12,7 +12,7 @@ import type { SchedulerCommands } from "../scheduler/scheduler-commands.ts";
 import type { LazyTask, TaskSource } from "../scheduler/task.ts";
 import type { WorkerSlot } from "../scheduler/worker-slot.ts";
 import type { WorkerExit, WorkerFactory, WorkerOptions } from "./worker-backend.ts";
-import { WorkerConnection } from "./worker-connection.ts";
+import { WorkerConnection, type WorkerConnectionHandlers } from "./worker-connection.ts";
 
 /** How a crew is made. */
 export interface WorkerManagerOptions {
@@ -52,7 +52,8 @@ export class WorkerManager implements Dispatcher {
   constructor(options: WorkerManagerOptions) {
     this.#options = options;
     this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
-    this.#scheduler.startMissing();
+    // A worker may import a module that creates a pool at its top level. Such a pool starts no workers until a task uses it.
+    if (!isImporting()) this.#scheduler.startMissing();
     // On Deno they take some milliseconds to come up, while the workers start.
     this.#events = new PoolEvents();
   }
@@ -155,10 +156,12 @@ export class WorkerManager implements Dispatcher {
   #start(slot: Slot): void {
     const { workerOptions, createWorker, init } = this.#options;
     const backend = createWorker({ ...workerOptions, name: `${workerOptions.name}-${++this.#startedCount}` });
-    slot.connection = new WorkerConnection(backend, init, {
+    const handlers: WorkerConnectionHandlers = {
       message: (kind, size, read) => this.#receive(slot, kind, size, read),
       exited: (exit) => this.#exited(slot, exit),
-    });
+    };
+    // The call was allowed already. Events of the worker must not inherit the async context of an import.
+    slot.connection = outsideImports(() => new WorkerConnection(backend, init, handlers));
   }
 
   #send(slot: Slot, task: WorkTask): void {
@@ -300,7 +303,6 @@ export class WorkerManager implements Dispatcher {
       workerEnd.publish({ ...this.#workerEvent(slot.connection as WorkerConnection), exitCode, signal });
     }
     if (state === "starting") {
-      if (isImporting(exit.error) && this.pendingCount === 0) return this.#scheduler.cancelStart(slot);
       this.#failReason = exit.error ?? earlyExitError(slot.connection as WorkerConnection, exit);
     } else if (state === "ready") {
       this.#failReason = new StartError(`The pool's workers end as soon as they have been started`, exit);
@@ -319,11 +321,6 @@ function attempt(read: () => unknown): { value?: unknown; error?: unknown; isErr
   } catch (error) {
     return { error, isError: true };
   }
-}
-
-/** A module that makes a pool at its top level can be loaded by a worker: the pool starts nothing there until it is used. */
-function isImporting(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === "ERR_IMPORTING";
 }
 
 function earlyExitError(connection: WorkerConnection, { exitCode, signal, error }: WorkerExit): StartError {

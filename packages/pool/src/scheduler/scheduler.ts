@@ -67,11 +67,6 @@ export class Scheduler<T extends Task, L> {
     this.#workerSet.startMissing();
   }
 
-  /** A worker that was to be started may not be started now. */
-  cancelStart(slot: WorkerSlot<T, L>): void {
-    this.#workerSet.slots.delete(slot);
-  }
-
   /** A new task, or what makes new tasks when they can be sent. */
   submit(source: TaskSource<T>): void {
     if (source instanceof Task) source.state = "queued";

@@ -1,13 +1,6 @@
 /** The owner's side of a fork server: its start, and its end. */
 import { StartError } from "@multiproc/core";
-import {
-  cleanup,
-  type ExitStatus,
-  host,
-  reserveSocketPath,
-  type Subprocess,
-  UNSUPPORTED_PLATFORM,
-} from "@multiproc/core/internal";
+import { cleanup, type ExitStatus, host, reserveSocketPath, type Subprocess } from "@multiproc/core/internal";
 import type { Child } from "../launcher.ts";
 import { preloadError } from "../start-failure.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
@@ -68,7 +61,8 @@ export class ForkServer {
    * @internal
    */
   static async start(options: ForkServerOptions = {}): Promise<ForkServer> {
-    if (host.name !== "node") throw new ForkRefusedError(UNSUPPORTED_PLATFORM);
+    const refused = host.whyNoFork();
+    if (refused !== undefined) throw new ForkRefusedError(refused);
     options.signal?.throwIfAborted();
     const socketPath = reserveSocketPath();
     const incoming = awaitConnection();

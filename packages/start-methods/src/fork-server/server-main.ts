@@ -7,6 +7,7 @@
 import {
   childConfig,
   connectTo,
+  dropImportContexts,
   ECONNREFUSED,
   ENOENT,
   type Forking,
@@ -100,6 +101,7 @@ async function prepareServer(config: ServerConfig, nativeApi: Native, forkApi: F
   } catch (error) {
     return { failed: failureOf(error) };
   }
+  dropImportContexts(); // they would cost each child time, and waitUntilIdle() has made sure that no import is running
   await warmUpChild(WARM_UP_ROUNDS, config, nativeApi, forkApi);
   const busyRefusal = await forkApi.waitUntilIdle(ownSockets);
   if (busyRefusal !== undefined) return { refused: busyRefusal };

@@ -1,0 +1,193 @@
+/**
+ * The import guard: keeps a program from starting itself without end.
+ *
+ * A child imports the module of its target. If that module starts processes at its top level, each child would start them
+ * again, and so would each of theirs. So a child imports every module in an async context of its own (`AsyncLocalStorage`,
+ * which follows calls, promises, timers and streams). Each start in that context is refused. The import fails with the
+ * refusal and is not repeated. Tasks that run at the same time have other contexts and may start processes.
+ *
+ * The context outlives the import, because code that the top level began (`main()` without `await`) continues after it. On
+ * Node before 24, an async context in use slows down all promises. There, the contexts are dropped once nothing runs that the
+ * import has begun.
+ *
+ * Depth is the second line of defence: each child knows how many processes and threads are between it and the main program.
+ */
+import { ProcessError } from "../errors.ts";
+import type { AsyncStorage } from "../host/host.ts";
+import { host } from "../host/mod.ts";
+import { singleton } from "../registry.ts";
+import { afterForkInChild } from "../runtime/at-fork.ts";
+import { childConfig } from "../runtime/child-config.ts";
+import { processRole } from "../runtime/process-role.ts";
+
+/** The import of a module that a message names, with everything that the module imports. */
+interface GuardedImport {
+  readonly module: string;
+  hasEnded: boolean;
+  readonly fail: (refusal: ProcessError) => void;
+}
+
+interface ImportGuardState {
+  storage: AsyncStorage | undefined;
+  /** The modules whose import failed because they started something, each with its refusal. */
+  readonly refusedModules: Map<string, ProcessError>;
+  /** All refusals. The value says whether the import had ended before. */
+  readonly refusals: WeakMap<object, boolean>;
+  latestRefusal: ProcessError | undefined;
+  activeImportCount: number;
+  /** The active resources of each kind before the imports. */
+  resourcesBefore: ReadonlyMap<string, number> | undefined;
+  cancelCheck: () => void;
+}
+
+/** The delays after an import until its resources are checked. The last one repeats. */
+const CHECK_DELAYS_MS: readonly number[] = [0, 10, 100, 1000];
+const DEFAULT_MAX_DEPTH = 8;
+const MAX_DEPTH_VARIABLE = "MULTIPROC_MAX_DEPTH";
+
+const state: ImportGuardState = singleton("import guard", () => ({
+  storage: undefined,
+  refusedModules: new Map(),
+  refusals: new WeakMap(),
+  latestRefusal: undefined,
+  activeImportCount: 0,
+  resourcesBefore: undefined,
+  cancelCheck: () => {},
+}));
+afterForkInChild(() => {
+  state.activeImportCount = 0;
+  dropImportContexts();
+});
+
+/**
+ * Imports a module that a message names. In a child, the module may not start processes or threads.
+ *
+ * @param run imports the module
+ * @throws {ProcessError} the refusal, as soon as the module has started something
+ */
+export function guardImport<T>(module: string, run: () => Promise<T>): Promise<T> {
+  if (childConfig.depth === 0 && !processRole.isStandby) return run();
+  const refusal = state.refusedModules.get(module);
+  if (refusal !== undefined) return Promise.reject(refusal);
+  state.storage ??= host.asyncLocalStorage();
+  const { storage } = state;
+  state.activeImportCount++;
+  state.resourcesBefore ??= countResources();
+  return new Promise((resolve, reject) => {
+    const fail = (error: ProcessError): void => {
+      state.refusedModules.set(module, error);
+      reject(error);
+    };
+    const guarded: GuardedImport = { module, hasEnded: false, fail };
+    void storage
+      .run(guarded, run)
+      .then((exports) => {
+        guarded.hasEnded = true;
+        resolve(exports);
+      }, reject)
+      .finally(() => --state.activeImportCount === 0 && scheduleCheck(0));
+  });
+}
+
+/** Whether the running code belongs to a module that a message named: its top level, or code that this began. */
+export function isImporting(): boolean {
+  return childConfig.isImporting || currentImport() !== undefined;
+}
+
+/** Runs code outside of all imports, although an import may have led to it. */
+export function outsideImports<T>(run: () => T): T {
+  return state.storage === undefined ? run() : state.storage.run(undefined, run);
+}
+
+/** Drops the contexts of all imports. The caller knows that none of their code is running. */
+export function dropImportContexts(): void {
+  state.cancelCheck();
+  state.resourcesBefore = undefined;
+  state.storage?.disable();
+}
+
+/** Checks, after a delay, whether the contexts can be dropped. Only hosts where they cost something need that. */
+function scheduleCheck(checkCount: number): void {
+  if (host.isAsyncStorageFree) return;
+  state.cancelCheck();
+  const check = (): void => {
+    if (state.activeImportCount > 0) return;
+    const { resourcesBefore } = state;
+    const isIdle = [...countResources()].every(([kind, count]) => count <= (resourcesBefore?.get(kind) ?? 0));
+    if (isIdle) dropImportContexts();
+    else scheduleCheck(checkCount + 1);
+  };
+  const delayMs = CHECK_DELAYS_MS[Math.min(checkCount, CHECK_DELAYS_MS.length - 1)] as number;
+  state.cancelCheck = host.timer(check, delayMs, false);
+}
+
+function countResources(): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of host.activeResources()) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return counts;
+}
+
+/**
+ * Refuses a start that could repeat itself without end.
+ *
+ * @throws {ProcessError} in code of a module that is being imported, and too deep below the main program
+ */
+export function assertMayStart(): void {
+  const own = currentImport();
+  if (own !== undefined || childConfig.isImporting) throw refuse(own);
+  if (childConfig.depth === 0) return;
+  const maxDepth = Number(host.env(MAX_DEPTH_VARIABLE) || DEFAULT_MAX_DEPTH);
+  if (childConfig.depth < maxDepth) return;
+  throw new ProcessError(
+    `Cannot start a process: this one (pid ${host.pid}) is at depth ${childConfig.depth} below the main program, and the limit is ${maxDepth}. ` +
+      `If your program needs a deeper tree of processes, set the environment variable ${MAX_DEPTH_VARIABLE}`,
+    { code: "ERR_TOO_DEEP" },
+  );
+}
+
+/**
+ * Handles an uncaught error if it is a refusal: the code that asked for the start has ended, and this process continues. A
+ * refusal before the end of its import is reported by the failed import; a later one is written to standard error.
+ *
+ * @returns whether the error is a refusal
+ */
+export function claimRefusal(error: unknown): boolean {
+  const isLate = typeof error === "object" && error !== null ? state.refusals.get(error) : undefined;
+  if (isLate === true) console.error(`Refused in process ${host.pid}:`, error);
+  return isLate !== undefined;
+}
+
+/** Returns the last refusal of this process. */
+export function latestRefusal(): ProcessError | undefined {
+  return state.latestRefusal;
+}
+
+function currentImport(): GuardedImport | undefined {
+  return state.storage?.getStore() as GuardedImport | undefined;
+}
+
+function refuse(own: GuardedImport | undefined): ProcessError {
+  const error = refusalError(own);
+  if (own === undefined) return error;
+  state.latestRefusal = error;
+  state.refusals.set(error, own.hasEnded && !state.refusedModules.has(own.module));
+  if (!own.hasEnded) own.fail(error);
+  return error;
+}
+
+function refusalError(own: GuardedImport | undefined): ProcessError {
+  const module = own === undefined ? "a module" : `"${own.module}"`;
+  const guard = childConfig.isThread
+    ? "if (isMainThread) { … }, with isMainThread of node:worker_threads"
+    : "if (parentProcess() === undefined) { … }";
+  const when =
+    own?.hasEnded === true
+      ? "from code that a module began while this process imported it"
+      : "while this one is still importing its modules";
+  return new ProcessError(
+    `Cannot start a process ${when}: ${module} starts processes or threads as it is loaded, and would start them again in each of them, without end. ` +
+      `Put the tasks into a file of their own, or start processes only in the main program: ${guard} ` +
+      "(on Deno, and on Node 24.2 and newer, also if (import.meta.main) { … })",
+    { code: "ERR_IMPORTING" },
+  );
+}
