@@ -1,11 +1,14 @@
 import { fromModule, inline, registerClass, TargetError, task } from "@multiproc/core";
-import { describe, expect, expectTypeOf, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 const HERE = import.meta.url;
 const work = (x: number): number => x;
 class Point {
   x = 0;
 }
+type IsSame<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+/** Compiles only if both types are the same. */
+const isSame = <A, B>(_: IsSame<A, B>): void => {};
 /** Calls a function as JavaScript does, without types. */
 const untyped = (fn: unknown): ((...args: unknown[]) => unknown) => fn as never;
 
@@ -96,11 +99,11 @@ describe("fromModule()", () => {
   const tasks = fromModule<Exports>("node:fs");
 
   test("the type has the functions and the classes of the module, as they are declared there", () => {
-    expectTypeOf(tasks.square).toEqualTypeOf<(x: number) => number>();
-    expectTypeOf(tasks.generic).toEqualTypeOf<<T>(x: T) => T[]>();
-    expectTypeOf(tasks.Shape).toEqualTypeOf<typeof Point>();
-    expectTypeOf(tasks.default).toEqualTypeOf<() => void>();
-    expectTypeOf<keyof typeof tasks>().toEqualTypeOf<"square" | "generic" | "Shape" | "default">();
+    isSame<typeof tasks.square, Exports["square"]>(true);
+    isSame<typeof tasks.generic, Exports["generic"]>(true);
+    isSame<typeof tasks.Shape, typeof Point>(true);
+    isSame<keyof typeof tasks, "square" | "generic" | "Shape" | "default">(true);
+    expect(typeof tasks.square).toBe("function");
   });
 
   test("the type has no exports that would be values here", () => {
@@ -108,8 +111,9 @@ describe("fromModule()", () => {
     const limit: number = tasks.LIMIT;
     // @ts-expect-error nor is an object
     void tasks.options;
-    // @ts-expect-error a target is not replaced
-    expect(() => Object.assign(tasks, { square: (tasks.square = (x: number) => x) })).not.toBe(limit);
+    // @ts-expect-error a target cannot be replaced
+    tasks.square = work;
+    expect(typeof limit).toBe("function"); // JavaScript sees a target that cannot be resolved
   });
 
   test("a target that is called reports how to use it", () => {

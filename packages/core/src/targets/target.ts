@@ -27,10 +27,8 @@ export type Target<F extends AnyFunction = AnyFunction> = F;
  * Other exports are left out, because their values are not known without loading the module.
  */
 export type ModuleTargets<M extends object> = {
-  readonly [K in keyof M as M[K] extends AnyFunction | AnyClass ? K : never]: M[K];
+  readonly [K in keyof M as M[K] extends AnyFunction | (abstract new (...args: never[]) => unknown) ? K : never]: M[K];
 };
-
-type AnyClass = abstract new (...args: never[]) => unknown;
 
 /** Says how another process finds a target: in a module, or by compiling its source text. */
 export type TargetReference =
