@@ -48,10 +48,14 @@ export interface QueueState {
   readonly isFull: boolean;
 }
 
-/** Where the items of a queue are: in memory that its processes share, or with its owner process. */
+/**
+ * Where the items of a queue are: in memory that its processes share, or with its owner process.
+ */
 export type BackendKind = "shared-memory" | "broker";
 
-/** Where a ring is. It is plain data, so that a process can map the ring before it has a channel. */
+/**
+ * Where a ring is. It is plain data, so that a process can map the ring before it has a channel.
+ */
 export interface RingAddress {
   readonly memory: SegmentAddress;
   /** The thread that owns the queue; see `thread-id.ts` of core. */

@@ -112,7 +112,8 @@ export class QueueShutDownError extends ProcessError {
 }
 
 /**
- * A process ended with tasks that it had taken and not reported as done, so `join()` cannot succeed.
+ * A process ended with tasks that it had taken and not reported as done, so `join()` cannot
+ * succeed.
  *
  * @example A consumer that ends with an unfinished task
  * ```ts

@@ -21,14 +21,16 @@ import { askBackend, Queue, toHandle } from "./queue.ts";
  */
 export interface JoinableQueueOptions {
   /**
-   * What happens to unfinished tasks of a process that ends, or closes the queue. A task is unfinished if the process took it
-   * and did not report it by `taskDone()`.
+   * What happens to unfinished tasks of a process that ends, or closes the queue. A task is
+   * unfinished if the process took it and did not report it by `taskDone()`.
    *
-   * `"throw"`: the tasks are lost, and `join()` rejects with a {@link TasksLostError}. How far each task had come is unknown.
+   * `"throw"`: the tasks are lost, and `join()` rejects with a {@link TasksLostError}. How far each
+   * task had come is unknown.
    *
-   * `"requeue"`: the tasks return to their old place in the queue, and other consumers get them. As in every queue,
-   * `taskDone()` finishes the task that its process took first. The queue keeps a copy of each task until it is done. After
-   * `shutdown()`, consumers wait until all tasks are done, since one may still return.
+   * `"requeue"`: the tasks return to their old place in the queue, and other consumers get them. As
+   * in every queue, `taskDone()` finishes the task that its process took first. The queue keeps a
+   * copy of each task until it is done. After `shutdown()`, consumers wait until all tasks are
+   * done, since one may still return.
    *
    * @default "throw"
    */
@@ -89,8 +91,8 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
   /**
    * Waits until every item that was put has been reported as done.
    *
-   * @throws {TasksLostError} if a process ended with unfinished tasks, during this wait or before the first; see
-   * {@link JoinableQueueOptions.lostTasks}
+   * @throws {TasksLostError} if a process ended with unfinished tasks, during this wait or before
+   * the first; see {@link JoinableQueueOptions.lostTasks}
    * @throws {TimeoutError} if the timeout expired
    * @throws {QueueClosedError} as {@link Queue.get}
    */

@@ -89,8 +89,8 @@ export class LocalBackend implements QueueBackend {
   getSync(name: string, options: BlockSyncOptions): Frame {
     const ringClient = this.#ringClient?.isOpen === true ? this.#ringClient : undefined;
     ringClient?.flush();
-    // Allocate the large-payload area now: a producer would have to ask this thread for it, and this
-    // thread is about to block.
+    // Allocate the large-payload area now: a producer would have to ask this thread for it, and
+    // this thread is about to block.
     if (!isNonBlocking(options)) this.#server.addLargeArea();
     if (ringClient !== undefined) return getBlocking(ringClient.ring, { name, options, assertUsable: () => {} });
     const frame = this.take();
@@ -267,7 +267,10 @@ export class LocalBackend implements QueueBackend {
     }
   }
 
-  /** While this process waits, connections to clients keep the program alive: a client may end the wait. */
+  /**
+   * While this process waits, connections to clients keep the program alive: a client may end the
+   * wait.
+   */
   #waitersChanged(change: 1 | -1): void {
     this.#waitCount += change;
     if (this.#waitCount === (change === 1 ? 1 : 0)) this.#server.keepAlive(change === 1);
@@ -292,7 +295,10 @@ export class LocalBackend implements QueueBackend {
     this.#receiverKeepAlive.active = this.#waitCount > 0 && this.#pendingReceivers > 0;
   }
 
-  /** Moves the items into a ring before the first client connects, if the system has one and they fit. */
+  /**
+   * Moves the items into a ring before the first client connects, if the system has one and they
+   * fit.
+   */
   #openRing(): void {
     const server = this.#server;
     if (server.isJoinable || server.broker.isShutDown || whyNoSharedMemory() !== undefined) return;
@@ -322,7 +328,9 @@ export class LocalBackend implements QueueBackend {
   }
 }
 
-/** Copies the large parts: they are memory of the caller, which may change it while the item waits. */
+/**
+ * Copies the large parts: they are memory of the caller, which may change it while the item waits.
+ */
 function withOwnParts(frame: Frame): Frame {
   if (frame.parts.length === 0) return frame;
   const { kind, bytes, start, end, parts, modules } = frame;

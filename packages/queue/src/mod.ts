@@ -1,9 +1,9 @@
 /**
  * Queues for any number of producers and consumers in any processes.
  *
- * The process that creates a {@link Queue} owns it. Other processes get it as an argument or inside any value that is sent.
- * Items come out in the order in which they went in, each once. When the owner process ends, every wait rejects with a
- * {@link QueueClosedError}.
+ * The process that creates a {@link Queue} owns it. Other processes get it as an argument or inside
+ * any value that is sent. Items come out in the order in which they went in, each once. When the
+ * owner process ends, every wait rejects with a {@link QueueClosedError}.
  *
  * @module
  */

@@ -26,11 +26,16 @@ export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
 
 const SYNC_OPTIONS = ["block", "timeout"];
 const OPTIONS = [...SYNC_OPTIONS, "signal"];
-/** The default options of `put()` and `get()`. A call without options allocates and checks nothing. */
+/**
+ * The default options of `put()` and `get()`. A call without options allocates and checks nothing.
+ */
 const NO_OPTIONS: BlockOptions = {};
 const NON_BLOCKING: BlockOptions = { block: false };
 
-/** Asks the owner process, for the subclass. The class below sets it, because it uses private members. */
+/**
+ * Asks the owner process, for the subclass. The class below sets it, because it uses private
+ * members.
+ */
 export let askBackend: <T>(
   queue: Queue<T>,
   call: string,
@@ -38,7 +43,10 @@ export let askBackend: <T>(
   argument?: unknown,
   options?: WaitOptions,
 ) => Promise<unknown>;
-/** Returns the handle from which a receiver makes a queue of the class `kind`. Set by the class below. */
+/**
+ * Returns the handle from which a receiver makes a queue of the class `kind`. Set by the class
+ * below.
+ */
 export let toHandle: <T>(queue: Queue<T>, kind: QueueKind) => SharedHandle;
 /** Set by the class below. */
 let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
@@ -46,10 +54,11 @@ let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 /**
  * A first-in-first-out queue for any number of producers and consumers in any processes.
  *
- * The process that creates a queue owns it and keeps the items. Other processes get the queue as an argument, or inside any
- * value that is sent. `put()` encodes the item, and one consumer gets it. A consumer that dies while it waits loses nothing,
- * and neither does one that dies while an item is on its way to it. An item belongs to the queue as soon as `put()` resolves,
- * even if the producer dies right after. The README of the package has the delivery guarantees in full.
+ * The process that creates a queue owns it and keeps the items. Other processes get the queue as an
+ * argument, or inside any value that is sent. `put()` encodes the item, and one consumer gets it. A
+ * consumer that dies while it waits, or while an item is on its way to it, loses nothing. An item
+ * belongs to the queue as soon as `put()` resolves, even if the producer dies right after. The
+ * README of the package has the delivery guarantees in full.
  *
  * @typeParam T the items
  *
@@ -112,11 +121,12 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Puts an item; waits while the queue is full. The item is encoded at once, except for binary parts of 64 KiB and more:
-   * do not change those before the promise settles.
+   * Puts an item; waits while the queue is full. The item is encoded at once, except for binary
+   * parts of 64 KiB and more: do not change those before the promise settles.
    *
    * @throws {SendError} if the item cannot be sent
-   * @throws {QueueFullError} if the queue is full and `block` is false or the timeout expired; the error has the item
+   * @throws {QueueFullError} if the queue is full and `block` is false or the timeout expired; the
+   * error has the item
    * @throws {QueueShutDownError} after `shutdown()`
    * @throws {QueueClosedError} after `close()`, or if the owner process of the queue is gone
    */
@@ -154,12 +164,13 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Takes the next item; blocks this thread while the queue is empty. Use it in a child that has nothing else to do: while the
-   * thread is blocked, no timer fires and no message arrives.
+   * Takes the next item; blocks this thread while the queue is empty. Use it in a child that has
+   * nothing else to do: while the thread is blocked, no timer fires and no message arrives.
    *
-   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see {@link Queue.backend}); those
-   * of a `JoinableQueue` never are
-   * @throws {CapabilityError} if the item needs a module that is not loaded in this process; the item stays in the queue
+   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see
+   * {@link Queue.backend}); those of a `JoinableQueue` never are
+   * @throws {CapabilityError} if the item needs a module that is not loaded in this process; the
+   * item stays in the queue
    * @throws as {@link Queue.get}
    *
    * @example
@@ -186,8 +197,9 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   /**
    * Puts an item; blocks this thread while the queue is full, or while its shared memory is.
    *
-   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see {@link Queue.backend}); for an
-   * item of more than 8 MiB; and while earlier puts of this process are unfinished
+   * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see
+   * {@link Queue.backend}); for an item of more than 8 MiB; and while earlier puts of this process
+   * are unfinished
    * @throws as {@link Queue.put}
    */
   putSync(item: T, options: BlockSyncOptions = NO_OPTIONS): void {
@@ -197,10 +209,10 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Returns the number of items in the queue at this moment: those that were put and not taken.
+   * Returns the number of items that were put and not taken, at this moment.
    *
-   * @throws {CapabilityError} in a process that does not own the queue, unless the items are in shared memory (see
-   * {@link Queue.backend}). {@link Queue.state} works everywhere.
+   * @throws {CapabilityError} in a process that does not own the queue, unless the items are in
+   * shared memory (see {@link Queue.backend}). {@link Queue.state} works everywhere.
    * @throws {QueueClosedError} as {@link Queue.get}
    */
   qsize(): number {
@@ -226,8 +238,8 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Reports the state of the queue at this moment. It works in every process: where `qsize()`, `empty()` and `full()` cannot
-   * read the state at once, this method asks the owner process.
+   * Reports the state of the queue at this moment. It works in every process: where `qsize()`,
+   * `empty()` and `full()` cannot read the state at once, this method asks the owner process.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */
@@ -238,9 +250,9 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Shuts the queue down for every process. From now on `put()` rejects, also where it already waits. `get()` rejects once the
-   * queue is empty. The promise settles when no process puts any more. It therefore waits for a producer that is too busy to
-   * receive the news.
+   * Shuts the queue down for every process. From now on `put()` rejects, also where it already
+   * waits. `get()` rejects once the queue is empty. The promise settles when no process puts any
+   * more. It therefore waits for a producer that is too busy to receive the news.
    *
    * @param options `immediate` drops the remaining items; tasks among them count as done
    * @throws {QueueClosedError} as {@link Queue.get}
@@ -251,12 +263,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Reports where the items are at this moment: in `"shared-memory"` of all processes of the queue, which is by far the
-   * fastest, or with the `"broker"` in the owner process, which forwards them as messages.
+   * Reports where the items are at this moment: in `"shared-memory"` of all processes of the queue,
+   * which is by far the fastest, or with the `"broker"` in the owner process, which forwards them
+   * as messages.
    *
-   * The items move into shared memory when the queue is sent to another process, on Linux where the runtime may make system
-   * calls. Those of a `JoinableQueue` never do. They move to the broker for good when an item of more than 8 MiB is put, or
-   * when the reserved memory is full and no process takes any. Both backends behave alike.
+   * The items move into shared memory when the queue is sent to another process, on Linux where the
+   * runtime may make system calls. Those of a `JoinableQueue` never do. They move to the broker for
+   * good when an item of more than 8 MiB is put, or when the reserved memory is full and no process
+   * takes any. Both backends behave alike.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */
@@ -270,7 +284,10 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     await this.#backend.flush();
   }
 
-  /** Releases the queue in this process, and ends the waits in it. Other processes and the items are not affected. */
+  /**
+   * Releases the queue in this process, and ends the waits in it. Other processes and the items are
+   * not affected.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

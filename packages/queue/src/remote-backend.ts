@@ -205,7 +205,10 @@ export class RemoteBackend implements QueueBackend {
     return this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
   }
 
-  /** Returns the ring, also before the channel is open. The ring may be closed. Undefined if there is none. */
+  /**
+   * Returns the ring, also before the channel is open. The ring may be closed. Undefined if there
+   * is none.
+   */
   #findRing(): MpmcRing | undefined {
     if (this.#closeReason !== undefined) throw this.#closeReason;
     this.#ringClient?.flush();
@@ -317,7 +320,10 @@ export class RemoteBackend implements QueueBackend {
     }
   }
 
-  /** Has acknowledgements sent before this process ends: an item that was taken must not be requeued. */
+  /**
+   * Has acknowledgements sent before this process ends: an item that was taken must not be
+   * requeued.
+   */
   #flushAcksAtExit(channel: Channel): void {
     const flush = (): void => {
       this.#ringClient?.flush();

@@ -1,4 +1,7 @@
-/** What the calls of one process do while the items of its queue are with its home, another process; see `protocol.ts`. */
+/**
+ * `put()` and `get()` of a client while the items are with the broker; see `protocol.ts`. It is
+ * used by `RemoteBackend`, which opens the channel.
+ */
 import {
   type Channel,
   type EncodedMessage,
@@ -14,25 +17,25 @@ import { ownerGone, QueueEmptyError, QueueFullError, QueueShutDownError } from "
 import { PrefetchBuffer, type Waiter } from "./prefetch-buffer.ts";
 import * as kinds from "./protocol.ts";
 
-/** What a put that has been answered came to. */
+/** The reply to a put. */
 type PutOutcome = "accepted" | "full" | "withdrawn" | "refused";
 
-/** Puts an item that was encoded before. */
+/** Puts an item that is already encoded. */
 type PutEncoded = (call: string, item: unknown, message: EncodedMessage, options: BlockOptions) => Promise<void>;
 
-/** What the process knows besides. */
+/** The services of a backend that its broker client uses. */
 export interface BrokerClientContext {
   readonly ownerPid: number;
   readonly maxSize: number;
   /** Whether the queue was closed in this process. */
   readonly isClosed: boolean;
-  /** The channel, as soon as it is open. */
+  /** Returns the channel as soon as it is open. */
   connect(call: string): Promise<Channel>;
-  /** A wait is over: the program need not stay alive for the channel if it was the last. */
+  /** Lets the program end although the channel is open, if no call waits any more. */
   unrefIfIdle(): void;
 }
 
-/** A put that waits for the channel, or to be allowed. */
+/** A put that waits for the channel, or for REGISTERED. */
 interface UnsentPut {
   send(put: PutEncoded): void;
   fail(error: Error): void;
@@ -51,19 +54,19 @@ const PUT_OUTCOMES: ReadonlyMap<number, PutOutcome> = new Map([
 ]);
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** A process's side of a queue whose items are with the home. */
+/** The use of a broker by one client. */
 export class BrokerClient {
   readonly #context: BrokerClientContext;
   readonly #prefetchBuffer: PrefetchBuffer = new PrefetchBuffer((ack, flush) => this.#sendAck(ack, flush));
-  /** Where reports go. */
+  /** The channel for acknowledgements. */
   #channel: Channel | undefined;
-  /** The same, once it may be put on. */
+  /** The same channel, once PUT is allowed. */
   #putChannel: Channel | undefined;
   readonly #unsentPuts = new Set<UnsentPut>();
   #isShutDown = false;
   /** Whether the queue is shut down and will never have an item again. */
   #isDrained = false;
-  /** Settles when what has been put in this turn has left. */
+  /** Settles when the system has all puts of this event-loop turn. */
   #turnFlush: Promise<void> | undefined;
   #lastPutId = 0;
   readonly #pendingPuts = new Map<number, PendingPut>();
@@ -74,17 +77,17 @@ export class BrokerClient {
     this.#context = context;
   }
 
-  /** How many here wait for the home. */
+  /** The number of calls that wait for the broker. */
   get waitingCount(): number {
     return this.#prefetchBuffer.waitingCount + this.#unsentPuts.size + this.#pendingPuts.size;
   }
 
-  /** Whether something that was put is not on its way yet. */
+  /** Whether an earlier put has not been sent. */
   get hasUnsentPuts(): boolean {
     return this.#unsentPuts.size > 0;
   }
 
-  /** The home has been reached. */
+  /** Sets the channel, once it is open. */
   connected(channel: Channel): void {
     this.#channel = channel;
   }
@@ -97,7 +100,7 @@ export class BrokerClient {
     return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
-  /** Puts an item that was encoded at the call; it has its place in the order when this returns. */
+  /** Puts an encoded item, which has its place in the order when this returns. */
   async putEncoded(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const channel = this.#putChannel;
     if (channel === undefined) return this.#putWhenOpen(call, item, message, options);
@@ -107,20 +110,20 @@ export class BrokerClient {
     return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
-  /** Puts elsewhere what was put before it was known where to. */
+  /** Sends all unsent puts by `put`: into the ring, or to the broker. */
   sendUnsentPuts(put: PutEncoded): void {
     const unsent = [...this.#unsentPuts];
     this.#unsentPuts.clear();
     for (const { send } of unsent) send(put);
   }
 
-  /** Settles when what was put before it was known where to is on its way. */
+  /** Settles when all unsent puts are sent. */
   async unsentPutsSent(): Promise<void> {
     if (this.#unsentPuts.size > 0)
       await new Promise<void>((resolve) => this.#unsentPuts.add({ send: () => resolve(), fail: () => resolve() }));
   }
 
-  /** The next item, if it has come already. */
+  /** Takes the next prefetched item. */
   take(): Frame | undefined {
     return this.#prefetchBuffer.take();
   }
@@ -144,17 +147,20 @@ export class BrokerClient {
     } finally {
       this.#context.unrefIfIdle();
     }
-    // Given in the same turn in which the wait ended: the item is here, and the call has succeeded.
+    // The item was delivered in the turn in which the wait ended: the call has succeeded.
     if (!this.#prefetchBuffer.withdraw(waiter)) return await promise;
     throw this.#isDrained ? new QueueShutDownError(call) : new QueueEmptyError(call);
   }
 
-  /** Reports what was taken and has not been reported; with `atOnce`, the system has it when this returns. */
+  /**
+   * Acknowledges the items that were taken. With `flush`, the system has the message when this
+   * returns.
+   */
   sendAck(flush: boolean): void {
     this.#prefetchBuffer.sendAck(flush);
   }
 
-  /** Hears what the home says of items. */
+  /** Handles a message of the broker. */
   receive(channel: Channel, frame: Frame): void {
     switch (frame.kind) {
       case kinds.ITEM:
@@ -182,7 +188,7 @@ export class BrokerClient {
     this.#pendingPuts.delete(id);
   }
 
-  /** Nothing will be heard any more. */
+  /** Ends all waits, because the channel has ended. */
   end(error: Error): void {
     this.#channel = undefined;
     this.#failUnsentPuts(error);
@@ -191,7 +197,7 @@ export class BrokerClient {
     this.#pendingPuts.clear();
   }
 
-  /** Puts what was encoded at the call, as soon as there is a way. */
+  /** Puts an encoded item as soon as the channel is open. */
   async #putWhenOpen(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     let unsent!: UnsentPut;
     const startedAt = performance.now();
@@ -207,7 +213,7 @@ export class BrokerClient {
     try {
       result = await withTimeout(sent, call, options);
     } catch (error) {
-      // Sent in the same turn in which the wait ended: from there on its answer tells.
+      // The item was sent in the turn in which the wait ended: its reply decides.
       if (this.#unsentPuts.delete(unsent)) throw error;
       result = await sent;
     } finally {
@@ -218,12 +224,14 @@ export class BrokerClient {
     throw new QueueFullError(call, this.#context.maxSize, item);
   }
 
-  /** Opens the way for those who put. */
+  /**
+   * Opens the channel for the unsent puts, and registers the producer if the queue is unbounded.
+   */
   #openForPuts(call: string): void {
     const opening = this.#channel === undefined ? this.#context.connect(call) : Promise.resolve(this.#channel);
     opening.then(
       (channel) => {
-        // Those for the ring are in it by now.
+        // If there is a ring, the puts are in it by now.
         if (this.#unsentPuts.size === 0) return;
         channel.ref();
         if (this.#context.maxSize > 0) this.#startPuts(channel);
@@ -247,7 +255,10 @@ export class BrokerClient {
     return this.#context.maxSize > 0 && isNonBlocking(options) ? kinds.PUT_NOW : kinds.PUT;
   }
 
-  /** Settles when the system has what has been put; all that is put in one turn leaves together. */
+  /**
+   * Settles when the system has the item. All puts of one event-loop turn share a flush and a
+   * promise.
+   */
   #flushTurn(channel: Channel): Promise<void> {
     if (this.#turnFlush === undefined) {
       this.#turnFlush = SETTLED.then(async () => {
@@ -260,7 +271,7 @@ export class BrokerClient {
     return this.#turnFlush;
   }
 
-  /** Settles when the home has answered the put that was just sent. */
+  /** Settles when the broker has replied to the put that was just sent. */
   async #putReply(call: string, channel: Channel, item: unknown, options: BlockOptions): Promise<void> {
     const id = ++this.#lastPutId;
     channel.ref();
@@ -288,12 +299,12 @@ export class BrokerClient {
       if ((await outcome) === "accepted") return "accepted";
       throw error;
     }
-    // The home says which came first: the room, or the end of the wait.
+    // The broker decides which came first: the space, or the end of the wait.
     if (!channel.closed) channel.send(kinds.WITHDRAW, id);
     return outcome;
   }
 
-  /** Settles when the home has sent all that it could. */
+  /** Settles when `item` has arrived, or the broker has sent every item that it could. */
   async #probeServer(channel: Channel, item: Promise<unknown>): Promise<void> {
     this.#prefetchBuffer.sendAck(false);
     const id = ++this.#lastProbeId;

@@ -1,4 +1,7 @@
-/** What a queue's home is to its guests, the other processes that hold the queue; see `protocol.ts`. */
+/**
+ * The owner's end of `protocol.ts`: accepts the clients, recalls prefetched items, closes the ring,
+ * shuts the queue down, and answers requests. `LocalBackend` creates it.
+ */
 import { type Channel, responsiveTimeout } from "@multiproc/core/internal";
 import type { Question } from "../backend.ts";
 import type { MpmcRing } from "../ring/mpmc-ring.ts";
@@ -7,50 +10,50 @@ import { type BrokerServices, ClientSession } from "./client-session.ts";
 import * as kinds from "./protocol.ts";
 import { type Joiner, type LostTasks, UnfinishedTasks } from "./unfinished-tasks.ts";
 
-/** Who holds items and does not give them back when others wait is passed over after so many milliseconds. */
+/** How long a consumer may ignore RECALL before the broker serves others without its items. */
 const RECALL_TIMEOUT_MS = 500;
-/** Who has asked so often in a row is taken for the only consumer. */
+/** A consumer that asked for items this often in a row counts as the sole consumer. */
 const SOLE_CONSUMER_AFTER_COUNT = 3;
 
-/** The items of a queue, and all that have a part in them. */
+/** The server of one queue; see the header of this file. */
 export class BrokerServer implements BrokerServices {
   readonly broker: Broker;
   readonly tasks: UnfinishedTasks;
   readonly isJoinable: boolean;
-  /** Where the items are until it is closed. */
+  /** The ring, which has the items until it is closed. */
   ring: MpmcRing | undefined;
   readonly #sessions = new Set<ClientSession>();
-  /** Guests that have been asked for what they hold, with what ends the patience with each. */
+  /** Clients that have not answered RECALL, each with the function that cancels its timeout. */
   readonly #pendingRecalls = new Map<ClientSession, () => void>();
   #recallWaiters: Array<() => void> = [];
-  /** Who asked for an item last, and how often in a row. */
+  /** The consumer that asked for an item last. */
   #lastConsumer: unknown;
   #sameConsumerCount = 0;
-  /** Producers that may not have heard of the shutdown. */
+  /** Producers that have not replied to SHUT_DOWN. */
   readonly #unacknowledgedShutdowns = new Set<ClientSession>();
   #shutdownWaiters: Array<() => void> = [];
-  /** Tasks that were taken here and not reported as done. */
+  /** Unfinished tasks that this process took. */
   #localUnfinishedCount = 0;
   #keepsAlive = false;
 
-  /** @param lostTasks what becomes of lost tasks, if the items are tasks */
+  /** @param lostTasks what happens to lost tasks, if the items are tasks */
   constructor(maxSize: number, lostTasks?: LostTasks) {
     this.isJoinable = lostTasks !== undefined;
     this.tasks = new UnfinishedTasks(lostTasks ?? "throw");
     this.broker = new Broker(maxSize, this.tasks, () => this.recall());
   }
 
-  /** Whether the tasks that guests have taken must be kept until they are done. */
+  /** Whether a copy of each task must be kept until it is done. */
   get keepsTasks(): boolean {
     return this.isJoinable && this.tasks.onLoss === "requeue";
   }
 
-  /** The ring, while the items are in it. */
+  /** The ring while it is open. */
   get openRing(): MpmcRing | undefined {
     return this.ring?.isClosed === false ? this.ring : undefined;
   }
 
-  /** A process comes that holds the queue. */
+  /** Accepts a client. */
   accept(channel: Channel, pid: number): void {
     const session = new ClientSession(this, channel, pid);
     this.#sessions.add(session);
@@ -59,13 +62,16 @@ export class BrokerServer implements BrokerServices {
     session.reply(kinds.HELLO, this.openRing?.memory.address() ?? null);
   }
 
-  /** Whether guests keep the program alive: they do while somebody here waits, since they may end the wait. */
+  /**
+   * Decides whether connected clients keep the program alive. They do while this process waits: a
+   * client may end the wait.
+   */
   keepAlive(active: boolean): void {
     this.#keepsAlive = active;
     for (const { channel } of this.#sessions) active ? channel.ref() : channel.unref();
   }
 
-  /** Whoever sends something else than for room does not find the items in a ring. */
+  /** Closes the ring for good, and moves its items to the broker. */
   closeRing(): void {
     const ring = this.openRing;
     if (ring === undefined) return;
@@ -73,16 +79,16 @@ export class BrokerServer implements BrokerServices {
     if (ring.isShutDown) void this.shutDown(false);
   }
 
-  /** Makes a place for large items in the ring. */
+  /** Allocates the large-payload area of the ring. */
   addLargeArea(): void {
     try {
       this.ring?.addLargeArea();
     } catch {
-      this.closeRing(); // the system has not so much memory left
+      this.closeRing(); // the system has too little memory left
     }
   }
 
-  /** Notes who wants an item, and tells whether it is the only one that does. */
+  /** Records which consumer asks for an item. Returns whether it counts as the sole consumer. */
   checkSoleConsumer(consumer: object): boolean {
     if (consumer === this.#lastConsumer) return ++this.#sameConsumerCount >= SOLE_CONSUMER_AFTER_COUNT;
     this.#lastConsumer = consumer;
@@ -90,7 +96,7 @@ export class BrokerServer implements BrokerServices {
     return false;
   }
 
-  /** Somebody here has taken an item. */
+  /** Acknowledges an item that this process took. */
   recordLocalGet(): void {
     if (this.isJoinable) {
       this.tasks.taken(1);
@@ -99,7 +105,7 @@ export class BrokerServer implements BrokerServices {
     this.broker.acknowledge(1);
   }
 
-  /** Asks those who hold items for them. */
+  /** Asks all clients to return their prefetched items. */
   recall(): void {
     for (const session of this.#sessions) {
       if (this.#pendingRecalls.has(session) || !session.recall()) continue;
@@ -111,20 +117,20 @@ export class BrokerServer implements BrokerServices {
     }
   }
 
-  /** Settles when those who hold items have given them back, or do not answer. */
+  /** Settles when all recalled items have returned, or RECALL_TIMEOUT_MS has passed. */
   recallsSettled(): Promise<void> {
     if (this.#pendingRecalls.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#recallWaiters.push(resolve));
   }
 
-  /** A guest holds no items any more. */
+  /** Notes that a client has no prefetched items any more. */
   prefetchReturned(session: ClientSession): void {
     this.#pendingRecalls.get(session)?.();
     if (this.#pendingRecalls.delete(session) && this.#pendingRecalls.size === 0)
       for (const resolve of this.#recallWaiters.splice(0)) resolve();
   }
 
-  /** Answers what a guest asks. */
+  /** Answers a request of a client. */
   answer(session: ClientSession, id: number, question: Question, argument: unknown): void {
     const failed = (error: unknown): void => session.reply(kinds.FAILED, [id, error]);
     const done = (answer?: unknown): void => session.reply(kinds.ANSWER, [id, answer]);
@@ -145,7 +151,11 @@ export class BrokerServer implements BrokerServices {
     }
   }
 
-  /** What a question without a wait comes to, asked by a guest or here. */
+  /**
+   * Answers a request that needs no wait.
+   *
+   * @param session the client that asks; this process if missing
+   */
   answerNow(question: Question, session?: ClientSession): unknown {
     switch (question) {
       case "size":
@@ -153,10 +163,10 @@ export class BrokerServer implements BrokerServices {
       case "taskDone":
         return this.#taskDone(session);
     }
-    throw new TypeError(`There is no question "${question}"`);
+    throw new TypeError(`Protocol error: unknown request "${question}"`);
   }
 
-  /** Refuses puts; settles when no guest puts any more. */
+  /** Shuts the broker down. Settles when no client puts any more. */
   async shutDown(immediate: boolean): Promise<void> {
     const isFirst = !this.broker.isShutDown;
     this.broker.shutDown(immediate);
@@ -173,7 +183,7 @@ export class BrokerServer implements BrokerServices {
     await sealed;
   }
 
-  /** A guest knows that nothing can be put any more. */
+  /** Notes that a client puts nothing any more. */
   shutdownAcknowledged(session: ClientSession): void {
     if (this.#unacknowledgedShutdowns.delete(session)) this.#sealIfAcknowledged();
   }
@@ -186,7 +196,7 @@ export class BrokerServer implements BrokerServices {
 
   #taskDone(session: ClientSession | undefined): void {
     if (!this.tasks.done()) throw new RangeError("taskDone() was called more often than items were put");
-    // A task that was passed on may be reported by another than the one that took it.
+    // The process that reports a task may differ from the one that took it.
     if (session !== undefined && session.unfinishedCount > 0) session.taskDone();
     else if (this.#localUnfinishedCount > 0) this.#localUnfinishedCount -= 1;
     else [...this.#sessions].find(({ unfinishedCount }) => unfinishedCount > 0)?.taskDone();

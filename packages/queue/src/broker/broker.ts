@@ -1,26 +1,33 @@
-/** The items of a queue, at home, and those who wait: pure state, without processes, channels or clocks. */
-
-import type { Frame } from "@multiproc/core/internal";
-import { Fifo } from "@multiproc/core/internal";
+/**
+ * The items of a queue in its owner process, and the waiting producers and consumers. It is pure
+ * state: no processes, channels or clocks. `BrokerServer` and `LocalBackend` drive it.
+ *
+ * An item that was given to a consumer is *unacked* until `acknowledge()`. It still counts for the
+ * size, and it returns to its old place if the consumer dies. While a consumer has prefetched
+ * items, no other gets one: it would overtake those.
+ */
+import { Fifo, type Frame } from "@multiproc/core/internal";
 import type { UnfinishedTasks } from "./unfinished-tasks.ts";
 
-/** What was put, with its place in the order of all that was. */
+/** An item, with its place in the order of all items that were put. */
 export interface Item {
   readonly sequence: number;
   readonly frame: Frame;
 }
 
-/** Someone who waits for an item. */
+/** A wait for an item. */
 export interface Getter {
-  /** Gets the item, which is lent to it until the broker hears that it was taken, or gets it back. */
+  /**
+   * Receives the item, which is unacked until the broker gets an acknowledgement, or the item back.
+   */
   deliver(item: Item): void;
-  /** The queue was shut down, and nothing is left. */
+  /** The queue was shut down, and has no items left. */
   end(): void;
   /** The items have moved into a ring. */
   moved(): void;
 }
 
-/** Someone who waits for room. */
+/** A wait for space. */
 export interface Putter {
   readonly frame: Frame;
   accepted(): void;
@@ -29,22 +36,18 @@ export interface Putter {
   moved(): void;
 }
 
-/**
- * A queue's state. An item is in the queue until somebody has taken it, also while it is lent: it counts, and it takes up room.
- *
- * Who *holds* items has got more than it waits for. Nobody else gets one meanwhile, since that would come before those.
- */
+/** The state of a queue; see the header of this file. */
 export class Broker {
   readonly maxSize: number;
-  /** Whether `shutdown()` has been called: nobody begins to put any more. */
+  /** Whether `shutdown()` was called. New puts are refused. */
   isShutDown = false;
   readonly #tasks: UnfinishedTasks;
-  /** Calls for the items that are held: somebody else waits. */
+  /** Called when a consumer must wait because others have prefetched items. */
   readonly #recallPrefetched: () => void;
   readonly #prefetchers = new Set<Getter>();
-  /** Whether nothing can come any more, so that who waits for an item of an empty queue waits in vain. */
+  /** Whether no item can arrive any more, so that a wait for an item of an empty queue must end. */
   #isSealed = false;
-  /** Whether what is left, and what comes back, is thrown away. */
+  /** Whether items that arrive or return are dropped. */
   #isDropping = false;
   readonly #items = new Fifo<Item>();
   readonly #getters = new Fifo<Getter>();
@@ -68,37 +71,40 @@ export class Broker {
 
   /** Whether the queue was shut down and will never have an item again. */
   get isDrained(): boolean {
-    // A task that was taken may yet be handed on.
+    // A task that was taken may still be requeued.
     return this.#isSealed && this.size === 0 && !this.#tasks.mayReturn;
   }
 
-  /** Takes an item if there is room; false if there is none. */
+  /** Adds an item. Returns false if the queue is full. */
   tryPut(frame: Frame): boolean {
-    // Who waits for room comes first.
+    // Waiting producers come first.
     if (this.isFull || this.#putters.size > 0) return false;
     this.#add(frame);
     return true;
   }
 
-  /** Takes an item as soon as there is room. */
+  /** Adds an item as soon as there is space. */
   put(putter: Putter): void {
     if (this.isShutDown) putter.refused();
     else if (this.tryPut(putter.frame)) putter.accepted();
     else this.#putters.push(putter);
   }
 
-  /** Takes a waiting item back; false if it is in the queue already. */
+  /** Cancels a wait for space. Returns false if the item is already in the queue. */
   withdrawPut(putter: Putter): boolean {
     return this.#putters.remove(putter);
   }
 
-  /** Lends an item if there is one at this moment. */
+  /**
+   * Returns the next item, which is unacked then; undefined if the queue has none for this
+   * consumer.
+   */
   tryGet(getter?: Getter): Item | undefined {
-    // Who waits comes first.
+    // Waiting consumers come first.
     return this.#getters.size > 0 || !this.#mayDeliver(getter) ? undefined : this.#dequeue();
   }
 
-  /** Lends an item as soon as there is one. */
+  /** Delivers an item as soon as there is one. */
   get(getter: Getter): void {
     const item = this.tryGet(getter);
     if (item !== undefined) return getter.deliver(item);
@@ -107,42 +113,46 @@ export class Broker {
     if (!this.#mayDeliver(getter)) this.#recallPrefetched();
   }
 
-  /** Says that somebody has got more than it waits for. */
+  /** Notes that a consumer has prefetched items. */
   addPrefetcher(getter: Getter): void {
     this.#prefetchers.add(getter);
   }
 
-  /** Says that this is over. */
+  /** Notes that a consumer has no prefetched items any more. */
   removePrefetcher(getter: Getter): void {
     if (this.#prefetchers.delete(getter)) this.#serveGetters();
   }
 
-  /** Gives up a place; false if an item has been given. */
+  /** Cancels a wait for an item. Returns false if the item was already delivered. */
   withdrawGet(getter: Getter): boolean {
     return this.#getters.remove(getter);
   }
 
-  /** So many of the items that were lent have been taken. */
+  /** Notes that consumers have taken `count` unacked items. */
   acknowledge(count: number): void {
     this.#unackedCount -= count;
     this.#servePutters();
     this.endIfDrained();
   }
 
-  /** Takes items back that were lent and not taken: each goes where it was. */
+  /** Requeues unacked items, each at its old place. */
   requeueUnacked(items: readonly Item[]): void {
     if (items.length === 0) return;
     this.#unackedCount -= items.length;
     this.#insert(items);
   }
 
-  /** Takes items back that had been taken. */
+  /** Requeues items that were acknowledged: tasks of a process that ended. */
   requeueTaken(items: readonly Item[]): void {
     if (items.length > 0) this.#insert(items);
     this.endIfDrained();
   }
 
-  /** Refuses those who want to put from now on; with `immediate`, drops what is there. What is on its way still comes. */
+  /**
+   * Refuses new puts. Items on their way still arrive.
+   *
+   * @param immediate whether to drop the items in the queue, and those that arrive or return
+   */
   shutDown(immediate: boolean): void {
     this.isShutDown = true;
     for (const putter of this.#putters.clear()) putter.refused();
@@ -151,29 +161,29 @@ export class Broker {
     this.#tasks.dropped(this.#items.clear().length);
   }
 
-  /** Nothing is on its way any more. */
+  /** Notes that no item is on its way any more. */
   seal(): void {
     this.#isSealed = true;
     this.endIfDrained();
   }
 
-  /** Tells those who wait for an item that none will come, if that is so. */
+  /** Ends all waits for an item if none can arrive any more. */
   endIfDrained(): void {
     if (this.#isSealed && this.isDrained) for (const getter of this.#getters.clear()) getter.end();
   }
 
-  /** Hands all items over, which move elsewhere. */
+  /** Removes and returns all items, which move into a ring. */
   moveOut(): Frame[] {
     return this.#items.clear().map(({ frame }) => frame);
   }
 
-  /** Tells those who wait that the items have moved. */
+  /** Ends all waits here, because the items have moved into a ring. */
   notifyMoved(): void {
     for (const getter of this.#getters.clear()) getter.moved();
     for (const putter of this.#putters.clear()) putter.moved();
   }
 
-  /** Takes items over that come from elsewhere. */
+  /** Adds the items of a ring that was closed. */
   moveIn(frames: readonly Frame[]): void {
     for (const frame of frames) this.#add(frame);
   }

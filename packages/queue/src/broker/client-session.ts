@@ -1,17 +1,18 @@
-/** Another process that holds a queue, as the queue's home sees it; see `protocol.ts`. */
-
-import type { Channel, Frame } from "@multiproc/core/internal";
-import { Fifo } from "@multiproc/core/internal";
+/**
+ * The state of one client in the owner process: its waits, credit, unacked items and unfinished
+ * tasks; see `protocol.ts`. `BrokerServer` creates a session for each channel.
+ */
+import { type Channel, Fifo, type Frame } from "@multiproc/core/internal";
 import type { Question } from "../backend.ts";
 import type { Broker, Getter, Item, Putter } from "./broker.ts";
 import type { Ack } from "./protocol.ts";
 import * as kinds from "./protocol.ts";
 import type { Joiner, UnfinishedTasks } from "./unfinished-tasks.ts";
 
-/** So many bytes may be on their way to a consumer that does not wait for them. */
+/** Bytes that may be in flight to a consumer when the broker prefetches for it. */
 const MAX_PREFETCHED_BYTES = 1024 * 1024;
 
-/** What a session needs of the server that it belongs to. */
+/** The services of the server that a session uses. */
 export interface BrokerServices {
   readonly broker: Broker;
   readonly tasks: UnfinishedTasks;
@@ -26,32 +27,33 @@ export interface BrokerServices {
   answer(session: ClientSession, id: number, question: Question, argument: unknown): void;
 }
 
-/** A channel to another process that holds the queue. */
+/** A client; see the header of this file. */
 export class ClientSession implements Getter {
   readonly channel: Channel;
   readonly pid: number;
-  /** Whether it may put into an unbounded queue. */
+  /** Whether the client has registered as a producer of an unbounded queue. */
   isProducer = false;
-  /** Those in it who wait until all tasks are done. */
+  /** The waiting calls of `join()` in the client. */
   readonly joiners: Set<Joiner> = new Set();
   readonly #server: BrokerServices;
   #lastPutId = 0;
   readonly #putters = new Map<number, Putter>();
-  /** Items that were sent and are neither taken nor given back. */
+  /** Items that were sent, and neither acknowledged nor returned. */
   readonly #unacked = new Fifo<Item>();
   #unackedBytes = 0;
-  /** How many items were ever sent. */
+  /** Items that were ever sent. */
   #sentCount = 0;
-  /** How many of those that are lent were sent without being wanted at that moment: it holds them. */
+  /** Unacked items that were sent on credit, without a wait for them. */
   #prefetchedCount = 0;
   #mayPrefetch = false;
   #isRecalled = false;
   #credit = 0;
-  /** How often this stands among those who wait. */
+  /** How often this session waits in the broker: once for each waiting call of the client. */
   #waitingCount = 0;
   #isPrefetchScheduled = false;
-  /** Tasks taken and not reported as done: their number, and where they may have to be handed on, themselves. */
+  /** Tasks that the client took and did not finish. */
   #unfinishedCount = 0;
+  /** Copies of these tasks, if they would be requeued. */
   readonly #unfinishedTasks = new Fifo<Item>();
 
   constructor(server: BrokerServices, channel: Channel, pid: number) {
@@ -60,7 +62,7 @@ export class ClientSession implements Getter {
     this.pid = pid;
   }
 
-  /** How many tasks it has taken and not reported as done. */
+  /** Tasks that the client took and did not finish. */
   get unfinishedCount(): number {
     return this.#unfinishedCount;
   }
@@ -95,7 +97,7 @@ export class ClientSession implements Getter {
   deliver(item: Item): void {
     this.#waitingCount -= 1;
     this.#send(item);
-    // Those that come in the same turn can go along.
+    // Later, so that items which arrive in this turn can be sent along.
     if (this.#isPrefetchScheduled || !this.#mayPrefetch || this.#credit <= this.#sentCount) return;
     this.#isPrefetchScheduled = true;
     queueMicrotask(() => {
@@ -110,9 +112,11 @@ export class ClientSession implements Getter {
     this.reply(kinds.END, null);
   }
 
-  moved(): void {} // a ring is made before the first guest comes
+  moved(): void {} // items move into a ring only before the first client connects
 
-  /** Asks for what it holds; false if that is nothing. */
+  /**
+   * Asks the client for its prefetched items. Returns false if it has none, or was asked before.
+   */
   recall(): boolean {
     if (this.#prefetchedCount === 0 || this.#isRecalled) return false;
     this.#isRecalled = true;
@@ -121,7 +125,7 @@ export class ClientSession implements Getter {
     return true;
   }
 
-  /** One of its tasks is done. */
+  /** Finishes the task that the client took first. */
   taskDone(): void {
     this.#unfinishedCount -= 1;
     this.#unfinishedTasks.shift();
@@ -131,10 +135,14 @@ export class ClientSession implements Getter {
     if (!this.channel.closed) this.channel.send(kind, value);
   }
 
-  /** The process is gone, or has closed the queue. Returns the tasks that it had taken and not done. */
+  /**
+   * Ends the session, because the client has ended or closed the queue. Returns its unfinished
+   * tasks.
+   */
   disconnected(): { readonly count: number; readonly tasks: readonly Item[] } {
     const { broker } = this.#server;
-    // A put that had no room is not the queue's yet: its caller is gone, and nobody was told that it succeeded.
+    // A put that waits for space does not belong to the queue yet, and its `put()` has not
+    // resolved.
     for (const putter of this.#putters.values()) broker.withdrawPut(putter);
     while (this.#waitingCount > 0) this.#stopWaiting();
     broker.requeueUnacked(this.#unacked.clear());
@@ -179,7 +187,7 @@ export class ClientSession implements Getter {
     if (returned === 1) this.#requeueReturned();
     else if (this.#prefetchedCount > 0 && this.#unacked.size < this.#prefetchedCount)
       this.#setPrefetched(this.#unacked.size);
-    // It drops what comes before it has answered; its answer tells again what it wants.
+    // The client drops items until it has answered RECALL, and its answer carries the demand again.
     if (this.#isRecalled) return;
     const demandChange = demand - this.#sentCount - this.#waitingCount;
     if (demandChange > 0) this.#mayPrefetch = this.#server.checkSoleConsumer(this);
@@ -195,7 +203,8 @@ export class ClientSession implements Getter {
     const items = this.#unacked.clear();
     this.#unackedBytes = 0;
     this.#isRecalled = false;
-    // What was sent in the meantime comes back as well: the consumer drops all before this.
+    // Items that were sent since then return as well: the client drops all that arrive before
+    // RETURNED.
     this.reply(kinds.RETURNED, null);
     this.#server.broker.requeueUnacked(items);
     this.#setPrefetched(0);
@@ -203,7 +212,7 @@ export class ClientSession implements Getter {
 
   #shiftUnacked(): Item {
     const item = this.#unacked.shift();
-    if (item === undefined) throw new RangeError("A consumer reported more items than it got");
+    if (item === undefined) throw new RangeError("Protocol error: a consumer acknowledged more items than it got");
     this.#unackedBytes -= item.frame.size;
     return item;
   }
@@ -245,7 +254,7 @@ export class ClientSession implements Getter {
   }
 
   async #probe(id: number): Promise<void> {
-    // What others have not taken is in the queue as well.
+    // Items that other clients have prefetched are still in the queue.
     if (this.#waitingCount > 0) await this.#server.recallsSettled();
     this.reply(kinds.PROBE_REPLY, id);
   }

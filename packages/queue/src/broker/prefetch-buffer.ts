@@ -1,47 +1,56 @@
 /**
- * The items that a consumer has got from the home and not taken yet, and those who wait for one; see `protocol.ts`.
+ * The consumer's end of the flow control of `protocol.ts`: prefetched items, waiting calls, and
+ * acknowledgements.
  *
- * How many may come ahead follows from how fast the last ones were taken: about as many as it takes in a millisecond. So one
- * that computes for long with each item gets none that another could take meanwhile, and a fast one seldom waits for the home.
+ * The prefetch limit adapts to the consumer: about as many items as it takes in a millisecond. A
+ * fast consumer therefore seldom waits for the broker. A consumer that computes for long with each
+ * item prefetches nothing, so other consumers can take those items.
  */
 import { Fifo, type Frame, host } from "@multiproc/core/internal";
 import type { Ack } from "./protocol.ts";
 
-/** What the items that come ahead may take, in milliseconds. */
+/**
+ * The time in which the prefetched items should be taken. A consumer that takes longer for one item
+ * is slow.
+ */
 const PREFETCH_BUDGET_MS = 1;
 const MAX_PREFETCH_COUNT = 256;
-/** A report that an item was taken is put off for no longer, in milliseconds. */
+/** The longest delay of an acknowledgement, which lets one message acknowledge several items. */
 const MAX_ACK_DELAY_MS = 0.2;
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** Someone who waits. */
+/** A waiting `get()`. */
 export interface Waiter {
   deliver(frame: Frame): void;
   end(error: Error): void;
 }
 
-/** Sends a report; with `atOnce`, the system has it when this returns. */
+/** Sends an acknowledgement. With `flush`, the system has it when this returns. */
 export type SendAck = (ack: Ack, flush: boolean) => void;
 
-/** A consumer's side of a queue. */
+/** The prefetch buffer of one consumer; see the header of this file. */
 export class PrefetchBuffer {
   readonly #send: SendAck;
   readonly #prefetched = new Fifo<Frame>();
   readonly #waiters = new Set<Waiter>();
-  /** How many items ever came. */
+  /** Items that ever arrived. */
   #receivedCount = 0;
-  /** What is to be reported: how many were taken, and whether all others go back. */
+  /**
+   * Content of the next ACK: items taken since the last one, and whether all others are returned.
+   */
   #takenCount = 0;
   #isReturning = false;
-  /** Until the home has confirmed that, whatever comes was sent before. */
+  /**
+   * Whether arriving items are dropped: until the broker confirms the return, it has sent them
+   * before.
+   */
   #isDropping = false;
   #isAcked = true;
   #ackedAt = 0;
   #isMicrotaskAckPlanned = false;
   #isTurnEndAckPlanned = false;
-  /** How many may come ahead. */
   #prefetchLimit = 0;
-  /** When the last item was taken, and how long one takes, in milliseconds. */
+  /** When the last item was taken, and the moving average of the time between two. */
   #takenAt = 0;
   #msPerItem = PREFETCH_BUDGET_MS;
 
@@ -49,12 +58,12 @@ export class PrefetchBuffer {
     this.#send = send;
   }
 
-  /** How many wait. */
+  /** The number of waiting calls. */
   get waitingCount(): number {
     return this.#waiters.size;
   }
 
-  /** The next item, if it is here. */
+  /** Takes the next prefetched item. */
   take(): Frame | undefined {
     const frame = this.#prefetched.shift();
     if (frame === undefined) return undefined;
@@ -67,7 +76,7 @@ export class PrefetchBuffer {
     return frame;
   }
 
-  /** Waits for the next item, when none is here. */
+  /** Waits for the next item, when none is prefetched. */
   wait(waiter: Waiter): void {
     if (this.#waiters.size === 0) {
       const isFast = this.#isFast(performance.now());
@@ -79,16 +88,16 @@ export class PrefetchBuffer {
     this.#ackInMicrotask();
   }
 
-  /** Gives up a place; false if an item has been given. */
+  /** Cancels a wait. Returns false if it already has its item. */
   withdraw(waiter: Waiter): boolean {
     if (!this.#waiters.delete(waiter)) return false;
-    // Whoever stops to wait may not come back for what is on its way.
+    // The caller may not come back for items that are on their way.
     this.#prefetchLimit = 0;
     this.#ackInMicrotask();
     return true;
   }
 
-  /** An item came. */
+  /** Handles an item that arrived. */
   push(frame: Frame): void {
     this.#receivedCount += 1;
     if (this.#isDropping) return;
@@ -103,20 +112,20 @@ export class PrefetchBuffer {
     if (this.#prefetchLimit === 0) this.#returnPrefetched();
   }
 
-  /** Somebody else waits for what is here. */
+  /** Returns the prefetched items, because another consumer waits for one. */
   recall(): void {
     this.#prefetchLimit >>= 2;
     if (!this.#isDropping) this.#returnPrefetched();
   }
 
-  /** The home has got back what was given back. */
+  /** Handles the confirmation that the broker has the returned items. */
   returnConfirmed(): void {
     this.#isDropping = false;
-    // What came for those who wait was among it.
+    // The items for the waiting calls were among the dropped ones: send the demand again.
     if (this.#waiters.size > 0) this.#ackInMicrotask();
   }
 
-  /** Nothing will come any more. */
+  /** Ends all waits, because no item can arrive any more. */
   end(error: Error): void {
     this.#prefetched.clear();
     const waiters = [...this.#waiters];
@@ -124,7 +133,7 @@ export class PrefetchBuffer {
     for (const waiter of waiters) waiter.end(error);
   }
 
-  /** Reports now what has not been reported. */
+  /** Sends an acknowledgement now, unless nothing has changed since the last one. */
   sendAck(flush: boolean): void {
     if (this.#isAcked) return;
     this.#isAcked = true;
@@ -137,7 +146,10 @@ export class PrefetchBuffer {
     this.#send(ack, flush);
   }
 
-  /** Whether the item before did not take long. */
+  /**
+   * Whether the consumer was fast with the last item. Updates the average, and stops the prefetch
+   * if it was slow.
+   */
   #isFast(now: number): boolean {
     const elapsed = now - this.#takenAt;
     this.#msPerItem = Math.max(0.001, this.#msPerItem + (elapsed - this.#msPerItem) / 4);

@@ -1,48 +1,59 @@
 /**
- * The protocol of queues.
+ * The messages of a queue whose items are with the broker, and of every queue when it is opened.
  *
- * A queue has a *home*, the process that made it, which keeps its items as the bytes they were put as. Every other process
- * that holds the queue is a *guest* with one channel to it.
+ * The *owner process* created the queue. Its *broker* keeps the items as encoded bytes. Every other
+ * process that has the queue is a *client*, with one channel to the owner process.
  *
  * ```text
- *   producer ── PUT item ─────────> home ── ITEM ───> consumer
- *            <─ ACCEPTED (bounded) ─     <─ REPORT ──
- *                                        ── RECALL ─>
+ *   producer ── PUT item ─────────> broker ── ITEM ────> consumer
+ *            <─ ACCEPTED (bounded) ─       <─ ACK ──────
+ *                                          ── RECALL ──>
  * ```
  *
- * **Putting.** An unbounded queue takes every item, so PUT has no answer: a put is over when the system has its bytes, and
- * what the system has reaches the home even if the producer is SIGKILLed. A bounded queue answers ACCEPTED once there is
- * room, FULL to a PUT_NOW without room, WITHDRAWN to a WITHDRAW that came in time, REFUSED after a shutdown. PUTs are counted
- * on both sides of a channel; the answers name the count.
+ * **Putting.** An unbounded queue accepts every item, so PUT has no reply. A put is done when the
+ * system has its bytes: they reach the broker even if the producer is SIGKILLed then. A bounded
+ * queue replies ACCEPTED as soon as it has space, which gives producers back-pressure. It replies
+ * FULL to a PUT_NOW if it has none, WITHDRAWN to a WITHDRAW that arrived before the item was
+ * accepted, and REFUSED after a shutdown. Both ends of a channel count the PUTs, and the replies
+ * carry the count.
  *
- * **Getting.** A REPORT tells all that a consumer has to say at that moment: how many more of the items that it got it has
- * taken, whether it gives the others back, how many it wants, because so many wait for one, and for how many more it has
- * room. The last two are counted from the first item ever sent on the channel, so a later report replaces an earlier one.
+ * **Getting** uses credit-based flow control. ACK carries the state of a consumer: how many more
+ * items it has taken, whether it returns the others, its demand and its credit. *Demand* is the
+ * number of waiting calls; *credit* also includes the items that it would prefetch. Both are
+ * counted from the first item that was ever sent on the channel, so a later ACK replaces an earlier
+ * one.
  *
- * - What is wanted is sent as soon as it is there, to those who have waited longest.
- * - What there is room for is sent together with what is wanted, or right upon a report, and only to one that is the only
- *   consumer at that time: it then *holds* items. How much room it has follows from how fast it has been (`intake.ts`).
- * - When somebody else wants an item, the holder is sent RECALL and gives back at once what it has not taken; RETURNED tells
- *   it that whatever was on its way is back as well. Nobody else gets anything until then, so that items stay in order. A
- *   holder that does not answer, because it computes, is passed over after a while: then it keeps what it has.
- * - An item that was sent belongs to the home, counts for `qsize()` and takes up room, until the consumer reports that it
- *   was taken. When the channel ends before that, the item goes back to its place in the queue.
- * - PROBE asks whether there is an item at this moment; PROBED answers when all that could be sent has been sent.
+ * - Demand is served as soon as there are items. The consumer that has waited longest comes first.
+ * - Credit beyond the demand is used only for a sole consumer, together with its demand or on its
+ *   next ACK. Items sent on credit are *prefetched*. The credit follows from how fast the consumer
+ *   has been (`prefetch-buffer.ts`).
+ * - When another consumer wants an item, the prefetching one gets RECALL. It returns at once what
+ *   it has not taken. RETURNED confirms that the items which were on their way are back, too. Until
+ *   then no other consumer gets an item, so the order is kept. A consumer that does not answer,
+ *   because it computes, is skipped after RECALL_TIMEOUT_MS, and keeps its items.
+ * - An item that was sent is *in flight* until the consumer acknowledges it. It still belongs to
+ *   the queue: it counts for `qsize()` and `maxSize`. If the channel ends first, the broker
+ *   requeues the item at its old place.
+ * - PROBE asks for an item at this moment. PROBE_REPLY arrives after every item that could be sent.
  *
- * So an item is *delivered* when the report that it was taken has been handed to the system. The consumer does that when
- * `get()` has it: at once, unless its last report is less than a fifth of a millisecond old; then the next `get()` after
- * that time does it, or the end of the turn of its event loop, or `close()`.
+ * An item is therefore *delivered* when the system has its ACK. The consumer sends the ACK as soon
+ * as `get()` has the item, unless its last ACK is less than 0.2 ms old. In that case the next
+ * `get()` after that time sends it, or the end of the event-loop turn, or `close()`.
  *
- * **Shutting down.** Puts that are on their way must neither be lost nor come when everybody has left. So a guest of an
- * unbounded queue says PRODUCE before its first put, is answered PRODUCING, and hears of a shutdown by SHUT_DOWN; it puts nothing
- * after that and answers HEARD. When all of them have, the shutdown takes effect: consumers hear OVER when nothing is left.
+ * **Shutting down.** An item on its way must not be lost, nor arrive after the consumers have left.
+ * A client of an unbounded queue therefore sends REGISTER_PRODUCER before its first PUT, and waits
+ * for REGISTERED. A shutdown sends SHUT_DOWN to the producers, which put nothing after that and
+ * reply SHUTDOWN_ACK. When all have replied, the shutdown is complete: consumers get END once no
+ * item is left.
  *
- * **The ring.** WELCOME is the first that a guest hears: where the ring is (`ring.ts`), if the items are in one. As long as they
- * are, nothing of the above is used. Whatever a guest sends has the home close the ring: who cannot use it, or finds that
- * something has no place in it, says CLOSE_RING, and whoever finds it closed puts and gets as told above. Only ENLARGE leaves
- * it open, and has the home make a place in it for large items.
+ * **The ring.** HELLO is the first message that a client gets. It has the address of the ring
+ * (`ring/mpmc-ring.ts`) if the items are in shared memory. While they are, no message above is
+ * used. The owner process closes the ring when a client sends any message except ADD_LARGE_AREA,
+ * which asks for the large-payload area. A client that cannot use the ring, or has an item that
+ * does not fit, sends CLOSE_RING. A client that finds the ring closed continues with the messages
+ * above.
  *
- * ASK carries `[number, question, argument]` and is answered by ANSWER or FAILED.
+ * ASK carries `[id, question, argument]`. ANSWER or FAILED replies to it.
  */
 
 export const PUT = 1;
@@ -71,7 +82,8 @@ export const CLOSE_RING = 23;
 export const ADD_LARGE_AREA = 24;
 
 /**
- * What a consumer reports: how many items it has taken since the last report; 1 if it gives all others back; the number of
- * the last item that it wants; of the last that it has room for.
+ * The acknowledgement of a consumer: items taken since its last one; 1 if it returns all others;
+ * the number of the last item that it waits for; the number of the last item that it has credit
+ * for.
  */
 export type Ack = [taken: number, returned: 0 | 1, demand: number, credit: number];

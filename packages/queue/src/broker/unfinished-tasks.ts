@@ -1,30 +1,32 @@
-/** What a `JoinableQueue` knows of its tasks: pure state. */
+/**
+ * The unfinished tasks of a `JoinableQueue`, and the waiting calls of `join()`. It is pure state.
+ */
 import { TasksLostError } from "../errors.ts";
 
-/** What becomes of tasks that a process had taken and not reported as done when it ended; see {@link JoinableQueueOptions}. */
+/** What happens to the unfinished tasks of a process that ended; see `JoinableQueueOptions`. */
 export type LostTasks = "throw" | "requeue";
 
-/** Someone who waits until all tasks are done. */
+/** A wait until all tasks are done. */
 export interface Joiner {
   done(): void;
   lost(error: TasksLostError): void;
 }
 
-/** How many tasks are not done, and those who wait until all are. */
+/** Counts the unfinished tasks, and ends the waits for them. */
 export class UnfinishedTasks {
   readonly onLoss: LostTasks;
   #unfinishedCount = 0;
-  /** How many of them somebody has taken. */
+  /** Unfinished tasks that a process has taken. */
   #takenCount = 0;
   readonly #joiners = new Set<Joiner>();
-  /** A loss of which nobody has heard yet. */
+  /** A loss that no `join()` has reported yet. */
   #unreportedLoss: TasksLostError | undefined;
 
   constructor(onLoss: LostTasks) {
     this.onLoss = onLoss;
   }
 
-  /** Whether a task that was taken may come back into the queue. */
+  /** Whether a task that was taken may be requeued. */
   get mayReturn(): boolean {
     return this.onLoss === "requeue" && this.#takenCount > 0;
   }
@@ -37,12 +39,12 @@ export class UnfinishedTasks {
     this.#takenCount += count;
   }
 
-  /** Items that nobody will take. */
+  /** Finishes tasks that were dropped by a shutdown. */
   dropped(count: number): void {
     this.#finish(count);
   }
 
-  /** A task is done; false if none was open. */
+  /** Finishes a task. Returns false if all were finished. */
   done(): boolean {
     if (this.#unfinishedCount === 0) return false;
     this.#takenCount = Math.max(0, this.#takenCount - 1);
@@ -50,12 +52,15 @@ export class UnfinishedTasks {
     return true;
   }
 
-  /** Tasks that were taken go back into the queue. */
+  /** Notes that tasks were requeued. */
   returned(count: number): void {
     this.#takenCount -= count;
   }
 
-  /** A process ended with tasks taken and not done: those who wait for them hear of it, or the next who does. */
+  /**
+   * Ends all waits because a process ended with unfinished tasks. If there are none, the next
+   * `join()` reports the loss.
+   */
   lost(pid: number, count: number): void {
     const lostCount = Math.min(count, this.#unfinishedCount);
     if (lostCount === 0) return;
@@ -66,7 +71,7 @@ export class UnfinishedTasks {
     for (const joiner of this.#clearJoiners()) joiner.lost(error);
   }
 
-  /** Waits until every item that was put has been reported as done. */
+  /** Waits until every task is finished. */
   join(joiner: Joiner): void {
     const loss = this.#unreportedLoss;
     this.#unreportedLoss = undefined;

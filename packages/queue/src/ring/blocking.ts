@@ -1,23 +1,31 @@
-/** What calls that block their thread do: they work on the ring by themselves, since no message can be heard meanwhile. */
+/**
+ * `getSync()` and `putSync()` on a ring. A blocked thread receives no messages, so these calls use
+ * nothing but shared memory.
+ */
 import { CapabilityError } from "@multiproc/core";
 import { areLoaded, checkTimeout, type Frame, whyNoSharedMemory } from "@multiproc/core/internal";
 import { type BlockSyncOptions, isNonBlocking } from "../backend.ts";
 import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
 import type { MpmcRing } from "./mpmc-ring.ts";
 
-/** What a blocking call needs to know. */
+/** One blocking call: its name for errors, its options, and the check of its queue. */
 export interface BlockingCall {
   readonly name: string;
   readonly options: BlockSyncOptions;
-  /** Throws when the queue can be used no longer; `isSlow` when there is time to ask the system. */
+  /**
+   * Throws if the queue is closed or its owner gone.
+   *
+   * @param checkLiveness whether to ask the system if the owner is alive, which is slow
+   */
   assertUsable(checkLiveness: boolean): void;
 }
 
 /**
- * Takes the first item; blocks while there is none.
+ * Takes the first item; blocks while the ring is empty.
  *
- * @throws {QueueEmptyError} if there is none and the call was not to wait any longer
- * @throws {CapabilityError} if the items are elsewhere, or the first needs a module that is not loaded; it stays in the queue
+ * @throws {QueueEmptyError} if the ring is empty and the call does not wait any longer
+ * @throws {CapabilityError} if the ring is closed, or the item needs a module that is not loaded;
+ * the item stays in the ring
  */
 export function getBlocking(ring: MpmcRing, { name, options, assertUsable }: BlockingCall): Frame {
   let frame: Frame | undefined;
@@ -30,7 +38,7 @@ export function getBlocking(ring: MpmcRing, { name, options, assertUsable }: Blo
     if (frame !== undefined) return true;
     if (ring.isClosed) throw itemsNotInMemory(name);
     if (!ring.isShutDown) return false;
-    // Whatever was put before the shutdown is there by now.
+    // Every item that was put before the shutdown is in the ring by now.
     frame = ring.take(requireLoaded);
     if (frame === undefined && ring.isEmpty) throw new QueueShutDownError(name);
     return frame !== undefined;
@@ -42,10 +50,10 @@ export function getBlocking(ring: MpmcRing, { name, options, assertUsable }: Blo
 }
 
 /**
- * Puts an item that fits; blocks while there is no room.
+ * Puts an item; blocks while the ring is full.
  *
- * @throws {QueueFullError} if there is none and the call was not to wait any longer
- * @throws {CapabilityError} if the items are elsewhere
+ * @throws {QueueFullError} if the ring is full and the call does not wait any longer
+ * @throws {CapabilityError} if the ring is closed, or the item does not fit into it
  */
 export function putBlocking(
   ring: MpmcRing,
@@ -64,7 +72,7 @@ export function putBlocking(
   checkTimeout(name, options.timeout);
   if (!ring.fits(frame)) {
     throw new CapabilityError(
-      `${name} cannot put an item of ${frame.size} bytes: that is more than is kept in memory, use await put()`,
+      `${name} cannot put an item of ${frame.size} bytes, because it does not fit into shared memory: use await put()`,
     );
   }
   if (check(false)) return;
@@ -90,6 +98,6 @@ export function sizeNotReadable(name: string, ownerPid: number, alternative: str
 
 function modulesNotLoaded(name: string, modules: readonly string[]): CapabilityError {
   return new CapabilityError(
-    `${name} found an item that needs modules which are not loaded, and left it in the queue: import ${modules.join(" and ")} before, or use await get()`,
+    `${name} found an item that needs modules which are not loaded, and left it in the queue: import ${modules.join(" and ")} first, or use await get()`,
   );
 }

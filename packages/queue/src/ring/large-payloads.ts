@@ -1,19 +1,23 @@
 /**
- * The large binary parts of the items in a ring: memory beside it, in which they follow one another in the same order.
+ * The area for large binary parts of the items in a ring. It is a second segment of shared memory.
  *
- * Where the parts of a record begin is written in the record; with their sizes, the rest follows. So what is in use is
- * what lies between the records at the tail and at the head, and to take a record frees its parts.
+ * The area is a ring buffer as well: parts lie in the order of their records. A record says where
+ * its first part begins, and the sizes give the others. The used space therefore lies between the
+ * first parts of the records at the tail and at the head, and taking a record frees its parts.
  */
 import { type SegmentAddress, SharedSegment } from "@multiproc/core/internal";
 
-/** Positions count so many bytes. */
+/** Positions count units of this size, modulo 2^32. */
 const UNIT_BYTES = 64;
 const AREA_BYTES = 16 * 1024 * 1024;
 const AREA_UNITS = AREA_BYTES / UNIT_BYTES;
-/** The largest parts of an item, together: wherever the last ended, they fit as soon as nothing else is there. */
+/**
+ * Half the area: parts of this size, together, fit into the empty area wherever the last part
+ * ended.
+ */
 export const MAX_LARGE_PARTS_BYTES: number = AREA_BYTES / 2;
 
-/** Memory for large parts; see the head of this file. */
+/** The area for large parts; see the header of this file. */
 export class LargePayloadArea {
   readonly #bytes: Uint8Array;
   readonly memory: SharedSegment;
@@ -23,23 +27,29 @@ export class LargePayloadArea {
     this.#bytes = new Uint8Array(memory.buffer, 0, AREA_BYTES);
   }
 
-  /** Takes memory from the system. */
+  /** Allocates the area. */
   static create(): LargePayloadArea {
     return new LargePayloadArea(SharedSegment.create(AREA_BYTES));
   }
 
-  /** What another process has made. */
+  /** Maps the area that another process allocated. */
   static attach(address: SegmentAddress): LargePayloadArea {
     return new LargePayloadArea(SharedSegment.attach(address));
   }
 
-  /** Where parts end that begin at a position; undefined if that is too far from where the first in use is. */
+  /**
+   * Returns where parts would end that begin at `from`.
+   *
+   * @param oldest where the oldest part in use begins
+   * @returns undefined if the area has too little free space
+   */
   static endOf(from: number, oldest: number, parts: readonly Uint8Array[]): number | undefined {
     let end = from;
     for (const { length } of parts) end = (contiguousStart(end, length) + unitCount(length)) | 0;
     return (end - oldest) >>> 0 <= AREA_UNITS ? end : undefined;
   }
 
+  /** Writes parts that fit, from a position on. */
   write(from: number, parts: readonly Uint8Array[]): void {
     let position = from;
     for (const part of parts) {
@@ -49,7 +59,7 @@ export class LargePayloadArea {
     }
   }
 
-  /** Copies parts of those sizes. */
+  /** Copies the parts that begin at `from` and have these sizes. */
   read(from: number, sizes: readonly number[]): Uint8Array[] {
     let position = from;
     return sizes.map((size) => {
@@ -65,7 +75,10 @@ function unitCount(size: number): number {
   return Math.ceil(size / UNIT_BYTES);
 }
 
-/** Where a part begins that may begin there: each is in one piece. */
+/**
+ * Returns where a part begins. A part is contiguous, so it skips the end of the area if it does not
+ * fit there.
+ */
 function contiguousStart(position: number, size: number): number {
   const unitsToEnd = AREA_UNITS - (position & (AREA_UNITS - 1));
   return unitCount(size) > unitsToEnd ? (position + unitsToEnd) | 0 : position;

@@ -1,44 +1,51 @@
 /**
- * The items of a queue in memory that all its processes have in common: a ring of records.
+ * The items of a queue in shared memory: an MPMC ring buffer (many producers, many consumers) of
+ * records. Producers share a lock, and consumers are lock-free.
  *
  * ```text
- *   words   0  lock of those who put (robust-lock.ts)
- *          32  head: where the next record comes | SHUT_DOWN | CLOSED
+ *   words   0  robust mutex of the producers (robust-mutex.ts)
+ *          32  head: where the next record will be written | SHUT_DOWN | CLOSED
  *          48  tail: where the first record is | CLOSED
- *          64  maxSize; how often the head has passed a quarter of all numbers; length of the text at ADDRESS
- *          80  those who wait for an item, then those who wait for room (wait-list.ts)
- *   ADDRESS where the large parts of items are (bulk.ts), as JSON, once there have been some
- *   DATA    records (ring-records.ts)
+ *          64  maxSize; quarters of 2^32 that the head has passed; length of the text at ADDRESS
+ *          80  wait queue of the consumers, then that of the producers (wait-queue.ts)
+ *   ADDRESS the address of the large-payload area (large-payloads.ts), as JSON, once it is allocated
+ *   DATA    records (records.ts)
  * ```
  *
- * Head and tail count bytes, and only ever grow, modulo 2^32. The number of the record that comes next, and where its large parts
- * will begin, are written where it will stand before the head gets there. So head and tail tell all there is to know, also how
- * many items are between them.
+ * Head and tail count bytes and only grow, modulo 2^32. Before the head moves to a position, that
+ * position holds the sequence number of the next record and the start of its large parts. Head and
+ * tail are therefore the whole state, and also give the number of items.
  *
- * **Putting.** The lock only keeps those who put from one another. They write records behind the head and then move it by one
- * compare-and-swap, before which nothing has happened: all that is put together comes together, or not at all.
+ * **Putting.** The mutex serializes the producers, and nothing else uses it. A producer writes records
+ * behind the head, then moves the head by one compare-and-swap. Until then nothing has happened. All
+ * frames of one put appear together or not at all.
  *
- * **Taking** has no lock: whoever has read the record at the tail takes it by moving the tail from there by one
- * compare-and-swap. It fails if the tail has moved meanwhile, and then what was read may be anything. Several records are
- * read at once, and taken one by one.
+ * **Taking** has no lock. A consumer copies the record at the tail, then takes it by moving the
+ * tail by one compare-and-swap. The swap fails if the tail has moved in between, and then the copy
+ * may be garbage. A consumer copies several records at once, and takes them one by one.
  *
- * **Death, and standing still.** Whoever is killed, or stopped, has done all of a step or nothing of it, so there is nothing to
- * repair. One that is stopped while it takes keeps nobody from anything. One that is stopped while it has the lock keeps
- * others from putting until it goes on or is killed, and from nothing else; they wait in their event loops.
+ * **Death and SIGSTOP.** A process that is killed or stopped has done all of a step or nothing of
+ * it, so nothing needs repair. A consumer that is stopped while it takes delays no other process. A
+ * producer that is stopped while it has the mutex delays the other producers until it continues or
+ * is killed. They wait in their event loops.
  *
- * **Waking.** Nobody can sleep through what it waits for. Who waits announces itself and then looks; who changes something
- * changes it and then looks who has announced itself. All four are sequentially consistent, so of two that do so at once at
- * least one sees the other. If who was woken dies before it has looked, the others find out by themselves, since each looks
- * again twice a second, and more often at first.
+ * **Waking.** No wakeup is lost. A waiting thread registers first and then checks the ring. A
+ * thread that changes the ring changes it first and then checks for registered threads. All four
+ * steps are sequentially consistent, so at least one of two threads that act at the same time sees
+ * the other. If a woken thread dies before it checks, the others find the item themselves: each
+ * checks twice a second, and more often at first.
  *
- * **Large parts** lie in memory of its own, which the home makes when the first comes, since it lives as long as the queue. They are
- * written before the head is moved, and copied before the tail is.
+ * **Large parts** lie in an area of their own. The owner process allocates it when the first one is
+ * put, because the area must live as long as the queue. Large parts are written before the head
+ * moves, and copied before the tail moves.
  *
- * **Leaving.** What does not fit in here (a very large item, more items than there is room for while nobody takes any, a process
- * that cannot map memory) is no reason to fail: the home then *closes* the ring for good and keeps the items itself, as
- * `protocol.ts` tells. It marks head and tail, after which neither can be moved, and takes over what is between them, so that
- * items stay in order; everyone else finds the ring closed at its next step and turns to the home, which is why that never
- * processes a message before it has taken the items over.
+ * **Closing.** The ring cannot serve every case: a very large item, more items than fit while no
+ * process takes any, a process that cannot map memory. In these cases the owner process closes the
+ * ring for good, and the broker keeps the items (`broker/protocol.ts`). Closing sets
+ * CLOSED in head and tail, after which neither can move, and moves the items between them to the
+ * broker in order. Every other process finds the ring closed at its next step, and sends its
+ * requests to the owner process. The owner process never handles such a message before it has moved
+ * the items.
  */
 import { type Frame, host, RobustMutex, SharedSegment, WaitQueue, WOULD_BLOCK } from "@multiproc/core/internal";
 import { LargePayloadArea } from "./large-payloads.ts";
@@ -52,47 +59,51 @@ const AREA_ADDRESS_LENGTH_WORD = 66;
 const WAIT_QUEUES_WORD = 80;
 const CLOSED_BIT = 1;
 const SHUT_DOWN_BIT = 2;
-/** So many threads can be woken; more would look by themselves. */
+/** Threads that can be woken at the same time. Further threads poll. */
 const WAITER_SLOT_COUNT = 64;
 /**
- * Milliseconds between two looks of who is not woken, so that to wait costs nothing. The death of the home is told by the
- * channel to it; only one that blocks its thread finds it by looking.
+ * The longest time between two checks of a waiting thread that is not woken. It is long because a
+ * wait must use no CPU. The end of a channel reports the death of the owner process; only a blocked
+ * thread finds it by these checks.
  */
 const MAX_RECHECK_MS = 500;
 const WAIT_QUEUE_WORD_COUNT = WaitQueue.wordCount(WAITER_SLOT_COUNT);
 const AREA_ADDRESS_OFFSET = (WAIT_QUEUES_WORD + 2 * WAIT_QUEUE_WORD_COUNT) * 4;
 const MAX_AREA_ADDRESS_BYTES = 1024;
 const RECORDS_OFFSET = Math.ceil((AREA_ADDRESS_OFFSET + MAX_AREA_ADDRESS_BYTES) / 4096) * 4096;
-/** So many bytes are read at once: few where several take, since then most of them are another's. */
+/**
+ * Bytes that a consumer copies at once. The number doubles with each copy, and returns to the least
+ * when another consumer has taken a record: then most of a copy would be wasted.
+ */
 const MIN_READ_BYTES = 256;
 const MAX_READ_BYTES = 8 * 1024;
-/** Who waits for room in an unbounded queue is woken when so many bytes are left, or it would be woken for each. */
+/** Producers of an unbounded queue are woken when this much is used: one wakeup for many items. */
 const WAKE_PUTTERS_BELOW_BYTES = RECORDS_BYTES / 2;
-/** Milliseconds to wait for another that puts, before waiting in the event loop. */
+/** How long a producer blocks its thread for the mutex, before it waits in the event loop. */
 const LOCK_TIMEOUT_MS = 10;
 
-/** What came of a put. */
+/** The result of a put. Only "accepted" has changed the ring. */
 export type PutResult = "accepted" | "full" | "no space" | "busy" | "shut down" | "closed";
 
 const NO_BYTES = new Uint8Array(0);
 
-/** A ring; see the head of this file. */
+/** A ring; see the header of this file. */
 export class MpmcRing {
-  /** Those who wait for an item. */
+  /** Threads that wait for an item. */
   readonly getters: WaitQueue;
-  /** Those who wait for room. */
+  /** Threads that wait for space. */
   readonly putters: WaitQueue;
   readonly memory: SharedSegment;
   readonly #words: Int32Array;
   readonly #records: RingRecords;
   readonly #lock: RobustMutex;
   #largeArea: LargePayloadArea | undefined;
-  /** What has been read and may be taken, and where it stood. */
+  /** A copy of records that may be taken, and its position in the ring. */
   #readBytes: Uint8Array = NO_BYTES;
   #readPosition = 0;
   #readSize = MIN_READ_BYTES;
   #quarterCount = 0;
-  /** The next record that may be taken, and where the tail is as long as nobody else has. */
+  /** The next record of the copy, and the tail if no other consumer has moved it. */
   #nextPosition = 0;
   #expectedTail = 0;
 
@@ -105,18 +116,23 @@ export class MpmcRing {
     this.putters = new WaitQueue(memory, WAIT_QUEUES_WORD + WAIT_QUEUE_WORD_COUNT, WAITER_SLOT_COUNT, MAX_RECHECK_MS);
   }
 
-  /** Makes an empty ring. @param maxSize how many items it holds; 0 for as many as fit */
+  /**
+   * Allocates an empty ring.
+   *
+   * @param maxSize the number of items that it holds; 0 for as many as fit
+   */
   static create(maxSize: number): MpmcRing {
     const ring = MpmcRing.of(SharedSegment.create(RECORDS_OFFSET + RECORDS_BYTES));
     ring.#words[MAX_SIZE_WORD] = maxSize;
     return ring;
   }
 
-  /** The ring in that memory. */
+  /** Returns the ring in a segment; one object for each segment. */
   static of(memory: SharedSegment): MpmcRing {
     return memory.singleton("queue.MpmcRing", () => new MpmcRing(memory));
   }
 
+  /** The number of items. */
   get size(): number {
     const words = this.#words;
     let tail: number;
@@ -124,7 +140,7 @@ export class MpmcRing {
     do {
       tail = Atomics.load(words, TAIL_WORD);
       count = this.#records.sequenceAt(Atomics.load(words, HEAD_WORD)) - this.#records.sequenceAt(tail);
-      // As long as the tail stands still, nobody writes over what is behind it.
+      // While the tail stays, no producer overwrites the records behind it.
     } while (Atomics.compareExchange(words, TAIL_WORD, tail, tail) !== tail);
     return count | 0;
   }
@@ -133,7 +149,7 @@ export class MpmcRing {
     return ((Atomics.load(this.#words, TAIL_WORD) ^ Atomics.load(this.#words, HEAD_WORD)) & POSITION_MASK) === 0;
   }
 
-  /** Whether nobody has taken anything yet. */
+  /** Whether no consumer has ever taken an item. */
   get isUntouched(): boolean {
     return (Atomics.load(this.#words, TAIL_WORD) & POSITION_MASK) === 0;
   }
@@ -147,17 +163,20 @@ export class MpmcRing {
     return (Atomics.load(this.#words, HEAD_WORD) & SHUT_DOWN_BIT) !== 0;
   }
 
-  /** Whether the home keeps the items itself now. */
+  /** Whether the items have moved to the broker. */
   get isClosed(): boolean {
     return (Atomics.load(this.#words, HEAD_WORD) & CLOSED_BIT) !== 0;
   }
 
-  /** Whether there is a place for large parts. */
+  /** Whether the large-payload area is allocated. */
   get hasLargeArea(): boolean {
     return Atomics.load(this.#words, AREA_ADDRESS_LENGTH_WORD) !== 0;
   }
 
-  /** Makes a place for large parts; that is the home's to do, since it must outlive all others. */
+  /**
+   * Allocates the large-payload area. Only the owner process may do so, since the area must live as
+   * long as the queue.
+   */
   addLargeArea(): void {
     if (this.hasLargeArea) return;
     const area = LargePayloadArea.create();
@@ -168,17 +187,17 @@ export class MpmcRing {
     this.putters.wake(Number.POSITIVE_INFINITY);
   }
 
-  /** Whether a frame has a place in a ring. */
+  /** Whether a frame fits into an empty ring. */
   fits(frame: Frame): boolean {
     return fits(frame);
   }
 
-  /** Whether it takes a place for large parts. */
+  /** Whether a frame has parts for the large-payload area. */
   needsLargeArea(frame: Frame): boolean {
     return needsLargeArea(frame);
   }
 
-  /** Puts frames that fit, all of them or none: if there is room for them at this moment. */
+  /** Puts frames, all or none, if there is space for them at this moment. */
   put(frames: readonly Frame[]): PutResult {
     if (this.isClosed) return "closed";
     if (this.#lock.acquireSync(LOCK_TIMEOUT_MS) === WOULD_BLOCK) return "busy";
@@ -193,10 +212,10 @@ export class MpmcRing {
   }
 
   /**
-   * Takes the first item, if there is one.
+   * Takes the first item; returns undefined if there is none.
    *
-   * @param accept throws if the caller can do nothing with the item, which stays then
-   * @throws if it has large parts, and their memory cannot be mapped here
+   * @param accept throws if the caller cannot use the item; the item stays in the ring then
+   * @throws if the item has large parts, and this process cannot map their memory
    */
   take(accept?: (frame: Frame) => void): Frame | undefined {
     const words = this.#words;
@@ -216,7 +235,12 @@ export class MpmcRing {
     return undefined;
   }
 
-  /** Refuses puts from now on; with `immediate`, drops what is there. False if the ring is closed. */
+  /**
+   * Refuses puts from now on.
+   *
+   * @param immediate whether to drop the items in the ring
+   * @returns false if the ring is closed
+   */
   shutDown(immediate: boolean): boolean {
     const words = this.#words;
     const head = Atomics.or(words, HEAD_WORD, SHUT_DOWN_BIT);
@@ -230,7 +254,7 @@ export class MpmcRing {
     return true;
   }
 
-  /** Closes the ring for good and hands over what is in it. */
+  /** Closes the ring for good and returns its items. */
   close(): Frame[] {
     const head = Atomics.or(this.#words, HEAD_WORD, CLOSED_BIT) & POSITION_MASK;
     const tail = Atomics.or(this.#words, TAIL_WORD, CLOSED_BIT);
@@ -250,7 +274,8 @@ export class MpmcRing {
       accept(frame);
     } catch (error) {
       this.#readBytes = NO_BYTES;
-      // Another may have taken it meanwhile; then the next attempt finds so.
+      // If another consumer has taken the item, `take()` finds that out and continues with the next
+      // item.
       if (Atomics.load(this.#words, TAIL_WORD) === tail) throw error;
     }
   }
@@ -273,12 +298,17 @@ export class MpmcRing {
       const end = this.#records.write(frames, head, tail);
       if (end === undefined) return "no space";
       if (((head ^ end) & (3 << 30)) !== 0) Atomics.add(words, QUARTER_COUNT_WORD, 1);
-      // The home may close the ring meanwhile, and anybody may shut the queue down.
+      // Another process may have set a flag: the owner closes the ring, and any process may shut it
+      // down.
       if (Atomics.compareExchange(words, HEAD_WORD, head, end) === head) return "accepted";
     }
   }
 
-  /** Where large parts are, once there is such a place. @throws if this process cannot map it */
+  /**
+   * Returns the large-payload area; undefined if it is not allocated.
+   *
+   * @throws if this process cannot map it
+   */
   #attachedLargeArea(): LargePayloadArea | undefined {
     if (this.#largeArea === undefined && this.hasLargeArea) {
       const text = new Uint8Array(
@@ -291,16 +321,17 @@ export class MpmcRing {
     return this.#largeArea;
   }
 
-  /** Whether the next record has been read. */
+  /** Whether the copy holds the next record. */
   #isNextRead(): boolean {
-    // The tail may come to stand where it stood after 2^32 bytes have gone through; by then the head has passed some quarters.
+    // ABA problem: after 2^32 bytes the tail has its old value again. By then the head has passed
+    // quarters of 2^32, so a changed count invalidates the copy.
     return (
       wholeRecordSize(this.#readBytes, this.#nextPosition - this.#readPosition) > 0 &&
       this.#quarterCount === Atomics.load(this.#words, QUARTER_COUNT_WORD)
     );
   }
 
-  /** Reads records from the tail on; false if there are none. */
+  /** Copies records from the tail on. Returns false if there are none. */
   #readMore(): boolean {
     const words = this.#words;
     while (true) {
@@ -310,7 +341,7 @@ export class MpmcRing {
       const used = ((Atomics.load(words, HEAD_WORD) & POSITION_MASK) - tail) >>> 0;
       if (used <= WAKE_PUTTERS_BELOW_BYTES) this.putters.wake(1);
       if (used === 0) return false;
-      if (used > RECORDS_BYTES) continue; // the tail has moved meanwhile, and so may what is read
+      if (used > RECORDS_BYTES) continue; // the tail has moved since it was loaded
       const from = this.#records.recordStart(tail);
       const size = Math.max(this.#records.sizeAt(from), Math.min(this.#readSize, used - (from - tail)));
       const bytes = this.#records.copy(from, size);
@@ -323,7 +354,7 @@ export class MpmcRing {
     }
   }
 
-  /** What the next record holds, which has been read; the one behind it is the next then. */
+  /** Returns the frame of the next record of the copy, and advances to the record behind it. */
   #nextFrame(): Frame {
     const offset = this.#nextPosition - this.#readPosition;
     const frame = this.#records.frameIn(this.#readBytes, offset);

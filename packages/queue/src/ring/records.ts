@@ -1,57 +1,75 @@
 /**
- * The records of a ring: how items lie in its memory. Who may write and read them when is told in `ring.ts`.
+ * The layout of items in the memory of a ring. `mpmc-ring.ts` decides which process may write and
+ * read a record, and when.
  *
  * ```text
- *   record  lengths of body and annex | its number | where its large parts begin | unused || body | annex
- *           lengths -1: the rest up to the end is unused, and the next record begins at the start
- *   annex   the modules of a frame and the sizes of its large parts, as JSON; mostly none. A long body is the first of them
+ *   record    lengths of body and metadata | sequence number | position of the large parts | unused || body | metadata
+ *             lengths -1: the rest of the memory is unused, and the next record begins at its start
+ *   metadata  as JSON: the modules of the frame, and the sizes of its large parts; usually empty
  * ```
  *
- * Each is in one piece, from a multiple of 16. A position counts bytes, modulo 2^32, and may have marks in its lowest four bits.
+ * A record is contiguous and begins at a multiple of 16. A position counts bytes, modulo 2^32; its
+ * lowest four bits may hold flags. A body of more than 16 KiB becomes the first large part.
  */
 import { copyBytes, Frame, host, type SharedSegment } from "@multiproc/core/internal";
 import { LargePayloadArea, MAX_LARGE_PARTS_BYTES } from "./large-payloads.ts";
 
-/** So many bytes they take; a power of two. */
+/** The size of the ring buffer, a power of two. */
 export const RECORDS_BYTES: number = 512 * 1024;
-/** The bits of a number that tell a position; the others may be marks. */
+/** The bits of a word that hold a position. The others may hold flags. */
 export const POSITION_MASK: number = ~15;
 const OFFSET_MASK = RECORDS_BYTES - 1;
 const HEADER_BYTES = 16;
 const SEQUENCE_WORD = 1;
 const LARGE_PARTS_WORD = 2;
 const LENGTH_MASK = 0xffff;
-/** A longer body stands with the large parts. */
+/** A longer body is stored with the large parts. */
 const MAX_BODY_BYTES = 16 * 1024;
-/** The longest record: some must fit, or one waits for the other. */
+/**
+ * The longest record. Several must fit into the ring, or producer and consumer would take turns.
+ */
 const MAX_RECORD_BYTES = 64 * 1024;
 const WRAP_MARKER = -1;
 
-/** Whether the body is the first of the large parts; the modules; the sizes of the large parts. */
+/**
+ * Whether the first large part is the body; the modules of the frame; the sizes of the large parts.
+ */
 type Metadata = [isBodySeparate: 0 | 1, modules: readonly string[], sizes: readonly number[]];
 
 const NO_PARTS: readonly Uint8Array[] = [];
 const NO_MODULES: readonly string[] = [];
 const NO_BYTES = new Uint8Array(0);
+/**
+ * Encoded metadata of frames without large parts, by their list of modules, which many frames
+ * share.
+ */
 const metadataCache = new WeakMap<readonly string[], Uint8Array>();
 
-/** Where large parts are; undefined as long as there is no such place. */
+/** Returns the area for large parts; undefined until the owner process has allocated it. */
 export type FindLargeArea = () => LargePayloadArea | undefined;
 
-/** The records of a ring; see the head of this file. */
+/** The records of a ring; see the header of this file. */
 export class RingRecords {
   readonly #bytes: Uint8Array;
   readonly #words: Int32Array;
   readonly #findLargeArea: FindLargeArea;
 
-  /** @param at where they begin in the memory @param findLargeArea called whenever a record has large parts */
+  /**
+   * @param byteOffset where the records begin in the memory
+   * @param findLargeArea called for each record with large parts
+   */
   constructor(memory: SharedSegment, byteOffset: number, findLargeArea: FindLargeArea) {
     this.#bytes = new Uint8Array(memory.buffer, byteOffset, RECORDS_BYTES);
     this.#words = new Int32Array(memory.buffer, byteOffset, RECORDS_BYTES / 4);
     this.#findLargeArea = findLargeArea;
   }
 
-  /** Writes records from a position on, and says where the next one comes; undefined if one has no place here, or they take more than is left. */
+  /**
+   * Writes one record for each frame, from the position `from` on.
+   *
+   * @returns the position of the next record; undefined if a frame is too large, or the free space
+   * too small
+   */
   write(frames: readonly Frame[], from: number, tail: number): number | undefined {
     const words = this.#words;
     const freeBytes = RECORDS_BYTES - HEADER_BYTES - ((from - tail) >>> 0);
@@ -93,12 +111,17 @@ export class RingRecords {
     return position;
   }
 
-  /** The number of the record that stands, or will stand, there. */
+  /**
+   * Returns the sequence number of the record at a position, which may be the next to be written.
+   */
   sequenceAt(position: number): number {
     return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + SEQUENCE_WORD] as number;
   }
 
-  /** Where the record is that begins there, or behind the unused rest. */
+  /**
+   * Returns where the record at a position begins: there, or at the start of the memory if the rest
+   * is unused.
+   */
   recordStart(position: number): number {
     const offset = position & OFFSET_MASK;
     return this.#words[offset >> 2] === WRAP_MARKER ? (position + RECORDS_BYTES - offset) | 0 : position;
@@ -108,13 +131,17 @@ export class RingRecords {
     return sizeOf(this.#words[(position & OFFSET_MASK) >> 2] as number);
   }
 
-  /** So many bytes from there on, or those up to the end. */
+  /** Copies `size` bytes from a position on, or those up to the end of the memory. */
   copy(position: number, size: number): Uint8Array {
     const offset = position & OFFSET_MASK;
     return this.#bytes.slice(offset, Math.min(offset + size, RECORDS_BYTES));
   }
 
-  /** What a record holds that was copied. @throws if it has large parts, and their memory cannot be mapped here */
+  /**
+   * Returns the frame of the record at `at` in a copy.
+   *
+   * @throws if it has large parts, and this process cannot map their memory
+   */
   frameIn(copy: Uint8Array, at: number): Frame {
     const lengths = wordAt(copy, at);
     const start = at + HEADER_BYTES;
@@ -131,25 +158,25 @@ export class RingRecords {
     return new Frame(0, body, 0, body.length, others, modules);
   }
 
-  /** Where its large parts begin. */
+  /** Returns where the large parts of the record at a position begin. */
   #areaPositionAt(position: number): number {
     return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + LARGE_PARTS_WORD] as number;
   }
 }
 
-/** Whether a frame has a place in a ring. */
+/** Whether a frame fits into an empty ring. */
 export function fits(frame: Frame): boolean {
   const parts = largePartsOf(frame);
   if (parts.length > 0 && parts.reduce((size, { length }) => size + length, 0) > MAX_LARGE_PARTS_BYTES) return false;
   return recordSize(inlineBodySize(frame), metadataOf(frame, parts).length) <= MAX_RECORD_BYTES;
 }
 
-/** Whether it takes a place for large parts. */
+/** Whether a frame has parts for the large-payload area. */
 export function needsLargeArea(frame: Frame): boolean {
   return largePartsOf(frame).length > 0;
 }
 
-/** The size of a record that was copied; 0 if it is not whole. */
+/** Returns the size of the record at `at` in a copy; 0 if the copy does not hold all of it. */
 export function wholeRecordSize(copy: Uint8Array, at: number): number {
   if (at + HEADER_BYTES > copy.length) return 0;
   const size = sizeOf(wordAt(copy, at));
@@ -160,7 +187,7 @@ function recordSize(length: number, metadataLength: number): number {
   return (HEADER_BYTES + length + metadataLength + 15) & POSITION_MASK;
 }
 
-/** The size of a record, from the first word of its header. */
+/** Returns the size of a record from the first word of its header. */
 function sizeOf(lengths: number): number {
   return recordSize(lengths & LENGTH_MASK, lengths >>> 16);
 }
@@ -174,17 +201,17 @@ function wordAt(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** How much of the body stands in the record. */
+/** Returns the number of bytes of the body that are stored in the record. */
 function inlineBodySize({ start, end }: Frame): number {
   return end - start > MAX_BODY_BYTES ? 0 : end - start;
 }
 
-/** What stands outside of the record. */
+/** Returns the parts that are stored in the large-payload area. */
 function largePartsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
   return end - start > MAX_BODY_BYTES ? [bytes.subarray(start, end), ...parts] : parts;
 }
 
-/** What goes with the body of a frame. Most that need a module need the same, and have the same list of it. */
+/** Returns the encoded metadata of a frame. */
 function metadataOf(frame: Frame, parts: readonly Uint8Array[]): Uint8Array {
   const { modules } = frame;
   if (parts.length === 0 && modules.length === 0) return NO_BYTES;

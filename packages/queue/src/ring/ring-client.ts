@@ -1,4 +1,7 @@
-/** What the calls of one process do while the items of its queue are in a ring; see `ring.ts`. */
+/**
+ * `put()` and `get()` of one process while the items are in a ring (`mpmc-ring.ts`). The puts of a
+ * process keep their order, also across the move from the ring to the broker.
+ */
 import {
   AdaptiveSpin,
   type EncodedMessage,
@@ -13,64 +16,71 @@ import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.t
 import type { MpmcRing } from "./mpmc-ring.ts";
 
 /**
- * So many milliseconds a put waits for somebody to make room, before the home is asked to keep the items itself. More where
- * items are taken: who takes them may stand still for a moment, since other programs have the processors, and the home is
- * for good. But who takes them slowly must not hold up those who put, so after so many long waits in a row it is less again.
+ * How long a put waits for space before it asks the owner process to close the ring. The short
+ * timeout applies until a consumer takes the first item. Then the long one does: the consumer may
+ * only lack a CPU for a moment, and a closed ring stays closed. But slow consumers must not hold up
+ * producers, so the short one applies again after MAX_LONG_WAIT_COUNT long waits in a row.
  */
 const SHORT_SPACE_TIMEOUT_MS = 50;
 const LONG_SPACE_TIMEOUT_MS = 500;
 const MAX_LONG_WAIT_COUNT = 8;
-/** Items that are put in one turn go into the ring together, but no more bytes than that. */
+/** Puts of one event-loop turn enter the ring as one batch, up to this size. */
 const MAX_BATCH_BYTES = 16 * 1024;
 
-/** So many milliseconds who waits for an item looks again and again before it goes to sleep: to be woken costs more. */
+/** How long a consumer spins before it sleeps. Being woken costs more. */
 const SPIN_MS = 0.1;
 
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** What the process knows besides. */
+/** The services of a backend that its ring client uses. */
 export interface RingClientContext {
   readonly maxSize: number;
-  /** Throws when the queue can be used no longer: its home is gone, or it was closed. */
+  /** Throws if the queue is closed in this process, or its owner process is gone. */
   assertUsable(): void;
-  /** Has the home keep the items itself. */
+  /** Asks the owner process to close the ring. */
   closeRing(): void;
-  /** Has the home make a place for large items; it wakes those who put then, or keeps the items itself. */
+  /**
+   * Asks the owner process for the large-payload area. It wakes the producers then, or closes the
+   * ring.
+   */
   addLargeArea(): void;
-  /** Gives an item to the home, which keeps them now, before it returns: so it comes before all that is put later. */
+  /**
+   * Puts an item into the broker, after the ring was closed. The item has its place in the order
+   * when this returns.
+   */
   putToBroker(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void>;
-  /** Somebody begins to wait, or has stopped: whether the program must stay alive for it. */
+  /** Counts the waits of this process: while there are some, the program may have to stay alive. */
   waitersChanged(change: 1 | -1): void;
 }
 
-/** What is put in one turn, into a queue without a limit. */
+/** The puts of one event-loop turn into an unbounded queue. */
 class Batch {
   readonly messages: EncodedMessage[] = [];
   readonly frames: Frame[] = [];
   byteCount = 0;
   resolve!: (done: Promise<void> | undefined) => void;
   reject!: (error: unknown) => void;
-  /** Settles when it is the queue's. */
+  /** Settles when all items belong to the queue. */
   readonly done: Promise<void> = new Promise((resolve, reject) => {
     this.resolve = resolve as Batch["resolve"];
     this.reject = reject;
   });
 }
 
-/** A process's side of a ring. */
+/** The use of a ring by one process. */
 export class RingClient {
   readonly ring: MpmcRing;
   readonly #context: RingClientContext;
-  /** What is put in this turn. */
+  /** The puts of this turn, not in the ring yet. */
   #batch: Batch | undefined;
-  /** The last that was put so. */
+  /** The promise of the last batch. */
   #lastPut: Promise<void> = SETTLED;
-  /** Puts that wait, in order: none comes before another of the same process. */
+  /** Waiting puts, in order. Only the first may enter the ring. */
   readonly #putOrder: object[] = [];
-  /** How many that waited in line one after the other have done so for long. */
+  /** Consecutive waits for space that exceeded the short timeout. */
   #longWaitCount = 0;
   #isLargeAreaRequested = false;
-  /** Somebody looks again and again. */
+  /** Whether a `get()` of this process spins. */
   #isSpinning = false;
   readonly #spin = new AdaptiveSpin(4);
 
@@ -79,25 +89,28 @@ export class RingClient {
     this.#context = context;
   }
 
-  /** Whether the items are in the ring at this moment. */
+  /** Whether the items are in the ring. */
   get isOpen(): boolean {
     return !this.ring.isClosed;
   }
 
   /**
-   * Whether what is put goes through here: while the ring is open, and after that as long as something that was put before has not
-   * its place yet.
+   * Whether puts go through this object: while the ring is open, and then until all earlier puts
+   * have their place.
    */
   get isInUse(): boolean {
     return this.isOpen || this.hasPendingPuts;
   }
 
-  /** Whether something that was put before has not its place yet. */
+  /** Whether an earlier put has no place in the queue yet. */
   get hasPendingPuts(): boolean {
     return this.#batch !== undefined || this.#putOrder.length > 0;
   }
 
-  /** Puts an item that may wait for ever, into a queue without a limit; what is put in one turn shares a promise. */
+  /**
+   * Puts an item into an unbounded queue, with no limit to the wait. The puts of one turn share a
+   * promise.
+   */
   putBatched(message: EncodedMessage): Promise<void> {
     const { frame } = message;
     if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
@@ -114,7 +127,7 @@ export class RingClient {
     return batch.done;
   }
 
-  /** Puts an item; at once, if there is room. */
+  /** Puts an item, at once if there is space. */
   async put(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const { frame } = message;
     this.flush();
@@ -134,13 +147,14 @@ export class RingClient {
     };
     if (this.#putOrder.length > 0 && isNonBlocking(options)) throw fullError();
     if (this.#putOrder.length > 0 || !attempt()) {
-      // Where there is no limit, there is room as soon as the home makes some.
+      // A non-blocking put fails only if the queue has `maxSize` items. If the ring lacks memory,
+      // the put waits for the broker.
       if (!(await this.#waitTurn(attempt, call, isNonBlocking(options) ? {} : options))) throw fullError();
     }
     return brokerPut;
   }
 
-  /** Puts into the ring what was put in this turn so far. */
+  /** Puts the batch of this turn into the ring. */
   flush(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
@@ -150,19 +164,19 @@ export class RingClient {
     this.#waitTurn(() => this.#putBatch(batch), "put()", {}).catch(batch.reject);
   }
 
-  /** Settles when what was put here has its place. */
+  /** Settles when all batches have their place in the queue. */
   async flushed(): Promise<void> {
     this.flush();
     await this.#lastPut.catch(() => {});
   }
 
-  /** The next item, if it is there and nobody in this process has waited for it. */
+  /** Takes the next item, unless an earlier `get()` of this process waits for it. */
   take(): Frame | undefined {
     if (this.#batch !== undefined) this.flush();
     return this.#isSpinning || this.ring.getters.isWaiting ? undefined : this.#take();
   }
 
-  /** Waits for an item; `"moved"` if the home keeps them now. */
+  /** Waits for an item. Returns `"moved"` if the items have moved to the broker. */
   async get(call: string, options: BlockOptions): Promise<Frame | "moved"> {
     let found: Frame | "moved" | undefined;
     const check = (): boolean => {
@@ -171,7 +185,7 @@ export class RingClient {
       found = this.#take();
       if (found === undefined && this.ring.isClosed) found = "moved";
       if (found === undefined && this.ring.isShutDown) {
-        // Whatever was put before the shutdown is there by now.
+        // Every item that was put before the shutdown is in the ring by now.
         found = this.#take();
         if (found === undefined && this.ring.isEmpty) throw new QueueShutDownError(call);
       }
@@ -184,7 +198,7 @@ export class RingClient {
     return found;
   }
 
-  /** Looks for an item for a moment; others of this process come after. */
+  /** Spins for an item for a moment. Other waits of this process are served later. */
   async #spinForItem({ timeout = SPIN_MS, signal }: WaitOptions): Promise<Frame | undefined> {
     const { ring } = this;
     if (this.#isSpinning || ring.getters.isWaiting || timeout < SPIN_MS) return undefined;
@@ -212,12 +226,12 @@ export class RingClient {
     try {
       return this.ring.take();
     } catch {
-      this.#context.closeRing(); // this process cannot map what it would take
+      this.#context.closeRing(); // this process cannot map the large parts
       return undefined;
     }
   }
 
-  /** Has a place made for a large item. */
+  /** Asks for what a large item needs: the large-payload area, or the broker. */
   #ensureLargeArea(frame: Frame): void {
     if (!this.ring.fits(frame)) return this.#context.closeRing();
     if (!this.ring.needsLargeArea(frame) || this.ring.hasLargeArea) return;
@@ -227,7 +241,7 @@ export class RingClient {
 
   readonly #flushSoon = (): void => this.flush();
 
-  /** Whether nothing is left to do with a batch. */
+  /** Tries to put a batch. Returns false if the batch must wait. */
   #putBatch({ messages, frames, resolve, reject }: Batch): boolean {
     switch (this.ring.put(frames)) {
       case "accepted":
@@ -249,7 +263,11 @@ export class RingClient {
     await Promise.all(messages.map((message) => this.#context.putToBroker("put()", undefined, message, {})));
   }
 
-  /** Waits until an attempt to put something is over, after those of all that came before in this process; false if the time ran out. */
+  /**
+   * Waits until all earlier puts of this process are done and `attempt` has succeeded.
+   *
+   * @returns false if the timeout expired
+   */
   async #waitTurn(attempt: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     const turn = {};
     this.#putOrder.push(turn);
@@ -274,7 +292,7 @@ export class RingClient {
     } finally {
       const index = this.#putOrder.indexOf(turn);
       if (index >= 0) this.#putOrder.splice(index, 1);
-      // Those of this process that stood behind it look again.
+      // The next put in order may try now.
       if (index >= 0 && this.#putOrder.length > 0) this.ring.putters.wake(1);
     }
   }
@@ -285,7 +303,10 @@ export class RingClient {
       : LONG_SPACE_TIMEOUT_MS;
   }
 
-  /** What may end a wait without a time limit keeps the program alive, and not the wait itself. */
+  /**
+   * Waits until `check` returns true. A wait with a timeout keeps the program alive. Another wait
+   * does not: the connections to processes that may end it do.
+   */
   async #wait(waitQueue: WaitQueue, check: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     this.#context.waitersChanged(1);
     try {
