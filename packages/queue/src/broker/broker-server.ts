@@ -196,7 +196,7 @@ export class BrokerServer implements BrokerServices {
 
   #taskDone(session: ClientSession | undefined): void {
     if (!this.tasks.done()) throw new RangeError("taskDone() was called more often than items were put");
-    // The process that reports a task may differ from the one that took it.
+    // The process that reports a task need not have taken it.
     if (session !== undefined && session.unfinishedCount > 0) session.taskDone();
     else if (this.#localUnfinishedCount > 0) this.#localUnfinishedCount -= 1;
     else [...this.#sessions].find(({ unfinishedCount }) => unfinishedCount > 0)?.taskDone();

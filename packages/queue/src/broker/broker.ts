@@ -151,7 +151,7 @@ export class Broker {
   /**
    * Refuses new puts. Items on their way still arrive.
    *
-   * @param immediate whether to drop the items in the queue, and those that arrive or return
+   * @param immediate whether to drop all items, also those on their way
    */
   shutDown(immediate: boolean): void {
     this.isShutDown = true;

@@ -3,7 +3,7 @@
  */
 import { TasksLostError } from "../errors.ts";
 
-/** What happens to the unfinished tasks of a process that ended; see `JoinableQueueOptions`. */
+/** Decides over the unfinished tasks of a process that ended; see `JoinableQueueOptions`. */
 export type LostTasks = "throw" | "requeue";
 
 /** A wait until all tasks are done. */
