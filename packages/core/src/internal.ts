@@ -36,6 +36,14 @@ export {
 
 // ── Targets: functions and objects that other processes find ──
 
+export {
+  assertMayStart,
+  claimRefusal,
+  dropImportContexts,
+  isImporting,
+  latestRefusal,
+  outsideImports,
+} from "./targets/import-guard.ts";
 export { areLoaded, loadModules, registerLibraryModule } from "./targets/module-loader.ts";
 export {
   type DeliveryScope,
@@ -107,14 +115,6 @@ export type {
   ThreadExit,
 } from "./host/host.ts";
 export { host } from "./host/mod.ts";
-export {
-  assertMayStart,
-  claimRefusal,
-  dropImportContexts,
-  isImporting,
-  latestRefusal,
-  outsideImports,
-} from "./targets/import-guard.ts";
 
 // ── fork(): a copy of this process ──
 

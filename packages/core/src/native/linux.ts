@@ -1,4 +1,4 @@
-/** Constants of the Linux ABI. They are the same on x64 and arm64. */
+/** Constants of the Linux ABI. Only the numbers of older system calls differ between x64 and arm64. */
 
 // open()
 export const O_RDONLY = 0;
@@ -37,6 +37,18 @@ export const MFD_CLOEXEC = 1;
 export const WNOHANG = 1;
 export const PR_SET_PDEATHSIG = 1;
 export const SYS_PIDFD_OPEN = 434;
+
+// System calls whose numbers depend on the processor, by `native.arch`
+export const SYS_FUTEX: Readonly<Record<string, number>> = { x64: 202, arm64: 98 };
+export const SYS_GETTID: Readonly<Record<string, number>> = { x64: 186, arm64: 178 };
+export const SYS_GETDENTS64: Readonly<Record<string, number>> = { x64: 217, arm64: 61 };
+
+// futex(), statx()
+export const FUTEX_WAIT = 0;
+export const FUTEX_WAKE = 1;
+export const AT_FDCWD = -100;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const STATX_BASIC_STATS = 0x7ff;
 
 // Signals
 export const SIGINT = 2;

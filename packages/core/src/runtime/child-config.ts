@@ -16,7 +16,9 @@ interface ChildConfig {
    * processes at that time.
    */
   isImporting: boolean;
-  /** The number of processes and threads from the main program to this one; 0 in the main program. */
+  /**
+   * The number of processes and threads from the main program to this one; 0 in the main program.
+   */
   depth: number;
   /** Whether this is a worker thread of a `ThreadPool`. */
   isThread: boolean;

@@ -5,12 +5,10 @@
  * Only calls that may block their thread use it. A wait in the event loop is woken by a doorbell,
  * see `doorbell.ts`.
  */
+import { FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX } from "../native/linux.ts";
 import type { Call, Native } from "../native/mod.ts";
 
 const FUTEX_SIGNATURE = ["size", "size", "address", "i32", "i32", "bytes", "address", "i32"] as const;
-const SYS_FUTEX: Readonly<Record<string, number>> = { x64: 202, arm64: 98 };
-const FUTEX_WAIT = 0;
-const FUTEX_WAKE = 1;
 
 export class Futex {
   readonly #syscall: Call<typeof FUTEX_SIGNATURE>;

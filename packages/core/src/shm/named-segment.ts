@@ -20,7 +20,17 @@
  */
 import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
-import { O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } from "../native/linux.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  O_CLOEXEC,
+  O_CREAT,
+  O_EXCL,
+  O_RDONLY,
+  O_WRONLY,
+  STATX_BASIC_STATS,
+  SYS_GETDENTS64,
+} from "../native/linux.ts";
 import { type Native, native } from "../native/mod.ts";
 import { readProcFile } from "../native/proc-file.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
@@ -261,9 +271,6 @@ function createOwned(api: Native, path: string, uid: number): boolean {
   return false;
 }
 
-const AT_FDCWD = -100;
-const AT_SYMLINK_NOFOLLOW = 0x100;
-const STATX_BASIC = 0x7ff;
 const statBuffer = new Uint8Array(256);
 
 /**
@@ -272,12 +279,11 @@ const statBuffer = new Uint8Array(256);
  */
 function isOwnedByUser(api: Native, path: string, uid: number): boolean | undefined {
   const statx = api.declare("statx", ["i32", "i32", "text", "i32", "u32", "bytes"]);
-  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC, statBuffer) !== 0) return undefined;
+  if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statBuffer) !== 0) return undefined;
   const view = new DataView(statBuffer.buffer);
   return view.getUint32(20, true) === uid && view.getUint16(28, true) === 0o40700;
 }
 
-const SYS_GETDENTS64: Readonly<Record<string, number>> = { x64: 217, arm64: 61 };
 const direntBuffer = new Uint8Array(32 * 1024);
 
 /** Lists the files `<pid>.<fd>` of a folder. The list is empty if the folder does not exist. */

@@ -10,6 +10,7 @@
  */
 
 import { host } from "../host/mod.ts";
+import { SYS_GETTID } from "../native/linux.ts";
 import { type Native, native } from "../native/mod.ts";
 import { readProcFile } from "../native/proc-file.ts";
 import { afterForkInChild } from "../runtime/at-fork.ts";
@@ -24,7 +25,6 @@ export interface ThreadId {
 
 const TID_BITS = 22;
 const TID_MASK = (1 << TID_BITS) - 1;
-const SYS_GETTID: Readonly<Record<string, number>> = { x64: 186, arm64: 178 };
 
 let currentThread: ThreadId | undefined;
 afterForkInChild(() => {

@@ -233,8 +233,8 @@ export class WaitQueue {
   }
 
   /**
-   * Returns the slot with the oldest turn that was not rung yet; or {@link NO_SLOT}, or {@link
-   * ALL_RUNG}.
+   * Returns the slot with the oldest turn that was not rung yet; else {@link NO_SLOT} or
+   * {@link ALL_RUNG}.
    */
   #oldestSlot(): number {
     const words = this.#words;

@@ -1,16 +1,18 @@
 /**
  * The import guard: keeps a program from starting itself without end.
  *
- * A child imports the module of its target. If that module starts processes at its top level, each child would start them
- * again, and so would each of theirs. So a child imports every module in an async context of its own (`AsyncLocalStorage`,
- * which follows calls, promises, timers and streams). Each start in that context is refused. The import fails with the
- * refusal and is not repeated. Tasks that run at the same time have other contexts and may start processes.
+ * A child imports the module of its target. If that module starts processes at its top level, each
+ * child would start them again, and so would each of theirs. So a child imports every module in an
+ * async context of its own (`AsyncLocalStorage`, which follows calls, promises, timers and
+ * streams). Each start in that context is refused. The import fails with the refusal and is not
+ * repeated. Tasks that run at the same time have other contexts and may start processes.
  *
- * The context outlives the import, because code that the top level began (`main()` without `await`) continues after it. On
- * Node before 24, an async context in use slows down all promises. There, the contexts are dropped once nothing runs that the
- * import has begun.
+ * The context outlives the import, because code that the top level began (`main()` without `await`)
+ * continues after it. On Node before 24, an async context in use slows down all promises. There,
+ * the contexts are dropped once nothing runs that the import has begun.
  *
- * Depth is the second line of defence: each child knows how many processes and threads are between it and the main program.
+ * Depth is the second line of defence: each child knows how many processes and threads are between
+ * it and the main program.
  */
 import { ProcessError } from "../errors.ts";
 import type { AsyncStorage } from "../host/host.ts";
@@ -89,7 +91,10 @@ export function guardImport<T>(module: string, run: () => Promise<T>): Promise<T
   });
 }
 
-/** Whether the running code belongs to a module that a message named: its top level, or code that this began. */
+/**
+ * Returns whether the running code belongs to a module that a message named: to its top level, or
+ * to code that it started.
+ */
 export function isImporting(): boolean {
   return childConfig.isImporting || currentImport() !== undefined;
 }
@@ -106,7 +111,10 @@ export function dropImportContexts(): void {
   state.storage?.disable();
 }
 
-/** Checks, after a delay, whether the contexts can be dropped. Only hosts where they cost something need that. */
+/**
+ * Checks, after a delay, whether the contexts can be dropped. Only hosts where they cost something
+ * need that.
+ */
 function scheduleCheck(checkCount: number): void {
   if (host.isAsyncStorageFree) return;
   state.cancelCheck();
@@ -130,7 +138,8 @@ function countResources(): Map<string, number> {
 /**
  * Refuses a start that could repeat itself without end.
  *
- * @throws {ProcessError} in code of a module that is being imported, and too deep below the main program
+ * @throws {ProcessError} in code of a module that is being imported, and too deep below the main
+ * program
  */
 export function assertMayStart(): void {
   const own = currentImport();
@@ -146,8 +155,9 @@ export function assertMayStart(): void {
 }
 
 /**
- * Handles an uncaught error if it is a refusal: the code that asked for the start has ended, and this process continues. A
- * refusal before the end of its import is reported by the failed import; a later one is written to standard error.
+ * Handles an uncaught error if it is a refusal: the code that asked for the start has ended, and
+ * this process continues. A refusal before the end of its import is reported by the failed import;
+ * a later one is written to standard error.
  *
  * @returns whether the error is a refusal
  */

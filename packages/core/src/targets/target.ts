@@ -17,8 +17,8 @@ import { declareExport, exportOf } from "./module-loader.ts";
 export type AnyFunction = (...args: any[]) => unknown;
 
 /**
- * A function that another process can find: made by {@link task}, {@link fromModule} or {@link
- * inline}.
+ * A function that another process can find: made by {@link task}, {@link fromModule} or
+ * {@link inline}.
  */
 export type Target<F extends AnyFunction = AnyFunction> = F;
 
