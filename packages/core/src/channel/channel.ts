@@ -34,9 +34,10 @@ export interface ChannelHandlers {
 }
 
 /**
- * One end of a channel, and the scope in which its messages are delivered. Sending only queues a
- * message. Back-pressure is up to the sender: it waits for {@link Channel.drained} while the
- * channel is {@link Channel.full}.
+ * One end of a channel, and the scope in which its messages are delivered.
+ *
+ * Flow control: sending only queues a message. A sender applies back-pressure itself, and waits for
+ * {@link Channel.drained} while the channel is {@link Channel.full}.
  */
 export interface Channel extends DeliveryScope {
   /** Starts the delivery of messages. Messages that arrived earlier are kept until then. */

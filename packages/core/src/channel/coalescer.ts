@@ -24,7 +24,7 @@ export class Coalescer {
   #isScheduled = false;
   /** Immediate runs of the action in this burst. */
   #immediateRuns = 0;
-  /** Limits the action after the immediate runs. */
+  /** Limits the action after the immediate runs. It reads the clock for each message. */
   readonly #limiter = new FlushLimiter(1);
 
   /**

@@ -31,11 +31,13 @@ const SPIN_MS = 0.1;
  * than the copy.
  */
 const SPIN_MID_MESSAGE_MS = 0.5;
+/** Failed spins in a row after which streams usually park at once. */
+const MAX_FAILED_SPINS = 8;
 
 const spinning = new Set<Pollable>();
 let isPolling = false;
 let spinUntil = 0;
-const spin = new AdaptiveSpin(8);
+const spin = new AdaptiveSpin(MAX_FAILED_SPINS);
 
 afterForkInChild(() => {
   spinning.clear();
@@ -54,8 +56,8 @@ export function startSpinning(pollable: Pollable): void {
 }
 
 /**
- * Polls the stream in the next turn of the event loop. It does not park before, so a blocked thread
- * receives no wake-ups.
+ * Polls the stream in the next turn of the event loop. It does not park before that, so the peer
+ * does not ring the doorbell of a thread that is blocked.
  */
 export function pollNextTurn(pollable: Pollable): void {
   spinning.add(pollable);

@@ -35,6 +35,10 @@ export function permissionFlags(
   wanted: Permissions,
   requiredAccess: InterpreterOptions["requiredAccess"],
 ): string[] {
+  if (!isPermissions(wanted))
+    throw new TypeError(
+      `permissions must be "inherit", "none" or an object such as { read: true }, not ${JSON.stringify(wanted)}`,
+    );
   const query = deno.permissions;
   const fullyGranted = Object.keys(QUERY_FIELDS).filter((kind) => isFullyGranted(query, kind));
   if (wanted === "inherit" && fullyGranted.length === Object.keys(QUERY_FIELDS).length) return ["--allow-all"];
@@ -57,6 +61,12 @@ export function permissionFlags(
   }
   return [...granted].map(([kind, value]) =>
     value === true ? `--allow-${kind}` : `--allow-${kind}=${[...value].map(escapeCommas).join(",")}`,
+  );
+}
+
+function isPermissions(value: unknown): value is Permissions {
+  return (
+    value === "inherit" || value === "none" || (typeof value === "object" && value !== null && !Array.isArray(value))
   );
 }
 
@@ -100,6 +110,8 @@ function addRequested(
     granted.set(kind, true);
     return;
   }
+  if (!Array.isArray(value))
+    throw new TypeError(`permissions.${kind} must be true, false or an array, not ${JSON.stringify(value)}`);
   for (const item of value) {
     if (!isGranted(query, kind, item)) throw refusalError(kind, `"${item}"`);
     add(granted, kind, item);
