@@ -31,9 +31,9 @@ const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const chosen = listed("--hosts=");
 const tested = listed("--suites=");
 const hosts = [
-  ...NODES.map((version) => ({ id: `node-${version.split(".")[0]}`, run: node(version), suite: onNode })),
-  { id: `deno-${OLDEST_DENO.split(".", 2).join(".")}`, run: async () => denoCommand(oldestDeno()), suite: onDeno },
-  { id: "deno", run: async () => denoCommand(resolve("node_modules/.bin/deno")), suite: onDeno },
+  ...NODES.map((version) => ({ id: `node-${version.split(".")[0]}`, run: node(version), suite: byVitest })),
+  { id: `deno-${OLDEST_DENO.split(".", 2).join(".")}`, run: async () => denoCommand(oldestDeno()), suite: byDenoTest },
+  { id: "deno", run: async () => denoCommand(resolve("node_modules/.bin/deno")), suite: byVitest },
   { id: "bun", run: bun, suite: undefined },
 ].filter(({ id }) => chosen?.includes(id) ?? true);
 
@@ -105,12 +105,12 @@ async function look({ id, run, suite }) {
   return { id, ...told, counts, failed: broken + (counts?.failed ?? 0) };
 }
 
-async function onNode([command]) {
+async function byVitest(command) {
   const file = join(APP, "results.json");
   rmSync(file, { force: true });
   const vitest = resolve("node_modules/vitest/vitest.mjs");
   const args = ["run", "--root", APP, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`, ...suites];
-  const { code, output } = await execute([command, vitest, ...args]);
+  const { code, output } = await execute([...command, vitest, ...args]);
   if (code !== 0) console.error(output);
   if (!existsSync(file)) return { passed: 0, failed: 1, skipped: 0 };
   const report = JSON.parse(readFileSync(file, "utf8"));
@@ -124,7 +124,8 @@ async function onNode([command]) {
   };
 }
 
-async function onDeno([command]) {
+/** vitest needs Deno 2.8: on older versions a stand-in runs the tests over `Deno.test`. */
+async function byDenoTest([command]) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const [i, file] of suites.entries()) {
     const junit = join(APP, `results-${i}.xml`);

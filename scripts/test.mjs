@@ -1,15 +1,13 @@
 /**
- * npm test: every test on Node and then on Deno, then those of the repository itself (its site, its packages as they are
- * installed, on Node alone), and one closing line with the totals of all.
+ * npm test: runs all tests by vitest, on Node and on Deno, and prints the totals.
  *
- *   npm test -- [--node | --deno] [--method=forkserver] [words that the test file's path holds …]
+ *   npm test -- [--node | --deno] [--method=forkserver] [words of the test file's path …]
  *   npm test -- site         only test/site.test.ts
  *
- * What a process does must not depend on how it came to be: the files that begin with the line of `CONTRACT` run again under
- * every start method that the host has besides its default.
+ * The tests of the repository itself (its site, its packages as they are installed) run on Node alone. Files that begin with
+ * the line of `CONTRACT` run once more under every other start method of the host.
  *
- * On Deno each file has a `deno test` of its own, as on Node it has a fork of its own: signals, exit hooks and children
- * of one file are never another's.
+ * On Deno each file has a vitest of its own, so that a file that hangs is ended after `FILE_LIMIT_MS` and the others go on.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -21,10 +19,12 @@ const CONCURRENCY = 2;
 /** The first line of a file that runs under every start method. */
 const CONTRACT = "// Runs under every start method.";
 const METHODS = `import { getAllStartMethods } from "@multiproc/start-methods"; console.log(getAllStartMethods().join());`;
-const FILE_LIMIT = 5 * 60_000;
-const RUN_LIMIT = 30 * 60_000;
+const FILE_LIMIT_MS = 5 * 60_000;
+const RUN_LIMIT_MS = 30 * 60_000;
 
 await setup();
+// Groups of their own do not receive the terminal's Ctrl+C.
+process.on("SIGINT", () => process.exit(130));
 rmSync(RESULTS, { recursive: true, force: true });
 mkdirSync(RESULTS, { recursive: true });
 
@@ -69,25 +69,11 @@ async function test(host, runner, chosen, method) {
 }
 
 async function testOnNode(chosen, method) {
-  const file = `${RESULTS}/node-${method || "repository"}.json`;
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=json"];
   // vitest takes a path for a part of one: test/hosts.test.ts would be that of a package, too.
   const others = chosen === ownFiles ? ["--exclude=packages/**"] : [];
-  const all = [...args, `--outputFile.json=${file}`, ...others, ...chosen];
-  const code = await run(process.execPath, all, method, RUN_LIMIT);
-  const counts = readResults(file, (text) => {
-    const report = JSON.parse(text);
-    // A file that could not be loaded has failed without a test of its own.
-    const unloaded = report.testResults.filter(
-      (each) => each.status === "failed" && each.assertionResults.length === 0,
-    );
-    return {
-      passed: report.numPassedTests,
-      failed: report.numFailedTests + unloaded.length,
-      skipped: report.numPendingTests + report.numTodoTests,
-    };
-  });
-  return judge("vitest", code, counts);
+  const report = `${RESULTS}/node-${method || "repository"}.json`;
+  const code = await run(process.execPath, [...vitest(report), ...others, ...chosen], method, RUN_LIMIT_MS);
+  return judge("vitest", code, readCounts(report));
 }
 
 async function testOnDeno(chosen, method) {
@@ -98,7 +84,7 @@ async function testOnDeno(chosen, method) {
       for (const file of next) counts.push(await testFileOnDeno(file, method));
     }),
   );
-  return judge("deno test", 0, sum(counts));
+  return judge("vitest on Deno", 0, sum(counts));
 }
 
 function testFiles(folders) {
@@ -131,48 +117,63 @@ function denoVersion() {
 }
 
 async function testFileOnDeno(file, method) {
-  const junit = `${RESULTS}/${method}-${file.replaceAll("/", "-")}.xml`;
-  const args = ["test", "-A", "--no-check", `--junit-path=${junit}`, file];
+  const report = `${RESULTS}/${method}-${file.replaceAll("/", "-")}.json`;
+  const args = ["run", "-A", "--no-check", ...vitest(report), file];
   const output = [];
-  const began = performance.now();
-  const code = await run("node_modules/.bin/deno", args, method, FILE_LIMIT, output);
-  const counts = judge(
-    file,
-    code,
-    readResults(junit, (text) => {
-      const count = (pattern) => text.match(pattern)?.length ?? 0;
-      const tests = count(/<testcase /g);
-      const failed = count(/<(failure|error) /g);
-      const skipped = count(/<skipped\b/g);
-      return { passed: tests - failed - skipped, failed, skipped };
-    }),
-  );
+  const startedAt = performance.now();
+  const code = await run("node_modules/.bin/deno", args, method, FILE_LIMIT_MS, output);
+  const counts = judge(file, code, readCounts(report));
   if (counts.failed > 0) process.stdout.write(Buffer.concat(output));
-  console.log(
-    `${counts.failed > 0 ? "✗" : "✓"} ${file}: ${inWords(counts)}, ${Math.round(performance.now() - began)} ms`,
-  );
+  const mark = counts.failed > 0 ? "✗" : "✓";
+  console.log(`${mark} ${file}: ${inWords(counts)}, ${Math.round(performance.now() - startedAt)} ms`);
   return counts;
 }
 
-/** Runs a program to its end, or to the limit; gives its exit code. What it writes goes to `output`, else to the terminal. */
-function run(command, args, method, limit, output) {
+/** Returns vitest's file and arguments; it writes its results to `report`. */
+function vitest(report) {
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+  return ["node_modules/vitest/vitest.mjs", "run", ...reporters];
+}
+
+/**
+ * Runs a program until it ends, or kills it after `limitMs`; returns its exit code. Its output goes to `output`, else to the
+ * terminal. A program whose output is kept is killed with its children: vitest does not end a worker that hangs.
+ */
+function run(command, args, method, limitMs, output) {
+  const isGroup = output !== undefined;
   /** @type {import("node:child_process").StdioOptions} */
-  const stdio = output ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
+  const stdio = isGroup ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
   const env = { ...process.env, MULTIPROC_START_METHOD: method };
-  const child = spawn(command, args, { stdio, env, timeout: limit, killSignal: "SIGKILL" });
+  const child = spawn(command, args, { stdio, env, detached: isGroup });
+  const kill = () => {
+    try {
+      process.kill(isGroup ? -child.pid : child.pid, "SIGKILL");
+    } catch {} // it has ended
+  };
+  const timer = setTimeout(kill, limitMs);
+  process.on("exit", kill);
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => output?.push(chunk));
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) => resolve(code ?? signal));
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      process.off("exit", kill);
+      resolve(code ?? signal);
+    });
   });
 }
 
-function readResults(file, parse) {
-  try {
-    return parse(readFileSync(file, "utf8"));
-  } catch {
-    return { passed: 0, failed: 0, skipped: 0 };
-  }
+/** Reads the report of vitest's JSON reporter; without one, no test has run. */
+function readCounts(report) {
+  if (!existsSync(report)) return { passed: 0, failed: 0, skipped: 0 };
+  const results = JSON.parse(readFileSync(report, "utf8"));
+  // A file that cannot be loaded fails without a test of its own.
+  const unloaded = results.testResults.filter((each) => each.status === "failed" && each.assertionResults.length === 0);
+  return {
+    passed: results.numPassedTests,
+    failed: results.numFailedTests + unloaded.length,
+    skipped: results.numPendingTests + results.numTodoTests,
+  };
 }
 
 /** A runner that ended badly without naming a failed test, or that ran no test at all, counts as one failure. */

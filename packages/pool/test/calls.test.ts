@@ -4,7 +4,7 @@ import fs from "node:fs";
 import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
 import { Pool, PoolClosedError, type Progress } from "@multiproc/pool";
 import { Queue } from "@multiproc/queue";
-import { fixture, linesOf, runProgram, until } from "@multiproc/testing";
+import { fixture, host, linesOf, runProgram, until } from "@multiproc/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { file, folder, poolOf } from "./pools.ts";
 
@@ -229,6 +229,10 @@ describe("imap()", () => {
   });
 
   test("the trace of an error leads to the loop", async () => {
+    // Under vitest on Deno, vite's replacement leaves out functions that await.
+    const { prepareStackTrace } = Error;
+    onTestFinished(() => void (Error.prepareStackTrace = prepareStackTrace));
+    if (host === "deno") Error.prepareStackTrace = undefined as never;
     const pool = poolOf({ processes: 1 });
     async function theLoop(): Promise<void> {
       for await (const _ of pool.imap(tasks.fail, [1, 2, 3]));
