@@ -1,11 +1,13 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
 
 const isDeno = "Deno" in globalThis;
 
-/** The source of every entry point of this repository by its name, as the `exports` of each `deno.json` say. */
+/** Returns the source of every entry point by its name, as listed by the `exports` of each `deno.json`. */
 function sources(): Array<{ find: RegExp; replacement: string }> {
-  return readdirSync("packages").flatMap((folder) => {
+  // scripts/hosts.mjs runs the tests with packed packages, and without their sources.
+  const folders = readdirSync("packages").filter((folder) => existsSync(`packages/${folder}/deno.json`));
+  return folders.flatMap((folder) => {
     const { name, exports } = JSON.parse(readFileSync(`packages/${folder}/deno.json`, "utf8"));
     const entries = Object.entries<string>(typeof exports === "string" ? { ".": exports } : exports);
     return entries.map(([subpath, file]) => ({
@@ -23,8 +25,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // Packages are imported by the host itself, not transformed by vite, as users run them: on Node their build, on Deno
-    // their source, which must not be loaded twice.
+    // The host itself imports the packages, without vite, as for users: their build on Node, their source on Deno. So a
+    // source that a test imports by its path is the one that the packages import.
     server: { deps: { external: [isDeno ? /\/packages\/[^/]+\/src\// : /\/packages\/[^/]+\/dist\//] } },
   },
 });

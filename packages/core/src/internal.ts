@@ -16,7 +16,7 @@ export {
   runChildHooks,
   runPrepareHooks,
 } from "./runtime/at-fork.ts";
-export { checkOptions } from "./runtime/check-options.ts";
+export { checkOptions, describeValue } from "./runtime/check-options.ts";
 export { childConfig } from "./runtime/child-config.ts";
 export { routeOutput, toStdio } from "./runtime/child-output.ts";
 export { pendingWork } from "./runtime/pending-work.ts";

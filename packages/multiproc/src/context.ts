@@ -1,4 +1,4 @@
-/** All of this library, bound to one start method. */
+/** `getContext()`: all of this library, bound to one start method. */
 import * as core from "@multiproc/core";
 import * as pipes from "@multiproc/pipe";
 import * as pools from "@multiproc/pool";
@@ -8,7 +8,7 @@ import * as memories from "@multiproc/shared-memory";
 import { getStartMethod, requireStartMethod, type StartMethod, StartMethodError } from "@multiproc/start-methods";
 import * as syncs from "@multiproc/sync";
 
-/** All of this library, with `Process` and `Pool` bound to one start method; see {@link getContext}. */
+/** The exports of this library, with a `Process` and a `Pool` of one start method; see {@link getContext}. */
 export type Context = typeof core &
   typeof memories &
   typeof pipes &
@@ -16,18 +16,18 @@ export type Context = typeof core &
   typeof processes &
   typeof queues &
   typeof syncs & {
-    /** The start method of its processes. */
+    /** Returns the start method of the processes of this context. */
     getStartMethod(): StartMethod;
   };
 
 const contexts = new Map<StartMethod, Context>();
 
 /**
- * All of this library bound to one start method, so that libraries in one program can use different ones: a `Process` or `Pool`
- * of the context is started by it, whatever the program has set.
+ * Returns all of this library bound to one start method, so that libraries in one program can use different ones. A `Process`
+ * or `Pool` of the context uses that method, whatever `setStartMethod()` says.
  *
  * @param method one of `getAllStartMethods()`; without it, the context follows `setStartMethod()`
- * @throws {StartMethodError} if the method is not to be had here
+ * @throws {StartMethodError} if the method is not available here
  *
  * @example
  * ```ts
@@ -55,7 +55,9 @@ export function getContext(method?: StartMethod): Context {
     context = {
       ...getContext(),
       Process: bindToMethod("Process", processes.Process, method),
-      Pool: bindToMethod("Pool", pools.Pool, method),
+      Pool: bindToMethod("Pool", pools.Pool, method, (options) =>
+        typeof options === "number" ? { processes: options } : options,
+      ),
       getStartMethod: () => method,
     };
     contexts.set(method, context);
@@ -63,18 +65,34 @@ export function getContext(method?: StartMethod): Context {
   return context;
 }
 
-/** The class itself, as far as `instanceof` and its subclasses can tell, whose instances have that start method. */
+/**
+ * Returns a class whose instances have a start method. `instanceof` and subclasses see the class itself.
+ *
+ * @param toOptions turns another first argument of the constructor into options
+ */
 // biome-ignore lint/suspicious/noExplicitAny: a class of any parameters
-function bindToMethod<C extends new (...args: any[]) => object>(name: string, Class: C, method: StartMethod): C {
+function bindToMethod<C extends new (...args: any[]) => object>(
+  name: string,
+  Class: C,
+  method: StartMethod,
+  toOptions: (options: unknown) => unknown = (options) => options,
+): C {
   const bound: C = new Proxy(Class, {
-    construct(target, [options], newTarget) {
-      const { startMethod = method } = (options ?? {}) as { startMethod?: StartMethod };
+    construct(target, [options, ...rest], newTarget) {
+      const instanceClass = newTarget === bound ? target : newTarget;
+      const given = toOptions(options === undefined ? {} : options);
+      // The constructor itself refuses what is not an object.
+      if (typeof given !== "object" || given === null)
+        return Reflect.construct(target, [options, ...rest], instanceClass);
+      const { startMethod = method } = given as { startMethod?: StartMethod };
       if (startMethod !== method) {
         throw new StartMethodError(
-          `${name} of the context "${method}" cannot have the start method "${startMethod}": take it from getContext("${startMethod}")`,
+          `new ${name}() of the context "${method}" cannot use start method "${startMethod}": take it from getContext("${startMethod}")`,
         );
       }
-      return Reflect.construct(target, [{ ...(options ?? {}), startMethod }], newTarget === bound ? target : newTarget);
+      // The prototype stays, so that the constructor can refuse what is not a plain object.
+      const withMethod = Object.assign(Object.create(Object.getPrototypeOf(given)), given, { startMethod });
+      return Reflect.construct(target, [withMethod, ...rest], instanceClass);
     },
   });
   return bound;

@@ -23,7 +23,7 @@ describe("multiproc", () => {
     expect(multiproc.getAllStartMethods()[0]).toBe(multiproc.getStartMethod());
     expect(() => multiproc.setStartMethod("teleport" as never)).toThrow(multiproc.StartMethodError);
     multiproc.setStartMethod("spawn");
-    expect(() => multiproc.setStartMethod("spawn")).toThrow("has been set");
+    expect(() => multiproc.setStartMethod("spawn")).toThrow("setStartMethod() was called before");
     multiproc.setStartMethod("spawn", { force: true });
   });
 
@@ -74,11 +74,17 @@ describe("getContext()", () => {
     }
   });
 
-  test("refuses what is not to be had, and another method than its own", () => {
-    expect(() => multiproc.getContext("teleport" as never)).toThrow('Start method "teleport" is not to be had here');
+  test("getContext() refuses an unknown start method, and its classes refuse another one", () => {
+    expect(() => multiproc.getContext("teleport" as never)).toThrow('Start method "teleport" is not available here');
     const { Process, Pool } = multiproc.getContext("spawn");
     expect(() => new Process({ startMethod: "forkserver" })).toThrow('take it from getContext("forkserver")');
     expect(() => new Pool({ startMethod: "forkserver" })).toThrow(multiproc.StartMethodError);
     expect(new Process({ startMethod: "spawn" })).toBeInstanceOf(Process);
+  });
+
+  test("the classes of a context refuse the same mistakes as those of the library", () => {
+    const { Process } = multiproc.getContext("spawn");
+    for (const mistake of [() => {}, "target", null, [1], new Map(), { tagret: 1 }])
+      expect(() => new Process(mistake as never)).toThrow(/^new Process\(\) /);
   });
 });

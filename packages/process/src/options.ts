@@ -1,12 +1,14 @@
-/** What users may ask of a process. */
+/** The options of a `Process`, and their check. */
 import type { ChildOutput, Permissions, Stdio, Target } from "@multiproc/core";
-import { requireTarget } from "@multiproc/core/internal";
+import { checkOptions, describeValue, requireTarget } from "@multiproc/core/internal";
 import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc/start-methods";
 
 /**
- * What a `Process` is to do, and how it is started.
+ * What a `Process` runs, and how it is started.
  *
- * @example A child with a name, an environment and its output in a pipe
+ * @typeParam A the arguments of the target
+ *
+ * @example A child with a name, an environment variable and its output in a pipe
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Process, type ProcessOptions } from "@multiproc/process";
@@ -24,52 +26,118 @@ import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc
  * await child.join();
  * ```
  */
-export interface ProcessOptions<A extends unknown[] = unknown[]> {
-  /** The function that the child calls; see `task()`, `fromModule()` and `inline()`. Under start method `fork`, any function. */
+export type ProcessOptions<A extends unknown[] = unknown[]> = {
+  /**
+   * The function that the child calls; see `task()`, `fromModule()` and `inline()`. Start method `fork` accepts any function.
+   */
   readonly target?: Target<(...args: A) => unknown> | undefined;
-  /** The arguments of the target. @default [] */
-  readonly args?: A | undefined;
-  /** What it is called, for people. @default `Process-1`, `Process-2` … */
+  /** The name of the process, for logs and errors. @default `Process-1`, `Process-2` … */
   readonly name?: string | undefined;
-  /** Whether this process may end without waiting for the child, which then ends too. @default that of the current process */
+  /** Whether the child ends with this process, which does not wait for it. @default that of the current process */
   readonly daemon?: boolean | undefined;
-  /** How it comes to be. @default getStartMethod() */
+  /** How the child is created. @default getStartMethod() */
   readonly startMethod?: StartMethod | undefined;
   /** Variables added to the environment. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** The folder that the child starts in. @default that of this process */
+  /** The working directory of the child. @default that of this process */
   readonly cwd?: string | undefined;
   /**
-   * What standard output and standard error are connected to, both or each. With `"pipe"`, they are streams of this object; an
-   * `OutputReader` of `@multiproc/core` gets the bytes as they come, and keeps no program alive for a daemon. @default "inherit"
+   * Where standard output and standard error of the child go, both or each. `"pipe"` makes them streams of this object. An
+   * `OutputReader` of `@multiproc/core` receives the bytes as they arrive; its reading keeps no program alive for a daemon.
+   *
+   * @default "inherit"
    */
   readonly stdio?: Stdio | { readonly stdout?: ChildOutput; readonly stderr?: ChildOutput } | undefined;
-  /** Flags for the interpreter, in place of those of this process. */
+  /** Flags of the interpreter, instead of those of this process. */
   readonly execArgv?: readonly string[] | undefined;
-  /** What a Deno child may do; never more than this process. @default "inherit" */
+  /** Permissions of a Deno child, at most those of this process. @default "inherit" */
   readonly permissions?: Permissions | undefined;
   /** Kills the child when it is aborted. */
   readonly signal?: AbortSignal | undefined;
-}
+} & ([] extends A
+  ? {
+      /** The arguments of the target. @default [] */
+      readonly args?: A | undefined;
+    }
+  : {
+      /** The arguments of the target. */
+      readonly args: A;
+    });
+
+const OPTIONS: ReadonlyArray<keyof ProcessOptions> = [
+  "target",
+  "args",
+  "name",
+  "daemon",
+  "startMethod",
+  "env",
+  "cwd",
+  "stdio",
+  "execArgv",
+  "permissions",
+  "signal",
+];
+const SYNONYMS: Readonly<Record<string, keyof ProcessOptions>> = {
+  fn: "target",
+  func: "target",
+  function: "target",
+  task: "target",
+  kwargs: "args",
+  method: "startMethod",
+  environment: "env",
+  output: "stdio",
+};
+/** Whether an option has the right type, and the words for that type. */
+type OptionCheck = readonly [isValid: (value: unknown) => boolean, expected: string];
+
+const CHECKS: Readonly<Partial<Record<keyof ProcessOptions, OptionCheck>>> = {
+  args: [Array.isArray, "an array"],
+  name: [isString, "a string"],
+  daemon: [(value) => typeof value === "boolean", "true or false"],
+  env: [(value) => isObject(value) && Object.values(value).every(isString), "an object of strings"],
+  cwd: [isString, "a path as a string"],
+  stdio: [isStdio, '"inherit", "pipe", "ignore" or { stdout, stderr } with these or an OutputReader'],
+  execArgv: [(value) => Array.isArray(value) && value.every(isString), "an array of strings"],
+  signal: [(value) => value === null || (isObject(value) && "aborted" in value), "an AbortSignal"],
+};
 
 /**
- * Refuses options of the wrong type.
+ * Refuses unknown options and values of the wrong type.
  *
- * @throws {TargetError} if another process could not find the target
+ * @throws {TargetError} if another process cannot find the target
+ * @throws {StartMethodError} if the start method is not available
  * @throws {TypeError} for the rest
  */
-export function checkOptions<A extends unknown[]>({ startMethod, target, args, name }: ProcessOptions<A>): void {
+export function checkProcessOptions(options: Pick<ProcessOptions<never>, "startMethod" | "target">): void {
+  checkOptions("new Process()", options, OPTIONS, SYNONYMS);
+  const { startMethod, target } = options;
   if (startMethod !== undefined) requireStartMethod(startMethod);
   if (target !== undefined) checkTarget(target, startMethod);
-  if (args !== undefined && !Array.isArray(args)) {
-    throw new TypeError(`Process takes args as an array, not ${typeof args}`);
-  }
-  if (name !== undefined && typeof name !== "string") {
-    throw new TypeError(`Process takes a string as its name, not ${typeof name}`);
+  for (const [name, [isValid, expected]] of Object.entries(CHECKS)) {
+    const value: unknown = options[name as keyof typeof options];
+    if (value !== undefined && !isValid(value))
+      throw new TypeError(`new Process() takes ${expected} as ${name}, not ${describeValue(value)}`);
   }
 }
 
-/** Under `fork`, any function is a target. */
-export function checkTarget(target: unknown, method: StartMethod | undefined): void {
-  if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "Process");
+/** Refuses a target that the child cannot find. A copy of this process, made by `fork`, has every function. */
+function checkTarget(target: unknown, method: StartMethod | undefined): void {
+  if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "new Process()");
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isStdio(value: unknown): boolean {
+  if (isString(value)) return value === "inherit" || value === "pipe" || value === "ignore";
+  if (!isObject(value)) return false;
+  return Object.entries(value).every(([name, output]) => {
+    if (name !== "stdout" && name !== "stderr") return false;
+    return output === undefined || (isString(output) ? isStdio(output) : isObject(output) && "data" in output);
+  });
 }

@@ -1,6 +1,6 @@
 import { ProcessError, TargetError } from "@multiproc/core";
 import {
-  checkTimeout,
+  checkWaitOptions,
   childConfig,
   type EncodedMessage,
   type ExitStatus,
@@ -16,7 +16,7 @@ import {
 import { type Child, getStartMethod, requireStartMethod, start } from "@multiproc/start-methods";
 import { entryUrl, LAZY_MODULES } from "./entry-url.ts";
 import { ForkTransfer, localTarget } from "./fork-transfer.ts";
-import { checkOptions, type ProcessOptions } from "./options.ts";
+import { checkProcessOptions, type ProcessOptions } from "./options.ts";
 import type { PreparationData } from "./preparation-data.ts";
 import { assertMayHaveChildren, nextIdentity, processTree, treeAuthKey } from "./process-tree.ts";
 import { Sentinel } from "./sentinel.ts";
@@ -44,7 +44,7 @@ import { Sentinel } from "./sentinel.ts";
  * ```
  */
 export class Process<A extends unknown[] = unknown[]> {
-  readonly #options: ProcessOptions<A>;
+  readonly #options: ProcessOptions<A> & { readonly args?: A | undefined };
   readonly #identity: readonly number[];
   #name: string;
   #daemon: boolean;
@@ -66,8 +66,8 @@ export class Process<A extends unknown[] = unknown[]> {
    * @throws {TargetError} if another process could not find the target
    * @throws {TypeError} for options of the wrong type
    */
-  constructor(options: ProcessOptions<A> = {}) {
-    checkOptions(options);
+  constructor(options: ProcessOptions<A> = {} as ProcessOptions<A>) {
+    checkProcessOptions(options);
     this.#options = options;
     this.#identity = nextIdentity();
     this.#name = options.name ?? `Process-${this.#identity.join(":")}`;
@@ -136,7 +136,7 @@ export class Process<A extends unknown[] = unknown[]> {
    */
   async join(options: WaitOptions = {}): Promise<number | null> {
     this.#assertUsable("join()");
-    checkTimeout("join()", options.timeout);
+    checkWaitOptions("join()", options);
     const child = this.#requireStarted("join()");
     child.ref();
     try {

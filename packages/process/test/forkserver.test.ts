@@ -44,14 +44,16 @@ afterEach(async () => {
   await noChildLeft();
 });
 
-async function start<A extends unknown[]>(target: (...args: A) => unknown, args: A, options: ProcessOptions<A> = {}) {
+type OtherOptions = Omit<ProcessOptions, "target" | "args">;
+
+async function start<A extends unknown[]>(target: (...args: A) => unknown, args: A, options: OtherOptions = {}) {
   const child = new Process({ target, args, startMethod: "forkserver", ...options });
   await child.start();
   return child;
 }
 
 /** What a child finds. */
-async function childReport(options: ProcessOptions<[string]> = {}) {
+async function childReport(options: OtherOptions = {}) {
   const to = newResultPath();
   const child = await start(tasks.lookAround, [to], options);
   expect(await child.join()).toBe(0);

@@ -1,17 +1,22 @@
-/** What a forked child writes, in its parent: the child's stream is connected to a socket here. */
+/**
+ * The output of a forked child, in its parent.
+ *
+ * A forked process has no pipe to its parent. For each stream that the parent reads, the parent listens on a Unix socket, the
+ * child connects to it, and its stream is redirected there. Used by `fork` and by the fork server.
+ */
 import type { ChildOutput } from "@multiproc/core";
 import { type ByteSource, host, reserveSocketPath, routeOutput, toStdio } from "@multiproc/core/internal";
 import type { Child } from "./launcher.ts";
 
 type Handlers = Parameters<ByteSource["start"]>[0];
 
-/** Where the streams of a child lead. */
+/** The destinations of the standard streams of a child. */
 interface Destinations {
   readonly stdout?: ChildOutput | undefined;
   readonly stderr?: ChildOutput | undefined;
 }
 
-/** The standard streams of a child, as far as this process reads them. */
+/** The standard streams of a child that this process reads. */
 export class ChildOutputSockets {
   readonly stdout: ChildOutputSocket | undefined;
   readonly stderr: ChildOutputSocket | undefined;
@@ -23,7 +28,7 @@ export class ChildOutputSockets {
     this.stderr = toStdio(destinations.stderr) === "pipe" ? new ChildOutputSocket() : undefined;
   }
 
-  /** Has what the child writes go where it shall; what is left for its parent to read is the result. */
+  /** Connects the streams to their destinations; returns those that are streams for the caller. */
   connect(): Pick<Child, "stdout" | "stderr"> {
     return {
       stdout: routeOutput(this.stdout, this.#destinations.stdout),
@@ -41,16 +46,16 @@ export class ChildOutputSockets {
     this.stderr?.unref();
   }
 
-  /** Takes their places away. */
+  /** Stops listening. */
   close(): void {
     this.stdout?.close();
     this.stderr?.close();
   }
 }
 
-/** The way of one standard stream to this process: a place for one connection. */
+/** A socket that accepts one connection: the standard stream of a child. */
 class ChildOutputSocket implements ByteSource {
-  /** Where the child, or who makes it, shall connect. */
+  /** The path that the child, or the process that forks it, connects to. */
   readonly socketPath: string = reserveSocketPath();
   readonly #server: { close(): void };
   #connection: ByteSource | undefined;
@@ -63,7 +68,7 @@ class ChildOutputSocket implements ByteSource {
     this.#server = host.listen(
       this.socketPath,
       (connection) => this.#onConnect(connection),
-      () => {}, // who was to connect finds nobody there, and says so
+      () => {}, // the child fails to connect, and reports that
     );
   }
 
@@ -83,7 +88,6 @@ class ChildOutputSocket implements ByteSource {
     this.#connection?.resume();
   }
 
-  /** Takes the place away, too. */
   destroy(): void {
     this.#connection?.destroy();
     this.close();
@@ -103,7 +107,7 @@ class ChildOutputSocket implements ByteSource {
     this.#connection?.readNow?.();
   }
 
-  /** Takes the place away; if nobody has connected, that is the end. */
+  /** Stops listening. If the child has not connected, its stream ends. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
@@ -120,12 +124,12 @@ class ChildOutputSocket implements ByteSource {
     if (this.#isPaused) connection.pause();
   }
 
-  /** Begins when there is a connection and somebody who wants what comes. */
+  /** Reads once there is both a connection and a reader. */
   #startReading(): void {
     const [connection, handlers] = [this.#connection, this.#handlers];
     if (connection === undefined || handlers === undefined) return;
     const end = (): void => {
-      connection.destroy(); // our half of it is open still
+      connection.destroy(); // closes our half too
       handlers.end();
     };
     connection.start({ data: (bytes) => handlers.data(bytes), end, drain: () => {} });

@@ -1,14 +1,14 @@
-/** A promise that is settled from outside. */
+/** A promise with the functions that settle it. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
   reject(reason: unknown): void;
 }
 
-/** Makes one; that nobody waits for it when it is rejected is no error. */
+/** Creates a deferred. Its rejection is never reported as unhandled. */
 export function deferred<T>(): Deferred<T> {
   const result = {} as { -readonly [K in keyof Deferred<T>]: Deferred<T>[K] };
   result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
-  result.promise.catch(() => {}); // whoever waits for it hears of it
+  result.promise.catch(() => {});
   return result;
 }

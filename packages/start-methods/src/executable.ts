@@ -1,13 +1,15 @@
-import { singleton } from "@multiproc/core/internal";
+/** The interpreter of the children, if the program sets one. */
+import { describeValue, singleton } from "@multiproc/core/internal";
 
 const state: { path: string | undefined } = singleton("executable", () => ({ path: undefined }));
 
 /**
- * Sets the interpreter that children are started with, in place of this process's own.
+ * Sets the interpreter of children, instead of the one of this process.
  *
- * @param path the program's path, or its name if it is to be found in `PATH`; undefined for this process's own again
+ * @param path the path of the interpreter, or a name that is looked up in `PATH`; undefined for the one of this process
+ * @throws {TypeError} if `path` is not a string, or is empty
  *
- * @example Children under the interpreter of this process, said explicitly
+ * @example Children run under the interpreter of this process again
  * ```ts
  * import { setExecutable } from "@multiproc/start-methods";
  *
@@ -16,12 +18,12 @@ const state: { path: string | undefined } = singleton("executable", () => ({ pat
  */
 export function setExecutable(path: string | undefined): void {
   if (path !== undefined && (typeof path !== "string" || path === "")) {
-    throw new TypeError(`setExecutable() takes the path of an interpreter, not ${JSON.stringify(path)}`);
+    throw new TypeError(`setExecutable() takes the path of an interpreter, not ${describeValue(path)}`);
   }
   state.path = path;
 }
 
-/** The interpreter that was set, if one was. */
+/** Returns the interpreter that the program has set, if it has. */
 export function getExecutable(): string | undefined {
   return state.path;
 }

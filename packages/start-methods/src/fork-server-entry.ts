@@ -1,4 +1,4 @@
-/** The entry of a fork server; it is started, never imported. */
+/** The entry module of a fork server: a program, which no module imports. */
 import { runForkServer } from "./fork-server/server-main.ts";
 
 void runForkServer();

@@ -1,18 +1,18 @@
 /**
- * The start method `fork`: a copy of this process.
+ * The start method `fork`: the child is a copy of this process.
  *
  * ```text
  * parent                                            child
- *   waits until nothing is under way in it
- *   live objects make their invitations
- *   a turn of the loop of its own
- *   fork() ──────────────────────────────────────>   leaves to its parent what is its parent's
- *   goes on                                          begins anew what this library holds of the system
- *                                                    runs the entry, as a child of any start method
+ *   waits until no operation is under way
+ *   shareable objects prepare their handles
+ *   a turn of the event loop without other code
+ *   fork() ──────────────────────────────────────>   detaches timers, handles and connections of the parent
+ *   continues                                        resets the system state of this library
+ *                                                    runs the entry, as under every start method
  * ```
  *
- * The turn of the loop is one in which no function of the program is under way: so the child does not run on in the middle
- * of what its parent was doing. It never settles the promises that its parent waits for.
+ * The fork happens while no function of the program is on the stack. The child therefore does not continue what its parent was
+ * doing, and never settles the promises that its parent waits for.
  */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import {
@@ -34,9 +34,9 @@ import { deferred } from "./deferred.ts";
 import { argsWithPayload, type Child, type StartOptions } from "./launcher.ts";
 import { getForkSupport, StartMethodError } from "./start-method.ts";
 
-/** V8's worker threads in a child. */
+/** Worker threads of V8 in a child. */
 const V8_THREAD_COUNT = 2;
-/** In how many turns of the loop a copy is tried; each ends after some seconds. */
+/** Turns of the event loop in which a fork is tried; each attempt ends after some seconds. */
 const MAX_FORK_ATTEMPTS = 2;
 
 type EntryFunction = (...args: string[]) => Promise<void>;
@@ -44,17 +44,19 @@ type EntryFunction = (...args: string[]) => Promise<void>;
 let entries: Promise<Map<string, EntryFunction>> = Promise.resolve(new Map());
 let selfTest: Promise<ForkRefusal | undefined> | undefined;
 
-/** Copies this process; the copy runs the entry. */
+/** Forks this process; the child runs the entry. */
 export async function forkChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { name, execArgv, cwd, signal } = options;
   const support = requireForkSupport(name);
   const forkApi = forking();
   if (execArgv !== undefined)
-    throw new StartMethodError(`Cannot fork ${name} with execArgv: a copy of this process has its flags; use "spawn"`);
+    throw new StartMethodError(
+      `Cannot fork ${name} with execArgv, because a copy of this process has its flags: use "spawn" or "forkserver"`,
+    );
   if (cwd !== undefined && !forkApi.isDirectory(cwd))
     throw new StartError(`Cannot start ${name}: there is no folder "${cwd}" to start in`);
   const entry = await loadEntry(options.entry);
-  // While one is under way, the loop is busy with it.
+  // One self-test at a time: a second one would find the event loop busy.
   selfTest ??= runSelfTest(forkApi, support);
   throwIfRefused(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
@@ -76,7 +78,7 @@ export async function forkChild(options: StartOptions, args: readonly string[]):
   }
 }
 
-/** Forks as soon as this process can be copied; the result is the child's pid, in the parent alone. */
+/** Forks as soon as this process is idle. Returns the pid of the child, and returns in the parent only. */
 async function forkWhenIdle(
   forkApi: Forking,
   support: ForkSupport,
@@ -94,14 +96,17 @@ async function forkWhenIdle(
       return undefined;
     });
     if (result === "again") continue;
-    // In another turn what stood in the way may be gone.
+    // The next turn of the event loop may find the threads at rest.
     if (result.role === "refused" && result.refusal.reason === "unstable" && attempt++ < MAX_FORK_ATTEMPTS) continue;
     if (result.role === "refused") throwIfRefused(name, result.refusal);
     if (result.role === "parent") return result.pid;
   }
 }
 
-/** Runs it with no function of the program on the stack, and nothing after it; what is undefined is never told. */
+/**
+ * Runs a function in a turn of the event loop with no other code on the stack or after it. The promise stays pending if the
+ * result is undefined.
+ */
 function runInOwnTurn<T>(run: () => T | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
     host.afterIo(() => {
@@ -115,7 +120,7 @@ function runInOwnTurn<T>(run: () => T | undefined): Promise<T> {
   });
 }
 
-/** In the child. */
+/** Prepares the child right after the fork. */
 function setUpChild(
   forkApi: Forking,
   native: Native,
@@ -157,7 +162,7 @@ function childOf(forkApi: Forking, native: Native, pid: number, outputs: ChildOu
   };
 }
 
-/** The file to which the child writes, if it is not its parent's own. */
+/** Opens the descriptor that the child writes to, if it is not that of its parent. */
 function openOutput(
   native: Native,
   output: ChildOutput | undefined,
@@ -167,7 +172,7 @@ function openOutput(
   return output === "ignore" ? native.libc.open("/dev/null", O_RDWR | O_CLOEXEC) : undefined;
 }
 
-/** What a child runs, loaded here so that it is there after the fork. */
+/** Loads the entry in this process, so that the child has it after the fork. */
 async function loadEntry({ href }: URL): Promise<EntryFunction> {
   const loading = entries.then(async (loaded) => {
     if (loaded.has(href)) return loaded;
@@ -199,7 +204,7 @@ async function runSelfTest(forkApi: Forking, { native, forker }: ForkSupport): P
 }
 
 /**
- * What forks this process.
+ * Returns the means to fork this process.
  *
  * @throws {StartMethodError} if it cannot be forked
  */
@@ -213,5 +218,5 @@ function throwIfRefused(name: string, refusal: ForkRefusal | undefined, beforeTh
   if (refusal === undefined) return;
   beforeThrow();
   if (refusal.reason === "system") throw new StartError(`Cannot start ${name}: ${refusal.message}`);
-  throw new StartMethodError(`Cannot fork ${name}: ${refusal.message}; "spawn" and "forkserver" start it anyway`);
+  throw new StartMethodError(`Cannot fork ${name}: ${refusal.message}; use "spawn" or "forkserver"`);
 }

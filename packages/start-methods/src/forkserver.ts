@@ -1,14 +1,17 @@
 /**
- * The start method `forkserver`: children come from a process that has loaded their modules before.
+ * The start method `forkserver`: children come from processes that have loaded their modules in advance.
  *
- * On Node on Linux it is a server that forks (`fork/`); elsewhere, and where the server finds that it cannot, spares
- * (`spares.ts`). Which of them it is shows in time and memory alone. Either is made by the first start that needs it, serves
- * this process as long as it lives, and is replaced when it has ended. A forked process asks the server that it comes from.
+ * On Node on Linux a server forks the children (`fork-server/`). Where processes cannot be forked, interpreters that were started
+ * in advance become the children (`spares/`). The two differ in time and memory alone. The first start creates the server or the
+ * spares. They serve this process as long as it lives, and are replaced when they end. A forked process asks the server that
+ * forked it.
  */
 import {
   afterForkInChild,
   assertMayStart,
+  checkWaitOptions,
   childModules,
+  describeValue,
   host,
   processRole,
   singleton,
@@ -22,7 +25,7 @@ import { SparePool } from "./spares/spare-pool.ts";
 import { filePath, spawnChild } from "./spawn.ts";
 import { StartMethodError } from "./start-method.ts";
 
-/** What children come from. */
+/** A fork server or a stock of spares. */
 interface ChildSource {
   readonly kind: ForkserverKind;
   readonly isRunning: boolean;
@@ -30,11 +33,11 @@ interface ChildSource {
   close(): Promise<void>;
 }
 
-/** A source on its way, for all that wait for it. */
+/** A source that is being started, shared by all starts that wait for it. */
 interface PendingSource {
   readonly source: Promise<ChildSource>;
   readonly abort: AbortController;
-  /** The interpreter that it was started with. */
+  /** The interpreter of the source. */
   readonly executable: string | undefined;
   waiterCount: number;
   opened: ChildSource | undefined;
@@ -48,22 +51,23 @@ const state: { preload: readonly string[] | undefined; pending: PendingSource | 
   }),
 );
 afterForkInChild(() => {
-  state.pending = undefined; // it serves the parent
+  state.pending = undefined; // it belongs to the parent
 });
 
 /**
- * Names the modules that are loaded once, before any child of start method `forkserver` is made: its children find them
- * loaded. Called before the first start; a module that throws fails that start with its error.
+ * Sets the modules that are loaded before children of start method `forkserver` are created, so that every child has them from
+ * its start. Call it before the first start. If a module throws, that start fails with its error.
  *
- * A forked child has them as they were after loading, in memory that is shared until one of both writes to it. A module that
- * keeps a socket or a worker open cannot be copied: then {@link forkserverKind} says so, and children are spares, each
- * of which loads the modules itself.
+ * A forked child shares the memory of these modules with the server until one of the two writes to it. A process with an open
+ * socket or a worker thread cannot be forked. If a module keeps one open, children are spares instead, each of which loads the
+ * modules itself; {@link forkserverKind} reports this.
  *
- * @param modules their URLs, as `new URL("./images.ts", import.meta.url)` or `import.meta.resolve("typescript")`; in this order
- * @throws {TypeError} for what is no URL
- * @throws {StartMethodError} if children come from a server or spares already, with other modules
+ * @param modules URLs in the order of loading, such as `new URL("./images.ts", import.meta.url)` or
+ * `import.meta.resolve("typescript")`
+ * @throws {TypeError} for a value that is not a URL
+ * @throws {StartMethodError} if a server or spares were already started with other modules
  *
- * @example A module that takes long to load, loaded once
+ * @example A module that takes long to load is loaded once
  * ```ts
  * import { setForkserverPreload } from "@multiproc/start-methods";
  *
@@ -72,25 +76,25 @@ afterForkInChild(() => {
  */
 export function setForkserverPreload(modules: readonly (string | URL)[]): void {
   if (!Array.isArray(modules))
-    throw new TypeError(`setForkserverPreload() takes an array of URLs, not ${typeof modules}`);
+    throw new TypeError(`setForkserverPreload() takes an array of URLs, not ${describeValue(modules)}`);
   const preload = modules.map(checkedUrl);
   const isSame = JSON.stringify(preload) === JSON.stringify(state.preload ?? []);
   if (state.pending !== undefined && !isSame) {
     throw new StartMethodError(
-      'setForkserverPreload() was called after the first process of start method "forkserver": call it before, at the start of the program',
+      'setForkserverPreload() was called after the first start by "forkserver": call it at the start of the program',
     );
   }
   state.preload = preload;
 }
 
 /**
- * What children of start method `forkserver` come from here: forked by a server, or spares. Starts it if it does not run, so
- * that it is warm when the first child is wanted.
+ * Reports whether the children of start method `forkserver` are forked by a server or are spares. It starts the server or the
+ * first spare if necessary, so that the first child starts fast.
  *
- * @param options how long to wait, and what ends the wait
+ * @param options the limit of the wait, and a signal that cancels it
  * @throws {StartError} if a module of `setForkserverPreload()` throws, with its error as the cause
  * @throws {ProcessError} if a module calls it while a child imports that module
- * @throws {TimeoutError} when the time ran out
+ * @throws {TimeoutError} if the time runs out
  *
  * @example
  * ```ts
@@ -102,11 +106,12 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
  */
 export async function forkserverKind(options: WaitOptions = {}): Promise<ForkserverKind> {
   assertMayStart();
+  checkWaitOptions("forkserverKind()", options);
   return (await withTimeoutOrThrow(currentSource(options.signal), "forkserverKind()", options)).kind;
 }
 
 /**
- * Ends the server or the spares of this process, and what children a server has; the next start makes new ones.
+ * Ends the fork server with its children, or the spares. The next start creates new ones.
  *
  * @internal
  */
@@ -120,10 +125,10 @@ export async function closeForkserver(): Promise<void> {
   );
 }
 
-/** Has a server or a spare run the entry. */
+/** Starts a child by the fork server or from a spare. */
 export async function forkserverChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { entry, execArgv, permissions = "inherit", signal } = options;
-  // It may do less than a process that has loaded any module, or may not load this library's files later.
+  // A child with fewer permissions than a spare, or a spare that cannot read the files of this library later.
   if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.canRead(path)))
     return spawnChild(options, args);
   const executable = state.pending?.executable ?? getExecutable();
@@ -135,19 +140,19 @@ export async function forkserverChild(options: StartOptions, args: readonly stri
     try {
       return (await withTimeout(launching, "start()", { signal })) as Child;
     } catch (error) {
-      // Nobody is left who would know it.
+      // The caller never receives this child.
       if (signal?.aborted)
         void launching.then(
           (child) => child.kill("SIGKILL"),
           () => {},
         );
-      // It ended a moment ago; nothing has come of this start.
+      // A source that has just ended has not started the child: another one can.
       if (childSource.isRunning || attempt > 0 || signal?.aborted) throw error;
     }
   }
 }
 
-/** What children come from now. */
+/** Returns the source of children; starts one if there is none. */
 async function currentSource(signal: AbortSignal | undefined): Promise<ChildSource> {
   signal?.throwIfAborted();
   if (state.pending?.opened?.isRunning === false) state.pending = undefined;
@@ -158,7 +163,7 @@ async function currentSource(signal: AbortSignal | undefined): Promise<ChildSour
     return (await withTimeout(pending.source, "start()", { signal })) as ChildSource;
   } finally {
     pending.waiterCount--;
-    // Nobody is left who wants it.
+    // All starts that waited for it were cancelled.
     if (pending.waiterCount === 0 && pending.opened === undefined) {
       pending.abort.abort();
       if (state.pending === pending) state.pending = undefined;
@@ -204,6 +209,6 @@ function checkedUrl(module: string | URL): string {
     if (protocol !== "blob:") return href;
   } catch {}
   throw new TypeError(
-    `setForkserverPreload() takes URLs of modules, such as new URL("./images.ts", import.meta.url) or import.meta.resolve("name"), not ${JSON.stringify(String(module))}`,
+    `setForkserverPreload() takes URLs of modules, such as new URL("./images.ts", import.meta.url) or import.meta.resolve("name"), not ${describeValue(module)}`,
   );
 }

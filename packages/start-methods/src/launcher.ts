@@ -1,13 +1,14 @@
+/** The types that the start methods share: what is started, the started child, and what starts it. */
 import type { ChildOutput, Permissions } from "@multiproc/core";
 import { type EncodedMessage, type ExitStatus, packStartPayload } from "@multiproc/core/internal";
 
-/** How a child process comes to be; see {@link getAllStartMethods}. */
+/** The name of a way to create a child process; see `getAllStartMethods()`. */
 export type StartMethod = "spawn" | "forkserver" | "fork";
 
 /**
- * What the children of start method `forkserver` come from; see `forkserverKind()`.
+ * The source of the children of start method `forkserver`; see `forkserverKind()`.
  *
- * @example What children come from here
+ * @example The source of children on this host
  * ```ts
  * import { type ForkserverKind, forkserverKind } from "@multiproc/start-methods";
  *
@@ -16,26 +17,26 @@ export type StartMethod = "spawn" | "forkserver" | "fork";
  * ```
  */
 export interface ForkserverKind {
-  /** `"fork"`: a server forks them. `"spares"`: they were started beforehand and waited. */
+  /** `"fork"`: a server forks the children. `"spares"`: interpreters that were started in advance become the children. */
   readonly kind: "fork" | "spares";
   /** Why a process cannot be forked here; undefined where it can. */
   readonly reason: string | undefined;
 }
 
 /**
- * What is started, and how.
+ * A start: the process, and how it is created.
  *
  * @internal
  */
 export interface StartOptions {
   readonly method: StartMethod;
-  /** How the process is called in errors: `Process-1`. */
+  /** The name of the process in errors, such as `Process-1`. */
   readonly name: string;
   /** The module that the child runs; it calls `enter()`. */
   readonly entry: URL;
-  /** What the child receives, in this order. */
+  /** The messages that the child receives, in this order. */
   readonly messages: readonly EncodedMessage[];
-  /** Modules that the child loads besides its entry. */
+  /** Modules that the child loads after its entry. */
   readonly modules: readonly string[];
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
@@ -43,7 +44,7 @@ export interface StartOptions {
   readonly stderr?: ChildOutput | undefined;
   readonly execArgv?: readonly string[] | undefined;
   readonly permissions?: Permissions | undefined;
-  /** Ends the start; a child that is under way is killed. */
+  /** Cancels the start, and kills the child if it exists. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,31 +55,36 @@ export interface StartOptions {
  */
 export interface Child {
   readonly pid: number;
-  /** What it writes, with `"pipe"`. */
+  /** The output of the child, with `"pipe"`. */
   readonly stdout: ReadableStream<Uint8Array> | null;
   readonly stderr: ReadableStream<Uint8Array> | null;
-  /** Settles when the child has ended; never rejects. */
+  /** Resolves when the child has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
-  /** Whether it has its messages already, and ends with this process whatever happens: then it does not come to the door. */
+  /**
+   * Whether the child was created with its messages. It then ends with this process in any case, and does not connect to the
+   * endpoint of this process.
+   */
   readonly hasPayload?: boolean;
   kill(signal: string): void;
-  /** Whether this program waits for the child before it ends. */
+  /** Keeps this program alive until the child has ended; `unref()` reverses it. */
   ref(): void;
   unref(): void;
 }
 
 /**
- * Brings a child to life, by one start method: it runs the entry of the options with these arguments (the door, a token, and a
- * place for the child's own door). Where what makes it can take its messages along, as {@link argsWithPayload} says, it has
- * them from the start. All else that belongs to a start is done by who calls this.
+ * Creates a child by one start method. The child runs the entry of the options with the given arguments: the endpoint of this
+ * process, a token, and a socket path for the endpoint of the child.
  *
- * @throws {StartError} if there is no child
- * @throws {StartMethodError} if the method is not to be had now
+ * A launcher that can pass the messages of the child in its arguments does so; see {@link argsWithPayload}. `start()` does the
+ * rest of a start.
+ *
+ * @throws {StartError} if the child cannot be started
+ * @throws {StartMethodError} if the method is not available now
  * @internal
  */
 export type Launcher = (options: StartOptions, args: readonly string[]) => Promise<Child>;
 
-/** The arguments for a child that is given its messages as it is made; undefined if they are too many for that. */
+/** Returns the arguments of a child with its messages in them; undefined if the messages are too long for that. */
 export function argsWithPayload(
   { messages }: StartOptions,
   [, , childSocketPath = ""]: readonly string[],

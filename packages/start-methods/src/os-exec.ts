@@ -1,10 +1,18 @@
-/** The system call that puts another program in the place of this one. */
+/** `exec()`: the system call that replaces the program of this process. */
 import { StartError } from "@multiproc/core";
-import { flushNow, host, type Native, native, whyNoNative } from "@multiproc/core/internal";
+import {
+  checkOptions,
+  describeValue,
+  flushNow,
+  host,
+  type Native,
+  native,
+  whyNoNative,
+} from "@multiproc/core/internal";
 import { StartMethodError } from "./start-method.ts";
 
 /**
- * How a program takes the place of this one.
+ * The options of `exec()`.
  *
  * @example An environment of its own
  * ```ts
@@ -19,16 +27,16 @@ import { StartMethodError } from "./start-method.ts";
  * ```
  */
 export interface ExecOptions {
-  /** Its whole environment, as with the system call. @default that of this process */
+  /** The whole environment of the program, as with the system call. @default that of this process */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
-/** Where the system looks for programs if nobody says. */
+/** The search path if `PATH` is not set. */
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 const EACCES = 13;
-/** With these, the program may be in the next folder. */
+/** Errors after which the search continues with the next folder. */
 const KEEP_SEARCHING_ERRORS = new Set(["ENOENT", "ENOTDIR", "EACCES"]);
-/** Alike on Linux and macOS. */
+/** These numbers are the same on Linux and macOS. */
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
@@ -47,26 +55,27 @@ const ERRNO_REASONS: Readonly<Record<string, string>> = {
   EPERM: "it may not be executed",
   ENOEXEC: "it is neither a program of this system nor a script that begins with #!",
   E2BIG: "the arguments and the environment are too long",
-  ETXTBSY: "somebody is writing to it",
+  ETXTBSY: "another process is writing to it",
   ENOMEM: "there is too little memory",
 };
 
 /**
- * Puts another program in the place of this one, as the system call does: same process, same pid. It does not return.
+ * Replaces the program of this process by another one, as the system call does. The process keeps its pid. `exec()` does not
+ * return.
  *
- * Standard input, output and error stay open; other files that this program opened are closed. Signals are handled by
- * default again. `exit` listeners do not run. Processes that this library started end as they do when their parent ends, and so
- * does what this program kept in queues and pipes. Where a `Process` is replaced, its parent's `join()` gives the exit code of the
- * new program, which does not outlive that parent either.
+ * Standard input, output and error stay open; other descriptors of this program are closed. Signal handlers are reset. `exit`
+ * listeners do not run. Child processes of this library end as if this process had ended. Items that this program held in
+ * queues and pipes are lost. If the process is the child of a `Process`, `join()` in its parent returns the exit code of the new
+ * program, which does not outlive that parent either.
  *
- * @param file its path, or its name if it has no slash: then it is looked for in `PATH`
- * @param args its arguments, after its name
+ * @param file the path of the program; a name without a slash is looked up in `PATH`
+ * @param args its arguments, without its name
  * @param options its environment
  * @throws {StartError} if there is no such program, or it cannot be executed
- * @throws {StartMethodError} if this process has no way to the system call, or output is still to be written
- * @throws {TypeError} for arguments that are no strings, or hold a zero
+ * @throws {StartMethodError} if the C library cannot be called here, or output is not written yet
+ * @throws {TypeError} for arguments that are not strings or contain a zero, and for an unknown option
  *
- * @example A child that becomes another program
+ * @example A child becomes another program
  * ```ts
  * import { exec, fork, getAllStartMethods, waitpid } from "@multiproc/start-methods";
  *
@@ -78,17 +87,18 @@ const ERRNO_REASONS: Readonly<Record<string, string>> = {
  * ```
  */
 export function exec(file: string, args: readonly string[] = [], options: ExecOptions = {}): never {
+  checkOptions("exec()", options, ["env"]);
   const argv = checkedArgv(file, args, options.env);
   const nativeApi = native();
   if (nativeApi === undefined) {
-    throw new StartMethodError(`exec() has no way to the system call: ${whyNoNative()?.message}`, {
+    throw new StartMethodError(`exec() cannot call the C library: ${whyNoNative()?.message}`, {
       cause: whyNoNative()?.cause,
     });
   }
   const pendingBytes = host.pendingOutput();
   if (pendingBytes > 0) {
     throw new StartMethodError(
-      `exec() would lose ${pendingBytes} bytes that nobody has read yet: wait for the callback of process.stdout.write() before`,
+      `exec() would lose ${pendingBytes} bytes of output: wait for the callback of process.stdout.write() first`,
     );
   }
   flushNow();
@@ -98,7 +108,7 @@ export function exec(file: string, args: readonly string[] = [], options: ExecOp
   throw new StartError(reasonOf(file, errorName, options.env));
 }
 
-/** Tries the places where the program may be; what is returned is why there is none. */
+/** Executes the first program that it finds. It returns only on failure, with the name of the error. */
 function execFirstFound(nativeApi: Native, file: string, argv: readonly string[], env: ExecOptions["env"]): string {
   const { libc } = nativeApi;
   const cArgv = toCStringArray(libc, argv);
@@ -116,7 +126,7 @@ function execFirstFound(nativeApi: Native, file: string, argv: readonly string[]
     const errno = nativeApi.errno();
     const name = ERRNO_NAMES[errno] ?? `errno ${errno}`;
     if (!KEEP_SEARCHING_ERRORS.has(name)) return name;
-    // One that is there and may not be executed is worth telling of.
+    // A program that exists and may not be executed explains more than a missing one.
     if (name === "EACCES" || errorName !== "EACCES") errorName = name;
   }
   return errorName;
@@ -128,9 +138,9 @@ function candidatePaths(file: string, env: ExecOptions["env"]): string[] {
   return searchPath.split(":").map((folder) => (folder === "" ? file : `${folder}/${file}`));
 }
 
-/** Leaves standard streams and signals as a program expects to find them; what is returned takes that back. */
+/** Resets standard streams and signals for the new program; returns a function that restores them. */
 function resetStdioAndSignals({ libc }: Native): () => void {
-  // What is put in its own place again stays open: terminals are marked to be closed, once they have been opened as streams.
+  // Hosts mark terminals as close-on-exec once they are opened as streams. A duplicate has no such mark.
   for (const fd of [0, 1, 2]) {
     const copyFd = libc.dup(fd);
     if (copyFd < 0) continue;
@@ -139,7 +149,7 @@ function resetStdioAndSignals({ libc }: Native): () => void {
   }
   host.restoreStandardStreams();
   const previousActions = new Map<number, number>();
-  // Hosts ignore these, and a program that is started so would too. What is handled is reset by the system.
+  // Hosts ignore these signals, and the new program would inherit that. The system itself resets handlers.
   for (const signal of ["SIGPIPE", "SIGXFSZ"].map((name) => host.signalNumber(name)))
     previousActions.set(signal, libc.signal(signal, 0));
   const mask = new Uint8Array(128);
@@ -151,19 +161,22 @@ function resetStdioAndSignals({ libc }: Native): () => void {
   };
 }
 
-/** A list of strings as C has them. It is never freed: this program ends, or has made a mistake that it makes but once. */
+/** Returns a null-terminated array of C strings. It is never freed: the program ends, or exec() has failed, which is rare. */
 function toCStringArray(libc: Native["libc"], texts: readonly string[]): BigUint64Array {
   return BigUint64Array.from([...texts.map((text) => BigInt(libc.strdup(text))), 0n]);
 }
 
 function checkedArgv(file: string, args: readonly string[], env: ExecOptions["env"]): string[] {
   if (typeof file !== "string" || file === "")
-    throw new TypeError(`exec() takes the path or the name of a program, not ${JSON.stringify(file)}`);
-  if (!Array.isArray(args)) throw new TypeError(`exec() takes the arguments as an array, not ${typeof args}`);
+    throw new TypeError(`exec() takes the path or the name of a program, not ${describeValue(file)}`);
+  if (!Array.isArray(args))
+    throw new TypeError(`exec() takes its arguments as an array, such as ["-l"], not ${describeValue(args)}`);
+  if (env !== undefined && (typeof env !== "object" || env === null || Array.isArray(env)))
+    throw new TypeError(`exec() takes an object of strings as env, not ${describeValue(env)}`);
   const argv = [file, ...args];
   for (const text of [...argv, ...Object.entries(env ?? {}).flat()]) {
     if (typeof text !== "string" || text.includes("\0"))
-      throw new TypeError(`exec() takes strings without zeros, not ${JSON.stringify(text)}`);
+      throw new TypeError(`exec() takes strings without zero characters, not ${describeValue(text)}`);
   }
   return argv;
 }
@@ -172,7 +185,7 @@ function reasonOf(file: string, errorName: string, env: ExecOptions["env"]): str
   if (errorName !== "ENOENT" && errorName !== "ENOTDIR")
     return `exec() cannot run "${file}": ${ERRNO_REASONS[errorName] ?? errorName}`;
   if (file.includes("/"))
-    return `exec() cannot run "${file}": there is no such program, or not the interpreter that its first line names`;
+    return `exec() cannot run "${file}": there is no such program, or the interpreter named by its first line does not exist`;
   const searchPath = (env === undefined ? host.env("PATH") : env.PATH) || DEFAULT_PATH;
   return `exec() found no program "${file}" in PATH (${searchPath})`;
 }

@@ -1,7 +1,8 @@
-/** The system call, for those who know it. */
+/** `fork()` and `waitpid()`: the system calls. */
 import {
   assertMayStart,
-  checkTimeout,
+  checkWaitOptions,
+  describeValue,
   type ForkRefusal,
   type ForkSupport,
   forking,
@@ -15,22 +16,26 @@ import {
 } from "@multiproc/core/internal";
 import { getForkSupport, StartMethodError } from "./start-method.ts";
 
-/** Children that `fork()` made here and nobody has asked after yet. */
+/** Children of `fork()` that `waitpid()` has not returned yet. */
 const children = new Map<number, WatchedChild>();
 let isTested = false;
+const FORK_TAKES_NOTHING =
+  'fork() takes no arguments: to run a function in a copy of this process, write new Process({ target, startMethod: "fork" })';
 
 /**
- * Copies this process, as the system call does: it returns in both, on the same line.
+ * Copies this process, as the system call does. It returns in both processes, on the same line.
  *
- * For those who know what that means; a `Process` with start method `"fork"` does without what follows. The child has all
- * that its parent had: both go on with the same timers, and both answer on the same sockets and servers; what the parent
- * waits for, the child waits for too; `exit` listeners run in each. So the child had better leave soon, by `process.exit()`
- * or `exec()`. It has its own pid and fresh randomness, and connections and queues work in it. It is nobody's `Process`: it
- * may outlive its parent, and {@link waitpid} tells how it ended.
+ * The child has everything that its parent has. Both run the same timers, both serve the same sockets and servers, the child
+ * waits for whatever the parent waits for, and `exit` listeners run in each. The child should therefore end soon, by
+ * `process.exit()` or `exec()`. A `Process` with start method `"fork"` has none of these pitfalls.
  *
- * @returns 0 in the child, the child's pid in the parent
- * @throws {StartMethodError} where this process cannot be forked, or not now: workers or operations are under way
+ * The child has its own pid and new random numbers. Connections and queues work in it. No `Process` represents it: it may outlive
+ * its parent, and {@link waitpid} returns its exit code.
+ *
+ * @returns 0 in the child, the pid of the child in the parent
+ * @throws {StartMethodError} if this process cannot be forked, or not now because worker threads or operations are under way
  * @throws {ProcessError} if a module calls it while a child imports that module
+ * @throws {TypeError} if it is called with an argument
  *
  * @example
  * ```ts
@@ -45,6 +50,8 @@ let isTested = false;
  */
 export function fork(): number {
   assertMayStart();
+  // biome-ignore lint/complexity/noArguments: a parameter would be a part of the public type
+  if (arguments.length > 0) throw new TypeError(FORK_TAKES_NOTHING);
   const support = getForkSupport();
   if ("reason" in support) throw refusalError(support);
   const forkApi = forking();
@@ -66,14 +73,14 @@ export function fork(): number {
 }
 
 /**
- * Waits for the end of a child that {@link fork} made here, as the system call does. It can be asked once.
+ * Waits for the end of a child of {@link fork}, as the system call does. It returns the end of each child once.
  *
- * @param pid what `fork()` returned
- * @param options how long to wait, and what ends the wait
- * @returns its exit code, or the negative number of the signal that ended it; null when the time ran out
- * @throws {RangeError} if `fork()` returned no such pid here, or its end has been told before
+ * @param pid the result of `fork()`
+ * @param options the limit of the wait, and a signal that cancels it
+ * @returns the exit code, or the negative number of the signal that ended the child; null if the time ran out
+ * @throws {RangeError} if `fork()` has not returned this pid here, or its end has been returned before
  *
- * @example The end of a child that a signal ends
+ * @example A child that is ended by a signal
  * ```ts
  * import { fork, getAllStartMethods, waitpid } from "@multiproc/start-methods";
  *
@@ -85,11 +92,11 @@ export function fork(): number {
  * ```
  */
 export async function waitpid(pid: number, options: WaitOptions = {}): Promise<number | null> {
-  checkTimeout("waitpid()", options.timeout);
+  checkWaitOptions("waitpid()", options);
   const child = children.get(pid);
   if (child === undefined) {
     throw new RangeError(
-      `waitpid() takes the pid of a child that fork() made in this process and nobody has waited for, not ${String(pid)}`,
+      `waitpid() takes the pid of a child that fork() created in this process, once for each child, not ${describeValue(pid)}`,
     );
   }
   child.ref();
@@ -103,7 +110,7 @@ export async function waitpid(pid: number, options: WaitOptions = {}): Promise<n
   }
 }
 
-/** Once in a process; a fork between two lines of a program leaves no time for more. */
+/** Runs the self-test of forks once in a process. `fork()` is synchronous, so only the quick part fits. */
 function runQuickTest({ native, forker }: ForkSupport): ForkRefusal | undefined {
   if (isTested) return undefined;
   const refusal = forking().quickTest(native, forker);
@@ -112,6 +119,6 @@ function runQuickTest({ native, forker }: ForkSupport): ForkRefusal | undefined 
 }
 
 function refusalError({ reason, message }: ForkRefusal): StartMethodError {
-  const advice = reason === "requests" ? ": await them before, or start a Process, which waits for them itself" : "";
+  const advice = reason === "requests" ? "; await them first, or start a Process, which waits for them itself" : "";
   return new StartMethodError(`fork() cannot copy this process: ${message}${advice}`);
 }

@@ -1,10 +1,10 @@
-/** The start method `spawn`: a fresh interpreter. */
+/** The start method `spawn`: each child is a new interpreter. */
 import { StartError } from "@multiproc/core";
 import { host, routeOutput, toStdio } from "@multiproc/core/internal";
 import { getExecutable } from "./executable.ts";
 import type { Child, StartOptions } from "./launcher.ts";
 
-/** Starts a fresh interpreter that runs the entry. */
+/** Starts an interpreter that runs the entry. */
 export async function spawnChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { cwd, env, execArgv, permissions, stdout, stderr } = options;
   const executable = getExecutable();
@@ -39,7 +39,7 @@ export async function spawnChild(options: StartOptions, args: readonly string[])
   }
 }
 
-/** The system says the same of a missing program and of a missing folder. */
+/** Returns the reason in words. The system reports a missing program and a missing folder by the same error. */
 function reasonOf(cause: Error & { code?: string }, file: string, cwd: string | undefined): string {
   const isMissing = cause.code === "ENOENT" || cause.code === "ENOTDIR" || cause.name === "NotFound";
   if (!isMissing) return cause.message;
@@ -48,7 +48,7 @@ function reasonOf(cause: Error & { code?: string }, file: string, cwd: string | 
     : `there is no program "${file}", or no folder "${cwd}" to start it in`;
 }
 
-/** The path of a module that is a file. */
+/** Returns the path of a module, if it is a file. */
 export function filePath(url: string): string[] {
   return url.startsWith("file:") ? [decodeURIComponent(new URL(url).pathname)] : [];
 }

@@ -1,6 +1,9 @@
+/** The start methods: which of them this host has, and which one is the default. */
 import { ProcessError } from "@multiproc/core";
 import {
+  checkOptions,
   childConfig,
+  describeValue,
   type ForkRefusal,
   type ForkSupport,
   forking,
@@ -11,9 +14,9 @@ import {
 import type { StartMethod } from "./launcher.ts";
 
 /**
- * A start method is not to be had on this host, or not now; the message says what would make it.
+ * A start method is not available on this host, or not at this moment. The message says why, and what to use instead.
  *
- * @example A method that is not to be had
+ * @example A method that is not available
  * ```ts
  * import { getAllStartMethods, StartMethodError, setStartMethod } from "@multiproc/start-methods";
  *
@@ -21,16 +24,16 @@ import type { StartMethod } from "./launcher.ts";
  *   setStartMethod(getAllStartMethods().includes("fork") ? "fork" : "spawn");
  * } catch (error) {
  *   if (!(error instanceof StartMethodError)) throw error;
- *   // The message says why not, and what would make it.
+ *   // The message says why not, and what to use instead.
  *   console.log(error.message);
  * }
  * ```
  */
 export class StartMethodError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which method, why not, and what would make it
+   * @param message the method, the reason, and the alternative
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {
@@ -41,13 +44,14 @@ export class StartMethodError extends ProcessError {
 registerErrors({ StartMethodError });
 
 const PORTABLE_METHODS: readonly StartMethod[] = ["spawn", "forkserver"];
-/** Names the default, if the program sets none. */
+/** The environment variable that names the default method of a program that sets none. */
 const START_METHOD_ENV = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
- * The start methods that this host really has; the default first. `fork` is among them on Node on Linux, where this build of
- * Node can be copied and its C library reached (by `node:ffi` or koffi); whether it can be at a given moment shows when it is tried.
+ * Returns the start methods that this host has, the default first. `fork` is among them on Node on Linux, if this build of Node
+ * can be copied and its C library can be called (by `node:ffi` or koffi). A single start can still be refused, while worker
+ * threads or operations are under way.
  *
  * @example
  * ```ts
@@ -61,10 +65,10 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * The start method that processes use when they name none: the one that was set here or in the parent process, or else the one
- * that the environment variable `MULTIPROC_START_METHOD` names, or else the first of {@link getAllStartMethods}.
+ * Returns the start method of processes that name none. It is the method set here or in the parent process, else the one named
+ * by the environment variable `MULTIPROC_START_METHOD`, else the first of {@link getAllStartMethods}.
  *
- * @throws {StartMethodError} if the variable names one that is not to be had here
+ * @throws {StartMethodError} if the variable names a method that is not available here
  *
  * @example
  * ```ts
@@ -78,11 +82,12 @@ export function getStartMethod(): StartMethod {
 }
 
 /**
- * Sets the start method for processes that name none; once in a program, at its start.
+ * Sets the start method of processes that name none. A program calls it once, at its start.
  *
  * @param method one of {@link getAllStartMethods}
- * @param options `force` allows it a second time
- * @throws {StartMethodError} if the method is not to be had here, or was set before
+ * @param options `force` allows a second call
+ * @throws {StartMethodError} if the method is not available here, or was set before
+ * @throws {TypeError} for an unknown option
  *
  * @example
  * ```ts
@@ -92,31 +97,37 @@ export function getStartMethod(): StartMethod {
  * ```
  */
 export function setStartMethod(method: StartMethod, options: { force?: boolean } = {}): void {
+  checkOptions("setStartMethod()", options, ["force"]);
+  const { force = false } = options;
+  if (typeof force !== "boolean")
+    throw new TypeError(`setStartMethod() takes true or false as force, not ${describeValue(force)}`);
   requireStartMethod(method);
-  if (chosen.method !== undefined && options.force !== true) {
+  if (chosen.method !== undefined && !force) {
     throw new StartMethodError(
-      `The start method has been set to "${chosen.method}" before: give { force: true } to change it`,
+      `setStartMethod() was called before, with "${chosen.method}": pass { force: true } to change the start method`,
     );
   }
   chosen.method = method;
 }
 
 /**
- * Refuses a start method that is not to be had here.
+ * Throws if a start method is not available here.
  *
  * @internal
  */
 export function requireStartMethod(method: StartMethod): void {
+  if (typeof method !== "string")
+    throw new TypeError(`multiproc takes a start method as a string, such as "spawn", not ${describeValue(method)}`);
   if (isAvailable(method)) return;
   const support = method === "fork" ? getForkSupport() : undefined;
   const reasonText = support !== undefined && "reason" in support ? `, because ${support.message}` : "";
   throw new StartMethodError(
-    `Start method "${method}" is not to be had here${reasonText}: this host has ${availableList()}`,
+    `Start method "${method}" is not available here${reasonText}: use one of ${availableList()}`,
   );
 }
 
 /**
- * What forks this process, or why it never can be.
+ * Returns the means to fork this process, or why no process can be forked here.
  *
  * @internal
  */
@@ -128,7 +139,7 @@ function isAvailable(method: string): method is StartMethod {
   return (PORTABLE_METHODS as readonly string[]).includes(method) || (method === "fork" && canBeForked());
 }
 
-/** Whether there are moments when it can be. */
+/** Whether this process can be forked at all; a single fork can still be refused. */
 function canBeForked(): boolean {
   return !("reason" in getForkSupport());
 }
@@ -139,17 +150,17 @@ function availableList(): string {
     .join(", ");
 }
 
-/** What the parent's children come to be by, if this process can do that too. */
+/** Returns the start method of the parent's children, if this process has it too. */
 function inheritedMethod(): StartMethod | undefined {
   const { startMethod } = childConfig;
   return startMethod !== undefined && isAvailable(startMethod) ? startMethod : undefined;
 }
 
-/** What the environment says. */
+/** Returns the method that the environment variable names. */
 function methodFromEnv(): StartMethod | undefined {
   const name = host.env(START_METHOD_ENV) || undefined;
   if (name === undefined || isAvailable(name)) return name;
   throw new StartMethodError(
-    `The environment variable ${START_METHOD_ENV} is "${name}": this host has ${availableList()}`,
+    `The environment variable ${START_METHOD_ENV} is "${name}", which is not available here: use one of ${availableList()}`,
   );
 }

@@ -22,15 +22,15 @@ function run(name: string, args: string[], options: Parameters<typeof runProgram
 describe("exec()", () => {
   test("refuses what is no program's name, and what C cannot be given", () => {
     expect(() => exec("")).toThrow(TypeError);
-    expect(() => exec("true", "x" as never)).toThrow("exec() takes the arguments as an array");
-    expect(() => exec("true", ["a\0b"])).toThrow('exec() takes strings without zeros, not "a\\u0000b"');
+    expect(() => exec("true", "x" as never)).toThrow("exec() takes its arguments as an array");
+    expect(() => exec("true", ["a\0b"])).toThrow('exec() takes strings without zero characters, not "a\\u0000b"');
     expect(() => exec("true", [], { env: { A: 1 as never } })).toThrow("not 1");
   });
 
   test.skipIf(host === "node")("says what is missing where Deno may not call libc", async () => {
     const program = run("exec.js", ["same", "true"], { execArgv: ["--allow-read", "--allow-env"] });
     await program.exited;
-    expect(program.stdout).toContain("StartMethodError ERR_START_METHOD exec() has no way to the system call");
+    expect(program.stdout).toContain("StartMethodError ERR_START_METHOD exec() cannot call the C library");
     expect(program.stdout).toContain("--allow-ffi");
   });
 
@@ -97,7 +97,7 @@ describe.skipIf(host === "deno" || process.platform !== "linux")("fork()", () =>
     const program = run("fork-bare-refused.js", []);
     await program.exited;
     expect(program.stdout).toContain("StartMethodError fork() cannot copy this process: pending operations");
-    expect(program.stdout).toContain("GetAddrInfoReqWrap: await them before");
+    expect(program.stdout).toContain("GetAddrInfoReqWrap; await them first");
   });
 });
 
