@@ -1,5 +1,5 @@
 /** The buffers of `sendBytes()`, `recvBytes()` and `recvBytesInto()`. All offsets and sizes are in bytes. */
-import { checkOptions } from "@multiproc/core/internal";
+import { checkOptions, describeValue } from "@multiproc/core/internal";
 import { beginWait } from "./ends/receive.ts";
 import { BufferTooShortError } from "./errors.ts";
 import type { RecvBytesIntoOptions, RecvBytesOptions, SendBytesOptions } from "./options.ts";
@@ -18,7 +18,7 @@ export function bytesToSend(bytes: Uint8Array, options: SendBytesOptions | undef
     throw new TypeError(
       ArrayBuffer.isView(bytes)
         ? "sendBytes() takes a Uint8Array: send new Uint8Array(view.buffer, view.byteOffset, view.byteLength)"
-        : `sendBytes() takes a Uint8Array, not ${describe(bytes)}`,
+        : `sendBytes() takes a Uint8Array, not ${describeValue(bytes)}`,
     );
   if (options === undefined) return bytes;
   checkOptions("sendBytes()", options, ["offset", "size"]);
@@ -48,7 +48,7 @@ export function checkRecvBytesInto(buffer: WritableBuffer, options: RecvBytesInt
   beginWait("recvBytesInto()", options, ["offset", "timeout", "signal"]);
   const { offset = 0 } = options;
   if (!ArrayBuffer.isView(buffer) && !isArrayBuffer(buffer))
-    throw new TypeError(`recvBytesInto() takes a typed array or an ArrayBuffer, not ${describe(buffer)}`);
+    throw new TypeError(`recvBytesInto() takes a typed array or an ArrayBuffer, not ${describeValue(buffer)}`);
   if (!(isCount(offset) && offset <= buffer.byteLength))
     throw new RangeError(
       `recvBytesInto() takes an offset from 0 to ${buffer.byteLength} for this buffer, not ${String(offset)}`,
@@ -63,12 +63,12 @@ export function checkRecvBytesInto(buffer: WritableBuffer, options: RecvBytesInt
  */
 export function copyMessage(message: Uint8Array, buffer: WritableBuffer, offset: number): number {
   // The buffer may have been resized or transferred during the wait, so its length is read now.
-  const room = Math.max(0, buffer.byteLength - offset);
+  const isView = ArrayBuffer.isView(buffer);
+  const hasMemory = (isView ? buffer.buffer : buffer).byteLength > 0;
+  const room = hasMemory ? Math.max(0, buffer.byteLength - offset) : 0;
   if (message.length > room) throw new BufferTooShortError("recvBytesInto()", message, room);
-  const target = ArrayBuffer.isView(buffer)
-    ? new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-    : new Uint8Array(buffer);
-  target.set(message, offset);
+  if (message.length > 0)
+    new Uint8Array(isView ? buffer.buffer : buffer, isView ? buffer.byteOffset : 0).set(message, offset);
   return message.length;
 }
 
@@ -79,8 +79,4 @@ function isCount(value: unknown): boolean {
 /** Whether an object is an `ArrayBuffer` or a `SharedArrayBuffer`, also of another realm. */
 function isArrayBuffer(value: unknown): boolean {
   return /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
-}
-
-function describe(value: unknown): string {
-  return typeof value === "object" && value !== null ? `an instance of ${value.constructor?.name}` : String(value);
 }

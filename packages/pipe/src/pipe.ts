@@ -1,4 +1,4 @@
-import { checkOptions } from "@multiproc/core/internal";
+import { checkOptions, describeValue } from "@multiproc/core/internal";
 import { Connection } from "./connection.ts";
 import { createEnds } from "./ends/local-end.ts";
 import type { PipeOptions } from "./options.ts";
@@ -54,7 +54,8 @@ export function pipe<A = unknown, B = A>(options?: PipeOptions): [Connection<A, 
 export function pipe(options: PipeOptions = {}): [Connection, Connection] {
   checkOptions("pipe()", options, ["duplex"]);
   const { duplex = true } = options;
-  if (typeof duplex !== "boolean") throw new TypeError(`pipe() takes true or false as duplex, not ${String(duplex)}`);
+  if (typeof duplex !== "boolean")
+    throw new TypeError(`pipe() takes true or false as duplex, not ${describeValue(duplex)}`);
   const [first, second] = createEnds();
   return [new Connection(first, true, duplex, true), new Connection(second, duplex, true, true)];
 }

@@ -1,4 +1,11 @@
-import { checkWaitOptions, KeepAlive, TIMED_OUT, type WaitOptions, withTimeout } from "@multiproc/core/internal";
+import {
+  checkWaitOptions,
+  describeValue,
+  KeepAlive,
+  TIMED_OUT,
+  type WaitOptions,
+  withTimeout,
+} from "@multiproc/core/internal";
 import type { Connection } from "./connection.ts";
 import { nextTurn } from "./ends/receive.ts";
 import type { Listener } from "./listener.ts";
@@ -52,7 +59,7 @@ export async function wait<W extends Waitable>(objects: Iterable<W>, options: Wa
   signal?.throwIfAborted();
   if (typeof (objects as Partial<Iterable<W>> | undefined)?.[Symbol.iterator] !== "function")
     throw new TypeError(
-      `wait() takes the objects to wait for as an iterable, such as an array, not ${String(objects)}`,
+      `wait() takes the objects to wait for as an iterable, such as an array, not ${describeValue(objects)}`,
     );
   const all = [...objects];
   const sources = all.map(toSource);
@@ -91,7 +98,7 @@ function toSource(object: Waitable): object {
     const { ended } = object as Partial<Completion>;
     if (ended instanceof Promise) return completionSourceFor(ended);
   }
-  throw new TypeError(`wait() takes connections, listeners and sentinels, not ${String(object)}`);
+  throw new TypeError(`wait() takes connections, listeners and sentinels, not ${describeValue(object)}`);
 }
 
 function hooksOf(source: object): WaitHooks<object> {

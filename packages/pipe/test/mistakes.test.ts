@@ -92,7 +92,7 @@ describe("a mistake with a connection", () => {
   test.each<[string, () => unknown, string]>([
     ["pipe() with a boolean", () => pipe(false as never), "such as { duplex: … }, not false"],
     ["pipe() with a wrong name", () => pipe({ dupleks: false } as never), 'Did you mean "duplex"?'],
-    ["pipe() with a wrong value", () => pipe({ duplex: "no" as never }), "takes true or false as duplex, not no"],
+    ["pipe() with a wrong value", () => pipe({ duplex: "no" as never }), 'takes true or false as duplex, not "no"'],
     ["recvSync() with a number", () => emptyEnd().recvSync(5 as never), "such as { timeout: … }, not 5"],
     [
       "recvSync() with a signal",

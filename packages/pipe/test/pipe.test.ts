@@ -133,6 +133,17 @@ describe("a pipe within one process", () => {
     expect([...memory]).toEqual([0, 0, 1, 255, 3, 0, 0, 0]);
   });
 
+  test("recvBytesInto() does not lose a message if its buffer was transferred during the wait", async () => {
+    for (const make of [(memory: ArrayBuffer) => memory, (memory: ArrayBuffer) => new DataView(memory)]) {
+      const [a, b] = pipe();
+      const memory = new ArrayBuffer(4);
+      const waiting = b.recvBytesInto(make(memory)).catch((error) => error);
+      structuredClone(memory, { transfer: [memory] });
+      await a.sendBytes(Uint8Array.of(1, 2));
+      expect((await waiting).bytes).toEqual(Uint8Array.of(1, 2));
+    }
+  });
+
   test("recvBytesInto() refuses a wrong buffer or offset, and leaves the message", async () => {
     const [a, b] = pipe();
     await a.sendBytes(Uint8Array.of(1));

@@ -1,3 +1,5 @@
+import { describeValue } from "@multiproc/core/internal";
+
 /** The type of a shared value, or of the elements of a shared array. */
 export type ElementType =
   | "int8"
@@ -62,7 +64,8 @@ export function createView<T extends ElementType>(type: T, buffer: ArrayBuffer, 
 /** Checks the value of an element. @throws {TypeError} if it is not a number, or not a bigint */
 export function checkElement(call: string, type: ElementType, value: unknown): void {
   const expected = type === "int64" || type === "uint64" ? "bigint" : "number";
-  if (typeof value !== expected) throw new TypeError(`${call} takes a ${expected} for ${type}, not ${String(value)}`);
+  if (typeof value !== expected)
+    throw new TypeError(`${call} takes a ${expected} for ${type}, not ${describeValue(value)}`);
 }
 
 function arrayType<T extends ElementType>(type: T): ArrayType<T> {

@@ -9,6 +9,7 @@
  *
  * Any process that can open the memory can write to it, so each entry is checked before it is used.
  */
+import { describeValue } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 
 /** The value of an item. */
@@ -135,6 +136,6 @@ function typeName(item: ShareableItem): ItemType {
     throw new RangeError(`A ShareableList stores bigints of 64 bits, not ${String(item)}`);
   if (type === "number" || type === "bigint" || type === "boolean" || type === "string") return type;
   throw new TypeError(
-    `A ShareableList stores numbers, bigints, booleans, strings, bytes and null, not ${String(item)}`,
+    `A ShareableList stores numbers, bigints, booleans, strings, bytes and null, not ${describeValue(item)}`,
   );
 }

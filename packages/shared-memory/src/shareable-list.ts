@@ -1,4 +1,10 @@
-import { checkOptions, makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import {
+  checkOptions,
+  describeValue,
+  makeShareable,
+  registerReviver,
+  type SharedHandle,
+} from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
 import { ItemTable, type ItemType, type ShareableItem } from "./item-table.ts";
 import { MODULE } from "./module-id.ts";
@@ -172,7 +178,7 @@ function openMemory(name: string | undefined): SharedMemory {
 
 function createMemory(iterable: Iterable<ShareableItem>, name: string | undefined): SharedMemory {
   if (typeof iterable?.[Symbol.iterator] !== "function")
-    throw new TypeError(`new ShareableList() takes its items as an iterable, not ${String(iterable)}`);
+    throw new TypeError(`new ShareableList() takes its items as an iterable, not ${describeValue(iterable)}`);
   const items = [...iterable];
   const shm = new SharedMemory({ name, create: true, size: ItemTable.sizeFor(items) });
   ItemTable.writeAll(shm.buf, items);

@@ -1,4 +1,4 @@
-import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
+import { describeValue, makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
 import type { RLock } from "@multiproc/sync";
 import type { ArrayOf, AtomicType, ElementOf, ElementType } from "./element-type.ts";
 import { MODULE } from "./module-id.ts";
@@ -171,7 +171,7 @@ function create<T extends ElementType>(
     return TypedCells.create("SharedArray", type, content, options);
   }
   if (typeof (content as Partial<Iterable<ElementOf<T>>> | null | undefined)?.[Symbol.iterator] !== "function")
-    throw new TypeError(`new SharedArray() takes a length or the first elements, not ${String(content)}`);
+    throw new TypeError(`new SharedArray() takes a length or the first elements, not ${describeValue(content)}`);
   const values = [...content];
   const cells = TypedCells.create("SharedArray", type, values.length, options);
   for (const [i, value] of values.entries()) cells.set("new SharedArray()", i, value);

@@ -2,6 +2,7 @@ import { CapabilityError } from "@multiproc/core";
 import {
   type AtForkHooks,
   checkOptions,
+  describeValue,
   makeShareable,
   NamedSegment,
   randomToken,
@@ -174,7 +175,7 @@ function checkSharedMemoryOptions(options: SharedMemoryOptions): void {
   checkOptions(call, options, OPTIONS);
   const { name, create, size } = options;
   if (create !== undefined && typeof create !== "boolean")
-    throw new TypeError(`${call} takes true or false as create, not ${String(create)}`);
+    throw new TypeError(`${call} takes true or false as create, not ${describeValue(create)}`);
   if (name !== undefined) checkName(call, name);
   if (create === true) {
     if (!(Number.isInteger(size) && (size as number) > 0))

@@ -1,6 +1,12 @@
 /** Elements of one type in shared memory, with a lock. `SharedValue` and `SharedArray` are built on them. */
 import { CapabilityError } from "@multiproc/core";
-import { checkOptions, type SegmentAddress, SharedSegment, whyNoSharedMemory } from "@multiproc/core/internal";
+import {
+  checkOptions,
+  describeValue,
+  type SegmentAddress,
+  SharedSegment,
+  whyNoSharedMemory,
+} from "@multiproc/core/internal";
 import { RLock } from "@multiproc/sync";
 import {
   type ArrayOf,
@@ -148,6 +154,6 @@ function checkedLock(call: string, options: LockOptions): boolean | RLock {
   const { lock = true } = options;
   // Duck typing: another copy of @multiproc/sync may have created the lock.
   if (typeof lock !== "boolean" && typeof (lock as Partial<RLock> | null)?.acquire !== "function")
-    throw new TypeError(`${call} takes an RLock, true or false as lock, not ${String(lock)}`);
+    throw new TypeError(`${call} takes an RLock, true or false as lock, not ${describeValue(lock)}`);
   return lock;
 }

@@ -95,14 +95,15 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedMemory", () => {
     for (const size of [0, -1, 1.5]) expect(() => new SharedMemory({ create: true, size })).toThrow(RangeError);
     expect(() => new SharedMemory()).toThrow("takes a name to open memory, or create: true to create it");
     expect(() => new SharedMemory({ name, size: 10 })).toThrow("add create: true, or leave out size");
-    expect(new SharedMemory({ name, create: false, size: 10 }).size).toBe(10);
-    expect(() => new SharedMemory({ create: "yes" } as never)).toThrow("takes true or false as create, not yes");
+    using opened = new SharedMemory({ name, create: false, size: 20 });
+    expect(opened.size).toBe(10);
+    expect(() => new SharedMemory({ create: "yes" } as never)).toThrow('takes true or false as create, not "yes"');
     expect(() => new SharedMemory({ nmae: "x" } as never)).toThrow('Did you mean "name"?');
     expect(() => new SharedMemory({ handle: {} } as never)).toThrow('does not take the option "handle"');
     for (const options of ["x", 10, null])
       expect(() => new SharedMemory(options as never)).toThrow("takes its options as one object");
     for (const bad of ["", "a/b", "a\0b"]) expect(() => new SharedMemory({ name: bad })).toThrow(TypeError);
-    expect(() => new SharedMemory({ create: true, size: 2 ** 46 })).toThrow("bytes of memory left");
+    expect(() => new SharedMemory({ create: true, size: 2 ** 46 })).toThrow("could not be reserved");
     expect(memory.buf.length).toBe(10);
   });
 
@@ -237,7 +238,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("SharedValue and SharedArray"
       (options: unknown) => new SharedArray("int32", 1, options as never),
     ]) {
       expect(() => make({ locks: true })).toThrow('Did you mean "lock"?');
-      expect(() => make({ lock: "yes" })).toThrow("takes an RLock, true or false as lock, not yes");
+      expect(() => make({ lock: "yes" })).toThrow('takes an RLock, true or false as lock, not "yes"');
       expect(() => make({ lock: null })).toThrow("takes an RLock, true or false as lock, not null");
       expect(() => make(false)).toThrow("such as { lock: … }, not false");
     }

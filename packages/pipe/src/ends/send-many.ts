@@ -1,5 +1,5 @@
 /** `sendMany()`: sends values in order, and coalesces values that are available at once into few writes. */
-import { FlushLimiter, host } from "@multiproc/core/internal";
+import { describeValue, FlushLimiter, host } from "@multiproc/core/internal";
 
 /** Values sent before the event loop gets a turn, so that a fast receiver does not starve the rest of this process. */
 const MAX_SENDS_PER_TURN = 1000;
@@ -23,7 +23,7 @@ export async function sendEach(values: Iterable<unknown> | AsyncIterable<unknown
   if (typeof iterable?.[Symbol.asyncIterator] === "function")
     await sendAsyncIterable(values as AsyncIterable<unknown>, sender);
   else if (typeof iterable?.[Symbol.iterator] === "function") await sendIterable(values as Iterable<unknown>, sender);
-  else throw new TypeError(`sendMany() takes the values to send as an iterable, not ${String(values)}`);
+  else throw new TypeError(`sendMany() takes the values to send as an iterable, not ${describeValue(values)}`);
 }
 
 async function sendIterable(values: Iterable<unknown>, sender: Sender): Promise<void> {

@@ -19,7 +19,7 @@
  * protects against processes without the key, not against a man in the middle.
  */
 import { ProtocolError } from "@multiproc/core";
-import { type Digest, host, PROTOCOL } from "@multiproc/core/internal";
+import { type Digest, describeValue, host, PROTOCOL } from "@multiproc/core/internal";
 import { AuthenticationError } from "../errors.ts";
 import type { HandshakeStream } from "./handshake-stream.ts";
 
@@ -49,7 +49,8 @@ const MAX_DIGEST_NAME_LENGTH = 8;
  */
 export function checkKey(call: string, key: unknown): Uint8Array | undefined {
   if (key === undefined) return undefined;
-  if (!(key instanceof Uint8Array)) throw new TypeError(`${call} takes a Uint8Array as authKey, not ${typeof key}`);
+  if (!(key instanceof Uint8Array))
+    throw new TypeError(`${call} takes a Uint8Array as authKey, not ${describeValue(key)}`);
   if (key.length === 0)
     throw new RangeError(`${call} got an empty authKey, which protects nothing: leave it out, or give it bytes`);
   return key.slice();
