@@ -25,6 +25,7 @@ export { childModules, type ForkServerAddress, processRole } from "./runtime/pro
 export { responsiveTimeout } from "./runtime/responsive-timeout.ts";
 export {
   checkTimeout,
+  checkTimeoutAndSignal,
   checkWaitOptions,
   KeepAlive,
   MAX_TIMER_MS,

@@ -59,12 +59,16 @@ export { type CurrentTask, currentTask } from "./current-task.ts";
 export { PoolClosedError, WorkerLostError } from "./errors.ts";
 export { AsyncResult } from "./jobs/result.ts";
 export type {
+  ArgumentLists,
+  CallArguments,
   ImapOptions,
+  InitializerOptions,
   Inputs,
   MapOptions,
   OutputLine,
   PoolOptions,
   PoolOutput,
+  PoolSettings,
   PoolStats,
   Progress,
   TaskOptions,

@@ -1,12 +1,113 @@
-/** What users may ask of a pool. */
-import type { AnyFunction, Permissions } from "@multiproc/core";
-import { checkTimeout, requireTarget } from "@multiproc/core/internal";
+/** The public types of pools and of their calls: options, inputs, and what callbacks receive. */
+import type { Permissions } from "@multiproc/core";
 import type { ProcessOptions } from "@multiproc/process";
 
 /**
- * How a `Pool` is made.
+ * Options of a `Pool`, apart from those of its initializer; see {@link PoolOptions}.
  *
- * @example Two workers, which are prepared and replaced
+ * @example Replace workers that may leak memory
+ * ```ts
+ * import { Pool, type PoolSettings } from "@multiproc/pool";
+ *
+ * const settings: PoolSettings = { processes: 2, maxTasksPerChild: 1000, maxMemoryPerChild: 2 ** 30 };
+ * const pool = new Pool(settings);
+ * await pool.terminate();
+ * ```
+ */
+export interface PoolSettings {
+  /** The number of workers. @default cpuCount() */
+  readonly processes?: number | undefined;
+  /**
+   * A target that a worker calls after its last task: after `close()`, or when another worker replaces
+   * it. A worker that is terminated or dies does not call it.
+   */
+  readonly finalizer?: (() => unknown) | undefined;
+  /** The number of tasks (chunks, for `map`) after which a worker is replaced. @default unlimited */
+  readonly maxTasksPerChild?: number | undefined;
+  /**
+   * Memory limit of a worker, in bytes. A worker that is above it after a task is replaced. The limit
+   * counts the resident memory of the process, including memory that it shares with others.
+   * @default unlimited
+   */
+  readonly maxMemoryPerChild?: number | undefined;
+  /**
+   * Returns the trace context of a call that has none in its options. It runs at each call, in the
+   * async context of the caller.
+   */
+  readonly traceContext?: (() => string | undefined) | undefined;
+  /** The name of the workers, before their number. @default "PoolWorker" */
+  readonly name?: string | undefined;
+  /** How workers are started. @default getStartMethod() */
+  readonly startMethod?: ProcessOptions["startMethod"];
+  /** Variables added to the environment of the workers. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Flags for the interpreter of the workers, instead of those of this process. If a program on Node
+   * is being debugged, its workers listen for a debugger too, each at a free port, which it prints on
+   * standard error.
+   * @default the flags of this process
+   */
+  readonly execArgv?: readonly string[] | undefined;
+  /** The permissions of workers on Deno; never more than those of this process. @default "inherit" */
+  readonly permissions?: Permissions | undefined;
+  /**
+   * Where the output of workers goes. Lines of several workers never mix, and the output of a worker
+   * that has ended is complete.
+   *
+   * - By default, workers write to the standard output of this process. The pool reads their standard
+   *   error, forwards it unchanged, and keeps its end for `WorkerLostError.stderr`. Workers see a pipe
+   *   there, not a terminal.
+   * - `"prefix"`: every line starts with the name of its worker, as in `[PoolWorker-1] text`.
+   * - A function receives every line instead. An error that it throws is an uncaught error.
+   * - `"inherit"`: workers write to both streams of this process, and the pool reads neither.
+   *
+   * If a program calls `Deno.exit()` before its pool has ended, output on its way is lost, except with
+   * `"inherit"`.
+   */
+  readonly output?: PoolOutput | undefined;
+  /** How long a cancelled task may continue before its worker is killed, in milliseconds. @default 500 */
+  readonly gracePeriod?: number | undefined;
+}
+
+/**
+ * The initializer of a pool and its arguments. The arguments are required if the initializer has
+ * required parameters.
+ *
+ * @typeParam I the arguments of the initializer
+ *
+ * @example Options that many pools share
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { type InitializerOptions, Pool } from "@multiproc/pool";
+ *
+ * const greeter: InitializerOptions<[string]> = {
+ *   initializer: inline((greeting: string) => void Object.assign(globalThis, { greeting })),
+ *   initArgs: ["Hello"],
+ * };
+ * const pool = new Pool({ processes: 1, ...greeter });
+ * await pool.terminate();
+ * ```
+ */
+export type InitializerOptions<I extends unknown[] = unknown[]> = [] extends I
+  ? {
+      /** A target that each worker calls before its first task. If it throws, the pool fails with that error. */
+      readonly initializer?: ((...args: I) => unknown) | undefined;
+      /** The arguments of the initializer. @default [] */
+      readonly initArgs?: I | undefined;
+    }
+  : {
+      /** A target that each worker calls before its first task. If it throws, the pool fails with that error. */
+      readonly initializer: (...args: I) => unknown;
+      /** The arguments of the initializer. */
+      readonly initArgs: I;
+    };
+
+/**
+ * Options of a `Pool`.
+ *
+ * @typeParam I the arguments of the initializer
+ *
+ * @example Two workers with an initializer, each replaced after 100 tasks
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool, type PoolOptions } from "@multiproc/pool";
@@ -22,61 +123,12 @@ import type { ProcessOptions } from "@multiproc/process";
  * await pool.terminate();
  * ```
  */
-export interface PoolOptions<I extends unknown[] = unknown[]> {
-  /** How many workers it has. @default cpuCount() */
-  readonly processes?: number | undefined;
-  /** A target that each worker calls before its first task; if it fails, the pool does, with that error. */
-  readonly initializer?: ((...args: I) => unknown) | undefined;
-  /** The arguments of the initializer. @default [] */
-  readonly initArgs?: I | undefined;
-  /**
-   * A target that a worker calls when it has done its last task: after `close()`, or when another takes its place. A worker that
-   * is terminated, as at the end of the program, or that dies does not.
-   */
-  readonly finalizer?: (() => unknown) | undefined;
-  /** How many tasks (chunks, for `map`) a worker does before another takes its place. @default any number */
-  readonly maxTasksPerChild?: number | undefined;
-  /**
-   * How much memory a worker may take, in bytes; one that takes more after a task is replaced. What is counted is what the system
-   * says that the process holds, also of memory that it shares with others. @default any amount
-   */
-  readonly maxMemoryPerChild?: number | undefined;
-  /** Where a call stands in a trace, unless it says so itself; asked at each call, in the caller's context. */
-  readonly traceContext?: (() => string | undefined) | undefined;
-  /** What workers are called, in front of their number. @default "PoolWorker" */
-  readonly name?: string | undefined;
-  /** How workers come to be. @default getStartMethod() */
-  readonly startMethod?: ProcessOptions["startMethod"];
-  /** Variables added to the workers' environment. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /**
-   * Flags for the workers' interpreter, in place of those of this process. @default the same flags; when a program on Node is being
-   * debugged, its workers can be too, each at a free port, which it names on standard error
-   */
-  readonly execArgv?: readonly string[] | undefined;
-  /** What Deno workers may do; never more than this process. @default "inherit" */
-  readonly permissions?: Permissions | undefined;
-  /**
-   * What becomes of what workers write to their standard streams. Lines of several workers never mix, and what a worker wrote
-   * before it ended is not lost.
-   *
-   * - By default, standard output is that of this process. Standard error is read, passed on as it is, and the last of it
-   *   is in `WorkerLostError.stderr`; workers see a pipe there, not a terminal.
-   * - `"prefix"`: every line has its worker's name in front of it, as in `[PoolWorker-1] text`.
-   * - a function gets every line instead; what it throws is an uncaught error.
-   * - `"inherit"`: both streams are those of this process, and nobody reads them.
-   *
-   * What has not arrived when a program calls `Deno.exit()` before its pool has ended is lost, except with `"inherit"`.
-   */
-  readonly output?: PoolOutput | undefined;
-  /** How long, in milliseconds, a task that is given up may go on before its worker is killed. @default 500 */
-  readonly gracePeriod?: number | undefined;
-}
+export type PoolOptions<I extends unknown[] = unknown[]> = PoolSettings & InitializerOptions<I>;
 
 /**
- * How a task is done.
+ * Options of a call.
  *
- * @example A limit that is kept, and another attempt for a worker that dies
+ * @example A timeout, and one retry if the worker dies
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool, type TaskOptions } from "@multiproc/pool";
@@ -89,25 +141,99 @@ export interface PoolOptions<I extends unknown[] = unknown[]> {
  */
 export interface TaskOptions {
   /**
-   * How long, in milliseconds, it may run before it is given up as by `cancel()`; for `map()` and `imap()`, how long one input
-   * may take. @default forever
+   * How long the task may run, in milliseconds, before it is cancelled as by `cancel()`. In `map()` and
+   * `imap()`, how long each input may take.
+   * @default unlimited
    */
   readonly timeout?: number | undefined;
-  /** Gives it up, as `cancel()` does. */
+  /** Cancels the call when it is aborted, as `cancel()` does. */
   readonly signal?: AbortSignal | undefined;
-  /** How often it is tried again when its worker dies. @default 0 */
+  /** How often the task is retried after its worker died. @default 0 */
   readonly retries?: number | undefined;
   /**
-   * Where the call stands in a trace, such as the value of a W3C `traceparent` header: the task finds it in
-   * `currentTask().traceContext`.
+   * Where the call stands in a trace, such as the value of a W3C `traceparent` header. The task finds it
+   * in `currentTask().traceContext`.
    */
   readonly traceContext?: string | undefined;
 }
 
 /**
- * How a map is done.
+ * The arguments of `Pool.apply()` after the function. The arguments of the function are required if it
+ * has required parameters.
  *
- * @example Each input with an outcome of its own
+ * @typeParam A the parameters of the function
+ *
+ * @example A wrapper of `apply()`
+ * ```ts
+ * import { type AsyncResult, type CallArguments, Pool } from "@multiproc/pool";
+ * import { inline } from "@multiproc/core";
+ *
+ * const pool = new Pool({ processes: 1 });
+ * const run = <A extends unknown[], R>(fn: (...args: A) => R, ...rest: CallArguments<A>): AsyncResult<Awaited<R>> =>
+ *   pool.apply(fn, ...rest);
+ * console.log(await run(inline((x: number) => x + 1), [1])); // 2
+ * await pool.terminate();
+ * ```
+ */
+export type CallArguments<A extends unknown[]> = [] extends A
+  ? [args?: [...A], options?: TaskOptions]
+  : [args: [...A], options?: TaskOptions];
+
+/**
+ * Inputs of a map: an iterable, or an async iterable.
+ *
+ * @typeParam T one input
+ *
+ * @example A function that takes any inputs
+ * ```ts
+ * import type { Inputs } from "@multiproc/pool";
+ *
+ * const isAsync = (inputs: Inputs<number>) => Symbol.asyncIterator in inputs;
+ * console.log(isAsync([1, 2]), isAsync(new Set([1]))); // false false
+ * ```
+ */
+export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
+
+/**
+ * Inputs of `Pool.starmap()`: one list of arguments for each call.
+ *
+ * A list with a known length must fit the parameters one by one: a tuple, a literal, or one marked
+ * `as const`. A list of unknown length, such as `number[]`, must fit every parameter of the function.
+ *
+ * @typeParam A the parameters of the function
+ * @typeParam X one list of arguments
+ *
+ * @example Lists that are made by `map()`
+ * ```ts
+ * import { inline } from "@multiproc/core";
+ * import { type ArgumentLists, Pool } from "@multiproc/pool";
+ *
+ * const pairs: ArgumentLists<[number, number], number[]> = [1, 2, 3].map((i) => [i, i + 1]);
+ * const pool = new Pool({ processes: 1 });
+ * console.log(await pool.starmap(inline((a: number, b: number) => a + b), pairs)); // [ 3, 5, 7 ]
+ * await pool.terminate();
+ * ```
+ */
+export type ArgumentLists<A extends readonly unknown[], X> = [Misfit<A, X>] extends [never] ? Inputs<X> : Inputs<A>;
+
+/** The members of the union `X` that are not arguments for the parameters `A`. */
+type Misfit<A extends readonly unknown[], X> = X extends readonly unknown[]
+  ? X extends (number extends X["length"] ? Readonly<A> | readonly EveryParameter<A>[] : Readonly<A>)
+    ? never
+    : X
+  : X;
+
+/** The type of a value that every parameter accepts: the intersection of their types. */
+type EveryParameter<A extends readonly unknown[]> = { [K in keyof A]: (value: A[K]) => void }[number] extends (
+  value: infer V,
+) => void
+  ? V
+  : never;
+
+/**
+ * Options of a map.
+ *
+ * @example A result or an error for each input
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool } from "@multiproc/pool";
@@ -120,23 +246,28 @@ export interface TaskOptions {
  */
 export interface MapOptions extends TaskOptions {
   /**
-   * How many inputs travel together. @default so many that each worker gets about four chunks, at most 2048, and, as far as it is
-   * known how long one takes, no more than 20 milliseconds of work; a worker that runs out of work takes over half of another's
+   * The number of inputs in a chunk: a batch that one worker receives as one task. By default, a worker
+   * gets about four chunks, each of at most 2048 inputs and, once the duration of an input is known, 20
+   * milliseconds of work. A worker without work steals half of another worker's chunk.
    */
   readonly chunkSize?: number | undefined;
   /**
-   * Whether every input has an outcome of its own, as `Promise.allSettled()` tells it, and none fails the map. With a `timeout`,
-   * each input travels alone then. @default false
+   * Whether every input settles on its own, as in `Promise.allSettled()`, and none fails the map. With a
+   * `timeout`, each input is then a task of its own.
+   * @default false
    */
   readonly settle?: boolean | undefined;
-  /** Called when inputs are done, in the caller's context; see `progressBar()`. What it throws fails the map. */
+  /**
+   * Called when inputs are done, in the async context of the caller; see `progressBar()`. An error that
+   * it throws fails the map.
+   */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /**
- * How an `imap` is done.
+ * Options of an `imap`.
  *
- * @example At most four inputs ahead
+ * @example Read at most four inputs ahead
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { type ImapOptions, Pool } from "@multiproc/pool";
@@ -148,16 +279,19 @@ export interface MapOptions extends TaskOptions {
  * ```
  */
 export interface ImapOptions extends TaskOptions {
-  /** How many inputs travel together. @default 1, or more when they take but microseconds */
+  /** The number of inputs in a chunk. @default 1, or more if an input takes only microseconds */
   readonly chunkSize?: number | undefined;
-  /** How many inputs may be read ahead of the results that were taken. @default four chunks for each worker */
+  /**
+   * The limit of back-pressure: how many inputs may be read ahead of the results that the loop has taken.
+   * @default four chunks for each worker
+   */
   readonly bufferSize?: number | undefined;
 }
 
 /**
- * How far a call is.
+ * The progress of a call.
  *
- * @example How far a map has come
+ * @example The progress at the end of a map
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool, type Progress } from "@multiproc/pool";
@@ -170,25 +304,22 @@ export interface ImapOptions extends TaskOptions {
  * ```
  */
 export interface Progress {
-  /** How many inputs are done. */
+  /** The number of inputs that are done. */
   readonly done: number;
-  /** How many there are: 1 for `apply()`, and 0 as long as a map reads its inputs. */
+  /** The number of inputs: 1 for `apply()`, and 0 while a map still reads its inputs. */
   readonly total: number;
-  /** How long it has been under way, in milliseconds. */
+  /** Time since the call, in milliseconds. */
   readonly elapsed: number;
-  /** How many inputs are done in a second, on average. */
+  /** Average number of inputs done per second. */
   readonly rate: number;
-  /** How long the rest will take at that rate, in milliseconds. */
+  /** Estimated time for the remaining inputs at that rate, in milliseconds. */
   readonly timeLeft: number;
 }
-
-/** Inputs of a map: all at once, or as they come. */
-export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
 
 /**
  * A line that a worker has written.
  *
- * @example Lines of workers, as the program wants them
+ * @example Collect the lines of all workers
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { type OutputLine, Pool } from "@multiproc/pool";
@@ -202,23 +333,23 @@ export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
  * ```
  */
 export interface OutputLine {
-  /** The worker's name. */
+  /** The name of the worker. */
   readonly worker: string;
-  /** Its process id; 0 as long as it is being started. */
+  /** The process id of the worker; 0 while it is starting. */
   readonly pid: number;
-  /** Where it was written to. */
+  /** The stream that the worker wrote to. */
   readonly stream: "stdout" | "stderr";
   /** The line, without its end. */
   readonly text: string;
 }
 
-/** What becomes of what workers write; see {@link PoolOptions.output}. */
+/** Where the output of workers goes; see {@link PoolSettings.output}. */
 export type PoolOutput = "inherit" | "prefix" | ((line: OutputLine) => void);
 
 /**
- * What a pool is doing.
+ * Counts of the workers and tasks of a pool.
  *
- * @example What a pool has done
+ * @example Count completed tasks
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool, type PoolStats } from "@multiproc/pool";
@@ -235,50 +366,12 @@ export interface PoolStats {
   readonly workers: number;
   /** Tasks that wait for a worker. */
   readonly waiting: number;
-  /** Tasks that workers have. */
+  /** Tasks that were sent to workers. */
   readonly running: number;
   /** Tasks that succeeded. */
   readonly completed: number;
-  /** Tasks that failed or were given up. */
+  /** Tasks that failed or were cancelled. */
   readonly failed: number;
   /** Workers that died while they had a task. */
   readonly lost: number;
-}
-
-/** Refuses options of a pool that make no sense. */
-// biome-ignore lint/suspicious/noExplicitAny: of any initializer
-export function checkPool(options: PoolOptions<any>, processes: number): void {
-  const { maxTasksPerChild, maxMemoryPerChild, gracePeriod, initializer, finalizer, initArgs = [] } = options;
-  const { name = "", output } = options;
-  checkCount("Pool with processes", processes, 1);
-  if (maxTasksPerChild !== undefined) checkCount("Pool with maxTasksPerChild", maxTasksPerChild, 1);
-  if (maxMemoryPerChild !== undefined) checkCount("Pool with maxMemoryPerChild", maxMemoryPerChild, 1);
-  checkTimeout("Pool with gracePeriod", gracePeriod);
-  if (initializer !== undefined) requireTarget(initializer as AnyFunction, "Pool with an initializer");
-  if (finalizer !== undefined) requireTarget(finalizer, "Pool with a finalizer");
-  if (!Array.isArray(initArgs)) throw new TypeError(`Pool takes initArgs as an array, not ${typeof initArgs}`);
-  if (output !== undefined && output !== "inherit" && output !== "prefix" && typeof output !== "function") {
-    throw new TypeError(`Pool takes "inherit", "prefix" or a function as its output, not ${JSON.stringify(output)}`);
-  }
-  if (typeof name !== "string") throw new TypeError(`Pool takes a string as its name, not ${typeof name}`);
-}
-
-/** Refuses options of a call that make no sense. */
-export function checkOptions(call: string, options: MapOptions & ImapOptions): void {
-  checkTimeout(call, options.timeout);
-  const { traceContext } = options;
-  if (traceContext !== undefined && typeof traceContext !== "string") {
-    throw new TypeError(`${call} takes a string as its traceContext, not ${typeof traceContext}`);
-  }
-  for (const name of ["chunkSize", "bufferSize"] as const) {
-    if (options[name] !== undefined) checkCount(`${call} with ${name}`, options[name], 1);
-  }
-  if (options.retries !== undefined) checkCount(`${call} with retries`, options.retries, 0);
-}
-
-/** Refuses what is no whole number, or too small. */
-export function checkCount(subject: string, count: number, min: number): void {
-  if (!Number.isInteger(count) || count < min) {
-    throw new RangeError(`${subject} takes a whole number of at least ${min}, not ${String(count)}`);
-  }
 }

@@ -1,5 +1,12 @@
 import { type AnyFunction, cpuCount, type WaitOptions } from "@multiproc/core";
-import { assertMayStart, encodeMessage, host, MAX_TIMER_MS, withTimeoutOrThrow } from "@multiproc/core/internal";
+import {
+  assertMayStart,
+  checkWaitOptions,
+  encodeMessage,
+  host,
+  KeepAlive,
+  withTimeoutOrThrow,
+} from "@multiproc/core/internal";
 import { captureContext } from "./async-context.ts";
 import { ProcessWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
 import { WorkerManager } from "./dispatch/worker-manager.ts";
@@ -7,34 +14,40 @@ import { PoolClosedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions/function-table.ts";
 import { ActiveJobs } from "./jobs/active-jobs.ts";
 import { ApplyJob } from "./jobs/apply-job.ts";
-import { ImapJob } from "./jobs/imap-job.ts";
-import { checkArgumentLists, checkInputs, readAll } from "./jobs/inputs.ts";
+import { ImapJob, RefusedImap } from "./jobs/imap-job.ts";
+import { checkArgumentLists, checkArguments, checkInputs, readAll } from "./jobs/inputs.ts";
 import type { WorkTraits } from "./jobs/job.ts";
 import { chunkSizeFor, MapJob } from "./jobs/map-job.ts";
-import type { AsyncResult } from "./jobs/result.ts";
-import {
-  checkOptions,
-  checkPool,
-  type ImapOptions,
-  type Inputs,
-  type MapOptions,
-  type PoolOptions,
-  type PoolStats,
-  type TaskOptions,
+import { type AsyncResult, refusedResult } from "./jobs/result.ts";
+import { type CallName, checkCallOptions, checkPoolOptions } from "./option-checks.ts";
+import type {
+  ArgumentLists,
+  CallArguments,
+  ImapOptions,
+  Inputs,
+  MapOptions,
+  PoolOptions,
+  PoolStats,
+  TaskOptions,
 } from "./options.ts";
 
 const NO_ARGS: readonly unknown[] = Object.freeze([]);
 const NO_OPTIONS: TaskOptions = Object.freeze({});
+const DEFAULT_GRACE_PERIOD_MS = 500;
 
 /**
- * Worker processes that do tasks.
+ * A pool of worker processes that run tasks.
  *
- * The workers are started when the pool is made. One that dies fails the one task that it was running; its other tasks go to
- * others, and another worker takes its place. A pool does not keep a program alive, its work does.
+ * The workers start when the pool is created. A worker that dies fails only the task that it was running:
+ * its other tasks go to other workers, and a new worker replaces it. A pool does not keep a program alive;
+ * its work does.
+ *
+ * Methods that return a promise never throw: they reject for every mistake in their arguments and after
+ * `close()` and `terminate()`. For `imap()` and `imapUnordered()`, the first `next()` rejects.
  *
  * @typeParam I the arguments of the initializer
  *
- * @example Squares, on all CPUs
+ * @example Squares, in two processes
  * ```ts
  * // file: tasks.ts
  * import { task } from "@multiproc/core";
@@ -46,7 +59,7 @@ const NO_OPTIONS: TaskOptions = Object.freeze({});
  * import { Pool } from "@multiproc/pool";
  * import { square } from "./tasks.ts";
  *
- * const pool = new Pool({ processes: 2 });
+ * const pool = new Pool(2);
  * console.log(await pool.apply(square, [7])); // 49
  * console.log(await pool.map(square, [1, 2, 3])); // [ 1, 4, 9 ]
  * for await (const result of pool.imap(square, [4, 5])) console.log(result); // 16, 25
@@ -59,33 +72,36 @@ export class Pool<I extends unknown[] = unknown[]> {
   readonly #workers: WorkerManager;
   readonly #functions: FunctionTable = new FunctionTable();
   #state: "open" | "closed" | "terminated" | "broken" = "open";
-  /** Why the pool is broken. */
+  /** The error that broke the pool. */
   #brokenReason: unknown;
   readonly #jobs: ActiveJobs;
   #joinWaiters: Array<() => void> = [];
-  /** Lets the program end. */
-  #releaseKeepAlive: (() => void) | undefined;
+  readonly #keepAlive: KeepAlive = new KeepAlive();
   readonly #traceContext: (() => string | undefined) | undefined;
 
   /**
-   * Makes a pool, and begins to start its workers.
+   * Creates a pool and starts its workers.
    *
-   * @param options how many workers it has, and how they are started
-   * @throws {RangeError} for a number of workers or tasks that is no whole number from 1
-   * @throws {TargetError} if workers could not find the initializer
+   * @param options the number of workers, or an object with options
+   * @throws {TypeError} for an unknown option, or one of the wrong type
+   * @throws {RangeError} for a number of workers or tasks that is not a whole number of at least 1
+   * @throws {TargetError} if workers cannot find the initializer
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
-  constructor(options: PoolOptions<I> = {}) {
-    const { processes = cpuCount(), maxTasksPerChild, gracePeriod = 500 } = options;
-    checkPool(options, processes);
-    const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = options;
-    const output = typeof options.output === "function" ? host.bindAsyncContext(options.output) : options.output;
-    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = options;
+  constructor(options?: number | PoolOptions<I>) {
+    const settings = (
+      typeof options === "number" ? { processes: options } : options === undefined ? {} : options
+    ) as PoolOptions<I>;
+    checkPoolOptions("new Pool()", settings);
+    const { processes = cpuCount(), maxTasksPerChild, gracePeriod = DEFAULT_GRACE_PERIOD_MS } = settings;
+    const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = settings;
+    const output = typeof settings.output === "function" ? host.bindAsyncContext(settings.output) : settings.output;
+    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = settings;
     const init = { initializer, initArgs, finalizer, maxMemory };
-    // Each worker is sent its own copy; this one only finds out whether that can be done.
+    // Each worker gets its own copy later. This one only shows whether the arguments can be sent.
     encodeMessage(init, "Pool");
     this.#workerCount = processes;
-    this.#traceContext = options.traceContext;
+    this.#traceContext = settings.traceContext;
     this.#workers = new WorkerManager({
       processes,
       maxTasksPerChild,
@@ -102,43 +118,44 @@ export class Pool<I extends unknown[] = unknown[]> {
   /**
    * Calls a function in a worker.
    *
-   * The arguments are read at the call; large binary ones (64 KiB and more) are not copied, and must stay as they are until the
-   * result is there.
+   * The arguments are serialized at the call. Binary arguments of 64 KiB and more are not copied: do not
+   * change them before the result is there.
    *
    * @param fn a target: see `task()`, `fromModule()` and `inline()`
-   * @param args its arguments
-   * @param options how long it may run, and what ends it
-   * @throws {TargetError} if a worker could not find the function
-   * @throws {SendError} if an argument cannot be sent
-   * @throws {PoolClosedError} after `close()` or `terminate()`
-   * @throws {ProcessError} (rejects) if a module calls it while a child imports that module
+   * @param rest the arguments of the function, as an array, and options
+   * @returns a promise of the result. It rejects with the error of the task, with `WorkerLostError`
+   * if its worker dies, with `TargetError` if workers cannot find the function, with `SendError` if an
+   * argument cannot be sent, and with {@link PoolClosedError} after `close()` or `terminate()`.
+   * A module that is being imported by a worker may not start a pool: it rejects with `ProcessError`.
    */
-  apply<A extends unknown[], R>(
-    fn: (...args: A) => R,
-    args: A = NO_ARGS as unknown[] as A,
-    options: TaskOptions = NO_OPTIONS,
-  ): AsyncResult<Awaited<R>> {
-    const known = this.#checkCall("apply()", fn, options);
-    if (!Array.isArray(args)) throw new TypeError(`apply() takes the arguments as an array, not ${typeof args}`);
-    const job = new ApplyJob(known);
-    known.encode(job, args);
-    const traits = this.#traits(options);
-    const { signal } = options;
-    if (signal?.aborted) job.cancel(signal.reason);
-    else {
-      this.#jobs.count++;
-      job.begin(signal === undefined ? this.#jobs.services : this.#jobs.trackSignal(signal, () => job), traits);
+  apply<A extends unknown[] | [], R>(fn: (...args: A) => R, ...rest: CallArguments<A>): AsyncResult<Awaited<R>>;
+  // biome-ignore lint/suspicious/noExplicitAny: the overload has the types
+  apply(fn: AnyFunction, args: readonly unknown[] = NO_ARGS, options: TaskOptions = NO_OPTIONS): AsyncResult<any> {
+    try {
+      const known = this.#checkCall("apply()", fn, options);
+      checkArguments(args);
+      const job = new ApplyJob(known);
+      known.encode(job, args);
+      const traits = this.#traits(options);
+      const { signal } = options;
+      if (signal?.aborted) job.cancel(signal.reason);
+      else {
+        this.#jobs.count++;
+        job.begin(signal ? this.#jobs.servicesWithSignal(job, signal) : this.#jobs.services, traits);
+      }
+      return job.promise;
+    } catch (error) {
+      return refusedResult(error);
     }
-    return job.promise as AsyncResult<Awaited<R>>;
   }
 
   /**
-   * Calls a function for each input, and tells how each of them ended, in the order of the inputs.
+   * Calls a function for each input, and reports for each whether it succeeded, in the order of the inputs.
    *
    * @param fn a target that takes one input
-   * @param inputs read to their end before the work begins
-   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
-   * @throws as {@link Pool.apply}, and what the inputs throw
+   * @param inputs an iterable; it is read to its end before the work begins
+   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal, progress
+   * @returns a promise as of {@link Pool.apply}, which also rejects with an error of the iterable
    */
   map<T, R>(
     fn: (input: T) => R,
@@ -146,91 +163,97 @@ export class Pool<I extends unknown[] = unknown[]> {
     options: MapOptions & { readonly settle: true },
   ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
-   * Calls a function for each input; the results are in the order of the inputs. It fails with the first error; inputs that
-   * have not been begun then are dropped.
+   * Calls a function for each input. The results are in the order of the inputs. The first error rejects
+   * the result and cancels all inputs that have not begun.
    *
    * @param fn a target that takes one input
-   * @param inputs read to their end before the work begins
-   * @param options how inputs are sent, how long each may take, and what ends it all
-   * @throws as {@link Pool.apply}, and what the inputs throw
+   * @param inputs an iterable; it is read to its end before the work begins
+   * @param options chunk size, timeout for each input, retries, signal, progress
+   * @returns a promise as of {@link Pool.apply}, which also rejects with an error of the iterable
    */
   map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options?: MapOptions): AsyncResult<Awaited<R>[]>;
-  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
-  map(fn: AnyFunction, inputs: Inputs<unknown>, options: MapOptions = {}): AsyncResult<any> {
-    return this.#map("map()", fn, false, inputs, options);
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads have the types
+  map(fn: AnyFunction, inputs: Inputs<unknown>, options: MapOptions = NO_OPTIONS): AsyncResult<any> {
+    return this.#map("map()", fn, inputs, options);
   }
 
   /**
-   * Calls a function for each input, which is a list of arguments, and tells how each of them ended; else as {@link Pool.map}.
+   * Calls a function for each input, a list of arguments, and reports for each whether it succeeded.
+   * Otherwise like {@link Pool.map}.
    *
    * @param fn a target
-   * @param inputs lists of arguments
-   * @param options with `settle`; how inputs are sent, how long each may take, and what ends it all
-   * @throws as {@link Pool.apply}, and what the inputs throw
+   * @param inputs an iterable of lists of arguments
+   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal, progress
+   * @returns a promise as of {@link Pool.map}
    */
-  starmap<A extends unknown[], R>(
+  starmap<A extends unknown[] | [], R, const X extends readonly unknown[]>(
     fn: (...args: A) => R,
-    inputs: Inputs<A>,
+    inputs: ArgumentLists<A, X>,
     options: MapOptions & { readonly settle: true },
   ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
-   * Calls a function for each input, which is a list of arguments; else as {@link Pool.map}.
+   * Calls a function for each input, which is a list of arguments. Otherwise like {@link Pool.map}.
    *
    * @param fn a target
-   * @param inputs lists of arguments
-   * @param options how inputs are sent, how long each may take, and what ends it all
-   * @throws as {@link Pool.apply}, and what the inputs throw
+   * @param inputs an iterable of lists of arguments
+   * @param options chunk size, timeout for each input, retries, signal, progress
+   * @returns a promise as of {@link Pool.map}
    */
-  starmap<A extends unknown[], R>(
+  starmap<A extends unknown[] | [], R, const X extends readonly unknown[]>(
     fn: (...args: A) => R,
-    inputs: Inputs<A>,
+    inputs: ArgumentLists<A, X>,
     options?: MapOptions,
   ): AsyncResult<Awaited<R>[]>;
-  // biome-ignore lint/suspicious/noExplicitAny: what the overloads say
-  starmap(fn: AnyFunction, inputs: Inputs<unknown[]>, options: MapOptions = {}): AsyncResult<any> {
-    return this.#map("starmap()", fn, true, inputs, options);
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads have the types
+  starmap(fn: AnyFunction, inputs: Inputs<unknown>, options: MapOptions = NO_OPTIONS): AsyncResult<any> {
+    return this.#map("starmap()", fn, inputs, options);
   }
 
   /**
-   * Calls a function for each input, and gives the results in the order of the inputs while more are computed. Inputs are read
-   * only as results are taken; leaving the loop gives up what is not done. The first error ends it.
+   * Calls a function for each input, and yields the results in the order of the inputs, while workers
+   * compute more. Back-pressure: inputs are read only as results are taken. Leaving the loop cancels the
+   * remaining work. The first error ends the loop.
    *
    * @param fn a target that takes one input
-   * @param inputs read as results are taken
-   * @param options how inputs are sent, how long each may take, and how many are read ahead
-   * @throws as {@link Pool.apply}
+   * @param inputs an iterable; it is read as results are taken
+   * @param options chunk size, buffer size, timeout for each input, retries, signal
+   * @returns an async iterator. Its `next()` rejects where the promise of {@link Pool.apply} would.
    */
   imap<T, R>(
     fn: (input: T) => R,
     inputs: Inputs<T>,
-    options: ImapOptions = {},
+    options: ImapOptions = NO_OPTIONS,
   ): AsyncGenerator<Awaited<R>, void, undefined> {
-    return this.#imap("imap()", fn, inputs, options, true);
+    return this.#imap("imap()", fn, inputs, options);
   }
 
   /**
-   * As {@link Pool.imap}, but gives each result as soon as it is there.
+   * Calls a function for each input like {@link Pool.imap}, and yields each result as soon as it arrives.
    *
    * @param fn a target that takes one input
-   * @param inputs read as results are taken
-   * @param options how inputs are sent, how long each may take, and how many are read ahead
-   * @throws as {@link Pool.apply}
+   * @param inputs an iterable; it is read as results are taken
+   * @param options chunk size, buffer size, timeout for each input, retries, signal
+   * @returns an async iterator as of {@link Pool.imap}
    */
   imapUnordered<T, R>(
     fn: (input: T) => R,
     inputs: Inputs<T>,
-    options: ImapOptions = {},
+    options: ImapOptions = NO_OPTIONS,
   ): AsyncGenerator<Awaited<R>, void, undefined> {
-    return this.#imap("imapUnordered()", fn, inputs, options, false);
+    return this.#imap("imapUnordered()", fn, inputs, options);
   }
 
-  /** Takes no more work; the workers end when what there is has been done. */
+  /** Closes the pool for new work. The workers end when the remaining work is done. */
   close(): void {
     if (this.#state === "open") this.#state = "closed";
     this.#update();
   }
 
-  /** Ends the workers at once; work that is not done fails with {@link PoolClosedError}. Settles when they are gone. */
+  /**
+   * Ends the workers now. Remaining work fails with {@link PoolClosedError}.
+   *
+   * @returns a promise that resolves when the workers have ended
+   */
   async terminate(): Promise<void> {
     if (this.#state !== "broken") this.#state = "terminated";
     const reason = new PoolClosedError("The pool was terminated before the task was done");
@@ -240,14 +263,15 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Waits until all work is done and the workers have ended. Work that `imap()` has not read yet is done as its results are
-   * taken.
+   * Waits until all work is done and the workers have ended. Inputs that `imap()` has not read yet are
+   * processed as its results are taken.
    *
-   * @param options how long to wait, and what ends the wait
-   * @throws {PoolClosedError} before `close()` or `terminate()`: it would wait forever
-   * @throws {TimeoutError} when the time runs out
+   * @param options limits of the wait
+   * @throws {PoolClosedError} before `close()` or `terminate()`, since it would wait forever
+   * @throws {TimeoutError} if the timeout expires
    */
-  async join(options: WaitOptions = {}): Promise<void> {
+  async join(options: WaitOptions = NO_OPTIONS): Promise<void> {
+    checkWaitOptions("join()", options);
     if (this.#state === "open") {
       throw new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
     }
@@ -266,19 +290,19 @@ export class Pool<I extends unknown[] = unknown[]> {
     }
   }
 
-  /** What the pool is doing. */
+  /** Returns counts of workers and tasks. */
   stats(): PoolStats {
     const { workers, running } = this.#workers.state;
     return { workers, waiting: this.#workers.queuedCount, running, ...this.#workers.counts };
   }
 
-  /** Terminates the pool, as leaving Python's `with` block does: what is not done is given up. */
+  /** Terminates the pool, as the end of Python's `with` block does. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.terminate();
   }
 
   /**
-   * What workers run in.
+   * Creates the process, or the thread, of a worker.
    *
    * @internal
    */
@@ -287,90 +311,93 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   #map(
-    call: string,
+    call: "map()" | "starmap()",
     fn: AnyFunction,
-    isStar: boolean,
     inputs: Inputs<unknown>,
     options: MapOptions,
   ): AsyncResult<unknown[]> {
-    const known = this.#checkCall(call, fn, options);
-    checkInputs(call, inputs);
-    const job: MapJob = new MapJob(
-      call,
-      this.#jobs.trackJob(() => job, options),
-      {
-        isSettling: options.settle === true,
-        onProgress: options.onProgress && host.bindAsyncContext(options.onProgress),
-      },
-    );
-    const traits = this.#traits(options);
-    const begin = (list: readonly unknown[]): void => {
-      if (isStar) checkArgumentLists(list);
-      const chunkSize = chunkSizeFor(list.length, this.#workerCount, known, options);
-      this.#assertUsable(call);
-      job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
-    };
-    const list = readAll(inputs, () => job.isPending);
-    this.#jobs.add(job, options);
-    if (list instanceof Promise) list.then(begin).catch((error) => job.cancel(error));
-    else this.#beginNow(job, () => begin(list));
-    return job.promise;
-  }
-
-  #imap<R>(
-    call: string,
-    fn: AnyFunction,
-    inputs: Inputs<unknown>,
-    options: ImapOptions,
-    isOrdered: boolean,
-  ): AsyncGenerator<R, void, undefined> {
-    const known = this.#checkCall(call, fn, options);
-    checkInputs(call, inputs);
-    const { chunkSize, bufferSize } = options;
-    const traits = this.#traits(options);
-    const spec = { call, fn: known, inputs, isOrdered, workers: this.#workerCount, chunkSize, bufferSize, traits };
-    const job: ImapJob<R> = new ImapJob<R>(
-      spec,
-      this.#jobs.trackJob(() => job, options),
-    );
-    this.#jobs.add(job, options);
-    job.begin();
-    return job;
-  }
-
-  /** What is wrong with inputs that are there is told at the call. */
-  #beginNow(job: MapJob, begin: () => void): void {
     try {
-      begin();
+      const known = this.#checkCall(call, fn, options);
+      checkInputs(call, inputs);
+      const isStar = call === "starmap()";
+      const { signal, settle = false, onProgress } = options;
+      const job: MapJob = new MapJob(
+        call,
+        this.#jobs.servicesOfListed(() => job),
+        { isSettling: settle, onProgress: onProgress && host.bindAsyncContext(onProgress) },
+      );
+      const traits = this.#traits(options);
+      const begin = (list: readonly unknown[]): void => {
+        try {
+          if (isStar) checkArgumentLists(list);
+          const chunkSize = chunkSizeFor(list.length, this.#workerCount, known, options);
+          this.#assertUsable(call);
+          job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
+        } catch (error) {
+          job.refuse(error);
+        }
+      };
+      const list = readAll(inputs, () => job.isPending);
+      this.#jobs.list(job, signal);
+      if (list instanceof Promise) list.then(begin, (error) => job.refuse(error));
+      else begin(list);
+      return job.promise;
     } catch (error) {
-      job.cancel(error);
-      throw error;
+      return refusedResult(error);
     }
   }
 
-  /** What goes with a call besides its arguments. */
+  #imap<R>(
+    call: "imap()" | "imapUnordered()",
+    fn: AnyFunction,
+    inputs: Inputs<unknown>,
+    options: ImapOptions,
+  ): AsyncGenerator<R, void, undefined> {
+    try {
+      const known = this.#checkCall(call, fn, options);
+      checkInputs(call, inputs);
+      const { chunkSize, bufferSize, signal } = options;
+      const traits = this.#traits(options);
+      const [isOrdered, workers] = [call === "imap()", this.#workerCount];
+      const spec = { call, fn: known, inputs, isOrdered, workers, chunkSize, bufferSize, traits };
+      const job: ImapJob<R> = new ImapJob<R>(
+        spec,
+        this.#jobs.servicesOfListed(() => job),
+      );
+      this.#jobs.list(job, signal);
+      job.begin();
+      return job;
+    } catch (error) {
+      return new RefusedImap(error);
+    }
+  }
+
+  /** Returns what a task needs from its call besides the arguments, with the async context of the caller. */
   #traits(options: TaskOptions): WorkTraits {
     const trace = options.traceContext ?? this.#traceContext?.();
     const context = captureContext(trace);
     return context === undefined ? options : { ...options, context, trace };
   }
 
-  /** Checks what every call has in common. */
-  #checkCall(call: string, fn: AnyFunction, options: MapOptions & ImapOptions): KnownFunction {
+  /** Checks the parts that all calls have in common: the state of the pool, the options and the function. */
+  #checkCall(call: CallName, fn: AnyFunction, options: TaskOptions): KnownFunction {
     this.#assertUsable(call);
     if (this.#workers.size === 0) assertMayStart();
-    if (this.#state === "closed") throw new PoolClosedError(`${call} was called on a pool after close()`);
-    if (options.timeout !== undefined || options.retries !== undefined || call !== "apply()")
-      checkOptions(call, options);
+    if (this.#state === "closed")
+      throw new PoolClosedError(
+        `${call} was called on a pool after close(): create a new pool, or close this one later`,
+      );
+    if (options !== NO_OPTIONS) checkCallOptions(call, options);
     return this.#functions.getOrAdd(fn, call);
   }
 
   #assertUsable(call: string): void {
     if (this.#state === "broken") throw this.#brokenReason;
-    if (this.#state === "terminated") throw new PoolClosedError(`${call} was called on a pool after terminate()`);
+    if (this.#state === "terminated")
+      throw new PoolClosedError(`${call} was called on a pool after terminate(): create a new pool`);
   }
 
-  /** The pool cannot work: all that it has fails with the reason, and so does all that comes. */
+  /** Fails all work, now and later, because no worker can start. */
   #markBroken(reason: unknown): void {
     if (this.#state === "terminated") return;
     this.#state = "broken";
@@ -378,14 +405,9 @@ export class Pool<I extends unknown[] = unknown[]> {
     this.#jobs.cancelAll(reason);
   }
 
-  /** Work under way keeps the program alive, and so does who waits for the end; a pool alone does not. */
+  /** Keeps the program alive while there is work or a call of `join()`, and ends workers that are not needed. */
   #update(): void {
-    const isNeeded = this.#workers.pendingCount > 0 || this.#joinWaiters.length > 0;
-    if (isNeeded) this.#releaseKeepAlive ??= host.timer(() => {}, MAX_TIMER_MS, true);
-    else if (this.#releaseKeepAlive !== undefined) {
-      this.#releaseKeepAlive();
-      this.#releaseKeepAlive = undefined;
-    }
+    this.#keepAlive.active = this.#workers.pendingCount > 0 || this.#joinWaiters.length > 0;
     if (this.#state === "open" || this.#jobs.count > 0) return;
     if (this.#state === "closed") this.#workers.finish();
     if (this.#workers.size === 0) for (const resolve of this.#joinWaiters.splice(0)) resolve();

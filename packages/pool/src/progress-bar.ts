@@ -1,4 +1,5 @@
 import { ProcessError } from "@multiproc/core";
+import { checkOptions } from "@multiproc/core/internal";
 import type { Progress } from "./options.ts";
 
 /**
@@ -77,6 +78,7 @@ const DEFAULT_FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}
  * ```
  */
 export async function progressBar(options: ProgressBarOptions = {}): Promise<ProgressBar> {
+  checkOptions("progressBar()", options, ["title", "format"]);
   const bar = await makeBar(options.format ?? DEFAULT_FORMAT);
   const title = options.title === undefined ? "" : `${options.title} `;
   let isShown = false;

@@ -1,25 +1,29 @@
 import { ThreadWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
-import type { PoolOptions } from "./options.ts";
+import { checkThreadPoolOptions } from "./option-checks.ts";
+import type { InitializerOptions, PoolOptions, PoolSettings } from "./options.ts";
 import { Pool } from "./pool.ts";
 
-/** How a `ThreadPool` is made. */
+/** Options of a `ThreadPool`: those of a `Pool` without those of processes. */
 export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
-  PoolOptions<I>,
+  PoolSettings,
   "startMethod" | "env" | "execArgv" | "permissions" | "maxMemoryPerChild" | "output"
->;
+> &
+  InitializerOptions<I>;
 
 /**
- * Worker threads of this process that do tasks: the same face as a {@link Pool}.
+ * A pool of worker threads of this process, with the interface of a {@link Pool}.
  *
- * Threads start sooner and take less memory than processes, and large binary values cost one copy less. In turn, what ends the
- * process ends them all: a native crash, or memory that runs out in native code. Each has modules and global state of its own.
+ * Threads start sooner, use less memory than processes, and receive large binary values with one copy
+ * less. But an event that ends the process ends all of them: a native crash, or native code that runs out
+ * of memory. Each thread has its own modules and global state.
  *
- * On Deno, a thread in an endless loop cannot be ended: its task fails when its time is up, and another thread takes its place,
- * but it goes on until the program ends. Where tasks must really be stopped, take a {@link Pool}.
+ * Deno cannot terminate a thread in an endless loop. The task fails when its timeout expires, and another
+ * thread takes over, but the old one runs until the program ends. Use a {@link Pool} for tasks that must
+ * really stop.
  *
  * @typeParam I the arguments of the initializer
  *
- * @example Squares, in threads
+ * @example Squares, in two threads
  * ```ts
  * // file: tasks.ts
  * import { task } from "@multiproc/core";
@@ -31,26 +35,21 @@ export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
  * import { ThreadPool } from "@multiproc/pool";
  * import { square } from "./tasks.ts";
  *
- * await using pool = new ThreadPool({ processes: 2 });
+ * await using pool = new ThreadPool(2);
  * console.log(await pool.map(square, [1, 2, 3])); // [ 1, 4, 9 ]
  * ```
  */
 export class ThreadPool<I extends unknown[] = unknown[]> extends Pool<I> {
   /**
-   * Makes a pool, and begins to start its threads.
+   * Creates a pool and starts its threads.
    *
-   * @param options how many threads it has, and how they begin
+   * @param options the number of threads, or an object with options
    * @throws as {@link Pool}
    */
-  constructor(options: ThreadPoolOptions<I> = {}) {
-    for (const name of ["startMethod", "env", "execArgv", "permissions", "maxMemoryPerChild", "output"]) {
-      if ((options as Record<string, unknown>)[name] !== undefined) {
-        throw new TypeError(
-          `ThreadPool takes no ${name}: its workers are threads of this process, take a Pool for that`,
-        );
-      }
-    }
-    super(options);
+  constructor(options?: number | ThreadPoolOptions<I>) {
+    if (options !== undefined)
+      checkThreadPoolOptions("new ThreadPool()", typeof options === "number" ? { processes: options } : options);
+    super(options as number | PoolOptions<I>);
   }
 
   /** @internal */

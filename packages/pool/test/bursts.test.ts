@@ -61,8 +61,12 @@ describe("many calls at once", () => {
     const settled = await pool.map(tasks.fail, inputs.slice(0, 5), { chunkSize: 1, settle: true });
     expect(settled.map(({ status }) => status[0]).join("")).toBe("ffrff");
     const unsendable = (i: number) => (i === 5000 ? () => {} : i);
-    expect(() => pool.map(tasks.square, inputs.map(unsendable) as number[], { chunkSize: 1 })).toThrow(SendError);
-    expect(() => pool.map(tasks.square, inputs.map(unsendable) as number[], { chunkSize: 1 })).toThrow("inputs[4999]");
+    await expect(pool.map(tasks.square, inputs.map(unsendable) as number[], { chunkSize: 1 })).rejects.toThrow(
+      SendError,
+    );
+    await expect(pool.map(tasks.square, inputs.map(unsendable) as number[], { chunkSize: 1 })).rejects.toThrow(
+      "inputs[4999]",
+    );
   });
 });
 

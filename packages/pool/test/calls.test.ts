@@ -29,11 +29,11 @@ describe("functions", () => {
     expect(await pool.apply(hard.callTwice, [square, 3])).toBe(81);
   });
 
-  test("what an inline function captures and cannot be sent is refused at the call", () => {
+  test("what an inline function captures and cannot be sent is refused at the call", async () => {
     const pool = poolOf({ processes: 1 });
     const fn = inline(() => 1, { handler: { run: () => {} } });
-    expect(() => pool.apply(fn)).toThrow(SendError);
-    expect(() => pool.apply(fn)).toThrow("fn.captured.handler.run");
+    await expect(pool.apply(fn)).rejects.toThrow(SendError);
+    await expect(pool.apply(fn)).rejects.toThrow("fn.captured.handler.run");
   });
 
   test("currentTask() tells a task its name, and nothing once it is over", async () => {
@@ -46,12 +46,12 @@ describe("arguments", () => {
   test("what cannot be sent is refused with its place, before anything is sent", async () => {
     const pool = poolOf({ processes: 1 });
     const marks = file();
-    expect(() => pool.apply(hard.touch, [{ x: () => {} }, marks])).toThrow("Cannot send value at args[0].x: ");
+    await expect(pool.apply(hard.touch, [{ x: () => {} }, marks])).rejects.toThrow("Cannot send value at args[0].x: ");
     const inputs: unknown[] = Array.from({ length: 50 }, (_, i) => [i, marks]);
     inputs[33] = [Symbol("no"), marks];
-    expect(() => pool.starmap(hard.touch, inputs as never, { chunkSize: 10 })).toThrow("inputs[33][0]");
-    expect(() => pool.starmap(hard.touch, [1] as never)).toThrow(TypeError);
-    expect(() => pool.map(hard.touch, 5 as never)).toThrow(TypeError);
+    await expect(pool.starmap(hard.touch, inputs as never, { chunkSize: 10 })).rejects.toThrow("inputs[33][0]");
+    await expect(pool.starmap(hard.touch, [1] as never)).rejects.toThrow(TypeError);
+    await expect(pool.map(hard.touch, 5 as never)).rejects.toThrow(TypeError);
     expect(await pool.apply(tasks.square, [2])).toBe(4);
     expect(linesOf(marks)).toEqual([]);
   });

@@ -34,16 +34,16 @@ test("apply(), map() and imap() work in threads of this process", async () => {
   expect([back.length, back.every((byte: number) => byte === 7)]).toEqual([3_000_000, true]);
   pool.close();
   await pool.join();
-  expect(() => pool.apply(tasks.square, [1])).toThrow(PoolClosedError);
+  await expect(pool.apply(tasks.square, [1])).rejects.toThrow(PoolClosedError);
 });
 
 test("errors arrive as themselves, and what cannot be sent is refused", async () => {
   const pool = poolOf({ processes: 1 });
-  const error = await pool.apply(tasks.fail).catch((error: unknown) => error as any);
+  const error = await pool.apply(tasks.fail, [undefined]).catch((error: unknown) => error as any);
   expect(error).toBeInstanceOf(RangeError);
   expect(error).toMatchObject({ message: "No undefined", code: "E_NO", cause: expect.any(TypeError) });
   await expect(pool.apply(tasks.unsendable)).rejects.toThrow(SendError);
-  expect(() => pool.apply(tasks.square, [(() => {}) as never])).toThrow(SendError);
+  await expect(pool.apply(tasks.square, [(() => {}) as never])).rejects.toThrow(SendError);
   await expect(poolOf({ processes: 1, initializer: tasks.failToInitialize }).apply(tasks.square, [1])).rejects.toThrow(
     "This worker does not want to",
   );
@@ -59,7 +59,7 @@ test("a thread that ends fails the task that it was running, and no other", asyn
     pool.apply(hard.throwLater),
     pool.apply(tasks.square, [3]),
   ];
-  const [first, left, second, thrown, third] = await Promise.allSettled(calls as PromiseLike<unknown>[]);
+  const [first, left, second, thrown, third] = await Promise.allSettled(calls);
   expect([first, second, third]).toEqual([1, 4, 9].map((value) => ({ status: "fulfilled", value })));
   expect(left).toMatchObject({ reason: { name: "WorkerLostError", task: "exit" } });
   expect((thrown as PromiseRejectedResult).reason).toBeInstanceOf(WorkerLostError);

@@ -66,10 +66,10 @@ describe("a call", () => {
     ]);
     expect(bare).toEqual([undefined, undefined]);
     expect(named).toEqual([undefined, "00-ab-cd-01"]);
-    expect(() => requests.run({ id: (() => {}) as never }, () => pool.apply(own.surroundings))).toThrow(
+    await expect(requests.run({ id: (() => {}) as never }, () => pool.apply(own.surroundings))).rejects.toThrow(
       "context.stores",
     );
-    expect(() => pool.map(tasks.square, [1], { traceContext: 7 as never })).toThrow(TypeError);
+    await expect(pool.map(tasks.square, [1], { traceContext: 7 as never })).rejects.toThrow(TypeError);
   });
 
   test("tells its progress in the caller's context", async () => {
@@ -89,7 +89,7 @@ describe("a call", () => {
     }
     const pool = poolOf({ processes: 1, name: "Watched" });
     const pid = await pool.apply(tasks.myPid, [], { traceContext: "00-ab" });
-    await pool.apply(tasks.fail).catch(() => {});
+    await pool.apply(tasks.fail, [undefined]).catch(() => {});
     await pool.terminate();
     const common = { pool: "Watched", worker: pid };
     expect(seen.map(([name]) => name)).toEqual(

@@ -1,56 +1,55 @@
-/** The jobs of a pool that are not over: what gives them up, and what is to be done when they are. */
-
-import type { TaskOptions } from "../options.ts";
+/**
+ * The jobs of a pool that have not ended.
+ *
+ * A job is one call by the user. The pool needs them for two things: to cancel them when it terminates
+ * or breaks, and to know when all work is done.
+ */
 import type { Dispatcher, JobServices } from "./job.ts";
 import type { Cancellable } from "./result.ts";
 
-/** Keeps book of jobs. */
+/** Counts the jobs of a pool, and lists those that exist without a task in the scheduler. */
 export class ActiveJobs {
-  /** How many jobs may still give tasks to the workers. */
+  /** Jobs that may still submit tasks, or whose tasks are not done. */
   count = 0;
   readonly #dispatcher: Dispatcher;
   readonly #onChange: () => void;
-  /** Jobs that can go on by themselves, without a task under way. */
-  readonly #jobs: Set<Cancellable> = new Set();
-  /** What ends with a call that nobody can give up by a signal. */
+  /** Jobs that read inputs by themselves, each with the listener of its signal. */
+  readonly #listed: Map<Cancellable, { signal: AbortSignal; abort: () => void } | undefined> = new Map();
+  /** The services of every call of `apply()` without a signal: one object for all of them. */
   readonly services: JobServices;
 
-  /**
-   * @param office who does the work
-   * @param changed called when a job is over
-   */
+  /** @param onChange called when a job has ended */
   constructor(dispatcher: Dispatcher, onChange: () => void) {
     this.#dispatcher = dispatcher;
     this.#onChange = onChange;
     this.services = { dispatcher, done: () => this.#jobDone() };
   }
 
-  /** What ends with a job that is kept here from {@link ActiveJobs.add} on. */
-  trackJob(job: () => Cancellable, { signal }: TaskOptions): JobServices {
-    const services = signal === undefined ? this.services : this.trackSignal(signal, job);
+  /** Returns the services of a job that {@link ActiveJobs.list} will list. The job may not exist yet. */
+  servicesOfListed(job: () => Cancellable): JobServices {
     return {
       dispatcher: this.#dispatcher,
       done: () => {
-        this.#jobs.delete(job());
-        services.done();
+        const listener = this.#listed.get(job());
+        listener?.signal.removeEventListener("abort", listener.abort);
+        this.#listed.delete(job());
+        this.#jobDone();
       },
     };
   }
 
-  add(job: Cancellable, { signal }: TaskOptions): void {
-    this.#jobs.add(job);
+  /** Lists a job until it has ended, and cancels it when its signal is aborted. */
+  list(job: Cancellable, signal: AbortSignal | null | undefined): void {
     this.count++;
-    if (signal?.aborted) job.cancel(signal.reason);
+    const listener = signal ? { signal, abort: () => job.cancel(signal.reason) } : undefined;
+    this.#listed.set(job, listener);
+    if (signal?.aborted) return job.cancel(signal.reason);
+    if (listener !== undefined) signal?.addEventListener("abort", listener.abort, { once: true });
   }
 
-  /** Gives up all jobs that are kept here; calls fail with their tasks. */
-  cancelAll(reason: unknown): void {
-    for (const job of [...this.#jobs]) job.cancel(reason);
-  }
-
-  /** What ends with a job that a signal can give up. */
-  trackSignal(signal: AbortSignal, job: () => Cancellable): JobServices {
-    const abort = (): void => job().cancel(signal.reason);
+  /** Returns the services of a call of `apply()` that its signal can cancel. */
+  servicesWithSignal(job: Cancellable, signal: AbortSignal): JobServices {
+    const abort = (): void => job.cancel(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     return {
       dispatcher: this.#dispatcher,
@@ -59,6 +58,11 @@ export class ActiveJobs {
         this.#jobDone();
       },
     };
+  }
+
+  /** Cancels all listed jobs. Calls of `apply()` are not listed: they fail with their tasks. */
+  cancelAll(reason: unknown): void {
+    for (const job of [...this.#listed.keys()]) job.cancel(reason);
   }
 
   #jobDone(): void {

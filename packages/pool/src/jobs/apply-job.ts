@@ -1,4 +1,18 @@
-/** The calls of `apply()`. */
+/**
+ * The job of `apply()`: one call, one task, one result.
+ *
+ * A program may make 100,000 calls at once, and objects are then the largest cost of a call. So one
+ * object plays five roles, each an interface that its user sees alone. A separate task object is created
+ * only when it is needed: for a retry, a timeout, a cancellation or a slow function.
+ *
+ * | role         | type                     | user of the role                          |
+ * | ------------ | ------------------------ | ----------------------------------------- |
+ * | promise      | `Deferred`               | the user's `AsyncResult`                  |
+ * | job          | `Job`                    | the worker manager delivers the result    |
+ * | payload      | `EncodedPayload`         | the connection sends the arguments        |
+ * | payload sink | `EncodedSink`            | the encoder stores the arguments          |
+ * | task         | `LazyTask`, `TaskSource` | the scheduler queues and sends the call   |
+ */
 import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/internal";
 import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
@@ -8,19 +22,16 @@ import { canBatchAcks, type LazyTask } from "../scheduler/task.ts";
 import { type Job, type JobServices, WorkTask, type WorkTraits } from "./job.ts";
 import { Deferred } from "./result.ts";
 
-/**
- * One call: one task, one result. It keeps its message itself, and a task is made of it only if it has to be: a hundred
- * thousand calls take little memory.
- */
+/** A call of `apply()`. */
 export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, EncodedSink<void>, LazyTask<WorkTask> {
   readonly fn: KnownFunction;
   #services: JobServices | undefined;
   #traits: WorkTraits | undefined;
-  /** The message or, where that is all, the memory in which it lies; until there is an outcome. */
+  /** The arguments, until the call has ended: a message, or the memory in which a message of bytes lies. */
   #payload: EncodedPayload | Uint8Array | undefined;
   #start = 0;
   #end = 0;
-  /** Once it has been sent; null if that was without a task. */
+  /** The task; null if the call was sent as a lazy task, undefined if it waits. */
   #task: WorkTask | null | undefined;
 
   constructor(fn: KnownFunction) {
@@ -28,9 +39,7 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     this.fn = fn;
   }
 
-  get call(): string {
-    return "apply()";
-  }
+  // ── Payload sink: the encoder stores the arguments ──
 
   putBytes(bytes: Uint8Array, start: number, end: number): void {
     this.#payload = bytes;
@@ -42,6 +51,8 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     this.#payload = toPayload.putMessage(message);
   }
 
+  // ── Payload: the connection sends the arguments ──
+
   get size(): number {
     const payload = this.#payload;
     return payload instanceof Uint8Array ? this.#end - this.#start : (payload as EncodedPayload).size;
@@ -52,6 +63,8 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     if (payload instanceof Uint8Array) channel.forwardBytes(kind, payload, this.#start, this.#end);
     else payload?.sendTo(channel, kind);
   }
+
+  // ── Task: the scheduler queues and sends the call ──
 
   get remaining(): number {
     return this.#payload === undefined || this.#task !== undefined ? 0 : 1;
@@ -75,13 +88,6 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     this.#task = null;
   }
 
-  /** @param ends who does it, now that it has its message */
-  begin(services: JobServices, traits: WorkTraits): void {
-    this.#services = services;
-    this.#traits = traits;
-    services.dispatcher.submit(this);
-  }
-
   take(): WorkTask {
     this.#task = new WorkTask(this, this.fn, CALL, this, 0, 1, this.#traits as WorkTraits);
     return this.#task;
@@ -91,7 +97,20 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     this.#payload = undefined;
   }
 
-  /** What the call has resulted in. */
+  // ── Job: the worker manager delivers the result ──
+
+  get call(): string {
+    return "apply()";
+  }
+
+  /** Submits the call. Its arguments must have been encoded. */
+  begin(services: JobServices, traits: WorkTraits): void {
+    this.#services = services;
+    this.#traits = traits;
+    services.dispatcher.submit(this);
+  }
+
+  /** Receives the result of a call that was sent as a lazy task. */
   complete(value: unknown): void {
     if (!this.isPending) return;
     this.resolve(value);
@@ -110,7 +129,9 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
     this.#rejectWith(error);
   }
 
-  split(): void {} // a call is one item
+  split(): void {} // a call has one item
+
+  // ── Promise ──
 
   cancel(reason: unknown): void {
     if (!this.isPending) return;

@@ -1,4 +1,14 @@
-/** Calls whose results are taken one by one, while inputs are read as that goes on: `imap()` and `imapUnordered()`. */
+/**
+ * The job of `imap()` and `imapUnordered()`: an async iterator of results with back-pressure.
+ *
+ * Inputs are prefetched, but never more than the buffer size ahead of the results that were taken.
+ *
+ * ```text
+ *   inputs ── InputReader ──> chunks ──> workers ──> #buffered ── next() ──> the user's loop
+ *                 ^                                                  │
+ *                 └──────────── room: readCount - takenCount ────────┘
+ * ```
+ */
 import { SendError } from "@multiproc/core";
 import type { KnownFunction } from "../functions/function-table.ts";
 import type { Inputs } from "../options.ts";
@@ -6,7 +16,7 @@ import { InputReader } from "./inputs.ts";
 import { type Job, type JobServices, taskFor, type WorkTask, type WorkTraits } from "./job.ts";
 import { continueTrace } from "./stack-trace.ts";
 
-/** How a stream is made. */
+/** The work of an `imap()`. */
 export interface ImapSpec {
   readonly call: string;
   readonly fn: KnownFunction;
@@ -18,9 +28,9 @@ export interface ImapSpec {
   readonly traits: WorkTraits;
 }
 
-/** So many chunks for each worker are under way, or wait to be taken, unless the user says otherwise. */
+/** The default buffer: chunks for each worker that are in flight or whose results wait to be taken. */
 const CHUNKS_AHEAD_PER_WORKER = 4;
-/** So much work makes a chunk of tiny tasks, in milliseconds, and so many tasks at most. */
+/** The work in a chunk of tiny items, in milliseconds. */
 const TARGET_CHUNK_MS = 0.2;
 const MAX_CHUNK_ITEMS = 256;
 
@@ -31,14 +41,11 @@ interface Waiter {
 
 interface Failure {
   readonly error: unknown;
-  /** Results before this index come before it. */
+  /** The index of the failed item. Results of earlier items are yielded first. */
   readonly at: number;
 }
 
-/**
- * Results as they are taken. At any time, no more than the buffer's size of inputs have been read whose results have not been
- * taken. The first error ends it.
- */
+/** A call of `imap()` or `imapUnordered()`. The first error ends it. */
 export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   readonly call: string;
   readonly #spec: ImapSpec;
@@ -46,7 +53,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   readonly #reader: InputReader;
   readonly #tasks: Set<WorkTask> = new Set();
   readonly #waiters: Waiter[] = [];
-  /** Results that have not been taken: by their index, or, where order does not matter, as they came. */
+  /** Results that were not taken, by their index. A map keeps the order of arrival, for `imapUnordered()`. */
   readonly #buffered: Map<number, unknown> = new Map();
   #bufferedCount = 0;
   #takenCount = 0;
@@ -67,7 +74,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     });
   }
 
-  /** Begins to read. */
+  /** Starts to read inputs. */
   begin(): void {
     this.#reader.readAhead();
   }
@@ -81,7 +88,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   }
 
   async return(): Promise<IteratorResult<R, void>> {
-    await this.#close(new DOMException("The loop over the results was left", "AbortError"));
+    await this.#close(new DOMException("The loop over the results ended early", "AbortError"));
     return { done: true, value: undefined };
   }
 
@@ -119,7 +126,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     this.#tasks.add(part);
   }
 
-  /** Ends it at once. */
+  /** Drops all results, and rejects the current or next `next()`. */
   cancel(reason: unknown): void {
     if (this.#isDone) return;
     this.#buffered.clear();
@@ -149,7 +156,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     );
   }
 
-  /** Whether all results that come before the failure have been taken. */
+  /** Whether all results before the failed item have been taken. */
   get #isFailureDue(): boolean {
     return this.#failure !== undefined && (!this.#spec.isOrdered || this.#takenCount >= this.#failure.at);
   }
@@ -176,21 +183,24 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     this.#bufferedCount++;
   }
 
-  /** All before `end` has been answered. */
+  /** Notes that the items of a task before the index `end` are done. */
   #itemsDone(task: WorkTask, end: number): void {
     if (task.firstIndex + task.itemCount === end) this.#tasks.delete(task);
     this.#resolveWaiters();
     this.#checkWork();
   }
 
-  /** When no task is left and none will come, the pool has done its part, also if results have not been taken. */
+  /**
+   * Reports the end of the job when all tasks are done and all inputs are read. Results may still wait to
+   * be taken: they do not delay `join()`.
+   */
   #checkWork(): void {
     if (this.#isWorkDone || !this.#reader.isDone || this.#tasks.size > 0) return;
     this.#isWorkDone = true;
     this.#services.done();
   }
 
-  /** Gives those who wait what there is. */
+  /** Settles the calls of `next()` that wait. */
   #resolveWaiters(): void {
     const waiters = this.#waiters;
     while (waiters.length > 0 && this.#hasNext) waiters.shift()?.resolve(this.#take());
@@ -204,13 +214,13 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     if (this.#isDone || (this.#failure !== undefined && this.#failure.at <= at)) return;
     this.#failure = { error, at };
     void this.#reader.close().catch(() => {});
-    // What comes after it will not be taken.
+    // The results after the failed item will not be taken.
     for (const task of this.#tasks) if (task.firstIndex >= at) this.#cancelTask(task, error);
     this.#checkWork();
     this.#resolveWaiters();
   }
 
-  /** Lets go of everything. */
+  /** Cancels all tasks and closes the inputs. */
   #finish(reason: unknown): void {
     if (this.#isDone) return;
     this.#isDone = true;
@@ -262,9 +272,43 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   get #chunkSize(): number {
     const { chunkSize, bufferSize, workers, fn } = this.#spec;
     if (chunkSize !== undefined) return chunkSize;
-    // Inputs that come one by one are not kept waiting for others.
+    // An async input must not wait for others to fill its chunk.
     if (this.#reader.isAsync || !(fn.estimate.averageMs < TARGET_CHUNK_MS)) return 1;
     const perWorker = bufferSize === undefined ? MAX_CHUNK_ITEMS : Math.max(1, Math.floor(bufferSize / workers / 2));
     return Math.min(perWorker, MAX_CHUNK_ITEMS, Math.floor(TARGET_CHUNK_MS / fn.estimate.averageMs));
+  }
+}
+
+/** The iterator of a call that was refused for a mistake of the caller: its first `next()` rejects. */
+export class RefusedImap implements AsyncGenerator<never, void, undefined> {
+  #refusal: { readonly error: unknown } | undefined;
+
+  constructor(error: unknown) {
+    this.#refusal = { error };
+  }
+
+  async next(): Promise<IteratorResult<never, void>> {
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    if (refusal !== undefined) throw refusal.error;
+    return { done: true, value: undefined };
+  }
+
+  async return(): Promise<IteratorResult<never, void>> {
+    this.#refusal = undefined;
+    return { done: true, value: undefined };
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<never, void>> {
+    this.#refusal = undefined;
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
   }
 }

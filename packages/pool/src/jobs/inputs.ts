@@ -1,20 +1,40 @@
-/** Inputs of maps: read to their end, or as results are taken. */
+/**
+ * The inputs of a map: `readAll()` reads them to their end for `map()`, and `InputReader` reads them in
+ * chunks for `imap()`, as back-pressure allows.
+ */
+import { describeValue } from "@multiproc/core/internal";
 
 import type { Inputs } from "../options.ts";
 
-/** Refuses what cannot be read. */
+/** Checks the arguments of `apply()`. */
+export function checkArguments(args: unknown): void {
+  if (Array.isArray(args)) return;
+  throw new TypeError(
+    `apply() takes the arguments as an array, such as apply(fn, [value]), not ${describeValue(args)}`,
+  );
+}
+
+/** Checks that the inputs of a map are iterable. */
 export function checkInputs(call: string, inputs: unknown): void {
   if (isSync(inputs) || isAsync(inputs)) return;
-  throw new TypeError(`${call} takes an iterable, not ${inputs === null ? "null" : typeof inputs}`);
+  throw new TypeError(`${call} takes an iterable of inputs, such as an array, not ${describeValue(inputs)}`);
 }
 
-/** Refuses inputs of `starmap()` that are no lists of arguments. */
+/** Checks that the inputs of `starmap()` are lists of arguments. */
 export function checkArgumentLists(list: readonly unknown[]): void {
   const at = list.findIndex((args) => !Array.isArray(args));
-  if (at >= 0) throw new TypeError(`starmap() takes lists of arguments, and inputs[${at}] is ${typeof list[at]}`);
+  if (at < 0) return;
+  throw new TypeError(
+    `starmap() takes a list of arguments for each call, but inputs[${at}] is ${describeValue(list[at])}: ` +
+      "use map() for a function of one argument",
+  );
 }
 
-/** Reads inputs to their end: at once, if they are there; an array is its own list. `isWanted` ends it early. */
+/**
+ * Reads inputs to their end: at once if they are iterable. An array is returned as it is.
+ *
+ * @param shouldContinue returns false to stop reading async inputs early
+ */
 export function readAll(
   inputs: Inputs<unknown>,
   shouldContinue: () => boolean,
@@ -23,27 +43,26 @@ export function readAll(
   return isSync(inputs) ? [...inputs] : readAllAsync(inputs, shouldContinue);
 }
 
-/** What a reader asks, and tells. */
+/** The decisions that a reader asks for, and the events that it reports. */
 export interface ReaderHandlers {
-  /** Whether so many more inputs may be read. */
+  /** Returns whether `count` more inputs may be read. */
   hasRoom(count: number): boolean;
-  /** How many inputs make a chunk. */
+  /** Returns the number of inputs in the next chunk. */
   chunkSize(): number;
-  /** A chunk, and the index of its first input. */
+  /** Receives a chunk, and the index of its first input. */
   chunk(items: unknown[], at: number): void;
-  /** There are no more inputs. */
+  /** Called at the end of the inputs. */
   done(): void;
-  /** The inputs failed. */
+  /** Called when the iterator has thrown. */
   failed(error: unknown): void;
 }
 
-/** Reads inputs in chunks, as long as there is room. */
+/** Reads inputs in chunks while there is room for a whole chunk. */
 export class InputReader {
-  /** Whether inputs come one by one, and each in its own time. */
+  /** Whether the inputs are async: they are then read one at a time. */
   readonly isAsync: boolean;
-  /** How many inputs have been read. */
   readCount = 0;
-  /** Whether no more will be. */
+  /** Whether the inputs have ended, failed or been closed. */
   isDone = false;
   readonly #handlers: ReaderHandlers;
   readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>;
@@ -56,7 +75,7 @@ export class InputReader {
     this.#iterator = isAsync(inputs) ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]();
   }
 
-  /** Reads as long as there is room for a whole chunk. */
+  /** Prefetches inputs while there is room for a whole chunk. */
   readAhead(): void {
     const handlers = this.#handlers;
     while (!this.isDone && !this.#isReading && handlers.hasRoom(handlers.chunkSize() - this.#chunk.length)) {
@@ -69,7 +88,7 @@ export class InputReader {
     }
   }
 
-  /** Closes the inputs; one that is being read is not waited for, it may never come. */
+  /** Closes the iterator. An input that is being read is not awaited, since it may never arrive. */
   async close(): Promise<void> {
     if (this.isDone) return;
     this.isDone = true;

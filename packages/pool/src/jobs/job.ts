@@ -1,11 +1,16 @@
-/** Tasks with what they do and for whom. */
+/**
+ * Jobs, and tasks with their payload and their job.
+ *
+ * A *job* is one call by the user: `apply()`, `map()` or `imap()`. It becomes one or more tasks, and it
+ * receives their results. A *dispatcher* (the worker manager) gets the tasks to workers.
+ */
 
 import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "../protocol.ts";
 import { type LazyTask, Task, type TaskSource, type TaskTraits } from "../scheduler/task.ts";
 
-/** What those who watch are told about a task; see `events.ts`. */
+/** The message of a task on `node:diagnostics_channel`; see `diagnostics.ts`. */
 export interface TaskEvent {
   readonly pool: string;
   readonly task: string;
@@ -17,67 +22,64 @@ export interface TaskEvent {
   error?: unknown;
 }
 
-/** Who gets the answers to tasks. */
+/** The receiver of the results of tasks. */
 export interface Job {
   /** The call as the user wrote it. */
   readonly call: string;
-  /** The answer to an item of a task, which has that index. */
+  /** Receives the result of one item, which has that index. */
   result(task: WorkTask, value: unknown, at: number): void;
-  /** The answers to some items of a task, of which the first has that index; the list is the job's from then on. */
+  /** Receives the results of several items. The first has that index. The job may keep the list. */
   results(task: WorkTask, values: unknown[], at: number): void;
-  /** The item with that index has failed, and with it its task. */
+  /** Receives the error of the item with that index, which ends the task. */
   failed(task: WorkTask, error: unknown, at: number): void;
-  /** Some items of a task have become a task of their own. */
+  /** Called when another worker has stolen items of a task: they are a task of their own. */
   split(part: WorkTask): void;
 }
 
-/** Who has tasks done. */
+/** The way from jobs to workers. */
 export interface Dispatcher {
-  /** A task, or what makes tasks when they can be sent. */
+  /** Queues a task, or a source of tasks. */
   submit(source: TaskSource<WorkTask>): void;
-  /** Nobody wants what is left in something that waits; it has nothing left after that. */
+  /** Cancels what is left in a source that still waits. It is empty afterwards. */
   cancelQueued(source: TaskSource<WorkTask>): void;
-  /** Has a task made of what was sent as it waited. */
+  /** Creates the task of a lazy task that was sent. */
   materialize(lazyTask: LazyTask<WorkTask>): void;
-  /** Whether somebody wants to know of each task. */
+  /** Whether a subscriber of the diagnostics channels wants an event for each task. */
   readonly hasSubscribers: boolean;
   /**
-   * Nobody wants the answer any more.
+   * Cancels a task.
    *
-   * @param reason aborts `currentTask().signal` with it, and has the worker killed if that does not help; if it is missing,
-   * a task that runs already may go on
+   * @param stop aborts `currentTask().signal` with its reason, and kills the worker if that does not help.
+   * Without it, a running task may continue.
    */
-  cancel(task: WorkTask, reason?: { readonly reason: unknown }): void;
-  /** The same for all of a job, whether it waits or was sent. */
-  cancelJob(job: Job, reason?: { readonly reason: unknown }, except?: WorkTask): void;
+  cancel(task: WorkTask, stop?: { readonly reason: unknown }): void;
+  /** Cancels all tasks of a job, whether they wait or were sent. */
+  cancelJob(job: Job, stop?: { readonly reason: unknown }, except?: WorkTask): void;
 }
 
-/** What a user may ask for a task, and what surrounds the call. */
+/** The options of a task, and the async context of its call. */
 export interface WorkTraits extends TaskTraits {
   readonly context?: EncodedPayload | undefined;
   readonly trace?: string | undefined;
 }
 
-/** A task of a pool. */
+/** A task of a pool: with its function, its serialized arguments, and the job that wants the result. */
 export class WorkTask extends Task {
   readonly job: Job;
   readonly fn: KnownFunction;
-  /** What its message is, see `protocol.ts`. */
+  /** The kind of its message: CALL, CHUNK or STAR_CHUNK of `protocol.ts`. */
   readonly kind: number;
   readonly payload: EncodedPayload;
-  /** The index of the first item in its message. */
+  /** The index, among the inputs of the job, of the first item in the payload. */
   readonly firstIndex: number;
-  /** How many items are in its message. */
+  /** The number of items in the payload. Other tasks may run some of them. */
   readonly payloadItemCount: number;
-  /** What surrounds the call. */
   readonly context: EncodedPayload | undefined;
-  /** Where the call stands in a trace. */
   readonly trace: string | undefined;
-  /** Whether an item that throws is an answer like others. */
+  /** Whether an item that throws has a result like others, as in `Promise.allSettled()`. */
   isSettling = false;
-  /** What those who watch are told about it, if there are any. */
+  /** The event for subscribers, if there are any. */
   event: TaskEvent | undefined;
-  /** Why nobody wants its answer any more. */
   cancelReason: unknown;
 
   constructor(
@@ -100,12 +102,12 @@ export class WorkTask extends Task {
     this.trace = traits.trace;
   }
 
-  /** Whether only some of the items in its message are to be done. */
+  /** Whether the task has only some of the items in its payload. */
   get isPart(): boolean {
     return this.answeredCount > 0 || this.itemCount < this.payloadItemCount;
   }
 
-  /** A new task with the same message, for the same job. */
+  /** Creates a task with the same payload for the items that are split off this one. */
   cloneForRest(): WorkTask {
     const task = new WorkTask(this.job, this.fn, this.kind, this.payload, this.firstIndex, this.payloadItemCount, this);
     task.isSettling = this.isSettling;
@@ -115,11 +117,12 @@ export class WorkTask extends Task {
 }
 
 /**
- * The task for some inputs; a single one is a plain call, of which more can travel together.
+ * Creates the task for some inputs of a map. A single input becomes a plain call, since calls can be
+ * batched with others.
  *
- * @param at the index of the first of them
+ * @param firstIndex the index of the first input
  * @param isStar whether inputs are lists of arguments
- * @throws {SendError} if one of them cannot be sent
+ * @throws {SendError} if an input cannot be sent
  */
 export function taskFor(
   job: Job,
@@ -138,9 +141,9 @@ export function taskFor(
   return new WorkTask(job, fn, isStar ? STAR_CHUNK : CHUNK, payload, firstIndex, inputs.length, traits);
 }
 
-/** Who does the work of a job, and what is to be done when it is over. */
+/** The services of the pool for a job. */
 export interface JobServices {
   readonly dispatcher: Dispatcher;
-  /** Runs once, when there is an outcome. */
+  /** Reports, once, that the job has ended. */
   done(): void;
 }

@@ -1,4 +1,9 @@
-/** The calls of `map()` and `starmap()`. */
+/**
+ * The job of `map()` and `starmap()`: a call for each of many inputs, one list of results.
+ *
+ * The inputs are batched into chunks, each of which is one task. With a chunk size of 1, tasks are
+ * created only when they are sent.
+ */
 
 import { PayloadList } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
@@ -9,19 +14,22 @@ import { type Job, type JobServices, taskFor, WorkTask, type WorkTraits } from "
 import { Deferred, progressOf } from "./result.ts";
 import { ResultList } from "./result-list.ts";
 
-/** As Python does: about so many chunks for each worker. */
+/** Chunks for each worker, as in Python. */
 const CHUNKS_PER_WORKER = 4;
-/** Inputs that travel together without being asked to: beyond this, they would only keep others waiting. */
+/** The largest chunk, unless the user sets the size. A larger one would only delay the other results. */
 const MAX_CHUNK_ITEMS = 2048;
-/** So much work makes a chunk, in milliseconds, as far as it is known how much that is. */
+/** The work in a chunk, in milliseconds, once the duration of an item is known. */
 const TARGET_CHUNK_MS = 20;
-/** So many inputs that travel each by itself wait together. */
+/** The inputs in one source of tasks, with a chunk size of 1. */
 const UNCHUNKED_GROUP_ITEMS = 4096;
 
-/** How many inputs of a map travel together: as the user says, or so many that each worker gets some chunks, and none takes long. */
+/**
+ * Returns the chunk size of a map: the user's, or one that gives each worker several chunks of which
+ * none takes long.
+ */
 export function chunkSizeFor(count: number, workers: number, fn: KnownFunction, options: MapOptions): number {
   const { chunkSize, settle, timeout } = options;
-  // What runs beyond its time takes its task with it.
+  // A timeout ends the whole task, so each input has to be one.
   if (settle === true && timeout !== undefined) return 1;
   if (chunkSize !== undefined) return chunkSize;
   const evenSize = Math.ceil(count / (workers * CHUNKS_PER_WORKER));
@@ -30,30 +38,29 @@ export function chunkSizeFor(count: number, workers: number, fn: KnownFunction, 
   return Math.min(evenSize, timedSize, MAX_CHUNK_ITEMS);
 }
 
-/** How a map is done, beyond its tasks. */
+/** Options of a map that its tasks do not need. */
 export interface MapSettings {
-  /** Whether every input has an outcome of its own. */
+  /** Whether every input settles on its own, as in `Promise.allSettled()`. */
   readonly isSettling: boolean;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** What a map is to do. */
+/** The work of a map. */
 export interface MapSpec {
   readonly fn: KnownFunction;
   readonly inputs: readonly unknown[];
-  /** How many inputs travel together. */
   readonly chunkSize: number;
   /** Whether inputs are lists of arguments. */
   readonly isStar: boolean;
   readonly traits: WorkTraits;
 }
 
-/** Some inputs of it, of which the first has that index. */
+/** Inputs of a map with a chunk size of 1. */
 interface UnchunkedSpec extends Omit<MapSpec, "chunkSize"> {
   readonly firstIndex: number;
 }
 
-/** A call for each of many inputs: some tasks, one list of results. */
+/** A call of `map()` or `starmap()`. */
 export class MapJob extends Deferred<unknown[]> implements Job {
   readonly call: string;
   readonly #services: JobServices;
@@ -70,7 +77,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     this.#settings = settings;
   }
 
-  /** @param plan what is to be called, and with which inputs, of which so many make a task */
+  /** Serializes all inputs and submits the tasks. @throws {SendError} if an input cannot be sent */
   begin(spec: MapSpec): void {
     if (!this.isPending) return; // cancelled while its inputs were read
     const { tasks, total } = this.#tasksFor(spec);
@@ -83,7 +90,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
 
   result(task: WorkTask, value: unknown, at: number): void {
     if (!this.isPending) return;
-    // In a chunk, the worker has said how each item ended.
+    // The worker settles the items of a chunk. A single input is a plain call, which it does not settle.
     const isBare = this.#settings.isSettling && task.kind === CALL;
     this.#results?.put(at, isBare ? { status: "fulfilled", value } : value);
     this.#advance(1);
@@ -99,34 +106,46 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     if (!this.isPending) return;
     if (!this.#settings.isSettling) return this.#fail(error, undefined, task);
     const end = task.firstIndex + task.itemCount;
-    // A worker that goes on with what follows, though nobody understands its answers, may not be joined in that by another.
+    // A cancelled task fails as a whole. Its worker still runs the rest, because only the pool knows
+    // that a result could not be decoded. Another worker must not run it too.
     const to = task.state === "cancelled" ? end : at + 1;
     for (let i = at; i < to; i++) this.#results?.put(i, { status: "rejected", reason: error });
     this.#advance(to - at);
     if (to < end && this.isPending) this.#continueAfter(task, to);
   }
 
-  split(): void {} // the parts are found by their job
+  split(): void {} // cancelJob() finds the parts by their job
 
   cancel(reason: unknown): void {
     this.#fail(reason, { reason });
+  }
+
+  /** Fails for a mistake of the caller, such as an input that cannot be sent. */
+  refuse(error: unknown): void {
+    if (!this.isPending) return;
+    this.rejectMistake(error);
+    this.#end({ reason: error });
   }
 
   override progress(): Progress {
     return progressOf(this.#doneCount, this.#total, this.#startedAt);
   }
 
-  /** What comes after an item that took its task with it. */
+  /** Submits the items after one that ended their task. */
   #continueAfter(task: WorkTask, from: number): void {
     const rest = task.cloneForRest();
     task.splitInto(rest, from - task.firstIndex);
     this.#services.dispatcher.submit(rest);
   }
 
-  /** Fails as a whole; what runs goes on unless there is a reason to stop it. */
+  /** Fails the whole map. Running tasks continue, unless `stop` has a reason to cancel them. */
   #fail(error: unknown, stop?: { readonly reason: unknown }, failed?: WorkTask): void {
     if (!this.isPending) return;
     this.reject(error);
+    this.#end(stop, failed);
+  }
+
+  #end(stop: { readonly reason: unknown } | undefined, failed?: WorkTask): void {
     this.#services.dispatcher.cancelJob(this, stop, failed);
     this.#finish();
   }
@@ -147,7 +166,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     this.#services.done();
   }
 
-  /** All that is sent is read now; of inputs that come to change the list meanwhile, what is there counts. */
+  /** Serializes all inputs now. A getter may change the list while it is read, so its length is read again. */
   #tasksFor({ fn, inputs, chunkSize, isStar, traits }: MapSpec): { tasks: TaskSource<WorkTask>[]; total: number } {
     const tasks: TaskSource<WorkTask>[] = [];
     let total = 0;
@@ -166,14 +185,14 @@ export class MapJob extends Deferred<unknown[]> implements Job {
   }
 }
 
-/** Inputs that travel each by itself: their tasks are made when they are sent. */
+/** Serialized inputs, one task each. A task is created when it is sent, which saves memory. */
 class UnchunkedInputs implements TaskSource<WorkTask> {
   readonly job: Job;
   readonly #spec: UnchunkedSpec;
   readonly #payloads: PayloadList = new PayloadList();
   #nextIndex = 0;
 
-  /** @throws {SendError} if one of them cannot be sent */
+  /** @throws {SendError} if an input cannot be sent */
   constructor(job: Job, spec: UnchunkedSpec) {
     this.job = job;
     this.#spec = spec;

@@ -1,10 +1,10 @@
-/** The results of a map: they come in pieces, in any order, and become one list. */
+/** The results of a map: pieces arrive in any order and become one list. */
 
-/** Shorter pieces are added to the one before them. */
+/** Pieces that are shorter are appended to the piece before them. */
 const MIN_PIECE_LENGTH = 64;
-/** So many pieces are looked at for that; workers answer in turn. */
+/** The number of last pieces that are searched for it. A few suffice, since workers answer in turn. */
 const MERGE_LOOKBACK_COUNT = 16;
-/** Of so many, no list is made at once. */
+/** With more pieces than this, the list is built at once, since concat() takes them as its arguments. */
 const MAX_PIECE_COUNT = 8192;
 
 interface Piece {
@@ -13,18 +13,21 @@ interface Piece {
 }
 
 /**
- * Results by their index. Those of large chunks are kept as they came until all are there: the engine then makes the list in
- * one go, of the right kind and in memory that it touches once, which takes a fraction of the time that it takes to put in each.
+ * A list of results, filled by index.
+ *
+ * Pieces of large chunks are kept as they arrive and are concatenated at the end. The engine then
+ * allocates the list once, with the right element kind. That takes a fraction of the time of storing
+ * each result.
  */
 export class ResultList {
   readonly #total: number;
   #pieces: Piece[] = [];
-  /** Where they are put one by one. */
+  /** The list into which small pieces are stored directly. */
   #list: unknown[] | undefined;
 
   /**
-   * @param total how many there will be
-   * @param chunkSize how many come from one chunk
+   * @param total the number of results
+   * @param chunkSize the number of results of one chunk
    */
   constructor(total: number, chunkSize: number) {
     this.#total = total;
@@ -41,7 +44,7 @@ export class ResultList {
     else this.#add(at, values);
   }
 
-  /** All of them, when they are there. */
+  /** Returns the whole list. It must be complete, and can be taken once. */
   all(): unknown[] {
     if (this.#list !== undefined) return this.#list;
     const pieces = this.#pieces.sort((a, b) => a.at - b.at);
@@ -63,7 +66,7 @@ export class ResultList {
     if (pieces.length > MAX_PIECE_COUNT) this.#flatten();
   }
 
-  /** There are too many pieces for one go. */
+  /** Stores all pieces into one list: there are too many for one concatenation. */
   #flatten(): void {
     this.#list = new Array(this.#total);
     for (const { at, values } of this.#pieces) copyInto(values, this.#list, at);

@@ -1,14 +1,22 @@
+/** `AsyncResult`, the promise that a call returns, and `Deferred`, the object that settles it. */
 import { ProcessError, type WaitOptions } from "@multiproc/core";
-import { TIMED_OUT, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
+import { checkWaitOptions, TIMED_OUT, withTimeout, withTimeoutOrThrow } from "@multiproc/core/internal";
 import type { Progress } from "../options.ts";
 import { continueTrace } from "./stack-trace.ts";
 
-/** Something under way that can be given up. */
+/** Work that can be cancelled. */
 export interface Cancellable {
   cancel(reason: unknown): void;
 }
 
-/** What can be said of a call by what of it is done. */
+/** The work behind a result, as far as the result asks for it. */
+export interface Work extends Cancellable {
+  readonly isPending: boolean;
+  readonly isFulfilled: boolean;
+  progress(): Progress;
+}
+
+/** Returns the progress of work of which `done` of `total` items are done. */
 export function progressOf(done: number, total: number, startedAt: number): Progress {
   const elapsed = performance.now() - startedAt;
   const rate = done / elapsed;
@@ -18,12 +26,14 @@ export function progressOf(done: number, total: number, startedAt: number): Prog
 const returnTrue = (): true => true;
 
 /**
- * What a pool will have computed: a promise, which can also be asked as in Python. A failure that nobody asks for is not reported,
- * as in Python.
+ * The result of a call to a pool: a promise with the methods of Python's `AsyncResult`.
  *
- * @typeParam R what is computed
+ * If a task fails and nothing handles the rejection, it is ignored, as in Python. A mistake in the call
+ * itself, such as a wrong argument, is an unhandled rejection like any other.
  *
- * @example Await a result, or ask how it is
+ * @typeParam R the type of the result
+ *
+ * @example Await a result, or look at its state
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool } from "@multiproc/pool";
@@ -35,22 +45,23 @@ const returnTrue = (): true => true;
  * ```
  */
 export class AsyncResult<R> extends Promise<R> {
-  readonly #deferred: Deferred<R>;
+  readonly #work: Work;
 
   /** @internal */
-  constructor(deferred: Deferred<R>) {
+  constructor(work: Work) {
     super(captureSettle);
-    this.#deferred = deferred;
+    this.#work = work;
   }
 
   /**
    * Waits for the result.
    *
-   * @param options how long to wait, and what ends the wait
-   * @throws {TimeoutError} when the time runs out; the work goes on
-   * @throws what the task threw
+   * @param options limits of the wait
+   * @throws {TimeoutError} if the timeout expires; the work continues
+   * @throws the error of the task
    */
   async get(options: WaitOptions = {}): Promise<R> {
+    checkWaitOptions("get()", options);
     try {
       return await withTimeoutOrThrow(this, "get()", options);
     } catch (error) {
@@ -59,65 +70,68 @@ export class AsyncResult<R> extends Promise<R> {
   }
 
   /**
-   * Waits until the work is over, whether it succeeded or failed.
+   * Waits until the work has ended, whether it succeeded or failed.
    *
-   * @param options how long to wait, and what ends the wait
-   * @returns whether it is; false when the time ran out
+   * @param options limits of the wait
+   * @returns true, or false if the timeout expired
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
+    checkWaitOptions("wait()", options);
     const settled = this.then(returnTrue, returnTrue);
     return (await withTimeout(settled, "wait()", options)) !== TIMED_OUT;
   }
 
-  /** Whether the work is over. */
+  /** Returns whether the work has ended. */
   ready(): boolean {
-    return !this.#deferred.isPending;
+    return !this.#work.isPending;
   }
 
   /**
-   * Whether the work succeeded.
+   * Returns whether the work succeeded.
    *
-   * @throws {ProcessError} if it is not over
+   * @throws {ProcessError} if it has not ended
    */
   successful(): boolean {
-    if (this.#deferred.isPending) {
-      throw new ProcessError("successful() was called before the result was ready", { code: "ERR_NOT_READY" });
+    if (this.#work.isPending) {
+      throw new ProcessError("successful() was called before the result was ready: await the result, or ask ready()", {
+        code: "ERR_NOT_READY",
+      });
     }
-    return this.#deferred.isFulfilled;
+    return this.#work.isFulfilled;
   }
 
-  /** How far the work is. */
+  /** Returns the progress of the work. */
   progress(): Progress {
-    return this.#deferred.progress();
+    return this.#work.progress();
   }
 
   /**
-   * Gives the work up: what waits is dropped; what runs sees `currentTask().signal` aborted, and if it goes on for longer than
-   * the pool's `gracePeriod`, its worker is killed and replaced.
+   * Cancels the work. Tasks that wait are never run. A running task sees `currentTask().signal` aborted;
+   * if it continues for longer than the pool's `gracePeriod`, its worker is killed and replaced.
    *
-   * @param reason what the result is rejected with
+   * @param reason the reason with which the result rejects
    * @default reason an AbortError
    */
   cancel(reason: unknown = new DOMException("The task was cancelled", "AbortError")): void {
-    this.#deferred.cancel(reason);
+    this.#work.cancel(reason);
   }
 }
 
-// What is made of it by `then()` is no work of a pool; and what the engine takes for a promise of its own, it awaits without making
-// two others, which would take longer than all else that a pool does for a short call.
+// `then()` of a result makes a plain promise. The engine also awaits a promise whose constructor is
+// `Promise` directly; for a subclass it would make two more promises, the largest cost of a short call.
 Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
 
-/** Settles a promise with a value, or as another promise. */
+/** Settles a promise with a value, or like another promise. */
 type Settle<R> = (value: R | Promise<R>) => void;
 
-/** How the promise is settled that was made last. */
+/** The function that settles the promise made last. A closure for each promise would cost more. */
 let lastSettle: Settle<unknown> | undefined;
 
 function captureSettle(settle: Settle<never>): void {
   lastSettle = settle as Settle<unknown>;
 }
 
-/** When what begins in this turn began: to look at the clock for each of many calls would take longer than to note them. */
+/** The time at which the current microtask turn began. One reading of the clock serves all calls of a turn. */
 let turnStart: { readonly at: number } | undefined;
 const RESOLVED: Promise<void> = Promise.resolve();
 
@@ -133,9 +147,9 @@ function clearTurnStart(): void {
   turnStart = undefined;
 }
 
-/** A value or an error that somebody will have. Settled once; what comes after that is ignored. */
-export abstract class Deferred<R> implements Cancellable {
-  /** What the user has of it. */
+/** Settles an {@link AsyncResult}, once: later values and errors are ignored. */
+export abstract class Deferred<R> implements Work {
+  /** The promise that the user gets. */
   readonly promise: AsyncResult<R> = new AsyncResult<R>(this);
   #settle: Settle<R> | undefined = lastSettle;
   readonly #turnStart: { readonly at: number } = currentTurnStart();
@@ -155,31 +169,51 @@ export abstract class Deferred<R> implements Cancellable {
     const settle = this.#settle;
     if (settle === undefined) return;
     this.#isFulfilled = true;
-    this.#settle = undefined; // first: the engine asks the value for a `then`, and a getter may do anything
+    this.#settle = undefined; // first: the engine reads `then` of the value, and a getter may call anything
     settle(value);
   }
 
+  /** Rejects with the failure of a task, which is ignored if nothing handles it. */
   reject(reason: unknown): void {
     const settle = this.#settle;
     this.#settle = undefined;
     settle?.(rejectWithTrace(this.promise, reason));
   }
 
-  /** How far it is; what consists of many parts knows better. */
+  /** Rejects with a mistake of the caller, which is an unhandled rejection if nothing handles it. */
+  rejectMistake(error: unknown): void {
+    const settle = this.#settle;
+    this.#settle = undefined;
+    settle?.(Promise.reject(error));
+  }
+
+  /** Returns the progress of work with one item; a map overrides it. */
   progress(): Progress {
     return progressOf(this.isPending ? 0 : 1, 1, this.#turnStart.at);
   }
 }
 
+/** A call that was refused before it became work. */
+class RefusedCall extends Deferred<never> {
+  cancel(): void {}
+}
+
+/** Returns the result of a call that was refused for a mistake of the caller. */
+export function refusedResult(error: unknown): AsyncResult<never> {
+  const call = new RefusedCall();
+  call.rejectMistake(error);
+  return call.promise;
+}
+
 /**
- * Fails with the error of a task. Its trace is continued a moment later, when it is known who awaits the promise that fails with
- * this one: success costs nothing that way.
+ * Rejects with the error of a task. The trace is continued a few microtasks later, when the engine knows
+ * which function awaits the promise that rejects with this one.
  */
 async function rejectWithTrace(promise: Promise<unknown>, reason: unknown): Promise<never> {
-  // One turn for the two to be linked, others for who awaits something else that the promise is a part of.
+  // One microtask links the two promises; two more link a promise such as Promise.all() that waits for them.
   for (let i = 0; i < 3; i++) await undefined;
   const error = continueTrace(reason);
-  // Nobody has to handle a failure that nobody looks at. Before, this would be one who awaits it, and not known.
+  // This handler makes an unhandled failure silent. Attached earlier, it would be the awaiting function.
   promise.then(undefined, () => {});
   throw error;
 }

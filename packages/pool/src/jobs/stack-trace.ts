@@ -1,17 +1,28 @@
-/** Traces of errors that cross processes. */
+/**
+ * Async stack traces across processes: a task's error shows its worker's frames, then its caller's.
+ *
+ * The frames of the caller are captured only when a call fails, inside an async function that the
+ * caller awaits. So a successful call costs nothing.
+ */
 
-/** Where errors come from, if not from here. */
+/** The origin of errors from other processes, in words: "in worker 4711". */
 const ERROR_ORIGINS: WeakMap<Error, string> = new WeakMap();
-/** Errors whose trace has been continued. */
+/** Errors whose trace already shows the caller. */
 const CONTINUED_ERRORS: WeakSet<Error> = new WeakSet();
-/** Where this package is: frames in it are of no interest, whether a trace names the build or, by its source maps, the source. */
+/**
+ * The folders of this package, whose frames are left out of traces. A trace names the build, or the
+ * source if source maps are used.
+ */
 const PACKAGE_URLS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/", "../"] : ["../dist/", "../src/"]).map(
   (folder) => new URL(folder, import.meta.url).href,
 );
 
 /**
- * Continues the trace of an error from another process, or from an event, by that of who waits for it. To be called in an
- * async function: the engine knows who awaits that, so nothing has to be noted while all goes well.
+ * Appends the frames of the caller to the trace of an error from another process or from an event.
+ *
+ * The engine knows the frames that await the current async function, so this must be called in one.
+ *
+ * @returns the error itself
  */
 export function continueTrace(error: unknown): unknown {
   if (!(error instanceof Error) || CONTINUED_ERRORS.has(error)) return error;
@@ -31,12 +42,12 @@ export function continueTrace(error: unknown): unknown {
   return error;
 }
 
-/** Says where an error comes from, in words: "in worker 4711". */
+/** Records the origin of an error, in words such as "in worker 4711". */
 export function recordOrigin(error: unknown, origin: string): void {
   if (error instanceof Error) ERROR_ORIGINS.set(error, origin);
 }
 
-/** Neither the heading, nor this package, nor the host's own machinery. */
+/** Returns whether a line is a frame of user code, rather than the heading, this package or the runtime. */
 function isCallersFrame(line: string): boolean {
   return line.startsWith("    at ") && !isOwnFrame(line) && !/(\(|at )(node|ext):/.test(line);
 }
