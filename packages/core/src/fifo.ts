@@ -29,6 +29,8 @@ export class Fifo<T> {
   shift(): T | undefined {
     const items = this.#items;
     if (this.#head === items.length) return undefined;
+    // Fast path: setting `length` is slow, and frees the memory of the array.
+    if (items.length === 1) return items.pop();
     const item = items[this.#head];
     items[this.#head++] = undefined as never;
     if (this.#head === items.length) this.#head = items.length = 0;
