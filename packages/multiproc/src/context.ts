@@ -8,7 +8,10 @@ import * as memories from "@multiproc/shared-memory";
 import { getStartMethod, requireStartMethod, type StartMethod, StartMethodError } from "@multiproc/start-methods";
 import * as syncs from "@multiproc/sync";
 
-/** The exports of this library, with a `Process` and a `Pool` of one start method; see {@link getContext}. */
+/**
+ * The exports of this library, with a `Process` and a `Pool` of one start method; see
+ * {@link getContext}.
+ */
 export type Context = typeof core &
   typeof memories &
   typeof pipes &
@@ -23,8 +26,9 @@ export type Context = typeof core &
 const contexts = new Map<StartMethod, Context>();
 
 /**
- * Returns all of this library bound to one start method, so that libraries in one program can use different ones. A `Process`
- * or `Pool` of the context uses that method, whatever `setStartMethod()` says.
+ * Returns all of this library bound to one start method, so that libraries in one program can use
+ * different ones. A `Process` or `Pool` of the context uses that method, whatever
+ * `setStartMethod()` says.
  *
  * @param method one of `getAllStartMethods()`; without it, the context follows `setStartMethod()`
  * @throws {StartMethodError} if the method is not available here
@@ -66,7 +70,8 @@ export function getContext(method?: StartMethod): Context {
 }
 
 /**
- * Returns a class whose instances have a start method. `instanceof` and subclasses see the class itself.
+ * Returns a class whose instances have a start method. `instanceof` and subclasses see the class
+ * itself.
  *
  * @param toOptions turns another first argument of the constructor into options
  */

@@ -1,4 +1,4 @@
-/** What a child does from its first message to its end. */
+/** The life of a child, from its first message to its exit. */
 import {
   afterForkInChild,
   childConfig,
@@ -13,14 +13,20 @@ import {
 import type { PreparationData } from "./preparation-data.ts";
 import { processTree } from "./process-tree.ts";
 
-/** The path is put together, because Deno loads ahead whatever it can foresee to be imported, and few children need this. */
+/**
+ * Assembled at run time: Deno loads every module in advance whose path is a literal, and few
+ * children need this one.
+ */
 const SUBCLASS_MODULE = `./subclass-instance${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
-/** Whether this process tells of errors that nobody caught; in a fork server it does so for its children. */
+/**
+ * Whether this process prints uncaught errors. A fork server does so during the warm-up for its
+ * children.
+ */
 let reportsUncaughtErrors = false;
 afterForkInChild(() => (reportsUncaughtErrors = false));
 
-/** Runs the process that the parent sent, and ends with its exit code. */
+/** Runs the process described by the parent, and exits with its exit code. */
 export async function bootstrap(parent: ParentConnection): Promise<void> {
   const preparation = JSON.parse(await parent.receiveText()) as PreparationData;
   const { name, daemon, identity, authKey } = preparation;
@@ -40,7 +46,7 @@ export async function bootstrap(parent: ParentConnection): Promise<void> {
   return parent.exit(0);
 }
 
-/** In a fork server: does for nothing what every child does first. */
+/** Runs a child without effect in a fork server, so that its children inherit the compiled code. */
 export async function warmUp(): Promise<void> {
   const { self, parent } = processTree;
   const { startMethod, isImporting, depth } = childConfig;
@@ -74,7 +80,7 @@ function reportUncaughtErrors(): void {
   });
 }
 
-/** Loads what the process needs; the result runs it. */
+/** Loads the modules and values of the child; returns a function that runs it. */
 async function prepare(preparation: PreparationData, parent: ParentConnection): Promise<() => unknown> {
   const { target, subclass, payloadNames, identity, isCopy } = preparation;
   const resumeCopy = isCopy ? processTree.pendingCopies.get(identity.join(":")) : undefined;
@@ -97,7 +103,7 @@ async function prepare(preparation: PreparationData, parent: ParentConnection): 
   }
 }
 
-/** As at the end of the main process: daemonic children are ended, the others waited for. */
+/** Ends the children as at the end of the main process: terminates daemons, and waits for all. */
 async function endChildren(): Promise<void> {
   const children = [...processTree.children];
   for (const child of children) if (child.daemon) child.terminate();

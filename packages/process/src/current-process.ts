@@ -1,9 +1,9 @@
-/** The processes that a program asks for: the one that it runs in, and its children. */
+/** `currentProcess()` and `activeChildren()`. */
 import { Process } from "./process.ts";
 import { processTree } from "./process-tree.ts";
 
 /**
- * The object that stands for the process this code runs in.
+ * Returns the object of the process that this code runs in.
  *
  * @example
  * ```ts
@@ -15,14 +15,14 @@ import { processTree } from "./process-tree.ts";
 export function currentProcess(): Process {
   if (processTree.current === undefined) {
     const { name, daemon } = processTree.self;
-    processTree.childCount -= 1; // it is no child of itself
+    processTree.childCount -= 1; // the object is not a child of itself
     processTree.current = new Process({ name, daemon });
   }
   return processTree.current as Process;
 }
 
 /**
- * The children of this process that have been started and have not ended.
+ * Returns the children of this process that were started and have not ended.
  *
  * @example
  * ```ts

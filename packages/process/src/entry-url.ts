@@ -1,20 +1,23 @@
-/** What a child runs, and what it loads when it needs it. */
+/** The entry modules of a child, and the modules that it loads on demand. */
 import { codecModule } from "@multiproc/core/child";
 import { childModules, host } from "@multiproc/core/internal";
 
 const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
 const ENTRY = new URL(`./process-entry${EXTENSION}`, import.meta.url);
 const BUNDLED_ENTRY = new URL(`./process-entry-bundled${EXTENSION}`, import.meta.url);
-/** What a child loads when it needs it. */
+/** Modules of this library that a child loads on demand. */
 export const LAZY_MODULES: readonly string[] = [ENTRY.href, codecModule];
 for (const module of LAZY_MODULES) childModules.add(module);
 
-/** What a child is started with. */
+/** Returns the entry module of a child. */
 export function entryUrl(): URL {
   return canReadLazyModules() ? ENTRY : BUNDLED_ENTRY;
 }
 
-/** Whether a child, which may do no more than this process, can load parts of this library later. */
+/**
+ * Returns whether a child, whose permissions are at most those of this process, can read these
+ * modules.
+ */
 function canReadLazyModules(): boolean {
   return LAZY_MODULES.every(
     (url) => !url.startsWith("file:") || host.canRead(decodeURIComponent(new URL(".", url).pathname)),

@@ -1,4 +1,7 @@
-/** What passes to a copy of this process, which has everything and yet not all of it works there. */
+/**
+ * The transfer of shareable objects to a forked child. The child has a copy of every object, but
+ * connections do not work in the copy: shareable objects are attached again.
+ */
 import {
   type DeliveryScope,
   HANDLE,
@@ -12,7 +15,7 @@ import {
   shareablesIn,
 } from "@multiproc/core/internal";
 
-/** The live objects among the values that a copy is started for. */
+/** The shareable objects among the arguments and fields of a process. */
 export class ForkTransfer {
   readonly #transfers: ReadonlyArray<{ readonly object: Shareable; readonly handle: SharedHandle }>;
 
@@ -20,23 +23,26 @@ export class ForkTransfer {
     this.#transfers = shareablesIn(values).map((object) => ({ object, handle: object[HANDLE]() }));
   }
 
-  /** In the parent, when the copy is on its way. */
+  /** Hands the objects over, in the parent, when the child is being created. */
   commit(scope: DeliveryScope | undefined): void {
     for (const { handle } of this.#transfers) handle.commit?.(scope);
   }
 
-  /** In the copy. */
+  /** Attaches the objects again, in the child. */
   reattach(): void {
     for (const { object, handle } of this.#transfers) object[REATTACH]?.(handle.data);
   }
 }
 
-/** In the copy: what is to be called, where the target only names it; undefined where the target itself is there. */
+/**
+ * Returns the function to call, in the child, if the target only names it, as that of
+ * `fromModule()` does. Returns undefined if the target is the function itself.
+ */
 export async function localTarget<F extends (...args: never[]) => unknown>(
   target: F | undefined,
 ): Promise<F | undefined> {
   if (target === undefined || isLocal(target)) return undefined;
-  const reference = requireTarget(target, "Process");
+  const reference = requireTarget(target, "new Process()");
   if ("module" in reference) await loadModules([reference.module]);
   return resolveTarget(reference) as F;
 }

@@ -1,8 +1,9 @@
 /**
- * Functions that run in processes of their own.
+ * Runs functions in child processes.
  *
- * A {@link Process} takes a target, a function that another process can find, and its arguments. `start()` starts the child,
- * `join()` waits for its end. No child outlives its parent, however either of them ends.
+ * A {@link Process} takes a *target*, which is a function that another process can find, and its
+ * arguments. `start()` starts the child, and `join()` waits for its end. No child outlives its
+ * parent, however either of them ends.
  *
  * @module
  */

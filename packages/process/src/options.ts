@@ -28,12 +28,16 @@ import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc
  */
 export type ProcessOptions<A extends unknown[] = unknown[]> = {
   /**
-   * The function that the child calls; see `task()`, `fromModule()` and `inline()`. Start method `fork` accepts any function.
+   * The function that the child calls; see `task()`, `fromModule()` and `inline()`. Start method
+   * `fork` accepts any function.
    */
   readonly target?: Target<(...args: A) => unknown> | undefined;
   /** The name of the process, for logs and errors. @default `Process-1`, `Process-2` … */
   readonly name?: string | undefined;
-  /** Whether the child ends with this process, which does not wait for it. @default that of the current process */
+  /**
+   * Whether the child ends with this process, which does not wait for it. @default that of the
+   * current process
+   */
   readonly daemon?: boolean | undefined;
   /** How the child is created. @default getStartMethod() */
   readonly startMethod?: StartMethod | undefined;
@@ -42,8 +46,9 @@ export type ProcessOptions<A extends unknown[] = unknown[]> = {
   /** The working directory of the child. @default that of this process */
   readonly cwd?: string | undefined;
   /**
-   * Where standard output and standard error of the child go, both or each. `"pipe"` makes them streams of this object. An
-   * `OutputReader` of `@multiproc/core` receives the bytes as they arrive; its reading keeps no program alive for a daemon.
+   * Where standard output and standard error of the child go, both or each. `"pipe"` makes them
+   * streams of this object. An `OutputReader` of `@multiproc/core` receives the bytes as they
+   * arrive; its reading keeps no program alive for a daemon.
    *
    * @default "inherit"
    */
@@ -120,7 +125,10 @@ export function checkProcessOptions(options: Pick<ProcessOptions<never>, "startM
   }
 }
 
-/** Refuses a target that the child cannot find. A copy of this process, made by `fork`, has every function. */
+/**
+ * Refuses a target that the child cannot find. A copy of this process, made by `fork`, has every
+ * function.
+ */
 function checkTarget(target: unknown, method: StartMethod | undefined): void {
   if (typeof target !== "function" || (method ?? getStartMethod()) !== "fork") requireTarget(target, "new Process()");
 }

@@ -1,24 +1,26 @@
 /**
- * What a parent sends to a child: a text that says what the child is and what follows, then the values that follow, each only
- * if there is one. Most children run a function of a module with few arguments, and the less they must decode, the sooner they
- * begin.
+ * The first message of a parent to a child, as JSON. It describes the child, and lists the messages
+ * that follow.
+ *
+ * Each value follows as a message of its own, and only if it exists. Most children call a function
+ * of a module with few arguments, and start sooner the less they have to decode.
  */
 export interface PreparationData {
   readonly name: string;
   readonly daemon: boolean;
-  /** How the child's own children come to be, unless it says otherwise. */
+  /** The default start method of the children of the child. */
   readonly startMethod: string;
   readonly identity: readonly number[];
   /** The number of processes and threads from the main program to the child. */
   readonly depth: number;
   readonly authKey: readonly number[];
   readonly parent: { readonly name: string; readonly pid: number };
-  /** The function, if its module and its name are enough to find it. */
+  /** The target, if its module and its name are enough to find it. */
   readonly target: { readonly module: string; readonly name: string } | null;
-  /** The class of a subclass' instance. */
+  /** The class of the process object, if it is a subclass of `Process`. */
   readonly subclass: { readonly module: string; readonly name: string } | null;
-  /** The values that follow, in this order. */
+  /** The values in the messages that follow, in this order. */
   readonly payloadNames: ReadonlyArray<"target" | "args" | "fields">;
-  /** Whether the child is a copy of its parent, and has the process object itself. */
+  /** Whether the child was forked from its parent, so that it has the process object. */
   readonly isCopy: boolean;
 }

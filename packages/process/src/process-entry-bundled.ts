@@ -1,6 +1,6 @@
 /**
- * The entry of a process that may not read this library's files, and so cannot load parts of it later: on Deno, a program needs
- * no permission for what it imports from the start.
+ * The entry module of a child without permission to read the files of this library. It imports
+ * statically what other children load on demand: on Deno, static imports need no permission.
  */
 export * as codec from "@multiproc/core/internal";
 export { run } from "./process-entry.ts";

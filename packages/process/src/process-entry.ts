@@ -1,4 +1,4 @@
-/** The entry of a process; it is started, never imported. */
+/** The entry module of a child: a program, which no module imports. */
 import { enter } from "@multiproc/core/child";
 import { bootstrap } from "./bootstrap.ts";
 

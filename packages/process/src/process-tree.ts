@@ -1,4 +1,4 @@
-/** Who is who among the processes of this family, as far as this process knows. */
+/** The part of the process tree that this process knows: itself, its parent and its children. */
 import { afterForkInChild, assertMayStart, childConfig, host, ProcessError, singleton } from "@multiproc/core/child";
 
 /**
@@ -13,13 +13,15 @@ import { afterForkInChild, assertMayStart, childConfig, host, ProcessError, sing
  * ```
  */
 export interface ParentProcess {
-  /** What it is called, for people. */
+  /** The name of the process, for logs and errors. */
   readonly name: string;
   /** Its process id. */
   readonly pid: number;
 }
 
-/** A child, or this process itself, as the process tree sees it; a `Process`. */
+/**
+ * The members of a `Process` that the process tree uses, for a child or for this process itself.
+ */
 export interface ProcessHandle {
   readonly daemon: boolean;
   terminate(): void;
@@ -27,19 +29,21 @@ export interface ProcessHandle {
 }
 
 interface ProcessTree {
-  /** What this process itself is called, and whether it may have children. */
+  /** This process. A daemonic one may not have children. */
   self: { name: string; daemon: boolean; identity: readonly number[]; authKey: Uint8Array | undefined };
   parent: ParentProcess | undefined;
-  /** The object that stands for this process. */
+  /** The `Process` object of this process. */
   current: ProcessHandle | undefined;
-  /** Started and not yet known to have ended. */
+  /** Children that were started and whose end is not known yet. */
   readonly children: Set<ProcessHandle>;
   childCount: number;
-  /** Processes that are being started as copies of this one, by their names in the family: what is in a copy is found so. */
+  /**
+   * Starts by `fork` that are under way, by identity. A forked child finds its own process object
+   * here.
+   */
   readonly pendingCopies: Map<string, () => Promise<() => unknown>>;
 }
 
-/** The family as this process knows it. */
 export const processTree: ProcessTree = singleton("process tree", () => ({
   self: { name: "MainProcess", daemon: false, identity: [], authKey: undefined },
   parent: undefined,
@@ -48,14 +52,14 @@ export const processTree: ProcessTree = singleton("process tree", () => ({
   childCount: 0,
   pendingCopies: new Map(),
 }));
-// What the child itself is, it is told.
+// The first message describes the child itself.
 afterForkInChild(() => {
   processTree.children.clear();
   processTree.childCount = 0;
 });
 
 /**
- * The process that started this one; undefined in the main process.
+ * Returns the process that started this one; undefined in the main process.
  *
  * @example
  * ```ts
@@ -68,19 +72,22 @@ export function parentProcess(): ParentProcess | undefined {
   return processTree.parent;
 }
 
-/** The secret of this family: made by its first process when it is first needed, and inherited by all others. */
+/**
+ * Returns the secret of this process tree. Its first process creates it on demand, and all others
+ * inherit it.
+ */
 export function treeAuthKey(): Uint8Array {
   processTree.self.authKey ??= crypto.getRandomValues(new Uint8Array(32));
   return processTree.self.authKey;
 }
 
-/** The identity and the default name of the next child. */
+/** Returns the identity of the next child, on which its default name is based. */
 export function nextIdentity(): readonly number[] {
   processTree.childCount += 1;
   return [...processTree.self.identity, processTree.childCount];
 }
 
-/** Refuses a child where there may be none. */
+/** Throws if this process may not start children now. */
 export function assertMayHaveChildren(): void {
   assertMayStart();
   if (processTree.self.daemon && !childConfig.mayHaveChildren) {

@@ -1,7 +1,9 @@
+/** `Process`: a child process and its function. */
 import { ProcessError, TargetError } from "@multiproc/core";
 import {
   checkWaitOptions,
   childConfig,
+  describeValue,
   type EncodedMessage,
   type ExitStatus,
   encodeMessage,
@@ -22,7 +24,7 @@ import { assertMayHaveChildren, nextIdentity, processTree, treeAuthKey } from ".
 import { Sentinel } from "./sentinel.ts";
 
 /**
- * A function that runs in a process of its own.
+ * A child process that calls a function.
  *
  * @typeParam A the arguments of the target
  *
@@ -52,19 +54,23 @@ export class Process<A extends unknown[] = unknown[]> {
   #state: "initial" | "starting" | "started" | "closed" = "initial";
   #child: Child | undefined;
   #sentinel: Sentinel | undefined;
-  /** What is called in a copy, where the target only names it. */
+  /** The function to call, in a forked child, if the target only names it. */
   #localTarget: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
   #status: ExitStatus | undefined;
-  /** The process that made this object; in a copy of it, only the copy that it stands for has a use for it. */
+  /**
+   * The process that created this object. A forked process can use its copy only if the object
+   * represents it.
+   */
   readonly #ownerPid: number = host.pid;
 
   /**
-   * Describes a process; nothing is started yet.
+   * Creates the object. `start()` starts the child.
    *
-   * @param options what the child does, and how it is started
-   * @throws {TargetError} if another process could not find the target
-   * @throws {TypeError} for options of the wrong type
+   * @param options the function of the child, its arguments, and how it is started
+   * @throws {TargetError} if another process cannot find the target
+   * @throws {StartMethodError} if the start method is not available
+   * @throws {TypeError} for unknown options, and for values of the wrong type
    */
   constructor(options: ProcessOptions<A> = {} as ProcessOptions<A>) {
     checkProcessOptions(options);
@@ -75,25 +81,29 @@ export class Process<A extends unknown[] = unknown[]> {
   }
 
   /**
-   * What the child does: calls the target with its arguments. A subclass overrides this; its own fields travel with it, and
-   * it is registered with `registerClass(import.meta.url, TheClass)`.
+   * Calls the target with its arguments, in the child. A subclass may override this method. Its own
+   * fields are sent to the child, and it is registered with
+   * `registerClass(import.meta.url, TheClass)`.
    */
   run(): unknown {
     return (this.#localTarget ?? this.#options.target)?.(...((this.#options.args ?? []) as A));
   }
 
   /**
-   * Starts the child; settles when it is up and has received its work. Several are started at once by
+   * Starts the child. The promise resolves when the child runs and has received its arguments.
+   * Start several children at once with
    * `await Promise.all(processes.map((process) => process.start()))`.
    *
-   * @throws {ProcessError} if it was started before, was closed, or may not be started here
-   * @throws {SendError} if an argument cannot be sent; nothing was started then
+   * @throws {ProcessError} if the process was started before or was closed, or if children may not
+   * be started here
+   * @throws {SendError} if an argument cannot be sent; no child is started then
    * @throws {StartError} if the child cannot be started, or ends before it is ready
+   * @throws {StartMethodError} if the start method is not available now
    */
   async start(): Promise<void> {
     this.#assertUsable("start()");
     if (this.#state !== "initial") {
-      throw new ProcessError(`start() has been called on ${this.#name} before: make a new Process for each start`, {
+      throw new ProcessError(`start() has been called on ${this.#name} before: create a new Process for each start`, {
         code: "ERR_STARTED",
       });
     }
@@ -130,8 +140,8 @@ export class Process<A extends unknown[] = unknown[]> {
   /**
    * Waits until the child has ended.
    *
-   * @param options how long to wait, and what ends the wait
-   * @returns its exit code, as {@link Process.exitCode}; null when the time ran out
+   * @param options the limit of the wait, and a signal that cancels it
+   * @returns the exit code, as {@link Process.exitCode}; null if the time runs out
    * @throws {ProcessError} if the process was not started, or was closed
    */
   async join(options: WaitOptions = {}): Promise<number | null> {
@@ -147,23 +157,23 @@ export class Process<A extends unknown[] = unknown[]> {
     }
   }
 
-  /** Asks the child to stop what it does, by SIGINT, as Ctrl+C does. */
+  /** Sends SIGINT to the child, as Ctrl+C does. */
   interrupt(): void {
     this.#sendSignal("interrupt()", "SIGINT");
   }
 
-  /** Ends the child by SIGTERM, which it may handle. */
+  /** Sends SIGTERM to the child, which ends it unless it handles the signal. */
   terminate(): void {
     this.#sendSignal("terminate()", "SIGTERM");
   }
 
-  /** Ends the child by SIGKILL, which it cannot handle. */
+  /** Sends SIGKILL to the child, which ends it in any case. */
   kill(): void {
     this.#sendSignal("kill()", "SIGKILL");
   }
 
   /**
-   * Releases what this object holds; it cannot be used afterwards.
+   * Releases the resources of this object, which cannot be used afterwards.
    *
    * @throws {ProcessError} if the child has not ended
    */
@@ -178,7 +188,7 @@ export class Process<A extends unknown[] = unknown[]> {
     this.#child = undefined;
   }
 
-  /** Ends the child if it still runs, waits for it, and closes. */
+  /** Terminates the child if it runs, waits for its end, and closes the object. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === "closed") return;
     if (this.isAlive()) this.terminate();
@@ -186,51 +196,54 @@ export class Process<A extends unknown[] = unknown[]> {
     this.close();
   }
 
-  /** Whether the child has been started and has not ended. */
+  /** Returns whether the child was started and has not ended. */
   isAlive(): boolean {
     this.#assertUsable("isAlive()");
     if (this === processTree.current) return true;
     return this.#child !== undefined && this.#status === undefined;
   }
 
-  /** How the process is called, for people. */
+  /** The name of the process, for logs and errors. */
   get name(): string {
     return this.#name;
   }
 
   set name(name: string) {
-    if (typeof name !== "string") throw new TypeError(`A process's name is a string, not ${typeof name}`);
+    if (typeof name !== "string") throw new TypeError(`The name of a Process is a string, not ${describeValue(name)}`);
     this.#name = name;
   }
 
-  /** Whether this process may end without waiting for the child, which then ends too. Set before the start. */
+  /** Whether the child ends with this process, unawaited. Set it before the start. */
   get daemon(): boolean {
     return this.#daemon;
   }
 
   set daemon(daemon: boolean) {
+    if (typeof daemon !== "boolean")
+      throw new TypeError(`Whether a Process is a daemon is true or false, not ${describeValue(daemon)}`);
     if (this.#state !== "initial")
       throw new ProcessError(`daemon cannot be changed once ${this.#name} has been started`, { code: "ERR_STARTED" });
     this.#daemon = daemon;
   }
 
-  /** The secret that the processes of one family share. */
+  /** The secret that authenticates connections between the processes of one process tree. */
   get authKey(): Uint8Array {
     return (this.#authKey ??= treeAuthKey());
   }
 
   set authKey(key: Uint8Array) {
-    if (!(key instanceof Uint8Array)) throw new TypeError("A process's authKey is a Uint8Array");
+    if (!(key instanceof Uint8Array))
+      throw new TypeError(`The authKey of a Process is a Uint8Array, not ${describeValue(key)}`);
     this.#authKey = key.slice();
   }
 
-  /** The child's process id; undefined before the start. */
+  /** The pid of the child; undefined before the start. */
   get pid(): number | undefined {
     this.#assertUsable("pid");
     return this === processTree.current ? host.pid : this.#child?.pid;
   }
 
-  /** The exit code, the negative number of the signal that ended the child, or null before its end. */
+  /** The exit code, or minus the number of the signal that ended the child; null before its end. */
   get exitCode(): number | null {
     this.#assertUsable("exitCode");
     if (this.#status === undefined) return null;
@@ -238,31 +251,31 @@ export class Process<A extends unknown[] = unknown[]> {
     return signal === null ? code : -host.signalNumber(signal);
   }
 
-  /** The signal that ended the child, such as "SIGKILL"; null if none did, or before its end. */
+  /** The signal that ended the child, such as "SIGKILL"; null if no signal has. */
   get signal(): string | null {
     this.#assertUsable("signal");
     return this.#status?.signal ?? null;
   }
 
-  /** What can be given to `wait()`: it is ready when the child has ended. The same object each time, as `wait()` gives it back. */
+  /** The end of the child, as an argument of `wait()`. It is the same object each time. */
   get sentinel(): Sentinel {
     this.#assertUsable("sentinel");
     const { pid } = this.#requireStarted("sentinel");
-    // Always the same, or it would not be found among those that wait() gives.
+    // Programs look for this object in the result of wait().
     return (this.#sentinel ??= new Sentinel(pid, this.#ended as Promise<ExitStatus>));
   }
 
-  /** What the child writes to its standard output, with `stdio: "pipe"`. */
+  /** The standard output of the child, with `stdio: "pipe"`. */
   get stdout(): ReadableStream<Uint8Array> | null {
     return this.#child?.stdout ?? null;
   }
 
-  /** What the child writes to its standard error, with `stdio: "pipe"`. */
+  /** The standard error of the child, with `stdio: "pipe"`. */
   get stderr(): ReadableStream<Uint8Array> | null {
     return this.#child?.stderr ?? null;
   }
 
-  /** The message for a copy of this process, which has all the rest: only live objects are handed over. */
+  /** Returns the message for a forked child, to which only shareable objects are handed over. */
   #startForkPayload(): { messages: EncodedMessage[]; modules: string[] } {
     const { args = [] } = this.#options;
     const transfer = new ForkTransfer([args, { ...this }]);
@@ -274,14 +287,14 @@ export class Process<A extends unknown[] = unknown[]> {
     return { messages: [{ ...message, commit: (scope) => transfer.commit(scope) }], modules: [] };
   }
 
-  /** In the copy: this object stands for the process that it is in. */
+  /** Makes this object the current process, in the forked child. */
   async #resumeInCopy(): Promise<() => unknown> {
     this.#localTarget = await localTarget(this.#options.target);
     processTree.current = this;
     return () => this.run();
   }
 
-  /** What a child is. */
+  /** Describes the child. */
   #preparationData(): PreparationData {
     return {
       name: this.#name,
@@ -298,10 +311,10 @@ export class Process<A extends unknown[] = unknown[]> {
     };
   }
 
-  /** The messages of `preparation.ts`, and the modules that they name. */
+  /** Returns the messages of `preparation-data.ts`, and the modules that they name. */
   #startPayload(): { messages: EncodedMessage[]; modules: string[] } {
     const { target, args = [] } = this.#options;
-    const reference = target === undefined ? undefined : requireTarget(target, "Process");
+    const reference = target === undefined ? undefined : requireTarget(target, "new Process()");
     const named = reference !== undefined && "module" in reference ? reference : null;
     const fields = { ...this };
     const values = {
@@ -362,13 +375,13 @@ export class Process<A extends unknown[] = unknown[]> {
       throw new ProcessError(`${call} was called on ${this.#name} after close()`, { code: "ERR_PROCESS_CLOSED" });
     if (this.#ownerPid === host.pid || this === processTree.current) return;
     throw new ProcessError(
-      `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#ownerPid}: only that one can start it and wait for it`,
+      `${call} was called on ${this.#name} in process ${host.pid}, a copy of process ${this.#ownerPid}: only process ${this.#ownerPid} can use it`,
       { code: "ERR_NOT_PARENT" },
     );
   }
 }
 
-/** How the class of a process is found in the child; a plain `Process` is there anyway. */
+/** Returns the module and name of a subclass; null for `Process` itself, which every child has. */
 function subclassOf(process: object): PreparationData["subclass"] {
   const prototype = Object.getPrototypeOf(process) as object;
   if (prototype === Process.prototype) return null;
@@ -376,6 +389,6 @@ function subclassOf(process: object): PreparationData["subclass"] {
   if (found !== undefined) return { module: found.module, name: found.name };
   const { name } = prototype.constructor;
   throw new TargetError(
-    `Process cannot send its subclass "${name}": export it from its module, and call registerClass(import.meta.url, ${name}) there`,
+    `start() cannot send the subclass "${name}": export it from its module, and call registerClass(import.meta.url, ${name}) there`,
   );
 }

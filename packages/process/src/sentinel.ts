@@ -1,9 +1,10 @@
+/** Sentinels: the end of a process as something to wait for. */
 import type { ExitStatus } from "@multiproc/core/internal";
 
 /**
- * Stands for the end of a process, in `wait()`.
+ * The end of a process, as an argument of `wait()`.
  *
- * @example Wait for the end of a child, or for something else
+ * @example Wait for the end of a child or for a message
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { pipe, wait } from "@multiproc/pipe";
@@ -13,20 +14,20 @@ import type { ExitStatus } from "@multiproc/core/internal";
  * const child = new Process({ target: inline(() => {}) });
  * await child.start();
  * const sentinel: Sentinel = child.sentinel;
- * console.log((await wait([here, sentinel])).includes(sentinel)); // true: it ended first
+ * console.log((await wait([here, sentinel])).includes(sentinel)); // true: the child has ended first
  * ```
  */
 export class Sentinel {
-  /** The process whose end it stands for. */
+  /** The pid of the process. */
   readonly pid: number;
-  /** Settles when that process has ended. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<unknown>;
 
   /**
-   * Makes it.
+   * Creates a sentinel.
    *
-   * @param pid the process
-   * @param ended settles when it has ended
+   * @param pid the pid of the process
+   * @param ended resolves when the process has ended
    * @internal
    */
   constructor(pid: number, ended: Promise<ExitStatus>) {

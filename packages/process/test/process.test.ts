@@ -94,7 +94,7 @@ describe("Process", () => {
     await child.start();
     expect(await child.join()).toBe(0);
     expect(read(result)).toEqual({ text: "Hello from Greeter", isGreeter: true });
-    await expect(new Unregistered().start()).rejects.toThrow('Process cannot send its subclass "Unregistered"');
+    await expect(new Unregistered().start()).rejects.toThrow('start() cannot send the subclass "Unregistered"');
   });
 
   test("env and cwd are the child's alone", async () => {

@@ -1,8 +1,9 @@
 /**
  * The output of a forked child, in its parent.
  *
- * A forked process has no pipe to its parent. For each stream that the parent reads, the parent listens on a Unix socket, the
- * child connects to it, and its stream is redirected there. Used by `fork` and by the fork server.
+ * A forked process has no pipe to its parent. For each stream that the parent reads, the parent
+ * listens on a Unix socket, the child connects to it, and its stream is redirected there. Used by
+ * `fork` and by the fork server.
  */
 import type { ChildOutput } from "@multiproc/core";
 import { type ByteSource, host, reserveSocketPath, routeOutput, toStdio } from "@multiproc/core/internal";
@@ -28,7 +29,7 @@ export class ChildOutputSockets {
     this.stderr = toStdio(destinations.stderr) === "pipe" ? new ChildOutputSocket() : undefined;
   }
 
-  /** Connects the streams to their destinations; returns those that are streams for the caller. */
+  /** Connects the streams to their destinations; returns the readable ones. */
   connect(): Pick<Child, "stdout" | "stderr"> {
     return {
       stdout: routeOutput(this.stdout, this.#destinations.stdout),

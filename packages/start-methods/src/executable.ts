@@ -6,7 +6,8 @@ const state: { path: string | undefined } = singleton("executable", () => ({ pat
 /**
  * Sets the interpreter of children, instead of the one of this process.
  *
- * @param path the path of the interpreter, or a name that is looked up in `PATH`; undefined for the one of this process
+ * @param path the path of the interpreter, or a name that is looked up in `PATH`; undefined for the
+ * one of this process
  * @throws {TypeError} if `path` is not a string, or is empty
  *
  * @example Children run under the interpreter of this process again

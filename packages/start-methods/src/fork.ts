@@ -11,8 +11,8 @@
  *                                                    runs the entry, as under every start method
  * ```
  *
- * The fork happens while no function of the program is on the stack. The child therefore does not continue what its parent was
- * doing, and never settles the promises that its parent waits for.
+ * The fork happens while no function of the program is on the stack. The child therefore does not
+ * continue what its parent was doing, and never settles the promises that its parent waits for.
  */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import {
@@ -78,7 +78,10 @@ export async function forkChild(options: StartOptions, args: readonly string[]):
   }
 }
 
-/** Forks as soon as this process is idle. Returns the pid of the child, and returns in the parent only. */
+/**
+ * Forks as soon as this process is idle. Returns the pid of the child, and returns in the parent
+ * only.
+ */
 async function forkWhenIdle(
   forkApi: Forking,
   support: ForkSupport,
@@ -104,8 +107,8 @@ async function forkWhenIdle(
 }
 
 /**
- * Runs a function in a turn of the event loop with no other code on the stack or after it. The promise stays pending if the
- * result is undefined.
+ * Runs a function in a turn of the event loop with no other code on the stack or after it. The
+ * promise stays pending if the result is undefined.
  */
 function runInOwnTurn<T>(run: () => T | undefined): Promise<T> {
   return new Promise((resolve, reject) => {

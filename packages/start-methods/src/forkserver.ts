@@ -1,10 +1,12 @@
 /**
- * The start method `forkserver`: children come from processes that have loaded their modules in advance.
+ * The start method `forkserver`: children come from processes that have loaded their modules in
+ * advance.
  *
- * On Node on Linux a server forks the children (`fork-server/`). Where processes cannot be forked, interpreters that were started
- * in advance become the children (`spares/`). The two differ in time and memory alone. The first start creates the server or the
- * spares. They serve this process as long as it lives, and are replaced when they end. A forked process asks the server that
- * forked it.
+ * On Node on Linux a server forks the children (`fork-server/`). Where processes cannot be forked,
+ * interpreters that were started in advance become the children (`spares/`). The two differ in time
+ * and memory alone. The first start creates the server or the spares. They serve this process as
+ * long as it lives, and are replaced when they end. A forked process asks the server that forked
+ * it.
  */
 import {
   afterForkInChild,
@@ -55,12 +57,14 @@ afterForkInChild(() => {
 });
 
 /**
- * Sets the modules that are loaded before children of start method `forkserver` are created, so that every child has them from
- * its start. Call it before the first start. If a module throws, that start fails with its error.
+ * Sets the modules that are loaded before children of start method `forkserver` are created, so
+ * that every child has them from its start. Call it before the first start. If a module throws,
+ * that start fails with its error.
  *
- * A forked child shares the memory of these modules with the server until one of the two writes to it. A process with an open
- * socket or a worker thread cannot be forked. If a module keeps one open, children are spares instead, each of which loads the
- * modules itself; {@link forkserverKind} reports this.
+ * A forked child shares the memory of these modules with the server until one of the two writes to
+ * it. A process with an open socket or a worker thread cannot be forked. If a module keeps one
+ * open, children are spares instead, each of which loads the modules itself; {@link forkserverKind}
+ * reports this.
  *
  * @param modules URLs in the order of loading, such as `new URL("./images.ts", import.meta.url)` or
  * `import.meta.resolve("typescript")`
@@ -88,8 +92,8 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
 }
 
 /**
- * Reports whether the children of start method `forkserver` are forked by a server or are spares. It starts the server or the
- * first spare if necessary, so that the first child starts fast.
+ * Reports whether the children of start method `forkserver` are forked by a server or are spares.
+ * It starts the server or the first spare if necessary, so that the first child starts fast.
  *
  * @param options the limit of the wait, and a signal that cancels it
  * @throws {StartError} if a module of `setForkserverPreload()` throws, with its error as the cause
@@ -128,7 +132,8 @@ export async function closeForkserver(): Promise<void> {
 /** Starts a child by the fork server or from a spare. */
 export async function forkserverChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { entry, execArgv, permissions = "inherit", signal } = options;
-  // A child with fewer permissions than a spare, or a spare that cannot read the files of this library later.
+  // Such a child may have too few permissions for the modules of a spare, or for reading files of
+  // this library later.
   if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.canRead(path)))
     return spawnChild(options, args);
   const executable = state.pending?.executable ?? getExecutable();

@@ -1,4 +1,6 @@
-/** The types that the start methods share: what is started, the started child, and what starts it. */
+/**
+ * The types that the start methods share: what is started, the started child, and what starts it.
+ */
 import type { ChildOutput, Permissions } from "@multiproc/core";
 import { type EncodedMessage, type ExitStatus, packStartPayload } from "@multiproc/core/internal";
 
@@ -17,7 +19,10 @@ export type StartMethod = "spawn" | "forkserver" | "fork";
  * ```
  */
 export interface ForkserverKind {
-  /** `"fork"`: a server forks the children. `"spares"`: interpreters that were started in advance become the children. */
+  /**
+   * `"fork"`: a server forks the children. `"spares"`: interpreters that were started in advance
+   * become the children.
+   */
   readonly kind: "fork" | "spares";
   /** Why a process cannot be forked here; undefined where it can. */
   readonly reason: string | undefined;
@@ -61,8 +66,8 @@ export interface Child {
   /** Resolves when the child has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
   /**
-   * Whether the child was created with its messages. It then ends with this process in any case, and does not connect to the
-   * endpoint of this process.
+   * Whether the child was created with its messages. It then ends with this process in any case,
+   * and does not connect to the endpoint of this process.
    */
   readonly hasPayload?: boolean;
   kill(signal: string): void;
@@ -72,11 +77,12 @@ export interface Child {
 }
 
 /**
- * Creates a child by one start method. The child runs the entry of the options with the given arguments: the endpoint of this
- * process, a token, and a socket path for the endpoint of the child.
+ * Creates a child by one start method. The child runs the entry of the options with the given
+ * arguments: the endpoint of this process, a token, and a socket path for the endpoint of the
+ * child.
  *
- * A launcher that can pass the messages of the child in its arguments does so; see {@link argsWithPayload}. `start()` does the
- * rest of a start.
+ * A launcher that can pass the messages of the child in its arguments does so; see
+ * {@link argsWithPayload}. `start()` does the rest of a start.
  *
  * @throws {StartError} if the child cannot be started
  * @throws {StartMethodError} if the method is not available now
@@ -84,7 +90,10 @@ export interface Child {
  */
 export type Launcher = (options: StartOptions, args: readonly string[]) => Promise<Child>;
 
-/** Returns the arguments of a child with its messages in them; undefined if the messages are too long for that. */
+/**
+ * Returns the arguments of a child with its messages in them; undefined if the messages are too
+ * long for that.
+ */
 export function argsWithPayload(
   { messages }: StartOptions,
   [, , childSocketPath = ""]: readonly string[],

@@ -1,30 +1,35 @@
 /**
- * How a child process comes to be: the start methods, and which one is used.
+ * The start methods: how child processes are created, and which method is used.
  *
- * `spawn` starts a fresh interpreter: the child shares nothing with its parent and loads the modules it needs. It is the
- * default, and works on every host.
+ * `spawn` starts a new interpreter. The child shares nothing with its parent, and loads the modules
+ * that it needs. `spawn` is the default, and works on every host.
  *
- * `forkserver` takes children from a process that has loaded modules before, see {@link setForkserverPreload}. On Node on Linux
- * a server forks them: they start in milliseconds, and share the memory of what was loaded until one
- * of them writes to it. Elsewhere they are spares, which were started beforehand and wait; {@link forkserverKind} tells which.
- * The API and what a child can do are the same.
+ * `forkserver` takes children from processes that have loaded modules in advance; see
+ * {@link setForkserverPreload}. On Node on Linux a server forks them. Such a child starts in
+ * milliseconds, and shares the memory of the loaded modules until it writes to it. On other hosts
+ * the children are spares: interpreters that were started in advance. {@link forkserverKind}
+ * reports which of the two is used. The API is the same, and so is what a child can do.
  *
- * `fork` copies this very process, closures and the state of its modules included, on Node on Linux, and only where that is
- * safe. Both reach the C library by `node:ffi` on Node 26.1 and newer, else by koffi, which npm installs along unless optional
- * dependencies are omitted. {@link fork}, {@link waitpid} and {@link exec} are the system calls alone.
+ * `fork` copies this process with its closures and the state of its modules. It is available on
+ * Node on Linux, and is refused where a copy would not be safe. `fork` and `forkserver` call the C
+ * library by `node:ffi` on Node 26.1 and newer, otherwise by koffi. npm installs koffi unless
+ * optional dependencies are omitted. {@link fork}, {@link waitpid} and {@link exec} are the bare
+ * system calls.
  *
- * ## Closing, and what happens when a process dies
+ * ## When a process dies
  *
- * A server and its spares end with the process that they belong to, however it ends, and its children with them. A server that
- * dies takes its children with it, which are reported as ended by SIGKILL; the next start has a new one. A spare that dies is
- * replaced.
+ * A fork server ends with the process that it belongs to, and its children end with it; so do
+ * spares. If a fork server dies, its children are killed and reported as ended by SIGKILL. The next
+ * start creates a new server. A spare that dies is replaced.
  *
  * ## Differences from Python
  *
- * - A child has the environment variables and the folder that its parent has at the start, not those of the server.
- * - Nothing of the program is loaded in the server but what {@link setForkserverPreload} names.
- * - Under `fork`, the parent's timers and connections are silent in the child, which Python leaves to the program.
- * - Where a process cannot be forked, `forkserver` is there all the same.
+ * - A child has the environment variables and the working directory that its parent has at the
+ *   start, not those of the server.
+ * - The server loads no module of the program except those of {@link setForkserverPreload}.
+ * - Under `fork`, timers and connections of the parent are disabled in the child. Python leaves
+ *   that to the program.
+ * - Where processes cannot be forked, `forkserver` is available nevertheless.
  *
  * @module
  */
@@ -44,7 +49,7 @@ export {
 } from "./start-method.ts";
 
 /**
- * Fork servers; loaded when they are asked for.
+ * Loads the module of fork servers.
  *
  * @internal
  */

@@ -27,7 +27,9 @@ import { StartMethodError } from "./start-method.ts";
  * ```
  */
 export interface ExecOptions {
-  /** The whole environment of the program, as with the system call. @default that of this process */
+  /**
+   * The whole environment of the program, as with the system call. @default that of this process
+   */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -60,20 +62,21 @@ const ERRNO_REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Replaces the program of this process by another one, as the system call does. The process keeps its pid. `exec()` does not
- * return.
+ * Replaces the program of this process by another one, as the system call does. The process keeps
+ * its pid. `exec()` does not return.
  *
- * Standard input, output and error stay open; other descriptors of this program are closed. Signal handlers are reset. `exit`
- * listeners do not run. Child processes of this library end as if this process had ended. Items that this program held in
- * queues and pipes are lost. If the process is the child of a `Process`, `join()` in its parent returns the exit code of the new
- * program, which does not outlive that parent either.
+ * Standard input, output and error stay open; other descriptors of this program are closed. Signal
+ * handlers are reset. `exit` listeners do not run. For children, queues and pipes of this library,
+ * this process has ended. If the process is the child of a `Process`, `join()` in its parent
+ * returns the exit code of the new program, which does not outlive that parent either.
  *
  * @param file the path of the program; a name without a slash is looked up in `PATH`
  * @param args its arguments, without its name
  * @param options its environment
  * @throws {StartError} if there is no such program, or it cannot be executed
  * @throws {StartMethodError} if the C library cannot be called here, or output is not written yet
- * @throws {TypeError} for arguments that are not strings or contain a zero, and for an unknown option
+ * @throws {TypeError} for arguments that are not strings or contain a zero, and for an unknown
+ * option
  *
  * @example A child becomes another program
  * ```ts
@@ -108,7 +111,9 @@ export function exec(file: string, args: readonly string[] = [], options: ExecOp
   throw new StartError(reasonOf(file, errorName, options.env));
 }
 
-/** Executes the first program that it finds. It returns only on failure, with the name of the error. */
+/**
+ * Executes the first program that it finds. It returns only on failure, with the name of the error.
+ */
 function execFirstFound(nativeApi: Native, file: string, argv: readonly string[], env: ExecOptions["env"]): string {
   const { libc } = nativeApi;
   const cArgv = toCStringArray(libc, argv);
@@ -138,9 +143,12 @@ function candidatePaths(file: string, env: ExecOptions["env"]): string[] {
   return searchPath.split(":").map((folder) => (folder === "" ? file : `${folder}/${file}`));
 }
 
-/** Resets standard streams and signals for the new program; returns a function that restores them. */
+/**
+ * Resets standard streams and signals for the new program; returns a function that restores them.
+ */
 function resetStdioAndSignals({ libc }: Native): () => void {
-  // Hosts mark terminals as close-on-exec once they are opened as streams. A duplicate has no such mark.
+  // Hosts mark terminals as close-on-exec once they are opened as streams. A duplicate has no such
+  // mark.
   for (const fd of [0, 1, 2]) {
     const copyFd = libc.dup(fd);
     if (copyFd < 0) continue;
@@ -149,7 +157,8 @@ function resetStdioAndSignals({ libc }: Native): () => void {
   }
   host.restoreStandardStreams();
   const previousActions = new Map<number, number>();
-  // Hosts ignore these signals, and the new program would inherit that. The system itself resets handlers.
+  // Hosts ignore these signals, and the new program would inherit that. The system itself resets
+  // handlers.
   for (const signal of ["SIGPIPE", "SIGXFSZ"].map((name) => host.signalNumber(name)))
     previousActions.set(signal, libc.signal(signal, 0));
   const mask = new Uint8Array(128);
@@ -161,7 +170,10 @@ function resetStdioAndSignals({ libc }: Native): () => void {
   };
 }
 
-/** Returns a null-terminated array of C strings. It is never freed: the program ends, or exec() has failed, which is rare. */
+/**
+ * Returns a null-terminated array of C strings. It is never freed: the program ends, or exec() has
+ * failed, which is rare.
+ */
 function toCStringArray(libc: Native["libc"], texts: readonly string[]): BigUint64Array {
   return BigUint64Array.from([...texts.map((text) => BigInt(libc.strdup(text))), 0n]);
 }

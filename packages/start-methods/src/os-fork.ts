@@ -25,15 +25,17 @@ const FORK_TAKES_NOTHING =
 /**
  * Copies this process, as the system call does. It returns in both processes, on the same line.
  *
- * The child has everything that its parent has. Both run the same timers, both serve the same sockets and servers, the child
- * waits for whatever the parent waits for, and `exit` listeners run in each. The child should therefore end soon, by
- * `process.exit()` or `exec()`. A `Process` with start method `"fork"` has none of these pitfalls.
+ * The child has everything that its parent has. Both run the same timers, both serve the same
+ * sockets and servers, the child waits for whatever the parent waits for, and `exit` listeners run
+ * in each. The child should therefore end soon, by `process.exit()` or `exec()`. A `Process` with
+ * start method `"fork"` has none of these pitfalls.
  *
- * The child has its own pid and new random numbers. Connections and queues work in it. No `Process` represents it: it may outlive
- * its parent, and {@link waitpid} returns its exit code.
+ * The child has its own pid and new random numbers. Connections and queues work in it. No `Process`
+ * represents it: it may outlive its parent, and {@link waitpid} returns its exit code.
  *
  * @returns 0 in the child, the pid of the child in the parent
- * @throws {StartMethodError} if this process cannot be forked, or not now because worker threads or operations are under way
+ * @throws {StartMethodError} if this process cannot be forked, or not now because worker threads or
+ * operations are under way
  * @throws {ProcessError} if a module calls it while a child imports that module
  * @throws {TypeError} if it is called with an argument
  *
@@ -73,12 +75,15 @@ export function fork(): number {
 }
 
 /**
- * Waits for the end of a child of {@link fork}, as the system call does. It returns the end of each child once.
+ * Waits for the end of a child of {@link fork}, as the system call does. It returns the end of each
+ * child once.
  *
  * @param pid the result of `fork()`
  * @param options the limit of the wait, and a signal that cancels it
- * @returns the exit code, or the negative number of the signal that ended the child; null if the time ran out
- * @throws {RangeError} if `fork()` has not returned this pid here, or its end has been returned before
+ * @returns the exit code, or the negative number of the signal that ended the child; null if the
+ * time ran out
+ * @throws {RangeError} if `fork()` has not returned this pid here, or its end has been returned
+ * before
  *
  * @example A child that is ended by a signal
  * ```ts
@@ -110,7 +115,10 @@ export async function waitpid(pid: number, options: WaitOptions = {}): Promise<n
   }
 }
 
-/** Runs the self-test of forks once in a process. `fork()` is synchronous, so only the quick part fits. */
+/**
+ * Runs the self-test of forks once in a process. `fork()` is synchronous, so only the quick part
+ * fits.
+ */
 function runQuickTest({ native, forker }: ForkSupport): ForkRefusal | undefined {
   if (isTested) return undefined;
   const refusal = forking().quickTest(native, forker);

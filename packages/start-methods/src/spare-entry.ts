@@ -1,6 +1,7 @@
 /**
- * The entry of a spare: a process that has loaded what it may need, and waits for its work; see `spares.ts`. It is started,
- * never imported.
+ * The entry module of a *spare*: an interpreter that has loaded the modules of a child in advance
+ * and waits for an assignment; see `spares/spare-pool.ts`. It is a program, which no module
+ * imports.
  */
 import {
   type Channel,
@@ -17,15 +18,15 @@ import { failureOf } from "./start-failure.ts";
 
 await runSpare();
 
-/** Loads the modules, says so, and becomes the process that it is asked to be. */
+/** Loads the modules, reports that, waits for an assignment, and runs it. */
 async function runSpare(): Promise<void> {
   const [ownerSocketPath = "", token = "", socketPath = "", modules = "[]"] = host.takeArgs();
   processRole.isStandby = true;
   childConfig.isImporting = true;
   childConfig.socketPath = socketPath;
-  // A terminal's Ctrl+C is for the processes at work; this one ends with its owner.
+  // Ctrl+C in a terminal is meant for running children; a waiting spare ends with its owner.
   const restoreSigint = host.onSignal("SIGINT", () => {});
-  const channel = await dial({ socketPath: ownerSocketPath, token }, "the process that started this one").catch(() =>
+  const channel = await dial({ socketPath: ownerSocketPath, token }, "the owner of this spare process").catch(() =>
     host.exit(0),
   );
   const assignment = receiveAssignment(channel, restoreSigint);
@@ -45,8 +46,10 @@ async function runSpare(): Promise<void> {
 }
 
 /**
- * The work, when there is some; without its owner this process ends. Whoever hears that the work has begun may send a signal
- * at once, and it must not meet what the spare did about signals: `begin` is called before that is said.
+ * Waits for the assignment. The spare ends if its owner closes the channel before that.
+ *
+ * The owner may send a signal as soon as it has the reply ASSIGNED, and the spare ignores SIGINT.
+ * `onAssigned`, which restores the default, is therefore called before the reply.
  */
 function receiveAssignment(channel: Channel, onAssigned: () => void): Promise<SpareAssignment> {
   return new Promise((resolve) => {

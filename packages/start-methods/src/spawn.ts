@@ -39,7 +39,10 @@ export async function spawnChild(options: StartOptions, args: readonly string[])
   }
 }
 
-/** Returns the reason in words. The system reports a missing program and a missing folder by the same error. */
+/**
+ * Returns the reason in words. The system reports a missing program and a missing folder by the
+ * same error.
+ */
 function reasonOf(cause: Error & { code?: string }, file: string, cwd: string | undefined): string {
   const isMissing = cause.code === "ENOENT" || cause.code === "ENOTDIR" || cause.name === "NotFound";
   if (!isMissing) return cause.message;

@@ -14,7 +14,8 @@ import {
 import type { StartMethod } from "./launcher.ts";
 
 /**
- * A start method is not available on this host, or not at this moment. The message says why, and what to use instead.
+ * A start method is not available on this host, or not at this moment. The message says why, and
+ * what to use instead.
  *
  * @example A method that is not available
  * ```ts
@@ -49,9 +50,9 @@ const START_METHOD_ENV = "MULTIPROC_START_METHOD";
 const chosen: { method: StartMethod | undefined } = singleton("start method", () => ({ method: undefined }));
 
 /**
- * Returns the start methods that this host has, the default first. `fork` is among them on Node on Linux, if this build of Node
- * can be copied and its C library can be called (by `node:ffi` or koffi). A single start can still be refused, while worker
- * threads or operations are under way.
+ * Returns the start methods that this host has, the default first. `fork` is among them on Node on
+ * Linux, if this build of Node can be copied and its C library can be called (by `node:ffi` or
+ * koffi). A single start can still be refused, while worker threads or operations are under way.
  *
  * @example
  * ```ts
@@ -65,8 +66,9 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * Returns the start method of processes that name none. It is the method set here or in the parent process, else the one named
- * by the environment variable `MULTIPROC_START_METHOD`, else the first of {@link getAllStartMethods}.
+ * Returns the start method of processes that name none. It is the method set here or in the parent
+ * process, else the one named by the environment variable `MULTIPROC_START_METHOD`, else the first
+ * of {@link getAllStartMethods}.
  *
  * @throws {StartMethodError} if the variable names a method that is not available here
  *

@@ -1,16 +1,17 @@
 /**
- * The start of a child, whatever brings it to life.
+ * The start of a child, the same for all start methods.
  *
  * ```text
- * parent                                   child
- *   invitation ── arguments ────────────>   comes to be, by the start method; runs its entry
- *   guard is told of the child               dials the parent's door
- *   START message, …  <──── channel ────>    receives, runs
+ * parent                                           child
+ *   endpoint, token ──────── arguments ──────────>   is created by the start method, runs its entry
+ *   the watchdog learns the pid of the child         dials the endpoint of the parent
+ *   START message, … <────── channel ─────────────>  receives the messages, runs
  * ```
  *
- * The child gets its work only when the guard knows of it, so that it cannot outlive a parent that dies at any moment; until
- * then it does nothing but wait for the channel, and ends when that closes. A child that is forked ends with its parent in any
- * case, by the kernel or by its server: it is made with its work, and there is no channel.
+ * Invariant: a child runs code of the program only once the watchdog knows it, so that it cannot
+ * outlive a parent that dies at any moment. Until then it waits for the channel, and ends when the
+ * channel closes. A forked child needs no channel: the kernel or its fork server ends it with its
+ * parent, so it is created together with its messages.
  */
 import { StartError } from "@multiproc/core";
 import {
@@ -30,7 +31,7 @@ import { spawnChild } from "./spawn.ts";
 import { earlyExitError } from "./start-failure.ts";
 import { requireStartMethod, StartMethodError } from "./start-method.ts";
 
-/** What brings children to life. What only one method needs is loaded with its first child. */
+/** The launchers. `fork` is loaded with its first child, because few programs use it. */
 const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
   spawn: spawnChild,
   forkserver: forkserverChild,
@@ -38,9 +39,9 @@ const LAUNCHERS: Readonly<Record<StartMethod, Launcher>> = {
 };
 
 /**
- * Starts a child; settles when it is up and has its work.
+ * Starts a child. The promise resolves when the child runs and has received its messages.
  *
- * @throws {StartMethodError} if the start method is not to be had here, or not now
+ * @throws {StartMethodError} if the start method is not available here, or not now
  * @throws {StartError} if the child cannot be started, or ends before it is ready
  * @internal
  */
@@ -50,12 +51,12 @@ export async function start(options: StartOptions): Promise<Child> {
   signal?.throwIfAborted();
   const deliveryEnd = deferred<unknown>();
   const scope: DeliveryScope = { onEnd: (run) => void deliveryEnd.promise.then(run) };
-  // At the call: what is handed over here counts as handed over, whatever happens while the child comes up.
+  // Objects count as handed over from the call on, whatever happens while the child starts.
   for (const message of options.messages) message.commit(scope);
   const socketPath = reserveSocketPath();
   const connected = deferred<Channel>();
   const endpoint = exposeEndpoint((channel) => {
-    // All that a child says on this channel is that it is there.
+    // The connection itself is the news; the child sends nothing on this channel.
     channel.start({ message: () => channel.destroy(), closed: () => {} });
     connected.resolve(channel);
   });
@@ -76,7 +77,8 @@ export async function start(options: StartOptions): Promise<Child> {
     }
     const [channel] = await Promise.all([waitForConnection(connected.promise, ended, child, options), watched]);
     for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
-    // Large binary arguments are read from the caller's memory, which is free again when the start has succeeded.
+    // Large binary arguments are read from the memory of the caller, who may change it after the
+    // start.
     await channel.flushed();
     return child;
   } catch (error) {
@@ -87,7 +89,7 @@ export async function start(options: StartOptions): Promise<Child> {
   }
 }
 
-/** Waits for the child to come to the door, but no longer than it lives. */
+/** Waits until the child has connected or has ended. */
 async function waitForConnection(
   connected: Promise<Channel>,
   ended: Promise<ExitStatus>,
@@ -101,7 +103,7 @@ async function waitForConnection(
     aborted.reject(signal?.reason);
   };
   signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort(); // while the program was started
+  if (signal?.aborted) abort(); // it was aborted while the interpreter was started
   try {
     const first = await Promise.race([connected, ended, aborted.promise]);
     if ("start" in first) return first;

@@ -1,10 +1,10 @@
 import type { ForkReason, ForkRefusal } from "@multiproc/core/internal";
 import { StartMethodError } from "../start-method.ts";
 
-/** There is no real fork here, or not now: what is had in its place is for the caller to choose. */
+/** A fork was refused, by this host or at this moment. The caller decides what to do instead. */
 export class ForkRefusedError extends StartMethodError {
   readonly reason: ForkReason;
-  /** What stands in the way, as words that can follow "because". */
+  /** The obstacle, in words that can follow "because". */
   readonly explanation: string;
 
   constructor({ reason, message }: ForkRefusal) {

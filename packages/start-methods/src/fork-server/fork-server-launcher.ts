@@ -1,4 +1,7 @@
-/** The start method `forkserver` where processes can be forked: what a child asks of the server. */
+/**
+ * The launcher of `forkserver` where processes can be forked: it turns start options into requests
+ * to the server.
+ */
 import { StartError } from "@multiproc/core";
 import { childModules, type ForkServerAddress, host } from "@multiproc/core/internal";
 import { getExecutable } from "../executable.ts";
@@ -9,19 +12,19 @@ import { ForkRefusedError } from "./fork-refused-error.ts";
 import { ForkServer } from "./fork-server.ts";
 import { type ForkOrder, ServerConnection } from "./server-connection.ts";
 
-/** A server's side that children are asked from, by its owner or by a process that it has forked. */
+/** A fork server that this process owns, or a connection to the server that forked this process. */
 interface ForkTarget {
   start(order: ForkOrder): Promise<Child>;
   close(): Promise<void> | void;
 }
 
-/** Children by a fork server. */
+/** Starts children by a fork server. */
 export class ForkServerLauncher {
   readonly kind: ForkserverKind = { kind: "fork", reason: undefined };
   readonly #target: ForkTarget;
   readonly #isOpen: () => boolean;
   readonly #preload: readonly string[];
-  /** The variables that the server's children begin with. */
+  /** The environment of the server, which its children inherit. */
   readonly #env: Readonly<Record<string, string>>;
 
   private constructor(
@@ -36,7 +39,7 @@ export class ForkServerLauncher {
     this.#preload = preload;
   }
 
-  /** Starts a server. */
+  /** Starts a fork server. */
   static async start(preload: readonly string[], signal: AbortSignal): Promise<ForkServerLauncher> {
     const env = host.environment() ?? {};
     const server = await ForkServer.start({
@@ -51,7 +54,7 @@ export class ForkServerLauncher {
     return new ForkServerLauncher(server, () => server.isRunning, serverEnv, preload);
   }
 
-  /** Asks the server that this process was forked by; none if it cannot be reached. */
+  /** Connects to the server that forked this process; undefined if it cannot be reached. */
   static async join({ socketPath, env }: ForkServerAddress): Promise<ForkServerLauncher | undefined> {
     try {
       const connection = new ServerConnection(await host.connect(socketPath));
@@ -61,12 +64,12 @@ export class ForkServerLauncher {
     }
   }
 
-  /** Whether it can be asked for children. */
+  /** Whether the server accepts requests. */
   get isRunning(): boolean {
     return this.#isOpen();
   }
 
-  /** Has the server fork a child. */
+  /** Requests a child from the server. */
   async launch(options: StartOptions, args: readonly string[]): Promise<Child> {
     const { entry, name, stdout, stderr } = options;
     const cwd = resolveCwd(options.cwd);
@@ -79,14 +82,14 @@ export class ForkServerLauncher {
       return { ...(await this.#target.start(order)), hasPayload };
     } catch (error) {
       if (!(error instanceof ForkRefusedError)) throw error;
-      // What the system refuses to a fork, it would to any process.
+      // A limit of the system would stop a new interpreter too.
       if (error.reason === "system")
         throw new StartError(`Cannot start ${name}: ${error.explanation}`, { cause: error });
       return new SparePool(this.#preload).launchDedicated(options, args);
     }
   }
 
-  /** Ends the server, if it is this process's own, and the children that were had by it. */
+  /** Ends the server if this process owns it, and the children of this process in any case. */
   async close(): Promise<void> {
     await this.#target.close();
   }
@@ -98,7 +101,7 @@ function resolveCwd(cwd: string | undefined): string | undefined {
   return cwd.startsWith("/") || ownCwd === undefined ? cwd : `${ownCwd}/${cwd}`;
 }
 
-/** What must be changed to get from one environment to another; null takes a variable away. */
+/** Returns the differences between two environments; null removes a variable. */
 function envChanges(
   from: Readonly<Record<string, string>>,
   to: Readonly<Record<string, string>>,

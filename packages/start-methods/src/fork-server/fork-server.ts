@@ -1,4 +1,4 @@
-/** The owner's side of a fork server: its start, and its end. */
+/** A fork server in its owner process: its start and its end. */
 import { StartError } from "@multiproc/core";
 import { cleanup, type ExitStatus, host, reserveSocketPath, type Subprocess } from "@multiproc/core/internal";
 import type { Child } from "../launcher.ts";
@@ -7,19 +7,22 @@ import { ForkRefusedError } from "./fork-refused-error.ts";
 import type { ServerConfig, StartupResult } from "./protocol.ts";
 import { type ForkOrder, ServerConnection } from "./server-connection.ts";
 
-/** How a fork server is started. */
+/** The options of a fork server. */
 export interface ForkServerOptions {
-  /** The URLs of modules to load first, in this order. @default [] */
+  /** URLs of the modules that the server loads, in this order. @default [] */
   readonly preload?: readonly string[];
-  /** Those of them that have a function `rehearse()`: it does what children will do first, so that they inherit it compiled. */
+  /**
+   * Those of them whose export `warmUp()` runs the first steps of a child, so that children inherit
+   * compiled code.
+   */
   readonly warmUpModules?: readonly string[] | undefined;
-  /** How many worker threads V8 gets in each child. @default 1 */
+  /** The number of worker threads of V8 in each child. @default 1 */
   readonly threads?: number;
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
   readonly execArgv?: readonly string[] | undefined;
   readonly executable?: string | undefined;
-  /** Ends the start. */
+  /** Cancels the start. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -29,18 +32,22 @@ const ENTRY = new URL(
   import.meta.url,
 );
 
-/** A process that forks children on request, with modules loaded. It ends with the process that started it, and its children with it. */
+/**
+ * A process that has loaded modules and forks children on request. It ends with the process that
+ * started it, and its children end with it.
+ */
 export class ForkServer {
   /**
-   * What its environment has besides. The kernel's thread for io_uring never looks at rest, and a ring cannot be copied. Each
-   * thread that the server has is looked at twice at a fork, and children make their own.
+   * Variables of the server that its owner does not have. A ring of io_uring cannot be copied, and
+   * its kernel thread never appears idle. Every thread of the server is inspected twice at a fork,
+   * and children create their own thread pool, so two threads are enough.
    */
   static readonly extraEnv: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
 
   readonly pid: number;
-  /** Where other processes can ask for children, see {@link ServerConnection}. */
+  /** The socket on which other processes request children; see {@link ServerConnection}. */
   readonly socketPath: string;
-  /** Settles when the server has ended. */
+  /** Resolves when the server has ended. */
   readonly ended: Promise<ExitStatus>;
   readonly #subprocess: Subprocess;
   readonly #connection: ServerConnection;
@@ -54,10 +61,11 @@ export class ForkServer {
   }
 
   /**
-   * Starts a server; settles when its modules are loaded and a probe child has passed the self-test.
+   * Starts a server. The promise resolves when its modules are loaded and a probe child has passed
+   * the self-test.
    *
-   * @throws {ForkRefusedError} if this host cannot fork; warm spares are to be had anywhere
-   * @throws {StartError} if a module throws, with its error as the cause, or the server ends
+   * @throws {ForkRefusedError} if this host cannot fork; spares work everywhere
+   * @throws {StartError} if a module throws, with its error as the cause, or if the server ends
    * @internal
    */
   static async start(options: ForkServerOptions = {}): Promise<ForkServer> {
@@ -89,13 +97,13 @@ export class ForkServer {
     }
   }
 
-  /** Whether it can be asked for children. */
+  /** Whether the server accepts requests. */
   get isRunning(): boolean {
     return this.#connection.isOpen;
   }
 
   /**
-   * Has the server fork a child; see {@link ServerConnection.start}.
+   * Requests a child; see {@link ServerConnection.start}.
    *
    * @internal
    */
@@ -103,7 +111,7 @@ export class ForkServer {
     return this.#connection.start(order);
   }
 
-  /** Ends the server, and the children that it has forked. */
+  /** Ends the server and its children. */
   async close(): Promise<void> {
     this.#connection.close();
     this.#subprocess.ref();
@@ -140,7 +148,7 @@ async function launch(options: ForkServerOptions, config: ServerConfig): Promise
   }
 }
 
-/** A place where the server comes to, once, and greets. */
+/** Listens for the one connection of the new server, and its first message. */
 function awaitConnection(): {
   socketPath: string;
   connected: Promise<[ServerConnection, StartupResult]>;
@@ -156,7 +164,7 @@ function awaitConnection(): {
         resolveConnected([connection, result as StartupResult]),
       );
     },
-    () => {}, // the server finds nobody there, and ends
+    () => {}, // the server cannot connect, and ends
   );
   const close = (): void => {
     server.close();
@@ -177,7 +185,7 @@ async function exitedEarly(subprocess: Subprocess, signal: AbortSignal | undefin
 
 function requireReady(result: StartupResult, connection: ServerConnection): void {
   if ("ready" in result) return;
-  connection.close(); // the server ends then
+  connection.close(); // which ends the server
   if ("refused" in result) throw new ForkRefusedError(result.refused);
   throw preloadError("The fork server", result.failed);
 }

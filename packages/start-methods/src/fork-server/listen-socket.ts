@@ -1,12 +1,14 @@
 /**
- * Unix sockets without the event loop. The fork server has no socket that libuv knows of: a child that inherited one would
- * have to close it, and libuv removes the path of a listening socket when it closes that.
+ * Listening Unix sockets without the event loop.
+ *
+ * The fork server has no socket that libuv knows. A child would inherit it and have to close it,
+ * and libuv removes the path of a listening socket when it closes the socket.
  */
 import { type Native, openSocket, SOCK_CLOEXEC, socketAddress, socketFailure } from "@multiproc/core/internal";
 
 const LISTEN_BACKLOG = 512;
 
-/** Listens at a path, which must be free. */
+/** Listens at an unused path; returns the descriptor. */
 export function listenAt(native: Native, path: string): number {
   const { libc } = native;
   const fd = openSocket(native);
@@ -16,7 +18,7 @@ export function listenAt(native: Native, path: string): number {
   return fd;
 }
 
-/** Takes the next connection; undefined if whoever made it is gone again. */
+/** Accepts the next connection; undefined if the client has disconnected. */
 export function acceptFrom(native: Native, listenFd: number): number | undefined {
   const fd = native.libc.accept4(listenFd, null, null, SOCK_CLOEXEC);
   return fd < 0 ? undefined : fd;

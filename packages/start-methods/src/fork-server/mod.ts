@@ -1,4 +1,7 @@
-/** Fork servers: loaded only by who uses them, so that a child does not pay for it. */
+/**
+ * Fork servers. Loaded on demand, so that processes that start no children by fork do not pay for
+ * it.
+ */
 
 export { ForkRefusedError } from "./fork-refused-error.ts";
 export { ForkServer } from "./fork-server.ts";

@@ -1,20 +1,25 @@
 /**
- * A child that was forked before anybody asked for it: it has done what every child does first, and waits in a read for what it
- * shall be. So who asks need not wait for the fork.
+ * A *preforked child*: forked before a client requests it, so that the client does not wait for the
+ * fork.
+ *
+ * The child has run the first steps of every child, and blocks in a read of a pipe until the server
+ * writes the request.
  */
 import type { Native } from "@multiproc/core/internal";
 import { type ForkRequest, LineReader } from "./protocol.ts";
 
-/** What a pipe takes at once, so that the server never waits for a child to read. */
+/**
+ * The capacity of a pipe on Linux. A longer request could block the server until the child reads.
+ */
 const PIPE_CAPACITY_BYTES = 65_536;
 const CHUNK_BYTES = 65_536;
 
-/** The server's side. */
+/** A preforked child in the server. */
 export class PreforkedChild {
   readonly pid: number;
-  /** Readable when it has ended; -1 where the system has no such thing. */
+  /** A descriptor that is readable once the child has ended; -1 on systems without pidfds. */
   readonly pidfd: number;
-  /** Where it reads what it shall be. */
+  /** The end of the pipe that the server writes to. */
   readonly pipeFd: number;
   readonly #native: Native;
 
@@ -23,11 +28,12 @@ export class PreforkedChild {
     this.pid = pid;
     this.pidfd = pidfd;
     this.pipeFd = pipeFd;
-    // In a group of its own no Ctrl+C reaches it, which would wait there for the child that it becomes.
+    // Ctrl+C must not reach it: the blocked signal would stay pending until the child is assigned.
+    // So it has its own group.
     native.libc.setpgid(pid, pid);
   }
 
-  /** Makes it the child that is asked for; false if it cannot be, because it has ended or the request is too long. */
+  /** Sends the request to the child; false if the child has ended, or the request is too long. */
   assign(request: ForkRequest): boolean {
     const { libc } = this.#native;
     const bytes = new TextEncoder().encode(`${JSON.stringify(request)}\n`);
@@ -39,7 +45,10 @@ export class PreforkedChild {
   }
 }
 
-/** In the child: waits for what it shall be, without the event loop; ends it if the server is gone. */
+/**
+ * Waits for the request, in the child, without the event loop. Ends the child if the server has
+ * ended.
+ */
 export function awaitRequest({ libc }: Native, pipeFd: number): ForkRequest {
   const lines = new LineReader();
   const chunk = new Uint8Array(CHUNK_BYTES);

@@ -1,32 +1,36 @@
 /**
- * What a fork server and the processes that ask it for children say to each other: lines of JSON over a Unix socket.
+ * The protocol between a fork server and its clients: lines of JSON over a Unix socket.
  *
  * ```text
- * asks                                    server
+ * client                                  server
  *   { id: 1, do: "fork", … }  ──────────>   forks
  *                  <──────────────────────  { id: 1, pid: 4711 }, or { id: 1, refused: … }
  *   { id: 1, do: "kill", signal: 15 } ──>   signals the child, if it has not ended
  *                  <──────────────────────  { id: 1, code: 0, signal: null }
- *   (closes the connection) ────────────>   kills those of its children that are left
+ *   (closes the connection) ────────────>   kills the remaining children of the client
  * ```
  *
- * The connection is the ownership: who asks for a child keeps the connection open as long as the child may live. The server
- * opens the connection to its own owner itself, says on it first how its start went, and ends when it is closed.
+ * A connection owns its children: a client keeps it open as long as they may live. The server
+ * itself connects to its owner. Its first message on that connection is the result of its start,
+ * and it ends when that connection closes.
  */
 import type { ExitStatus, ForkRefusal } from "@multiproc/core/internal";
 import type { Failure } from "../start-failure.ts";
 
-/** What a fork server is started with, as its only argument. */
+/** The configuration of a fork server, which is its only argument. */
 export interface ServerConfig {
-  /** The socket of its owner. */
+  /** The socket on which the owner listens. */
   readonly ownerSocketPath: string;
-  /** The socket that it shall listen on, for others. */
+  /** The socket on which the server listens for other clients. */
   readonly socketPath: string;
-  /** Modules to load before any child is made, in this order. */
+  /** Modules that are loaded before children are created, in this order. */
   readonly preload: readonly string[];
-  /** Modules whose `rehearse()` runs once all is loaded, so that children inherit compiled what they will run first. */
+  /**
+   * Modules whose `warmUp()` runs after loading, so that children inherit compiled code for their
+   * first steps.
+   */
   readonly warmUpModules: readonly string[];
-  /** How many worker threads V8 gets in each child. */
+  /** The number of worker threads of V8 in each child. */
   readonly threads: number;
 }
 
@@ -36,15 +40,18 @@ export interface FunctionName {
   readonly name: string;
 }
 
-/** Where a standard stream of a child goes; `socket` is a Unix socket where somebody listens. */
+/**
+ * The destination of a standard stream of a child; `socketPath` is a Unix socket on which the
+ * client listens.
+ */
 export type OutputTarget = "inherit" | "ignore" | { readonly socketPath: string };
 
-/** What a child runs, and in what surroundings. */
+/** The function, environment and streams of a child. */
 export interface ForkRequest {
   /** The function that the child calls. */
   readonly call: FunctionName;
   readonly args: readonly string[];
-  /** Variables that differ from the server's; null takes one away. */
+  /** Variables that differ from those of the server; null removes one. */
   readonly env?: Readonly<Record<string, string | null>> | undefined;
   /** The absolute path of its working directory. @default that of the server */
   readonly cwd?: string | undefined;
@@ -52,30 +59,30 @@ export interface ForkRequest {
   readonly stderr: OutputTarget;
 }
 
-/** What is asked of the server; `id` is the asking side's own. */
+/** A request of a client, which chooses the `id`. */
 export type Request =
   | { readonly id: number; readonly do: "fork"; readonly request: ForkRequest }
   | { readonly id: number; readonly do: "kill"; readonly signal: number };
 
-/** What the server answers. */
+/** A message of the server to a client. */
 export type Reply =
   | { readonly id: number; readonly pid: number }
   | { readonly id: number; readonly refused: ForkRefusal }
-  /** To the owner: the child that is forked in advance, as long as no reply gives it away; 0 when there is none. */
+  /** To the owner: the pid of the preforked child, or 0 when there is none. */
   | { readonly standby: number }
   | ({ readonly id: number } & ExitStatus);
 
-/** What the server says to its owner before all else. */
+/** The first message of the server to its owner. */
 export type StartupResult = { readonly ready: true } | { readonly refused: ForkRefusal } | { readonly failed: Failure };
 
 const NEWLINE = 0x0a;
 
-/** Makes lines from chunks of bytes. */
+/** Splits chunks of bytes into lines, and parses them. */
 export class LineReader {
   readonly #decoder = new TextDecoder();
   #partial: Uint8Array[] = [];
 
-  /** The lines that end in this chunk. */
+  /** Returns the messages whose last byte is in this chunk. */
   push(chunk: Uint8Array): unknown[] {
     const messages: unknown[] = [];
     let start = 0;
@@ -91,7 +98,7 @@ export class LineReader {
   }
 }
 
-/** A message as a line. */
+/** Encodes a message as a line. */
 export function toLine(message: Request | Reply | StartupResult): Uint8Array {
   return new TextEncoder().encode(`${JSON.stringify(message)}\n`);
 }

@@ -1,13 +1,13 @@
 /**
- * The fork server at work: it waits in `poll()`, without the event loop, for requests, for the ends of its children, and for
- * the end of its owner.
+ * The loop of a fork server. It waits in `poll()`, without the event loop, for requests, for ends
+ * of children, and for the end of its owner.
  *
- * So nothing of the server runs in a child: no timer, no handler; `fork()` returns there as it does in C, the loop below is
- * left, and the event loop of the child begins. A child's end is seen by a pidfd, which tells it at once and of that child only.
+ * Without the event loop, no timer and no handler of the server runs in a child. `fork()` returns
+ * in the child as in C: the loop returns, and the event loop of the child begins. A pidfd reports
+ * the end of exactly one child, at once.
  *
- * While nobody asks for anything, one child is forked in advance, see {@link PreforkedChild}.
+ * While there are no requests, the server forks one child in advance; see {@link PreforkedChild}.
  */
-
 import type { Forker, Forking, ForkRefusal, ForkResult, Native } from "@multiproc/core/internal";
 import { O_CLOEXEC, POLLIN, POLLOUT, SIGKILL, SYS_PIDFD_OPEN } from "@multiproc/core/internal";
 import { ClientConnection } from "./client-connection.ts";
@@ -15,22 +15,27 @@ import { acceptFrom } from "./listen-socket.ts";
 import { PreforkedChild } from "./preforked-child.ts";
 import type { ForkRequest, Request } from "./protocol.ts";
 
-/** What a child does, since the server's loop has ended in it: what was asked for, or what it will read from a pipe. */
+/**
+ * The task of a new child: a request, or the pipe from which a preforked child reads its request.
+ */
 export type ChildTask = { readonly request: ForkRequest } | { readonly pipeFd: number };
 
 interface TrackedChild {
   readonly client: ClientConnection;
   readonly id: number;
-  /** Readable when it has ended; -1 where the system has no such thing. */
+  /** A descriptor that is readable once the child has ended; -1 on systems without pidfds. */
   readonly pidfd: number;
 }
 
-/** The size of `struct pollfd` in 32-bit words: the file, then two halves, what to look for and what was seen. */
+/**
+ * The size of `struct pollfd` in 32-bit words: the descriptor, then 16 bits each of requested and
+ * returned events.
+ */
 const POLLFD_WORDS = 2;
-/** How often children are asked after where there are no pidfds (before Linux 5.3), in milliseconds. */
+/** The interval of `waitpid()` on systems without pidfds (before Linux 5.3). */
 const REAP_INTERVAL_MS = 20;
 
-/** Serves until the owner is gone, or until this is a child. */
+/** Serves requests until the owner has ended; returns in children. */
 export class RequestLoop {
   readonly #forkApi: Forking;
   readonly #native: Native;
@@ -42,7 +47,10 @@ export class RequestLoop {
   readonly #children = new Map<number, TrackedChild>();
   #pollfds = new Int32Array(64 * POLLFD_WORDS);
   #standby: PreforkedChild | undefined;
-  /** Whether one is to be forked in advance; one that is lost is not replaced before somebody asks for a child. */
+  /**
+   * Whether to fork a child in advance. A preforked child that dies is not replaced before the next
+   * request.
+   */
   #wantsStandby = true;
 
   constructor(
@@ -62,7 +70,7 @@ export class RequestLoop {
     this.#clients.set(owner.fd, owner);
   }
 
-  /** Returns in children only. */
+  /** Runs the loop. It returns in children only. */
   run(): ChildTask {
     for (;;) {
       let readyFds = this.#poll(this.#wantsStandby ? 0 : -1);
@@ -89,7 +97,7 @@ export class RequestLoop {
     }
   }
 
-  /** The files that something happened to, and what. */
+  /** Polls; returns the ready descriptors with their events. */
   #poll(timeoutMs: number): Map<number, number> {
     const fds: number[] = [this.#listenFd];
     const requestedEvents: number[] = [POLLIN];
@@ -100,7 +108,7 @@ export class RequestLoop {
     }
     for (const child of this.#children.values()) {
       mustReapByTimer ||= child.pidfd < 0;
-      fds.push(child.pidfd); // a negative one is passed over
+      fds.push(child.pidfd); // poll() skips a negative one
       requestedEvents.push(POLLIN);
     }
     if (this.#standby !== undefined) {
@@ -139,9 +147,9 @@ export class RequestLoop {
     if (fd !== undefined) this.#clients.set(fd, new ClientConnection(this.#native, fd));
   }
 
-  /** Who asked for children is gone, so these go too. */
+  /** Kills the children of a client that has disconnected. */
   #drop(client: ClientConnection): void {
-    // The kernel kills all children of this process, see `diesWithParent`.
+    // The kernel kills all children of the server; see `diesWithParent`.
     if (client === this.#owner) this.#native.libc._exit(0);
     for (const pid of client.childPids.values()) this.#native.libc.kill(pid, SIGKILL);
     this.#clients.delete(client.fd);
@@ -151,7 +159,7 @@ export class RequestLoop {
   #handle(client: ClientConnection, request: Request): ChildTask | undefined {
     if (request.do === "fork") return this.#fork(client, request.id, request.request);
     const pid = client.childPids.get(request.id);
-    // A child that has not been asked after yet keeps its pid, so this can be no other process.
+    // The pid of a child cannot be reused before waitpid() has returned it.
     if (pid !== undefined) this.#native.libc.kill(pid, request.signal);
     return undefined;
   }
@@ -183,7 +191,7 @@ export class RequestLoop {
     client.send({ id, pid });
   }
 
-  /** In the child, what it waits for. */
+  /** Forks a child in advance. Returns a task in the child only. */
   #preforkChild(): ChildTask | undefined {
     this.#wantsStandby = false;
     if (this.#standby !== undefined) return undefined;
@@ -194,7 +202,7 @@ export class RequestLoop {
     const fork = this.#forkProcess();
     libc.close(fork.role === "child" ? writeFd : pipeFd);
     if (fork.role === "child") return { pipeFd };
-    if (fork.role === "refused") return void libc.close(writeFd); // who asks for a child is told the reason
+    if (fork.role === "refused") return void libc.close(writeFd); // the next request reports the reason
     this.#standby = new PreforkedChild(this.#native, fork.pid, this.#openPidfd(fork.pid), writeFd);
     this.#owner.send({ standby: fork.pid });
     return undefined;
@@ -208,7 +216,8 @@ export class RequestLoop {
   }
 
   #forkProcess(): ForkResult {
-    // What a child must not hold: the connections that tell of owners, the place where others ask.
+    // A child must not hold the connections to clients: they would stay open when the server closes
+    // them.
     const ownFds = [this.#listenFd, ...this.#clients.keys()];
     for (const { pidfd } of this.#children.values()) if (pidfd >= 0) ownFds.push(pidfd);
     if (this.#standby !== undefined) ownFds.push(this.#standby.pidfd, this.#standby.pipeFd);

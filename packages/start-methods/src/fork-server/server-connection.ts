@@ -1,4 +1,4 @@
-/** The asking side of the protocol: one connection to a fork server, and the children that were had by it. */
+/** The client of a fork server: one connection, and the children requested on it. */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import { type ExitStatus, host } from "@multiproc/core/internal";
 import { ChildOutputSockets } from "../child-output-socket.ts";
@@ -7,7 +7,7 @@ import type { Child } from "../launcher.ts";
 import { ForkRefusedError } from "./fork-refused-error.ts";
 import { type ForkRequest, LineReader, type Reply, type Request, toLine } from "./protocol.ts";
 
-/** A child to be had from a fork server. */
+/** A child to request from a fork server. */
 export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
   /** @default "inherit" */
   readonly stdout?: ChildOutput | undefined;
@@ -17,25 +17,25 @@ export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
 
 type Stream = Awaited<ReturnType<typeof host.connect>>;
 
-/** What the kernel does to the children of a server that is gone. */
+/** The status of the children when their server dies: the kernel kills them. */
 const KILLED_STATUS: ExitStatus = { code: null, signal: "SIGKILL" };
 
 /** A connection to a fork server. */
 export class ServerConnection {
-  /** Settles when the server is gone. */
+  /** Resolves when the server has closed the connection. */
   readonly closed: Promise<void>;
   readonly #stream: Stream;
   readonly #lines = new LineReader();
   readonly #pendingForks = new Map<number, { resolve(pid: number): void; reject(error: Error): void }>();
   readonly #exitHandlers = new Map<number, (status: ExitStatus) => void>();
-  /** What keeps this program alive: starts, and children that it waits for. */
+  /** The requests that keep this program alive: starts, and children that it waits for. */
   readonly #refs = new Set<number>();
   #onFirstMessage: ((message: unknown) => void) | undefined;
   #isOpen = true;
   #standbyPid = 0;
   #lastId = 0;
 
-  /** @param greet gets the first message, if the server sends one of itself */
+  /** @param onFirstMessage receives the first message, if the server connected to this process */
   constructor(stream: Stream, onFirstMessage?: (message: unknown) => void) {
     this.#stream = stream;
     this.#onFirstMessage = onFirstMessage;
@@ -54,16 +54,16 @@ export class ServerConnection {
     stream.unref();
   }
 
-  /** Whether the server can be asked for children. */
+  /** Whether the server accepts requests. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
   /**
-   * Has the server fork a child.
+   * Requests a child.
    *
-   * @throws {ForkRefusedError} if there was no fork
-   * @throws {StartError} if the server is gone
+   * @throws {ForkRefusedError} if the server could not fork
+   * @throws {StartError} if the server has ended
    */
   async start(order: ForkOrder): Promise<Child> {
     const id = ++this.#lastId;
@@ -71,7 +71,8 @@ export class ServerConnection {
     const stdout = outputTarget(order.stdout, outputs.stdout?.socketPath);
     const stderr = outputTarget(order.stderr, outputs.stderr?.socketPath);
     const request: ForkRequest = { ...order, stdout, stderr };
-    // Kept before the pid is known: the end of a child can come in the same chunk.
+    // Registered before the pid is known: the same chunk can report the pid and the end of the
+    // child.
     const exited = new Promise<ExitStatus>((resolve) => this.#exitHandlers.set(id, resolve));
     this.#setRef(id, true);
     try {
@@ -88,7 +89,7 @@ export class ServerConnection {
     }
   }
 
-  /** Ends the connection, and with it the children that were had by it. */
+  /** Closes the connection, which ends its children. */
   close(): void {
     this.#stream.destroy();
     this.#end();
@@ -142,7 +143,7 @@ export class ServerConnection {
     }
   }
 
-  /** Notes the child that the server has forked in advance. */
+  /** Records the preforked child of the server as a helper process. */
   #setStandby(pid: number): void {
     helperPids.delete(this.#standbyPid);
     this.#standbyPid = pid;

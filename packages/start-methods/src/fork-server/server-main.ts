@@ -1,8 +1,9 @@
 /**
- * A fork server, from its start to the start of its children.
+ * The program of a fork server, from its start to the start of its children.
  *
- * It loads what its children shall find loaded, waits until nothing of that is under way, has one probe child show that
- * children are well, and serves. What stands in the way of any of this is told to the owner, in place of "ready".
+ * The server loads the modules of its children, waits until no operation is pending, and forks a
+ * probe child as a self-test. Then it serves requests. If any step fails, the owner receives the
+ * reason instead of "ready".
  */
 import {
   childConfig,
@@ -35,14 +36,17 @@ import { type ForkRequest, type OutputTarget, type ServerConfig, type StartupRes
 import { RequestLoop } from "./request-loop.ts";
 import { warmUpSessions } from "./warm-up.ts";
 
-/** V8 keeps what it learns about a function from its second call on, and makes fast code of it after some more. */
+/**
+ * Rounds of warm-up: V8 collects feedback from the second call of a function on, and compiles it
+ * after some more.
+ */
 const WARM_UP_ROUNDS = 25;
-/** More than `struct sigaction` takes anywhere; what is in it is only put back. */
+/** More than the size of `struct sigaction` on any system. Its content is opaque. */
 const SIGACTION_BYTES = 512;
 /** The size of a `sigset_t`. */
 const SIGSET_BYTES = 128;
 
-/** Makes this process a fork server, as its argument says; what its entry runs. */
+/** Runs a fork server with the configuration in the argument of this process. */
 export async function runForkServer(): Promise<void> {
   const config = JSON.parse(host.takeArgs()[0] ?? "{}") as ServerConfig;
   const nativeApi = native();
@@ -53,15 +57,15 @@ export async function runForkServer(): Promise<void> {
   const result = await prepareServer(config, nativeApi, forkApi);
   if (!("ready" in result)) {
     owner.send(result);
-    while (owner.read() !== undefined); // it closes when it has read that; an end before that would be a mystery to it
+    while (owner.read() !== undefined); // the owner closes after it has read the result
     return host.exit(0);
   }
   const listenFd = listenAt(nativeApi, config.socketPath);
   processRole.forkServer = { socketPath: config.socketPath, env: host.environment() ?? {} };
   owner.send(result);
-  // A terminal's Ctrl+C is for the children; the server ends with its owner.
+  // Ctrl+C in a terminal is meant for the children; the server ends with its owner.
   const unblockSigint = blockSignal(nativeApi, SIGINT);
-  // From a turn of the loop of its own, so that no microtask of the modules is left to run in every child.
+  // In a turn of its own, so that no microtask of the loaded modules runs again in every child.
   host.afterIo(() => {
     const support = forkApi.openForker();
     if ("reason" in support) return host.exit(1);
@@ -73,7 +77,10 @@ export async function runForkServer(): Promise<void> {
   });
 }
 
-/** In a child that nobody has asked for yet. What it does for nothing first, it finds in memory of its own when it is time. */
+/**
+ * Runs a preforked child: a dry run, then the request. The dry run copies the memory pages that
+ * every child writes to, before the client waits for them.
+ */
 async function runPreforkedChild(
   pipeFd: number,
   config: ServerConfig,
@@ -87,7 +94,7 @@ async function runPreforkedChild(
   await runChild(request, nativeApi, forkApi);
 }
 
-/** Makes this process fit to be copied. */
+/** Loads the modules, and makes this process fit to be forked. */
 async function prepareServer(config: ServerConfig, nativeApi: Native, forkApi: Forking): Promise<StartupResult> {
   forkApi.replaceMathRandom();
   forkApi.watchOutput();
@@ -113,7 +120,7 @@ async function prepareServer(config: ServerConfig, nativeApi: Native, forkApi: F
   return selfTestRefusal === undefined ? { ready: true } : { refused: selfTestRefusal };
 }
 
-/** Does here what each child does right after the fork, so that it is compiled before the children are made. */
+/** Runs the first steps after a fork in the server, so that children inherit them compiled. */
 function warmUpFork(nativeApi: Native, forkApi: Forking): void {
   for (let i = 0; i < WARM_UP_ROUNDS; i++) {
     forkApi.resetProcess(nativeApi);
@@ -124,7 +131,7 @@ function warmUpFork(nativeApi: Native, forkApi: Forking): void {
   }
 }
 
-/** The same for what each child does when it knows its work. */
+/** Runs a request without effect, so that children inherit the code of a request compiled. */
 async function warmUpChild(
   rounds: number,
   { warmUpModules }: ServerConfig,
@@ -147,7 +154,7 @@ async function warmUpChild(
 
 async function runChild(request: ForkRequest, nativeApi: Native, forkApi: Forking): Promise<void> {
   const { call, args, env, cwd, stdout, stderr } = request;
-  // Opened by the child, which may be older than the request.
+  // The child itself opens the streams, because a preforked child is older than its request.
   for (const [name, output] of [
     ["stdout", stdout],
     ["stderr", stderr],
@@ -169,7 +176,7 @@ function openOutput(nativeApi: Native, output: OutputTarget): number | undefined
   try {
     return connectTo(nativeApi, output.socketPath);
   } catch (error) {
-    // Nobody listens there any more: who asked for this child has ended meanwhile.
+    // The client does not listen any more: it has ended.
     const { errno } = error as { errno?: number };
     if (errno === ECONNREFUSED || errno === ENOENT) nativeApi.libc._exit(0);
     throw error;
@@ -177,11 +184,12 @@ function openOutput(nativeApi: Native, output: OutputTarget): number | undefined
 }
 
 /**
- * Keeps a signal from this process, until the returned function is called. What is sent to a child before that waits for it,
- * instead of being lost: a blocked signal is never ignored (signal(7)). The server's other threads do not block it, but ignore it.
+ * Blocks a signal until the returned function is called. The signal stays pending in a child
+ * instead of being lost, because a blocked signal is never ignored (signal(7)). The other threads
+ * of the server do not block the signal; they ignore it.
  *
- * The whole action is put back as it was, flags included: Node's own for SIGINT raises it again, and counts on being called
- * once.
+ * The whole action is restored with its flags: the handler of Node for SIGINT raises the signal
+ * again, and relies on being called once.
  */
 function blockSignal({ libc }: Native, signal: number): () => void {
   const [blocked, previousMask] = [new Uint8Array(SIGSET_BYTES), new Uint8Array(SIGSET_BYTES)];
@@ -196,7 +204,7 @@ function blockSignal({ libc }: Native, signal: number): () => void {
   };
 }
 
-/** The one thing that is said where there is no fork to keep the event loop's sockets out of. */
+/** Sends the result by the event loop, where the C library cannot be called. */
 async function reportWithoutNative(config: ServerConfig, result: StartupResult): Promise<void> {
   const stream = await host.connect(config.ownerSocketPath);
   stream.start({ data: () => {}, end: () => host.exit(0), drain: () => {} });

@@ -1,11 +1,11 @@
 /**
- * What a child does first, done in the fork server: dialling, and reading what the parent sends. What Node and this library
- * run for that is compiled then, and every child inherits it.
+ * Warm-up of a fork server: it dials and receives messages as a new child does. The code for that
+ * is compiled once, in the server, and every child inherits it.
  */
 import { dial, encodeMessage, type Frame, host, StreamChannel } from "@multiproc/core/internal";
 
 const WARM_UP_SESSIONS = 25;
-/** Of the kinds of values that every start sends. */
+/** A message with the kinds of values that every start sends. */
 const SAMPLE_MESSAGE = {
   name: "Process-1",
   daemon: false,
@@ -14,7 +14,7 @@ const SAMPLE_MESSAGE = {
   parent: { name: "MainProcess", pid: 1 },
 };
 
-/** Leaves no socket open. */
+/** Opens and closes connections at a socket path; none stays open. */
 export async function warmUpSessions(socketPath: string): Promise<void> {
   let onAccept: (channel: StreamChannel) => void;
   const server = host.listen(
@@ -24,7 +24,7 @@ export async function warmUpSessions(socketPath: string): Promise<void> {
   );
   for (let i = 0; i < WARM_UP_SESSIONS; i++) {
     const accepted = new Promise<StreamChannel>((resolve) => (onAccept = resolve));
-    const child = await dial({ socketPath, token: "rehearsal" }, "the rehearsal");
+    const child = await dial({ socketPath, token: "warm-up" }, "the warm-up");
     const parent = await accepted;
     let onClosed = (): void => {};
     const childClosed = new Promise<void>((resolve) => (onClosed = resolve));
@@ -39,7 +39,7 @@ export async function warmUpSessions(socketPath: string): Promise<void> {
       closed: onClosed,
     });
     child.ref();
-    for (let j = 0; j < 4; j++) parent.forward(0, encodeMessage(SAMPLE_MESSAGE, "rehearsal").frame);
+    for (let j = 0; j < 4; j++) parent.forward(0, encodeMessage(SAMPLE_MESSAGE, "warm-up").frame);
     for (let j = 0; j < 4; j++) {
       while (frames.length === 0) await new Promise<void>((resolve) => (onFrame = resolve));
       child.decode(frames.shift() as Frame);

@@ -1,20 +1,22 @@
-/** What a spare and its owner say to each other; see `spares.ts`. */
+/** The frames between a spare and its owner; `spare-pool.ts` shows the exchange. */
 
-/** A spare has loaded its modules. */
+/** From the spare: its modules are loaded. */
 export const READY = 1;
-/** A spare could not load them: a `Failure`. */
+/** From the spare: a module could not be loaded; carries a `Failure`. */
 export const FAILED = 2;
-/** A spare has work. */
+/** From the owner: the spare becomes a child; carries a `SpareAssignment`. */
 export const ASSIGN = 3;
-
-/** A spare has its work: from here on it is the child. */
+/** From the spare: it has the assignment, and is the child from now on. */
 export const ASSIGNED = 4;
 
-/** What a spare is to do. */
+/** The child that a spare becomes. */
 export interface SpareAssignment {
-  /** The module whose `run` it calls. */
+  /** The module whose `run` is called. */
   readonly entry: string;
   readonly args: readonly string[];
-  /** Whether its owner's messages are among them: then it ends when the channel to its owner does. */
+  /**
+   * Whether `args` contain the messages of the child. It then ends when the channel to its owner
+   * closes.
+   */
   readonly endsWithOwner: boolean;
 }

@@ -1,8 +1,8 @@
 /**
- * One standard stream of a spare, between the child process and the program that reads it.
+ * A standard stream of a spare.
  *
- * The stream is read from the start of the spare. Until the spare is assigned, its output is written to the same stream of its
- * owner. `SpareOutput` is then the source of what the child writes.
+ * The stream is read from the start of the spare, before anything reads the output of the child
+ * that it becomes. Until then the output is written to the same stream of the owner.
  */
 import type { OutputReader } from "@multiproc/core";
 import { type ByteSource, host } from "@multiproc/core/internal";

@@ -1,18 +1,19 @@
 /**
- * Warm spares: what the start method `forkserver` uses where no process can be forked.
+ * A stock of spares: the source of `forkserver` children where processes cannot be forked.
  *
  * ```text
  * owner                                  spare
- *   interpreter, with modules ───────────>   loads them
- *               <───────── READY ─────────   waits: no timer, no thread, nothing to do
- *   WORK: entry, arguments, messages ────>
- *               <───────── BEGUN ─────────   runs the entry, as if it had been started with it
- *   a timer later: the next spare
+ *   interpreter, with modules ───────────>   loads the modules
+ *               <───────── READY ─────────   waits, without a timer or a thread
+ *   ASSIGN: entry, arguments, messages ──>
+ *               <──────── ASSIGNED ───────   runs the entry, as if it had been started with it
+ *   after REFILL_DELAY_MS: the next spare
  * ```
  *
- * A spare that nobody needs ends when its owner does. There are so many as were missed at once, up to one for each CPU. A child
- * that differs in its surroundings (environment, folder, flags, permissions) cannot be a process that runs already: for it a
- * spare is started, and given its work as soon as it is ready. Those whose streams lead elsewhere have a stock of their own.
+ * A spare that is never assigned ends with its owner. The stock grows by one spare whenever none is
+ * ready, up to one for each CPU. A running interpreter cannot change its environment, working
+ * directory, flags or permissions: a child that needs other ones gets a spare of its own, which is
+ * assigned as soon as it is ready. Spares with other standard streams are counted apart.
  */
 import { cpuCount, StartError } from "@multiproc/core";
 import {
@@ -38,33 +39,36 @@ import { ASSIGN, ASSIGNED, FAILED, type SpareAssignment } from "./protocol.ts";
 import { SpareOutput } from "./spare-output.ts";
 
 const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "../spare-entry.ts" : "./spare-entry.js", import.meta.url);
-/** How long a child that was just started has the CPU to itself, in milliseconds. */
+/**
+ * The delay before the next spare is started, so that it does not compete with the child that was
+ * just started.
+ */
 const REFILL_DELAY_MS = 20;
 
-/** Processes in stock. */
+/** The spares of one process. */
 export class SparePool {
   readonly #preload: readonly string[];
-  /** Those that may be ready first come first. */
+  /** Spares without an assignment, the oldest first. */
   #idle: Spare[] = [];
-  /** How many there should be, by where their streams lead. */
+  /** The wanted number of idle spares, by their standard streams. */
   readonly #targetSizes: Map<string, number> = new Map();
   #cancelRefill: (() => void) | undefined;
   #isClosed = false;
 
   readonly kind: ForkserverKind;
-  /** Those that end are replaced, so there is no end of all. */
+  /** Always true: spares that end are replaced. */
   readonly isRunning = true;
 
   /**
-   * @param preload the modules that spares load, by their URLs
-   * @param reason why there is no fork
+   * @param preload URLs of the modules that spares load
+   * @param reason why processes cannot be forked
    */
   constructor(preload: readonly string[], reason = "") {
     this.#preload = preload;
     this.kind = { kind: "spares", reason };
   }
 
-  /** Has a spare do the work of a child. */
+  /** Starts a child: assigns an idle spare, or a new one. */
   async launch(options: StartOptions, args: readonly string[]): Promise<Child> {
     if (!canUseIdleSpare(options)) return this.launchDedicated(options, args);
     const spareOptions = this.#spareOptions(options);
@@ -76,7 +80,7 @@ export class SparePool {
       try {
         return await spare.assign(options, args);
       } catch (error) {
-        // One in stock was killed, or could not be had when it was made; the next one may be well.
+        // An idle spare may have been killed, or have failed to start. The next one may work.
         if (reused === undefined || options.signal?.aborted) throw error;
       }
     }
@@ -87,14 +91,14 @@ export class SparePool {
     return new Spare(this.#spareOptions(options), this.#preload, "").assign(options, args);
   }
 
-  /** Ends those in stock. */
+  /** Ends the idle spares. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRefill?.();
     for (const spare of this.#idle.splice(0)) spare.end();
   }
 
-  /** Has the first spare made, and waits until it is ready. */
+  /** Starts the first spare, and waits until it is ready. */
   async warmed(signal: AbortSignal): Promise<this> {
     signal.addEventListener("abort", () => void this.close(), { once: true });
     const spareOptions = this.#spareOptions({
@@ -111,12 +115,12 @@ export class SparePool {
   }
 
   #take(key: string, stdioKey: string): Spare | undefined {
-    // Another environment, folder or interpreter than when they were started.
+    // The environment, working directory or interpreter has changed since these were started.
     for (const spare of this.#idle.filter((each) => each.key !== key)) spare.end();
     this.#idle = this.#idle.filter((each) => each.key === key && !each.isGone);
     const candidates = this.#idle.filter((each) => each.stdioKey === stdioKey);
     const ready = candidates.find(({ isReady }) => isReady);
-    // None is ready: next time there should be one more.
+    // No spare was ready in time, so the stock grows.
     if (ready === undefined)
       this.#targetSizes.set(stdioKey, Math.min((this.#targetSizes.get(stdioKey) ?? 0) + 1, cpuCount()));
     const taken = ready ?? candidates[0];
@@ -137,17 +141,17 @@ export class SparePool {
       this.#idle.push(new Spare(spareOptions, this.#preload, key));
   }
 
-  /** How a spare for such a child is started. */
+  /** Returns the start options of a spare for such a child. */
   #spareOptions(options: StartOptions): StartOptions {
     const requiredModules = [...this.#preload, options.entry.href, ...options.modules];
     return { ...options, entry: ENTRY, messages: [], modules: requiredModules, signal: undefined };
   }
 }
 
-/** A process that waits for work, or is on its way to that. */
+/** A process that waits for an assignment, or still loads its modules. */
 class Spare {
   readonly key: string;
-  /** Where its streams lead. */
+  /** The destinations of its standard streams. */
   readonly stdioKey: string;
   readonly #outputs: { readonly stdout?: SpareOutput; readonly stderr?: SpareOutput };
   isReady = false;
@@ -156,11 +160,11 @@ class Spare {
   readonly #assigned: Deferred<void> = deferred();
   readonly #launched: Promise<Child>;
   #child: Child | undefined;
-  /** When it cannot outlive this process any more. */
+  /** Resolves when the watchdog knows the spare: it can no longer outlive this process. */
   #watched: Promise<void> | undefined;
-  /** Whether this program waits for it. */
+  /** Whether it keeps this program alive. */
   #isAwaited = false;
-  /** How it is called in errors. */
+  /** Its name in errors. */
   #name: string;
 
   constructor(options: StartOptions, preload: readonly string[], key: string) {
@@ -175,14 +179,14 @@ class Spare {
     this.#launched.catch((error) => this.#fail(error));
   }
 
-  /** Waits until it has loaded its modules. */
+  /** Waits until the modules are loaded. */
   async untilReady(): Promise<void> {
     this.#markAwaited();
     await this.#ready.promise;
     if (this.isReady) this.#child?.unref();
   }
 
-  /** Makes it the child; not to be called twice. */
+  /** Makes the spare the child. A spare is assigned once. */
   async assign(options: StartOptions, args: readonly string[]): Promise<Child> {
     const { entry, name, signal } = options;
     const payloadArgs = argsWithPayload(options, args);
@@ -199,7 +203,7 @@ class Spare {
       };
       helperPids.delete(child.pid);
       channel.send(ASSIGN, { entry: entry.href, args: payloadArgs ?? args, endsWithOwner } satisfies SpareAssignment);
-      // Until it says so, it can be gone without having done anything.
+      // Without this reply the spare may have died before the assignment.
       await withTimeout(this.#assigned.promise, "start()", { signal });
       return Object.assign(child, { hasPayload: endsWithOwner });
     } catch (error) {
@@ -209,7 +213,7 @@ class Spare {
     }
   }
 
-  /** Ends it, whatever it does. */
+  /** Kills the spare, also while it is being started. */
   end(): void {
     this.isGone = true;
     void this.#launched.then(
@@ -255,7 +259,7 @@ class Spare {
         this.#ready.resolve(channel);
       },
       closed: () => {
-        this.isReady = false; // why, its exit will tell
+        this.isReady = false; // the reason is known when the process has ended
         this.isGone = true;
       },
     });
@@ -268,7 +272,7 @@ class Spare {
     host.remove(socketPath);
   }
 
-  /** It cannot be given work any more. If it had some, that is its parent's to see. */
+  /** Ends the use of the spare. The process that it has become reports its own end. */
   #fail(error: unknown): void {
     this.isGone = true;
     this.isReady = false;
@@ -277,21 +281,24 @@ class Spare {
   }
 }
 
-/** Where the streams of a child lead; who reads them does not matter to it. */
+/**
+ * Returns the destinations of the streams of a child as a key. The reader of a pipe makes no
+ * difference.
+ */
 function stdioKeyOf({ stdout, stderr }: StartOptions): string {
   return `${toStdio(stdout)} ${toStdio(stderr)}`;
 }
 
-/** Whether a process that runs already can be this child. */
+/** Returns whether an idle spare can become this child. */
 function canUseIdleSpare({ env, cwd, execArgv, permissions }: StartOptions): boolean {
   return env === undefined && cwd === undefined && execArgv === undefined && (permissions ?? "inherit") === "inherit";
 }
 
-/** What two processes have in common that can take each other's place. */
+/** Returns a key that is equal for spares of which each can take the place of the other. */
 function compatibilityKey({ entry, modules }: StartOptions): string {
   const requiredAccess = { read: modules.flatMap(filePath), write: [], sockets: [] };
   const command = host.interpreter({ entry, args: [], executable: getExecutable(), requiredAccess });
-  // Deno lists the variables in another order each time.
+  // Deno lists environment variables in random order.
   const variables = Object.entries(host.environment() ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify([command, host.cwd(), variables]);
 }
