@@ -1,32 +1,32 @@
+/** Child processes of a test, which end with it. */
 import { noChildLeft } from "./liveness.ts";
 
-/** What the tests need of a process. */
+/** The members of `Process` that tests need. This package does not import `Process`. */
 export interface ChildProcess {
-  /** Starts it. */
   start(): Promise<void>;
-  /** Ends it at once. */
   kill(): void;
-  /** Waits for its end. */
   join(): Promise<unknown>;
 }
 
-/** The children of one test, see {@linkcode childrenOf}. */
+/** The children of one test; see {@linkcode childrenOf}. */
 export interface Children<C extends ChildProcess> {
-  /** Those that were started and not ended yet. */
+  /** Children that were started and not killed yet. */
   readonly children: C[];
-  /** Starts one that runs a function. */
+  /** Starts a child that calls a function. */
   start(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<C>;
-  /** Kills all, and waits until no process is left. Made to be given to `afterEach`. */
+  /** Kills all children, and waits until no process is left. Pass it to `afterEach`. */
   endChildren(): Promise<void>;
 }
 
-/** Children that end with their test; this package knows no class of processes, so it is told how one is made. */
-export function childrenOf<C extends ChildProcess>(make: (target: never, args: never) => C): Children<C> {
+/**
+ * Returns functions that start and end the children of each test. `create` constructs a `Process`.
+ */
+export function childrenOf<C extends ChildProcess>(create: (target: never, args: never) => C): Children<C> {
   const children: C[] = [];
   return {
     children,
     async start(target, ...args) {
-      const child = make(target as never, args as never);
+      const child = create(target as never, args as never);
       await child.start();
       children.push(child);
       return child;

@@ -1,4 +1,7 @@
-/** Vitest's own `expect`, put together from its parts the way vitest does it, for the tests that run under `deno test`. */
+/**
+ * `expect` of vitest for Deno before 2.8, assembled from the parts of vitest as vitest does it.
+ * Part of the stand-in in `vitest-on-deno.ts`.
+ */
 import {
   ASYMMETRIC_MATCHERS_OBJECT,
   addCustomEqualityTesters,
@@ -14,9 +17,9 @@ import {
 } from "@vitest/expect";
 import { processError } from "@vitest/utils/error";
 
-/** What an assertion needs to know of the test it stands in. */
+/** The members of a test that its assertions use. */
 export interface AssertingTest {
-  /** Assertions under way, so that one that nobody awaited still fails its test. */
+  /** Pending assertions. They can fail the test although it does not await them. */
   promises?: Promise<unknown>[];
   onFinished?: (() => unknown)[];
 }
@@ -55,7 +58,10 @@ export function beginAssertions(test: AssertingTest): void {
   setState({ assertionCalls: 0, expectedAssertionsNumber: null, isExpectingAssertions: false }, expect);
 }
 
-/** Waits for assertions that were not awaited and holds the test to what it promised with `expect.assertions()`. */
+/**
+ * Waits for assertions that were not awaited, and checks `expect.assertions()` and
+ * `expect.hasAssertions()`.
+ */
 export async function endAssertions(test: AssertingTest): Promise<void> {
   await Promise.all(test.promises ?? []);
   const { assertionCalls, expectedAssertionsNumber, isExpectingAssertions } = getState(expect);
@@ -67,7 +73,10 @@ export async function endAssertions(test: AssertingTest): Promise<void> {
   }
 }
 
-/** Puts the difference between what was expected and what came into an assertion's message, where Deno's reporter shows it. */
+/**
+ * Appends the difference between expected and actual value to the message, because Deno's reporter
+ * shows only that.
+ */
 export function appendDiff(error: unknown): unknown {
   if (!(error instanceof chai.AssertionError)) return error;
   const { diff } = processError(error);

@@ -1,3 +1,4 @@
+/** Which processes run, according to the system. */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
@@ -9,7 +10,10 @@ interface ProcessEntry {
   state: string;
 }
 
-/** Whether the process runs. A zombie does not: it has ended and only waits to be asked about. */
+/**
+ * Returns whether a process runs. A zombie does not: it has ended and waits for `waitpid()` of its
+ * parent.
+ */
 export function isAlive(pid: number): boolean {
   if (process.platform === "linux") {
     const entry = readProcess(pid);
@@ -23,7 +27,10 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** The live children of a process, their children, and so on. A child whose parent is gone is nobody's descendant any more. */
+/**
+ * Returns the running children of a process, their children, and so on. An orphan is not a
+ * descendant.
+ */
 export function descendants(pid: number): number[] {
   const live = listProcesses().filter(isRunning);
   const found: number[] = [];
@@ -38,15 +45,16 @@ const REGISTRY: unique symbol = Symbol.for("multiproc.registry") as never;
 const pidsAtLoad = new Set(descendants(process.pid));
 
 /**
- * Waits until no process is left that this one, or a child of it, has started since this module was loaded.
- * Made to be given to `afterEach`.
+ * Waits until all processes have ended that this process or its children have started since this
+ * module was loaded. Pass it to `afterEach`. The watchdog, fork servers and spares may stay.
  *
- * @throws Error that names those that are left, with their command lines.
+ * @throws Error with the remaining pids and their command lines
  */
 export async function noChildLeft(options: { timeout?: number } = {}): Promise<void> {
-  // Given to `afterEach` as it stands, it is called with the test's context, which has no such option.
+  // As an argument of `afterEach`, it is called with the context of the test, which has no such
+  // option.
   const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
-  // A process's guard lives as long as the process: it is what sees to it that nothing else does.
+  // The watchdog of a process lives as long as the process.
   const isWatchdog = (pid: number) => commandOf(pid).includes("multiproc-watchdog");
   const remaining = () =>
     descendants(process.pid).filter(
@@ -62,7 +70,10 @@ export async function noChildLeft(options: { timeout?: number } = {}): Promise<v
   });
 }
 
-/** A process keeps fork servers and spares as long as it lives, and lists them where all copies of the library look. */
+/**
+ * Returns whether a process is a fork server, a preforked child or a spare;
+ * start-methods/helper-processes.ts lists these.
+ */
 function isHelper(pid: number): boolean {
   const shared = globalThis as { [REGISTRY]?: { singletons: Map<string, unknown> } };
   return (shared[REGISTRY]?.singletons.get("helper processes") as Set<number> | undefined)?.has(pid) === true;
@@ -87,7 +98,7 @@ function listProcesses(): ProcessEntry[] {
 function readProcess(pid: number): ProcessEntry | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command's name stands in parentheses and may itself hold spaces and parentheses.
+    // The name of the command is in parentheses, and may contain spaces and parentheses.
     const [state, parentPid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return { pid, parentPid: Number(parentPid), state: state ?? "X" };
   } catch {

@@ -1,5 +1,6 @@
 /**
- * What the tests of every package share. It leans on no sibling, so that no test of a package brings in another one.
+ * Test helpers for all packages. They import no sibling, so that the tests of a package load no
+ * other package.
  *
  * @module
  */

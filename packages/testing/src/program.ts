@@ -1,14 +1,15 @@
+/** Programs under test: processes that a test starts, and whose output and end it checks. */
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** A runtime that the packages are made for. */
+/** A supported runtime. */
 export type Host = "node" | "deno";
 
-/** The host that the test itself runs on. */
+/** The host that the test runs on. */
 export const host: Host = "Deno" in globalThis ? "deno" : "node";
 
-/** Node's flags for a program that has no way to the C library: neither koffi, which is an add-on, nor `node:ffi`. */
+/** Flags of Node that disable calls of the C library, by koffi (an add-on) and by `node:ffi`. */
 export const WITHOUT_NATIVE: readonly string[] =
   host === "node"
     ? [
@@ -17,52 +18,53 @@ export const WITHOUT_NATIVE: readonly string[] =
       ]
     : [];
 
-/** How {@linkcode runProgram} starts a program. */
+/** The options of {@linkcode runProgram}. */
 export interface ProgramOptions {
-  /** Added to this process's environment; `undefined` takes a variable away. */
+  /** Changes to the environment; `undefined` removes a variable. */
   env?: Record<string, string | undefined>;
-  /** Its working directory. @default that of the test */
+  /** The working directory. @default that of the test */
   cwd?: string | URL;
-  /** Where it runs. @default the host that the test runs on */
+  /** The host of the program. @default the host of the test */
   host?: Host;
-  /** Options of the host that stand before the program's file. On Deno they take the place of `-A`. */
+  /** Options of the host, before the file of the program. On Deno they replace `-A`. */
   execArgv?: string[];
-  /** A command with its arguments that runs the host and the program, which are appended to it. */
+  /**
+   * A command with its arguments that runs the host; the command line of the program is appended.
+   */
   wrap?: string[];
 }
 
-/** How a program ended, in `node:child_process`'s terms. */
+/** The end of a program, in the terms of `node:child_process`. */
 export interface Exit {
-  /** The exit code; `null` when a signal ended the program. */
+  /** The exit code; `null` if a signal ended the program. */
   code: number | null;
-  /** The name of the signal that ended the program. */
+  /** The name of the signal that ended the program, if one did. */
   signal: string | null;
 }
 
-/** A program under test. Leaving its `await using` block kills it. */
+/** A program under test. `await using` kills it at the end of the block. */
 export interface Program extends AsyncDisposable {
-  /** The process's id. */
   readonly pid: number;
-  /** What it has written to standard output so far. */
+  /** The standard output so far. */
   readonly stdout: string;
-  /** What it has written to standard error so far. */
+  /** The standard error so far. */
   readonly stderr: string;
-  /** Settles when the program has ended and what it wrote has been read. */
+  /** Resolves when the program has ended and its output was read. */
   readonly exited: Promise<Exit>;
-  /** Sends it a signal. @default "SIGTERM" */
+  /** Sends a signal. @default "SIGTERM" */
   kill(signal?: string): void;
 }
 
 const repository = new URL("../../../", import.meta.url);
 
-/** Starts a program in a process of its own. */
+/** Starts a program in a new process. */
 export function runProgram(file: string | URL, args: string[] = [], options: ProgramOptions = {}): Program {
   const path = String(file).startsWith("file:") ? fileURLToPath(file) : String(file);
   const { command, hostArgs } = hostCommand(options.host ?? host, options.execArgv);
   const [first, ...rest] = [...(options.wrap ?? []), command, ...hostArgs, path, ...args];
   const child = spawn(first as string, rest, {
     cwd: options.cwd,
-    // Colours would only stand between the text and the test that looks for it.
+    // Escape codes of colours would break up the text that tests search for.
     env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: "1", ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -75,12 +77,13 @@ export function runProgram(file: string | URL, args: string[] = [], options: Pro
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal }));
     child.on("exit", (code, signal) => {
-      // A child that outlives the program holds its pipes open. What was written before the end is read well before this.
+      // A child that outlives the program keeps its pipes open, so "close" may never come. Output
+      // from before the end is read well within this time.
       const drainTimer = setTimeout(() => resolve({ code, signal }), 100);
       for (const stream of [child.stdout, child.stderr]) stream.on("data", () => drainTimer.refresh());
     });
   });
-  // A test that only kills the program does not look at its end.
+  // A test that only kills the program does not await its end.
   exited.catch(() => {});
 
   return {

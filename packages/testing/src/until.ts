@@ -1,24 +1,25 @@
+/** Waiting for conditions, and files of tests. */
 import fs from "node:fs";
 
-/** The URL of `fixtures/<name>` beside the test whose `import.meta.url` is given. */
+/** Returns the URL of `fixtures/<name>` beside the test with the given `import.meta.url`. */
 export function fixture(importMetaUrl: string, name: string): URL {
   return new URL(`./fixtures/${name}`, importMetaUrl);
 }
 
-/** How long and how often {@linkcode until} looks. */
+/** The options of {@linkcode until}. */
 export interface UntilOptions {
-  /** How long to wait, in milliseconds. @default 10000 */
+  /** The limit of the wait, in milliseconds. @default 10000 */
   timeout?: number;
-  /** How long to rest between two looks, in milliseconds. @default 5 */
+  /** The time between two evaluations, in milliseconds. @default 5 */
   interval?: number;
-  /** What was waited for; the error says it. */
+  /** A description of the condition, for the error. */
   message?: string | (() => string);
 }
 
 /**
- * Looks at `condition` until it gives something true, and gives that.
+ * Evaluates `condition` again and again until its result is truthy, and returns that result.
  *
- * @throws Error with the message when the time runs out.
+ * @throws Error with the message if the time runs out
  */
 export async function until<T>(condition: () => T | Promise<T>, options: UntilOptions = {}): Promise<Awaited<T>> {
   const { timeout = 10_000, interval = 5, message = `waiting for ${condition}` } = options;
@@ -33,7 +34,9 @@ export async function until<T>(condition: () => T | Promise<T>, options: UntilOp
   }
 }
 
-/** The whole lines of a file to which children append; none while it is not there, and none that is still being written. */
+/**
+ * Returns the complete lines of a file that children append to; none if the file does not exist.
+ */
 export function linesOf(file: string): string[] {
   return fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
 }

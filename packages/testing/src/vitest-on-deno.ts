@@ -1,8 +1,10 @@
 /**
- * What test files import as `vitest` under `deno test`: the part of vitest's face that the tests use, over `Deno.test`.
+ * A stand-in for vitest on Deno before 2.8, which cannot run vitest: the part of its interface that
+ * the tests use, over `Deno.test`. Only `scripts/hosts.mjs` uses it, for the oldest supported Deno.
+ * On newer versions vitest itself runs the tests.
  *
- * Every test becomes one flat `Deno.test` named `outer > inner > test`, so that filters, reports and counts are Deno's own.
- * Whatever is missing here is missing loudly: an option that is not known is refused, it is never silently left out.
+ * Every test becomes one flat `Deno.test` named `outer > inner > test`, so that filters, reports
+ * and counts are those of Deno. An unknown option is refused, and never ignored silently.
  */
 
 import { format } from "node:util";
@@ -10,7 +12,7 @@ import { fn, restoreAllMocks, spyOn } from "@vitest/spy";
 import { type AssertingTest, appendDiff, beginAssertions, endAssertions, expect } from "./expect-on-deno.ts";
 
 export { expect };
-/** The part of vitest's `vi` that needs no help from vitest's runner. */
+/** The part of `vi` that works without the runner of vitest. */
 export const vi = { fn, spyOn, restoreAllMocks };
 
 interface TestOptions {
@@ -29,7 +31,7 @@ interface TestContext {
   onTestFinished: typeof onTestFinished;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: tests give their rows' types
+// biome-ignore lint/suspicious/noExplicitAny: tests declare the types of their rows
 type Body = (...args: any[]) => unknown;
 type Hook = { run: Body; timeout: number };
 type HookName = "beforeAll" | "afterAll" | "beforeEach" | "afterEach";
@@ -39,9 +41,11 @@ interface Suite {
   parent: Suite | undefined;
   options: TestOptions;
   hooks: Record<HookName, Hook[]>;
-  /** Tests that have not run yet; the last one runs the suite's `afterAll` hooks. */
+  /**
+   * The number of tests that have not run yet. The last one runs the `afterAll` hooks of the suite.
+   */
   testsLeft: number;
-  /** The run of the `beforeAll` hooks, once it began; a failure fails every test of the suite, as in vitest. */
+  /** The run of the `beforeAll` hooks. If it fails, every test of the suite fails, as in vitest. */
   beforeAllRun: Promise<void> | undefined;
   ended: boolean;
 }
@@ -58,7 +62,7 @@ const suites = [root];
 let currentSuite = root;
 let currentTest: RunningTest | undefined;
 
-// Runs what a filter kept from running: the suite's last test may have been one that the filter left out.
+// Ends suites whose last test was left out by a filter.
 Deno.test.afterAll(async () => {
   for (const suite of [...suites].reverse()) await endSuite(suite);
 });
@@ -68,7 +72,10 @@ export const afterAll = hook("afterAll");
 export const beforeEach = hook("beforeEach");
 export const afterEach = hook("afterEach");
 
-/** Registers what runs after the current test and its `afterEach` hooks, the last registered first. */
+/**
+ * Registers a function that runs after the current test and its `afterEach` hooks, the last
+ * registered first.
+ */
 export function onTestFinished(run: Body, timeout: number = DEFAULT_TIMEOUT_MS): void {
   if (!currentTest) throw new Error("onTestFinished() was called outside a test");
   currentTest.finishers.push({ run, timeout });
@@ -79,7 +86,7 @@ export const it = test;
 export const describe = withVariants(registerSuite);
 export const suite = describe;
 
-/** What a body is called with. */
+/** The arguments of a test. */
 interface Row {
   args: unknown[];
   context: boolean;
@@ -87,7 +94,8 @@ interface Row {
 
 type Register = (name: unknown, optionsOrBody: unknown, bodyOrOptions: unknown, row: Row, preset: TestOptions) => void;
 
-// `test` and `describe` have the same variants, and each variant has them again: `test.skipIf(x).each(y)(…)`.
+// `test` and `describe` have the same variants, and each variant has them again:
+// `test.skipIf(x).each(y)(…)`.
 // biome-ignore lint/suspicious/noExplicitAny: tests are compiled against vitest's types
 function withVariants(register: Register, preset: TestOptions = {}): any {
   const call = (name: unknown, first?: unknown, second?: unknown) =>
@@ -96,7 +104,8 @@ function withVariants(register: Register, preset: TestOptions = {}): any {
   const rows = (spread: boolean) => (cases: Iterable<unknown>) => (name: string, first?: unknown, second?: unknown) => {
     let index = 0;
     for (const item of cases) {
-      // `each` spreads a row over the parameters; `for` gives it whole, and the test's context after it, as `test` does.
+      // `each` spreads a row over the parameters. `for` passes it as one argument, followed by the
+      // context of the test.
       const args = spread && Array.isArray(item) ? item : [item];
       register(
         titleOf(name, Array.isArray(item) ? item : [item], index++),
@@ -239,7 +248,7 @@ function newSuite(name: string, parent: Suite | undefined, options: TestOptions)
   return { name, parent, options, hooks, testsLeft: 0, beforeAllRun: undefined, ended: false };
 }
 
-/** The suite and those around it, the outermost first. */
+/** Returns a suite and its ancestors, the outermost first. */
 function suiteChain(suite: Suite): Suite[] {
   return suite.parent ? [...suiteChain(suite.parent), suite] : [suite];
 }
@@ -258,7 +267,10 @@ function nameOf(name: unknown): string {
   return typeof name === "function" ? name.name || "<anonymous>" : String(name);
 }
 
-/** A title of `each`: `%s` and its like, `%#` for the index, `$key` for a property of an object. */
+/**
+ * Formats a title of `each`: `%s` and other placeholders, `%#` for the index, `$key` for a property
+ * of an object.
+ */
 function titleOf(template: string, items: unknown[], index: number): string {
   const numbered = template.replaceAll("%#", String(index)).replaceAll("%$", String(index + 1));
   const placeholderCount = numbered.match(/%[sdifjoOc]/g)?.length ?? 0;
