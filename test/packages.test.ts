@@ -106,6 +106,21 @@ test.each(["NodeNext", "Bundler"] as const)(
   LIMIT,
 );
 
+test(
+  "all README examples compile with the oldest supported TypeScript",
+  () => {
+    const { version } = JSON.parse(readFileSync("node_modules/typescript-oldest/package.json", "utf8"));
+    const [oldest] = version.split(/(?<=\d\.\d+)\./);
+    expect(readFileSync("README.md", "utf8")).toContain(`TypeScript ${oldest} and newer`);
+    const options = "--strict --noEmit --target ES2022 --module NodeNext --allowImportingTsExtensions --types node";
+    const libs = "es2023,esnext.disposable,dom,dom.asynciterable";
+    const args = [...options.split(" "), "--lib", libs, "--typeRoots", resolve("node_modules/@types"), ...mains()];
+    const { status, stdout } = spawn(folder, resolve("node_modules/typescript-oldest/bin/tsc"), args);
+    expect(status, stdout).toBe(0);
+  },
+  LIMIT,
+);
+
 describe("a bundled application", () => {
   const place = join(folder, "bundled");
   const expected = "[ 1, 4, 9 ]\n0\n";
@@ -227,11 +242,15 @@ function typeErrors(resolution: "NodeNext" | "Bundler"): string[] {
     module: ts.ModuleKind[resolution === "NodeNext" ? "NodeNext" : "ESNext"],
     moduleResolution: ts.ModuleResolutionKind[resolution],
   };
-  const mains = packages.map(({ name }) => join(folder, name.replace("/", "-"), "main.ts"));
-  const program = ts.createProgram(mains, options);
+  const program = ts.createProgram(mains(), options);
   const own = program.getSourceFiles().filter(({ fileName }) => fileName.includes("multiproc-packages-"));
-  expect(own.length).toBeGreaterThan(mains.length);
+  expect(own.length).toBeGreaterThan(packages.length);
   return own
     .flatMap((file) => [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)])
     .map(({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`);
+}
+
+/** Returns the programs of the README examples, one for each package. */
+function mains(): string[] {
+  return packages.map(({ name }) => join(folder, name.replace("/", "-"), "main.ts"));
 }
