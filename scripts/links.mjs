@@ -56,7 +56,7 @@ function faultsOfMarkdown(file) {
   const text = readFileSync(file, "utf8").replace(/^```[\s\S]*?^```/gm, (block) => block.replace(/[^\n]/g, ""));
   const lineAt = (index) => text.slice(0, index).split("\n").length;
   const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].filter(([, target]) => !leadsSomewhere(file, target));
-  const torn = [...text.matchAll(/(?<=\n\n)[A-Z][^|#>\n][^\n]*(?:\n[^\n]+)*(?=\n\n|\n*$)/g)].filter(
+  const torn = [...text.matchAll(/(?<=\n\n)[A-Z][^|#>\n][^\n]*(?:\n[^\n]+)*(?=\n\n(?!(?:[-*]|\d+\.) )|\n*$)/g)].filter(
     ([paragraph]) => !/[.:!?)*`_…>]$|^\s*(-|\d+\.|\|)/m.test(paragraph.trimEnd().split("\n").at(-1).trimEnd()),
   );
   return [

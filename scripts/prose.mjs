@@ -11,7 +11,11 @@ import process from "node:process";
 import ts from "typescript";
 
 const MAX_COLUMNS = 120;
-/** Each rule: what to do instead, and the pattern. A pattern that starts with "start" matches at the start of a sentence only. */
+/**
+ * The rules: an advice, and the pattern of what it replaces.
+ *
+ * @type {[string, RegExp][]}
+ */
 const RULES = [
   [
     "name the subject",

@@ -1,8 +1,9 @@
 /**
  * Requests and replies over a channel: the client's half of a small RPC.
  *
- * A request carries a number, and its reply carries the same number, so replies may come in any order. The channel keeps the
- * program alive while a reply is due. Users of this: remote locks, events and barriers, and queues in other processes.
+ * A request carries a number, and its reply carries the same number. So replies may come in any
+ * order. The channel keeps the program alive while a reply is due. Remote locks, events and barriers
+ * use this, and so do queues in other processes.
  */
 import type { Channel } from "./channel.ts";
 
