@@ -271,6 +271,11 @@ function createOwned(api: Native, path: string, uid: number): boolean {
   return false;
 }
 
+// struct statx
+const STATX_UID_OFFSET = 20;
+const STATX_MODE_OFFSET = 28;
+/** A folder that only its owner can read, write and search. */
+const PRIVATE_DIR_MODE = 0o40700;
 const statBuffer = new Uint8Array(256);
 
 /**
@@ -281,9 +286,12 @@ function isOwnedByUser(api: Native, path: string, uid: number): boolean | undefi
   const statx = api.declare("statx", ["i32", "i32", "text", "i32", "u32", "bytes"]);
   if (statx?.(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, statBuffer) !== 0) return undefined;
   const view = new DataView(statBuffer.buffer);
-  return view.getUint32(20, true) === uid && view.getUint16(28, true) === 0o40700;
+  return view.getUint32(STATX_UID_OFFSET, true) === uid && view.getUint16(STATX_MODE_OFFSET, true) === PRIVATE_DIR_MODE;
 }
 
+// struct linux_dirent64
+const DIRENT_LENGTH_OFFSET = 16;
+const DIRENT_NAME_OFFSET = 19;
 const direntBuffer = new Uint8Array(32 * 1024);
 
 /** Lists the files `<pid>.<fd>` of a folder. The list is empty if the folder does not exist. */
@@ -297,9 +305,9 @@ function listHolderFiles(api: Native, path: string): string[] {
     let size: number;
     (size = getdents?.(SYS_GETDENTS64[api.arch] as number, fd, direntBuffer, direntBuffer.length) ?? 0) > 0;
   ) {
-    for (let at = 0; at < size; at += view.getUint16(at + 16, true)) {
-      const end = direntBuffer.indexOf(0, at + 19);
-      names.push(host.utf8Read(direntBuffer, at + 19, end));
+    for (let at = 0; at < size; at += view.getUint16(at + DIRENT_LENGTH_OFFSET, true)) {
+      const end = direntBuffer.indexOf(0, at + DIRENT_NAME_OFFSET);
+      names.push(host.utf8Read(direntBuffer, at + DIRENT_NAME_OFFSET, end));
     }
   }
   api.libc.close(fd);
