@@ -25,12 +25,10 @@ function importsOf(file) {
   const source = ts.createSourceFile(file, readFileSync(file, "utf8"), ts.ScriptTarget.Latest);
   const visit = (node) => {
     const isStatic = ts.isImportDeclaration(node) || ts.isExportDeclaration(node);
-    const specifier = isStatic
-      ? node.moduleSpecifier
-      : ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)
-        ? node.argument.literal
-        : undefined;
-    if (specifier?.text.startsWith(".")) found.add(posix.join(posix.dirname(file), specifier.text));
+    const isTypeOnly = ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument);
+    const specifier = isStatic ? node.moduleSpecifier : isTypeOnly ? node.argument.literal : undefined;
+    if (specifier && ts.isStringLiteral(specifier) && specifier.text.startsWith("."))
+      found.add(posix.join(posix.dirname(file), specifier.text));
     ts.forEachChild(node, visit);
   };
   visit(source);

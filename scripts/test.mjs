@@ -4,10 +4,11 @@
  *   npm test -- [--node | --deno] [--method=forkserver] [words of the test file's path …]
  *   npm test -- site         only test/site.test.ts
  *
- * The tests of the repository itself (its site, its packages as they are installed) run on Node alone. Files that begin with
- * the line of `CONTRACT` run once more under every other start method of the host.
+ * The tests of the repository itself (its site, its packages as they are installed) run only on Node.
+ * Files that begin with the line of `CONTRACT` run once more under every other start method of the host.
  *
- * On Deno each file has a vitest of its own, so that a file that hangs is ended after `FILE_LIMIT_MS` and the others go on.
+ * On Deno each file has a vitest of its own. A file that hangs is killed after `FILE_LIMIT_MS`, and the
+ * others continue.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -136,8 +137,9 @@ function vitest(report) {
 }
 
 /**
- * Runs a program until it ends, or kills it after `limitMs`; returns its exit code. Its output goes to `output`, else to the
- * terminal. A program whose output is kept is killed with its children: vitest does not end a worker that hangs.
+ * Runs a program until it ends, or kills it after `limitMs`; returns its exit code. Its output goes to
+ * `output`, else to the terminal. A program whose output is kept is killed with its children, because
+ * vitest does not end a worker that hangs.
  */
 function run(command, args, method, limitMs, output) {
   const isGroup = output !== undefined;
