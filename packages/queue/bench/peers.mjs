@@ -1,4 +1,4 @@
-// What the children of the benchmark do.
+// The child processes of queue.mjs.
 
 /** Puts `count` small objects, or buffers of `size` bytes. */
 export async function produce(queue, ready, go, count, size, batch) {

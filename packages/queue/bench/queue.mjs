@@ -1,9 +1,10 @@
-// Queues against Python's `multiprocessing.Queue`: producers and consumers are children of the process that made the queue.
+// Benchmark of `Queue` against Python's `multiprocessing.Queue`. Producers and consumers are
+// children of the process that owns the queue.
 //
 //   npm run build && node packages/queue/bench/queue.mjs [--rounds=5]
 //   npx deno run -A packages/queue/bench/queue.mjs
 //
-// Both take turns; the table holds medians over the rounds, and how many times Python's rate that is.
+// Both take turns. The table shows the medians over the rounds, and their ratio.
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -16,7 +17,10 @@ const only = process.argv.find((flag) => flag.startsWith("--only="))?.slice(7);
 const { produce, consume } = fromModule(new URL("./peers.mjs", import.meta.url));
 const MIB = 1024 * 1024;
 
-/** So many producers and as many consumers, the items of each pair, their size if they are buffers, and how often a put is awaited. */
+/**
+ * Each case: pairs of a producer and a consumer, items of a pair, bytes of a buffer item, and puts
+ * for each await.
+ */
 const cases = {
   "1 producer, 1 consumer": { pairs: 1, count: 500_000, size: 0, batch: 1000 },
   "1 and 1, each put awaited": { pairs: 1, count: 300_000, size: 0, batch: 1 },

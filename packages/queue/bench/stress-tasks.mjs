@@ -1,4 +1,4 @@
-// What the children of the stress test do.
+// The child processes of stress.mjs.
 export async function put(queue, from, to, style) {
   const pending = [];
   for (let i = from; i < to; i++) {

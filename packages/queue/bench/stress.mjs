@@ -1,4 +1,5 @@
-// Many short lives of queues under load: every item once, each producer's order kept, nobody left waiting.
+// Stress test: many short-lived queues under load. Each item must arrive once, in the order of its
+// producer, and no process may wait forever.
 //
 //   npm run build && node packages/queue/bench/stress.mjs [--method=fork] [--runs=200]
 import process from "node:process";
@@ -33,7 +34,7 @@ async function run(runIndex) {
   for (const child of consumers) await child.join();
   await victim?.join();
   const all = seen.flat().sort((a, b) => a - b);
-  // One that was killed may have got some.
+  // The consumer that was killed may have taken items.
   const isWhole = victim !== undefined || (all.length === 2 * ITEMS_PER_PRODUCER && all.every((item, i) => item === i));
   const isOrdered = seen.every((list) =>
     [0, 1].every((i) => {

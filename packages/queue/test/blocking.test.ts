@@ -14,7 +14,7 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 afterEach(endChildren);
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", () => {
-  test("block a child that does nothing else, from its first line", async () => {
+  test("getSync() and putSync() block a child from its first line on", async () => {
     const questions = new Queue<unknown>();
     const answers = new Queue<unknown>();
     const child = await start(tasks.double, questions, answers);
@@ -24,7 +24,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
     expect(await child.join()).toBe(0);
   });
 
-  test("block this process, and then nobody else needs it", async () => {
+  test("getSync() and putSync() block the owner process while a child answers without it", async () => {
     const questions = new Queue<unknown>();
     const answers = new Queue<unknown>(1);
     const child = await start(tasks.double, questions, answers);
@@ -33,15 +33,16 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
       questions.putSync(i);
       expect(answers.getSync()).toBe(2 * i);
     }
-    // What is large goes through memory that this process has made beforehand.
+    // This process has allocated the large-payload area before it blocks.
     questions.putSync(bytes);
     const answer = (await answers.get()) as Uint8Array;
-    expect([answer.length, answer.every((byte) => byte === 7)]).toEqual([1_000_000, true]); // to compare by expect() takes seconds
+    // Comparing the bytes by expect() would take seconds.
+    expect([answer.length, answer.every((byte) => byte === 7)]).toEqual([1_000_000, true]);
     questions.putSync(null);
     expect(await child.join()).toBe(0);
   });
 
-  test("end with their time, and say what is wrong", async () => {
+  test("getSync() and putSync() end by their timeout, and their errors name the call", async () => {
     const queue = new Queue<unknown>(1);
     const results = new Queue<unknown[]>();
     await start(tasks.tryAll, queue, results);
@@ -57,7 +58,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
     ]);
   });
 
-  test("end with the queue: shut down, or with the process that keeps it", async () => {
+  test("a blocked getSync() ends when the queue is shut down, and when the owner process dies", async () => {
     const queue = new Queue();
     const results = new Queue<unknown>();
     await start(tasks.block, queue, results);
@@ -75,7 +76,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
     here.close();
   });
 
-  test("a consumer that is killed while it blocks has lost nothing", async () => {
+  test("a consumer that is killed during getSync() loses nothing", async () => {
     const queue = new Queue<string>();
     const results = new Queue<unknown>();
     const child = await start(tasks.block, queue, results);
@@ -86,7 +87,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
     expect(queue.getSync({ block: false })).toBe("still there");
   });
 
-  test("an item that needs a module which is not loaded stays for a get() that can load it", async () => {
+  test("getSync() leaves an item in the queue whose module is not loaded, and get() loads it", async () => {
     const queue = new Queue<unknown>();
     const results = new Queue<unknown>();
     await queue.put(strange);
@@ -95,7 +96,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("getSync() and putSync()", ()
   });
 });
 
-test("where the items are not in memory, getSync() and putSync() do what needs no wait, and refuse the rest", async () => {
+test("getSync() and putSync() on a broker do what needs no wait, and refuse the rest", async () => {
   for (const queue of [new Queue<number>(1), new JoinableQueue<number>(1)]) {
     queue.putSync(1);
     expect(() => queue.putSync(2, { block: false })).toThrow(QueueFullError);

@@ -22,7 +22,7 @@ const backends = [
 
 describe.each(backends)("a producer dies, items in $backend", ({ placed }) => {
   test.each([0, 2000])(
-    "what put() resolved for is there after the producer was SIGKILLed, of at most %i",
+    "items whose put() resolved survive a SIGKILL of the producer, with maxSize %i",
     async (size) => {
       const queue = await placed(new Queue<{ i: number }>(size));
       const child = await start(tasks.putAndExit, queue, 1000);
@@ -32,7 +32,7 @@ describe.each(backends)("a producer dies, items in $backend", ({ placed }) => {
     },
   );
 
-  test("in the middle of putting small items: those that are there are the first, in order", async () => {
+  test("a producer that dies while it puts small items leaves the first ones, in order", async () => {
     const queue = await placed(new Queue<[string, number, string] | null>());
     const child = await start(tasks.putNamed, queue, "one");
     expect((await queue.get())?.[1]).toBe(0);
@@ -47,7 +47,7 @@ describe.each(backends)("a producer dies, items in $backend", ({ placed }) => {
     expect(queue.empty()).toBe(true);
   });
 
-  test.each([1, 32])("in the middle of a put of %i MiB: it corrupts nothing", async (size) => {
+  test.each([1, 32])("a producer that dies in the middle of a put of %i MiB corrupts nothing", async (size) => {
     const queue = await placed(new Queue<Uint8Array | string>());
     const ready = new Queue<string>();
     const child = await start(tasks.putForever, queue, ready, size * 1024 * 1024);
@@ -66,7 +66,7 @@ describe.each(backends)("a producer dies, items in $backend", ({ placed }) => {
 });
 
 describe.each(backends)("a consumer dies, items in $backend", ({ placed }) => {
-  test("a consumer that was SIGKILLed while it waited has lost nothing", async () => {
+  test("a consumer that is SIGKILLed while it waits loses nothing", async () => {
     const queue = await placed(new Queue<string>());
     const ready = new Queue<string>();
     const child = await start(tasks.waitForItem, queue, ready);
@@ -77,20 +77,20 @@ describe.each(backends)("a consumer dies, items in $backend", ({ placed }) => {
     expect(await queue.get({ timeout: 5000 })).toBe("for another");
   });
 
-  test("an item on its way to a consumer that is stopped and SIGKILLed goes to another", async () => {
+  test("an item in flight to a consumer that is stopped and SIGKILLed is requeued", async () => {
     const queue = await placed(new Queue<string>());
     const ready = new Queue<string>();
     const child = await start(tasks.waitForItem, queue, ready);
     await ready.get();
     globalThis.process.kill(child.pid as number, "SIGSTOP");
     await queue.put("on its way");
-    expect(queue.qsize()).toBe(1); // it was sent, and not taken
+    expect(queue.qsize()).toBe(1); // the item is in flight
     child.kill();
     await child.join();
     expect(await queue.get({ timeout: 5000 })).toBe("on its way");
   });
 
-  test("what came ahead to one that is SIGKILLed goes to the next, in order", async () => {
+  test("prefetched items of a consumer that is SIGKILLed are requeued in order", async () => {
     const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
@@ -101,7 +101,7 @@ describe.each(backends)("a consumer dies, items in $backend", ({ placed }) => {
     for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
   });
 
-  test("one that stands still is passed over, and what it holds comes when it dies", async () => {
+  test("a stopped consumer does not delay others, and its prefetched items are requeued when it dies", async () => {
     const queue = await placed(new Queue<number>());
     const taken = new Queue<number[]>();
     for (let i = 0; i < 3000; i++) await queue.put(i);
@@ -116,8 +116,8 @@ describe.each(backends)("a consumer dies, items in $backend", ({ placed }) => {
   });
 });
 
-describe("a consumer dies with tasks", () => {
-  test("JoinableQueue: join() says who ended with tasks not done", async () => {
+describe("a consumer of a JoinableQueue dies", () => {
+  test("join() names the process that ended with unfinished tasks", async () => {
     const queue = new JoinableQueue<string>();
     const ready = new Queue<string>();
     const child = await start(tasks.takeAndHang, queue, ready);
@@ -130,7 +130,7 @@ describe("a consumer dies with tasks", () => {
     expect(error).toMatchObject({ pid: child.pid, count: 1 });
   });
 
-  test("JoinableQueue: a loss that nobody waited for is told to the next who does", async () => {
+  test("the next join() reports a loss that happened while no join() waited", async () => {
     const queue = new JoinableQueue<string>();
     const ready = new Queue<string>();
     const child = await start(tasks.takeAndHang, queue, ready);
@@ -142,7 +142,7 @@ describe("a consumer dies with tasks", () => {
     await queue.join();
   });
 
-  test("JoinableQueue: lost tasks are handed on where that was asked for", async () => {
+  test('a queue with lostTasks: "requeue" requeues lost tasks', async () => {
     const queue = new JoinableQueue<string>(0, { lostTasks: "requeue" });
     const ready = new Queue<string>();
     for (const item of ["first", "second"]) await queue.put(item);
@@ -159,7 +159,7 @@ describe("a consumer dies with tasks", () => {
     await joining;
   });
 
-  test("JoinableQueue: everyone who joins hears of a loss, in every process", async () => {
+  test("a loss rejects every join() in every process", async () => {
     const queue = new JoinableQueue<string>();
     const [ready, results] = [new Queue<string>(), new Queue<unknown>()];
     await queue.put("a task");
@@ -169,10 +169,10 @@ describe("a consumer dies with tasks", () => {
     for (let i = 0; i < 2; i++) await ready.get();
     child.kill();
     for (let i = 0; i < 2; i++) expect(await results.get()).toEqual(["TasksLostError", child.pid, 1]);
-    await queue.join(); // it has been told
+    await queue.join(); // the loss was reported
   });
 
-  test("JoinableQueue: every task is done, although workers are SIGKILLed at any moment", {
+  test("every task is done although workers are SIGKILLed at random moments", {
     timeout: 120_000,
   }, async () => {
     const jobs = new JoinableQueue<number>(0, { lostTasks: "requeue" });
@@ -199,8 +199,8 @@ describe("a consumer dies with tasks", () => {
   });
 });
 
-describe("the home dies", () => {
-  test("everyone who waits hears of it, by name", async () => {
+describe("the owner process dies", () => {
+  test("every wait in another process rejects, and the error names the owner", async () => {
     const [here, there] = pipe<{ queue: Queue<string>; tasks: JoinableQueue<string> }>();
     const child = await start(tasks.ownQueues, there);
     const { queue, tasks: jobs } = await here.recv();
@@ -219,7 +219,7 @@ describe("the home dies", () => {
       await expect(use()).rejects.toThrow(QueueClosedError);
   });
 
-  test.each(backends)("everyone who waits in any process hears of it, items in $backend", async ({ backend }) => {
+  test.each(backends)("every wait in any process rejects, items in $backend", async ({ backend }) => {
     const [here, there] = pipe<object>();
     const [ready, results] = [new Queue<string>(), new Queue<[string, string][]>()];
     const owner = await start(tasks.keepAll, there, backend === "broker");
@@ -236,7 +236,7 @@ describe("the home dies", () => {
     here.close();
   });
 
-  test("a queue that nobody has used yet says so, too", async () => {
+  test("the first call on a queue that was never used rejects, too", async () => {
     const [here, there] = pipe<{ queue: Queue<string> }>();
     const child = await start(tasks.ownQueues, there);
     const { queue } = await here.recv();

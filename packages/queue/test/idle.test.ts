@@ -10,12 +10,15 @@ import { inBroker } from "./backends.ts";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const { start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 const CONSUMER_COUNT = 10;
-/** What all of them together may cost in a second, in milliseconds; one that looked again and again would cost 1000. */
+/**
+ * CPU time that all processes together may use in one second. A spinning consumer would use 1000
+ * ms.
+ */
 const MAX_CPU_MS_PER_SECOND = 50;
 
 afterEach(endChildren);
 
-/** How long a process has had a processor, in milliseconds. */
+/** Returns the CPU time that a process has used, in milliseconds. */
 function cpuTime(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const [user, system] = stat
@@ -25,7 +28,7 @@ function cpuTime(pid: number): number {
   return (Number(user) + Number(system)) * 10;
 }
 
-/** What those processes cost in a second. */
+/** Returns the CPU time that these processes use in one second, in milliseconds. */
 async function cpuMsPerSecond(pids: readonly number[]): Promise<number> {
   const sum = (): number => pids.reduce((time, pid) => time + cpuTime(pid), 0);
   const before = sum();
@@ -33,7 +36,7 @@ async function cpuMsPerSecond(pids: readonly number[]): Promise<number> {
   return sum() - before;
 }
 
-/** Whether those processes come to rest: what it takes to start them lasts a while. */
+/** Waits until these processes are idle, since their start takes a while. */
 async function areIdle(pids: readonly number[]): Promise<boolean> {
   const measured: number[] = [];
   const isIdle = async (): Promise<boolean> =>
@@ -49,7 +52,7 @@ describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with te
     { backend: "shared-memory", make: async () => new Queue<string>() },
     { backend: "broker", make: () => inBroker(new Queue<string>()) },
     { backend: "tasks", make: async () => new JoinableQueue<string>() },
-  ])("costs no processor time, items in $backend", { timeout: 120_000 }, async ({ make }) => {
+  ])("waiting consumers use no CPU, items in $backend", { timeout: 120_000 }, async ({ make }) => {
     const queue = await make();
     const ready = new Queue<string>();
     const consumers = Array.from({ length: CONSUMER_COUNT }, () => start(tasks.waitForItem, queue, ready));
@@ -59,7 +62,7 @@ describe.skipIf(globalThis.process.platform !== "linux")("an empty queue with te
   });
 
   test.skipIf(whyNoSharedMemory() !== undefined)(
-    "costs no processor time, consumers blocking their threads",
+    "consumers that block their threads use no CPU",
     { timeout: 120_000 },
     async () => {
       const queue = new Queue<string>();

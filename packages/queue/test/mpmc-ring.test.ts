@@ -16,8 +16,8 @@ function frameOf(bytes: Uint8Array, modules: string[] = []): Frame {
   return new Frame(0, bytes, 0, bytes.length, [], modules);
 }
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
-  test("gives back what was put, in order, however often it wraps", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("MpmcRing", () => {
+  test("a ring returns all frames in order, also after it wraps many times", () => {
     const ring = MpmcRing.create(0);
     const waiting: Uint8Array[] = [];
     let seed = 1;
@@ -25,7 +25,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     const frame = (bytes: Uint8Array): Frame => frameOf(bytes, bytes.length % 7 === 0 ? ["file:///module.js"] : []);
     const take = (found: Frame | undefined, expected: Uint8Array | undefined, i: number): void => {
       if (expected === undefined) return expect(found).toBeUndefined();
-      // Written out, since to compare so much by expect() takes minutes.
+      // Comparing all bytes by expect() would take minutes.
       const bytes = found?.bytes.subarray(found.start, found.end);
       const isSame = bytes?.length === expected.length && bytes.every((byte, at) => byte === expected[at]);
       if (!isSame) expect.unreachable(`item ${i}`);
@@ -43,7 +43,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     for (const [i, found] of ring.close().entries()) take(found, waiting[i], i);
   });
 
-  test("says what it does not take", () => {
+  test("put() reports why the ring does not accept a frame", () => {
     const ring = MpmcRing.create(2);
     const small = frameOf(new Uint8Array(10));
     const large = frameOf(new Uint8Array(TOO_LARGE_BYTES));
@@ -56,7 +56,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     expect([ring.put([small]), ring.shutDown(false)]).toEqual(["closed", false]);
   });
 
-  test("takes what is put together as a whole, or nothing of it", () => {
+  test("a batch enters the ring as a whole or not at all", () => {
     const ring = MpmcRing.create(0);
     const batch = Array.from({ length: 60 }, () => frameOf(new Uint8Array(5_000)));
     expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
@@ -67,7 +67,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     expect([ring.put(batch), ring.size]).toEqual(["accepted", 60]);
   });
 
-  test("large parts and long bodies come whole, in order, however often their memory wraps", () => {
+  test("large parts and long bodies arrive intact and in order, also after their area wraps many times", () => {
     const ring = MpmcRing.create(0);
     const sizes = [70_000, 3_000_000, 1_000_001, 8 * 1024 ** 2 - 100, 65_537, 0];
     const frames = Array.from({ length: 40 }, (_, i) => {
@@ -96,7 +96,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     expect(taken).toBe(40);
   });
 
-  test("one that stands still while it puts keeps others from that, and from nothing else", () => {
+  test("a stopped producer delays other producers, and no consumer", () => {
     const ring = MpmcRing.create(0);
     const small = frameOf(new Uint8Array(10));
     ring.put([small, small]);
@@ -110,7 +110,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
     expect([ring.put([small]), ring.take()]).toEqual(["closed", undefined]);
   });
 
-  test("two that have read the same items take each of them once", () => {
+  test("two consumers that have copied the same records take each record once", () => {
     const ring = MpmcRing.create(0);
     const other = new (MpmcRing as unknown as new (memory: SharedSegment) => MpmcRing)(ring.memory);
     const frames = Array.from({ length: 100 }, (_, i) => frameOf(new Uint8Array([i])));
@@ -124,12 +124,12 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("Ring", () => {
   });
 });
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in shared memory", () => {
   test.each([
     { size: 1_000_000, backend: "shared-memory" },
     { size: TOO_LARGE_BYTES, backend: "broker" },
   ])(
-    "is there once another process has it, and is in the $backend after an item of $size bytes, in order",
+    "a queue enters shared memory when it is sent, and its backend is $backend after an item of $size bytes",
     async ({ size, backend }) => {
       const queue = new Queue<number | Uint8Array>();
       await queue.put(-1);
@@ -147,7 +147,7 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
     },
   );
 
-  test("moves home when more is put than fits, and nobody takes any", async () => {
+  test("a queue moves to the broker when more items are put than fit, and no process takes any", async () => {
     const queue = new Queue<string>();
     const text = "x".repeat(10_000);
     const child = await start(
@@ -160,7 +160,9 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
     for (let i = 0; i < 200; i++) expect(await queue.get()).toBe(`${i} ${text}`);
   });
 
-  test("is whole after producers and consumers were SIGKILLed at any moment", { timeout: 120_000 }, async () => {
+  test("a queue is intact after producers and consumers were SIGKILLed at random moments", {
+    timeout: 120_000,
+  }, async () => {
     const queue = new Queue<[string, number]>(200);
     const next = new Map<string, number>();
     let isOver = false;
@@ -190,7 +192,9 @@ describe.skipIf(whyNoSharedMemory() !== undefined)("a queue in memory", () => {
     expect(queue.qsize()).toBe(0);
   });
 
-  test("is shared with a process that may not map memory, from the home", { timeout: 60_000 }, async () => {
+  test("a queue moves to the broker when it is sent to a process that must not map memory", {
+    timeout: 60_000,
+  }, async () => {
     const questions = new Queue<number>();
     const answers = new Queue<unknown>();
     const handles = [questions, answers].map((queue) => JSON.stringify(handleOf(queue).data));

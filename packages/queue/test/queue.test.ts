@@ -11,20 +11,20 @@ const { start, endChildren } = childrenOf((target, args) => new Process({ target
 
 afterEach(endChildren);
 
-/** Each form that the items can have; what is not given says where the queue moves by itself. */
+/** Each backend, with the function that moves the items of a new queue there. */
 const backends = [
   { backend: "shared-memory", placed: async <T>(queue: Queue<T>): Promise<Queue<T>> => queue },
   { backend: "broker", placed: inBroker },
 ];
 
-describe.each(backends)("Queue between processes, items in $backend", ({ backend, placed }) => {
-  test("items come from a child in order, and every one", async () => {
+describe.each(backends)("a queue between processes, items in $backend", ({ backend, placed }) => {
+  test("all items of a child arrive in order", async () => {
     const queue = await placed(new Queue<number>());
     await start(tasks.produce, queue, 0, 10_000);
     for (let i = 0; i < 10_000; i++) expect(await queue.get()).toBe(i);
   });
 
-  test("two producers, two consumers: each item once, each producer's order kept", async () => {
+  test("two consumers get each item of two producers once, in the order of each producer", async () => {
     const queue = await placed(new Queue<number>(100));
     const results = await placed(new Queue<number[]>());
     await Promise.all([start(tasks.consume, queue, results), start(tasks.consume, queue, results)]);
@@ -54,7 +54,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     expect(queue.qsize()).toBe(100);
   });
 
-  test("the same errors in a child as at home", async () => {
+  test("a child gets the same errors as the owner process", async () => {
     const queue = await placed(new Queue<string>(1));
     const results = await placed(new Queue<unknown[]>());
     await start(tasks.tryAll, queue, results);
@@ -89,7 +89,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     ]);
   });
 
-  test("a queue that is sent later, and a SimpleQueue", async () => {
+  test("a SimpleQueue is sent through a queue", async () => {
     const replyQueues = await placed(new Queue<SimpleQueue<string>>());
     await start(tasks.answerReplyQueues, replyQueues);
     for (let i = 0; i < 3; i++) {
@@ -100,7 +100,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     }
   });
 
-  test("a consumer that rests gives back what came ahead, in order", async () => {
+  test("an idle consumer returns its prefetched items in order", async () => {
     const queue = await placed(new Queue<number>());
     const taken = await placed(new Queue<number[]>());
     for (let i = 0; i < 3000; i++) await queue.put(i);
@@ -110,7 +110,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     for (let i = 500; i < 3000; i++) expect(await queue.get({ timeout: 5000 })).toBe(i);
   });
 
-  test("whatever was put before a shutdown comes, and nothing after", async () => {
+  test("all items that were put before a shutdown arrive, and none after", async () => {
     const queue = await placed(new Queue<number>());
     const counts = await placed(new Queue<number>());
     await Promise.all([start(tasks.putUntilShutDown, queue, counts), start(tasks.putUntilShutDown, queue, counts)]);
@@ -119,7 +119,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     expect((await counts.get()) + (await counts.get())).toBe(seen);
   });
 
-  test("queues travel through queues, nested in values", async () => {
+  test("a queue is sent through a queue, nested in a value", async () => {
     const outer = await placed(new Queue<{ inner: Queue<string> }>());
     const inner = await placed(new Queue<string>());
     await start(tasks.fillFromNested, outer);
@@ -127,7 +127,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     expect(await inner.get()).toBe("through the nested queue");
   });
 
-  test("who gives up, or closes the queue, takes nothing away, and others go on", async () => {
+  test("a consumer that cancels a wait or closes the queue takes no item, and others can still use it", async () => {
     const queue = await placed(new Queue<string>());
     const results = await placed(new Queue<string[]>());
     await start(tasks.giveUp, queue, results);
@@ -136,7 +136,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     expect([queue.qsize(), await queue.get()]).toEqual([1, "still used"]);
   });
 
-  test("what was taken just before close() comes to nobody else", async () => {
+  test("an item that was taken just before close() is not delivered again", async () => {
     const queues = await Promise.all(range(0, 12).map(() => placed(new Queue<number>())));
     const results = await placed(new Queue<number[][]>());
     for (const queue of queues) for (let i = 0; i < 20; i++) await queue.put(i);
@@ -148,7 +148,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
     }
   });
 
-  test("JoinableQueue: workers in other processes", async () => {
+  test("join() waits for the workers of a JoinableQueue in other processes", async () => {
     const queue = new JoinableQueue<number>();
     await Promise.all([start(tasks.work, queue), start(tasks.work, queue)]);
     for (let i = 0; i < 100; i++) await queue.put(i);
@@ -158,7 +158,7 @@ describe.each(backends)("Queue between processes, items in $backend", ({ backend
   });
 });
 
-test("JoinableQueue: join() in several processes ends when all tasks are done, and one report too many throws", async () => {
+test("join() resolves in several processes when all tasks are done, and an excess taskDone() rejects", async () => {
   const jobs = new JoinableQueue<number>();
   const [ready, results] = [new Queue<string>(), new Queue<unknown>()];
   await jobs.put(1);
@@ -175,7 +175,7 @@ test("JoinableQueue: join() in several processes ends when all tasks are done, a
   expect(await results.get()).toEqual(["RangeError", "taskDone() was called more often than items were put"]);
 });
 
-test("a program stays alive while it waits for what a daemonic child does", async () => {
+test("a program stays alive while it waits for the work of a daemonic child", async () => {
   await using program = runProgram(fixture(import.meta.url, "daemonic-consumer.js"));
   expect(await program.exited).toEqual({ code: 0, signal: null });
   expect(program.stdout).toBe("42\n");

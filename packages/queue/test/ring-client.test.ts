@@ -6,7 +6,11 @@ import { RingClient } from "../src/ring/ring-client.ts";
 
 const message = encodeMessage("x".repeat(10_000));
 
-/** A full ring, one more put that waits for room, and when the home was asked to keep the items, in milliseconds. */
+/**
+ * Creates a full ring and its client, and records when the client asks to close the ring.
+ *
+ * @param isTouched whether a consumer has taken an item before
+ */
 function fullRing(isTouched: boolean) {
   const ring = MpmcRing.create(0);
   const found = { ring, client: undefined as unknown as RingClient, closeRequestedAfterMs: 0 };
@@ -25,21 +29,22 @@ function fullRing(isTouched: boolean) {
   return found;
 }
 
-describe.skipIf(whyNoSharedMemory() !== undefined)("RingSide: a put that finds no room", () => {
-  test("has the home keep the items soon if nobody has ever taken any", async () => {
+describe.skipIf(whyNoSharedMemory() !== undefined)("RingClient: a put that finds no space", () => {
+  test("a put closes the ring after 50 ms if no consumer has ever taken an item", async () => {
     const found = fullRing(false);
     await found.client.putBatched(message);
     expect(found.closeRequestedAfterMs).toBeGreaterThanOrEqual(50);
   });
 
-  test("waits longer if somebody has, who may only be held up for a moment", async () => {
+  test("a put closes the ring after 500 ms if a consumer has taken items before", async () => {
     const found = fullRing(true);
     await found.client.putBatched(message);
     expect(found.closeRequestedAfterMs).toBeGreaterThanOrEqual(500);
   });
 
-  test("does so no longer if items are taken slowly all the time", async () => {
-    // On a busy machine any wait may be long; a put that has the patience of others never waits less than 500 ms.
+  test("a put closes the ring after 50 ms again if consumers are slow all the time", async () => {
+    // On a busy machine any wait may be long, so the test repeats. The long timeout never ends
+    // before 500 ms.
     await until(
       async () => {
         const { ring, client } = fullRing(true);

@@ -7,7 +7,7 @@ type Call = (queue: JoinableQueue<unknown>) => Promise<unknown>;
 type ErrorClass = new (...args: never[]) => Error;
 
 const owned = (): JoinableQueue<unknown> => new JoinableQueue(1);
-/** A queue as another process would have it: its calls go to the owner by messages. */
+/** A queue as a client has it: its calls reach the owner by messages. */
 const received = (): JoinableQueue<unknown> =>
   registry.revivers.get("queue.Queue")?.(handleOf(new JoinableQueue(1)).data) as JoinableQueue<unknown>;
 const sides = [
@@ -135,13 +135,14 @@ describe.each(sides)("a queue in $side", ({ make }) => {
   test.each(afterClose)("$call rejects after close() and does not throw", async ({ call, run }) => {
     const queue = make();
     queue.close();
+    queue.close(); // a second close() does nothing
     const found = await rejection(() => run(queue));
     expect(found).toBeInstanceOf(QueueClosedError);
     if (!call.startsWith("next()"))
       expect((found as Error).message).toBe(`${call} was called on a queue after close()`);
   });
 
-  test("synchronous calls throw, with what to write instead", () => {
+  test("synchronous calls throw their usage errors", () => {
     const queue = make();
     expect(() => queue.getSync(wrong({ signal: AbortSignal.abort() }))).toThrow(
       'getSync() does not take the option "signal"',
@@ -153,7 +154,7 @@ describe.each(sides)("a queue in $side", ({ make }) => {
   });
 });
 
-test("a queue of another process whose items are with its owner refuses to be read at once", async () => {
+test("a client of a broker cannot read the queue at once, and the error proposes state()", async () => {
   const queue = received();
   await queue.put("item");
   expect(() => queue.qsize()).toThrow(CapabilityError);
@@ -164,7 +165,7 @@ test("a queue of another process whose items are with its owner refuses to be re
   queue.close();
 });
 
-test("constructors refuse what is not a size, and unknown options", () => {
+test("constructors throw for a wrong size and for unknown options", () => {
   for (const size of [-1, 1.5, Number.NaN, "5", { maxSize: 5 }, null])
     expect(() => new Queue(wrong(size))).toThrow("A queue takes maxSize as a whole number of items");
   expect(() => new JoinableQueue(wrong({ lostTasks: "requeue" }))).toThrow(RangeError);

@@ -9,12 +9,12 @@ const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.me
 const { children, start, endChildren } = childrenOf((target, args) => new Process({ target, args }));
 const { env } = globalThis.process;
 const ITEM_COUNT = 1_000_000;
-/** A large item is enough to go where those go that have no place in a ring; `MULTIPROC_TEST_HUGE=1` sends 1 GiB. */
+/** 64 MiB exceed the ring, so the broker forwards the item; `MULTIPROC_TEST_HUGE=1` sends 1 GiB. */
 const LARGE_ITEM_BYTES = (env.MULTIPROC_TEST_HUGE === undefined ? 64 : 1024) * 1024 ** 2;
 
 afterEach(endChildren);
 
-test("two producers, two consumers, a million items: each is seen once", { timeout: 600_000 }, async () => {
+test("two consumers get each of a million items of two producers once", { timeout: 600_000 }, async () => {
   const queue = new Queue<number>();
   const results = new Queue<Float64Array>();
   await Promise.all([start(tasks.collect, queue, results), start(tasks.collect, queue, results)]);
@@ -30,7 +30,7 @@ test("two producers, two consumers, a million items: each is seen once", { timeo
   expect(seen.every((times) => times === 1)).toBe(true);
 });
 
-test("a very large item", { timeout: 120_000 }, async () => {
+test("an item of at least 64 MiB arrives intact", { timeout: 120_000 }, async () => {
   const queue = new Queue<Uint8Array>();
   const results = new Queue<[number, number, number]>();
   await start(tasks.measure, queue, results);
@@ -41,7 +41,7 @@ test("a very large item", { timeout: 120_000 }, async () => {
   expect(await results.get()).toEqual([LARGE_ITEM_BYTES, 1, 2]);
 });
 
-test("100,000 items wait for another process", { timeout: 120_000 }, async () => {
+test("100,000 items wait for another process in order", { timeout: 120_000 }, async () => {
   const queue = new Queue<number>();
   const results = new Queue<Float64Array>();
   const producer = await start(tasks.produceMany, queue, 0, 100_000);
@@ -54,7 +54,7 @@ test("100,000 items wait for another process", { timeout: 120_000 }, async () =>
   expect(seen.every((item, i) => item === i)).toBe(true);
 });
 
-test("a process on the other host shares a queue", { timeout: 60_000 }, async () => {
+test("a process on the other runtime shares a queue", { timeout: 60_000 }, async () => {
   const questions = new Queue<{ n: bigint; at: Date } | null>();
   const answers = new Queue<unknown>();
   const handles = [questions, answers].map((queue) => JSON.stringify(handleOf(queue).data));
