@@ -1,12 +1,15 @@
-/** What surrounds a call and goes with it to its worker: stores of asynchronous context, and where the call stands in a trace. */
+/**
+ * Context propagation: the stores of `AsyncLocalStorage` and the trace context of a call travel
+ * with its task, in a CONTEXT message.
+ */
 import { type AnyFunction, TargetError } from "@multiproc/core";
-import { decodeMessage, encodeInto, type Frame, loadModules, singleton } from "@multiproc/core/internal";
+import { decodeMessage, describeValue, encodeInto, type Frame, loadModules, singleton } from "@multiproc/core/internal";
 import { type EncodedPayload, toPayload } from "./functions/encoded-payload.ts";
 
 /**
- * What `AsyncLocalStorage` is, as far as it is used here.
+ * The part of `AsyncLocalStorage` that context propagation needs.
  *
- * @example Node's own is one, on Deno too
+ * @example The class of Node, which Deno has too
  * ```ts
  * import { AsyncLocalStorage } from "node:async_hooks";
  * import type { ContextStorage } from "@multiproc/pool";
@@ -16,45 +19,48 @@ import { type EncodedPayload, toPayload } from "./functions/encoded-payload.ts";
  * ```
  */
 export interface ContextStorage<T> {
-  /** The store of the running code. */
+  /** Returns the store of the running code. */
   getStore(): T | undefined;
   /** Runs a function with a store. */
   run<R>(store: T, run: () => R): R;
 }
 
-/** A storage that is carried. A module that was loaded twice, by a loader and by the host, has made it twice. */
+/**
+ * A propagated storage. A module that is loaded twice, by a bundler and by the host, creates two
+ * copies.
+ */
 interface PropagatedStorage {
   readonly module: string;
   readonly name: string;
   readonly copies: Array<ContextStorage<unknown>>;
 }
 
-/** The storages that are carried, by their module and name. */
+/** All propagated storages, by their module and name. */
 const storages: Map<string, PropagatedStorage> = singleton("propagated context", () => new Map());
 
-/** The context of a task, as it is sent. */
+/** The content of a CONTEXT message. */
 interface PropagatedContext {
   readonly trace: string | undefined;
   readonly stores: ReadonlyArray<readonly [module: string, name: string, store: unknown]>;
 }
 
-/** The context of a task in its worker. */
+/** The context of a task, in its worker. */
 export interface TaskContext {
   readonly trace: string | undefined;
-  /** Has a function run with the stores of who called it. */
+  /** Returns a function that runs `fn` with the stores of the caller. */
   wrap(fn: AnyFunction): AnyFunction;
 }
 
 /**
- * Has the store of an `AsyncLocalStorage` go with every call to a pool: its task runs with a copy of the store that the caller
- * had. To be called where the storage is made, in a module that caller and task share.
+ * Propagates an `AsyncLocalStorage` to the tasks of pools: a task runs with a copy of its caller's
+ * store. Call it where the storage is created, in a module that the caller and the task share.
  *
  * @param moduleUrl `import.meta.url`, by which workers find the module
  * @param storage an `AsyncLocalStorage`
- * @param name tells the storages of one module apart
+ * @param name a name that is unique among the storages of the module
  * @returns the storage
  *
- * @example The request that a task works for
+ * @example Propagate the id of a request
  * ```ts
  * // file: requests.ts
  * import { AsyncLocalStorage } from "node:async_hooks";
@@ -80,7 +86,9 @@ export interface TaskContext {
 // biome-ignore lint/suspicious/noExplicitAny: of any store
 export function propagateContext<S extends ContextStorage<any>>(moduleUrl: string | URL, storage: S, name: string): S {
   if (typeof storage?.getStore !== "function" || typeof storage.run !== "function") {
-    throw new TypeError("propagateContext() takes an AsyncLocalStorage as its second argument");
+    throw new TypeError(
+      `propagateContext() takes an AsyncLocalStorage as its second argument, not ${describeValue(storage)}`,
+    );
   }
   const module = String(moduleUrl);
   const key = `${module}#${name}`;
@@ -91,7 +99,7 @@ export function propagateContext<S extends ContextStorage<any>>(moduleUrl: strin
 }
 
 /**
- * The context of this moment, to be sent with a task; undefined if there is none.
+ * Serializes the current context, to be sent with a task. Returns undefined if there is none.
  *
  * @throws {SendError} if a store cannot be sent
  */
@@ -105,14 +113,17 @@ export function captureContext(trace: string | undefined): EncodedPayload | unde
   return trace === undefined && stores.length === 0 ? undefined : encodeInto(toPayload, { trace, stores }, "context");
 }
 
-/** What was captured, in the worker. */
+/** Restores a captured context in the worker. */
 export async function restoreContext(frame: Frame): Promise<TaskContext> {
   await loadModules(frame.modules);
   const { trace, stores } = decodeMessage(frame) as PropagatedContext;
   await loadModules(stores.map(([module]) => module));
   const layers = stores.flatMap(([module, name, store]) => {
     const found = storages.get(`${module}#${name}`);
-    if (found === undefined) throw new TargetError(`Module "${module}" carries no context "${name}" in this process`);
+    if (found === undefined)
+      throw new TargetError(
+        `Module "${module}" does not propagate a context "${name}" in this process: call propagateContext() at its top level`,
+      );
     return found.copies.map((storage) => ({ storage, store }));
   });
   return {

@@ -1,4 +1,4 @@
-/** What the code of a task can ask about it. */
+/** `currentTask()`: what a task can find out about itself. A worker sets it before each task. */
 import { singleton } from "@multiproc/core/internal";
 import type { TaskOptions } from "./options.ts";
 
@@ -16,16 +16,22 @@ import type { TaskOptions } from "./options.ts";
 export interface CurrentTask {
   /** The name of its function. */
   readonly name: string;
-  /** Aborted when the task is cancelled or its time has run out; what goes on after that is killed soon. */
+  /**
+   * Aborted when the task is cancelled or its timeout expires. If it continues, its worker is
+   * killed.
+   */
   readonly signal: AbortSignal;
-  /** Where the call stands in a trace, if its caller said: see {@link TaskOptions.traceContext}. */
+  /**
+   * Where the call stands in a trace, if its caller gave that: see
+   * {@link TaskOptions.traceContext}.
+   */
   readonly traceContext: string | undefined;
 }
 
-/** A running task; its signal is made when somebody asks for it. */
+/** A running task. Its signal is created at its first use. */
 export class RunningTask implements CurrentTask {
   readonly name: string;
-  /** The how-manieth task of its worker it is. */
+  /** The number of tasks that its worker has received before it. */
   readonly sequence: number;
   readonly traceContext: string | undefined;
   #isCancelled = false;
@@ -48,7 +54,7 @@ export class RunningTask implements CurrentTask {
     return this.#controller.signal;
   }
 
-  /** Nobody wants its answer any more. */
+  /** Aborts the signal. */
   cancel(reason: unknown): void {
     this.#isCancelled = true;
     this.#reason = reason;
@@ -56,14 +62,14 @@ export class RunningTask implements CurrentTask {
   }
 }
 
-/** Where a worker notes what it runs; all copies of this package in the process see the same. */
+/** The running task of this process, shared by all copies of this package. */
 export const running: { task: RunningTask | undefined } = singleton("running task", () => ({ task: undefined }));
 
 /**
- * The task that this process is running as a worker of a pool; undefined elsewhere.
+ * Returns the task that this process is running as a worker of a pool, or undefined elsewhere.
  *
- * Ask for it before the first `await`: a worker goes on to its next task when a task has returned, also if parts of it
- * are still under way.
+ * Call it before the first `await`. A worker starts its next task when a task has returned, even if
+ * parts of that task still run.
  *
  * @example A task that can be cancelled
  * ```ts

@@ -1,17 +1,19 @@
 /**
- * What a pool tells those who watch the program, over `node:diagnostics_channel`:
+ * The events that a pool publishes on `node:diagnostics_channel`, for tracing tools:
  *
- * - `multiproc:pool:worker:start` and `:end`: `{ pool, worker, name }`, and at the end `{ exitCode, signal }`
- * - `multiproc:pool:task:start`, `:end` and `:error`: `{ pool, task, worker, items, trace }`, and at the end `{ ms }` or
- *   `{ error }`; a chunk is one task of several items. The same object is published at start and end
+ * - `multiproc:pool:worker:start` and `:end`: `{ pool, worker, name }`, and at the end
+ *   `{ exitCode, signal }`
+ * - `multiproc:pool:task:start`, `:end` and `:error`: `{ pool, task, worker, items, trace }`. At
+ *   the end, the same object is published again, with `ms` or `error`. A chunk is one task of
+ *   several items.
  *
- * Who does not listen pays nothing.
+ * Without subscribers, events cost nothing: they are not created.
  */
 import { type DiagnosticsChannel, host } from "@multiproc/core/internal";
 
 const channel = (name: string): DiagnosticsChannel => host.diagnosticsChannel(`multiproc:pool:${name}`);
 
-/** The channels; made with the first pool. */
+/** The diagnostics channels of a pool. */
 export class PoolEvents {
   readonly workerStart: DiagnosticsChannel = channel("worker:start");
   readonly workerEnd: DiagnosticsChannel = channel("worker:end");

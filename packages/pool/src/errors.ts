@@ -2,7 +2,8 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * A worker process ended while it ran a task. The task may have been done in part; no other task is touched by it.
+ * A worker died while it ran a task. The task may have been done in part. Other tasks are not
+ * affected.
  *
  * @example Find out how a task ended its worker
  * ```ts
@@ -25,23 +26,24 @@ import { registerErrors } from "@multiproc/core/internal";
 export class WorkerLostError extends ProcessError {
   /** The worker's process id. */
   readonly pid: number;
-  /** Its exit code, or the negative number of the signal that ended it. */
+  /** The exit code of the worker, or the negative number of the signal that ended it. */
   readonly exitCode: number | null;
-  /** The signal that ended it; null if it exited. */
+  /** The signal that ended the worker; null if it exited. */
   readonly signal: string | null;
-  /** The function that it was running. */
+  /** The function that the worker was running. */
   readonly task: string;
   /**
-   * What the worker last wrote to its standard error, at most 4 KiB, also before this task; empty if it wrote nothing, or if the
-   * pool does not read it (`output: "inherit"`, threads).
+   * The end of the worker's standard error, at most 4 KiB. It may be from before this task. It is
+   * empty if the worker wrote nothing, or if the pool does not read it (`output: "inherit"`,
+   * threads).
    */
   readonly stderr: string;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param pid the worker's process id
-   * @param how its exit code, the signal that ended it, and what it last wrote to standard error
+   * @param exit its exit code, the signal that ended it, and the end of its standard error
    * @param task the function that it was running
    * @param options the `cause`
    */
@@ -62,19 +64,20 @@ export class WorkerLostError extends ProcessError {
   }
 }
 
-/** What most likely was the reason. */
+/** The likely cause of a death by a signal. */
 const LIKELY_CAUSES: Readonly<Record<string, string>> = {
   SIGKILL: ": the system may be out of memory",
-  SIGABRT: ": it may have run out of memory; see what it wrote to its standard error",
-  SIGTRAP: ": it may have run out of memory; see what it wrote to its standard error",
-  SIGSEGV: ": native code in it has crashed",
-  SIGBUS: ": native code in it has crashed",
+  SIGABRT: ": it may have run out of memory, see its standard error",
+  SIGTRAP: ": it may have run out of memory, see its standard error",
+  SIGSEGV: ": native code in the worker crashed",
+  SIGBUS: ": native code in the worker crashed",
 };
 
 /**
- * Work was given to a pool that takes none any more, or that was terminated before the work was done.
+ * A pool does not accept a call after `close()` or `terminate()`, or was terminated before the work
+ * was done.
  *
- * @example A pool that takes no more
+ * @example A call after close()
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Pool, PoolClosedError } from "@multiproc/pool";
@@ -91,9 +94,9 @@ const LIKELY_CAUSES: Readonly<Record<string, string>> = {
  */
 export class PoolClosedError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and why the pool takes no work
+   * @param message the call, and why the pool does not accept it
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {

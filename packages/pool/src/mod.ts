@@ -1,8 +1,10 @@
 /**
- * Pools of worker processes: functions run in other processes, as many at a time as there are CPUs.
+ * Pools of worker processes: run functions in other processes, by default in as many as there are
+ * CPUs.
  *
- * A {@link Pool} keeps workers and gives them tasks: `apply()` is one call, `map()` and `starmap()` are a call for each of
- * many inputs, `imap()` and `imapUnordered()` give results one by one while inputs are read.
+ * A {@link Pool} keeps workers and gives them tasks. `apply()` makes one call. `map()` and
+ * `starmap()` make a call for each of many inputs. `imap()` and `imapUnordered()` yield results one
+ * by one, and read inputs as results are taken.
  *
  * ## Hello world
  *
@@ -23,34 +25,43 @@
  *
  * ## Sharing with workers
  *
- * Arguments and results are copied, whatever they hold; connections, queues and the library's other live objects arrive as
- * themselves. What every worker needs is given once, to the `initializer`. A function travels once for each worker, its name
- * or, for `inline()`, its text.
+ * Arguments and results are copied. Shareable objects, such as connections, queues and locks,
+ * arrive as themselves. The `initializer` receives, once for each worker, what every task needs. A
+ * function is sent once to each worker: by its name or, for `inline()`, as its text.
  *
- * ## Waiting and time-outs
+ * ## Waiting, timeouts and cancellation
  *
- * `apply()` and `map()` return an {@link AsyncResult}, a promise: await it, or wait with `get({ timeout })`, which leaves the work alone.
- * The options `timeout` and `signal` of a call, and `cancel()`, stop the work itself: what waits is dropped, what runs sees
- * `currentTask().signal` aborted, and a worker that goes on for longer than `gracePeriod` is killed and replaced.
+ * `apply()` and `map()` return an {@link AsyncResult}, a promise: await it, or call
+ * `get({ timeout })`, whose timeout does not affect the work. The options `timeout` and `signal` of
+ * a call, and `cancel()`, stop the work itself. Tasks that wait are never run. A running task sees
+ * `currentTask().signal` aborted; if it continues for longer than `gracePeriod`, its worker is
+ * killed and replaced.
  *
- * ## Closing, and what happens when a process dies
+ * Calls never throw. Every mistake in a call rejects its promise, or the first `next()` of its
+ * iterator.
  *
- * `close()` and `join()` let the work end, `terminate()` and leaving an `await using` block stop it. A pool does not keep its
- * program alive, its work does; workers end with the program, however it ends.
+ * ## Closing, and the death of processes
  *
- * A worker that dies fails the task that it ran with {@link WorkerLostError}, which holds what it last wrote to standard error, and no other: what was sent to it and not begun
- * goes to another worker. A task that was begun is not run a second time, unless `retries` allow it; only tasks and inputs that
- * take some microseconds can be run twice, when their worker is killed in the middle of a batch of them. A pool whose workers cannot
- * start, or whose initializer fails, fails its work with that reason.
+ * `close()` and `join()` let the work end. `terminate()` stops it, as the end of an `await using`
+ * block does. A pool does not keep its program alive; its work does. Workers end with the program,
+ * however it ends.
+ *
+ * A worker that dies fails only the task that it was running, with {@link WorkerLostError}, which
+ * has the end of the worker's standard error. Tasks that were sent to it and had not begun go to
+ * another worker. A task that had begun is not run again, unless `retries` allow it. There is one
+ * exception: tasks of microseconds are batched, and may run twice if their worker is killed in the
+ * middle of a batch. If the workers cannot start, or the initializer fails, all work of the pool
+ * fails with that error.
  *
  * ## Differences from Python
  *
- * - `apply()` and `map()` return an `AsyncResult`, as `apply_async()` and `map_async()` do; it is a promise of the value.
- * - `imap()` and `imapUnordered()` read their input only as results are taken, and stop the work when the loop is left. Inputs
- *   can be asynchronous. The first error ends the loop.
- * - `map()` fails as soon as one input does, and drops those that have not been begun.
- * - Workers ignore Ctrl+C: what becomes of the work is the program's decision.
- * - A task can have a pool, or processes, of its own: they end with its worker.
+ * - `apply()` and `map()` return an `AsyncResult`, as `apply_async()` and `map_async()` do. It is a
+ *   promise.
+ * - `imap()` and `imapUnordered()` read inputs only as results are taken, and cancel the work when
+ *   the loop ends early. Inputs can be async. The first error ends the loop.
+ * - `map()` fails with the first error, and cancels inputs that have not begun.
+ * - Workers ignore Ctrl+C: the program decides what happens to the work.
+ * - A task can create pools and processes. They end with its worker.
  *
  * @module
  */

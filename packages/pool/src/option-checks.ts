@@ -1,5 +1,6 @@
 /**
- * Checks of the options of pools and of their calls. An error names the call and shows what to write.
+ * Checks of the options of pools and of their calls. An error names the call and shows what to
+ * write.
  *
  * Constructors throw these errors; calls that return a promise reject with them.
  */
@@ -26,7 +27,10 @@ const THREAD_POOL_OPTIONS = [
   "name",
 ];
 const POOL_OPTIONS = [...THREAD_POOL_OPTIONS, ...PROCESS_OPTIONS];
-/** Names of the same options in other pools: piscina, workerpool, poolifier, p-limit, Python's executors. */
+/**
+ * Names of the same options in other pools: piscina, workerpool, poolifier, p-limit, Python's
+ * executors.
+ */
 const POOL_SYNONYMS = {
   workers: "processes",
   concurrency: "processes",

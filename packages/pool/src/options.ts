@@ -18,15 +18,18 @@ export interface PoolSettings {
   /** The number of workers. @default cpuCount() */
   readonly processes?: number | undefined;
   /**
-   * A target that a worker calls after its last task: after `close()`, or when another worker replaces
-   * it. A worker that is terminated or dies does not call it.
+   * A target that a worker calls after its last task: after `close()`, or when another worker
+   * replaces it. A worker that is terminated or dies does not call it.
    */
   readonly finalizer?: (() => unknown) | undefined;
-  /** The number of tasks (chunks, for `map`) after which a worker is replaced. @default unlimited */
+  /**
+   * The number of tasks (chunks, for `map`) after which a worker is replaced.
+   * @default unlimited
+   */
   readonly maxTasksPerChild?: number | undefined;
   /**
-   * Memory limit of a worker, in bytes. A worker that is above it after a task is replaced. The limit
-   * counts the resident memory of the process, including memory that it shares with others.
+   * Memory limit of a worker, in bytes. A worker that is above it after a task is replaced. The
+   * limit counts the resident memory of the process, including memory that it shares with others.
    * @default unlimited
    */
   readonly maxMemoryPerChild?: number | undefined;
@@ -42,30 +45,36 @@ export interface PoolSettings {
   /** Variables added to the environment of the workers. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /**
-   * Flags for the interpreter of the workers, instead of those of this process. If a program on Node
-   * is being debugged, its workers listen for a debugger too, each at a free port, which it prints on
-   * standard error.
+   * Flags for the interpreter of the workers, instead of those of this process. If a program on
+   * Node is being debugged, its workers listen for a debugger too, each at a free port, which it
+   * prints on standard error.
    * @default the flags of this process
    */
   readonly execArgv?: readonly string[] | undefined;
-  /** The permissions of workers on Deno; never more than those of this process. @default "inherit" */
+  /**
+   * The permissions of workers on Deno; never more than those of this process.
+   * @default "inherit"
+   */
   readonly permissions?: Permissions | undefined;
   /**
-   * Where the output of workers goes. Lines of several workers never mix, and the output of a worker
-   * that has ended is complete.
+   * Where the output of workers goes. Lines of several workers never mix, and the output of a
+   * worker that has ended is complete.
    *
-   * - By default, workers write to the standard output of this process. The pool reads their standard
-   *   error, forwards it unchanged, and keeps its end for `WorkerLostError.stderr`. Workers see a pipe
-   *   there, not a terminal.
+   * - By default, workers write to the standard output of this process. The pool reads their
+   *   standard error, forwards it unchanged, and keeps its end for `WorkerLostError.stderr`.
+   *   Workers see a pipe there, not a terminal.
    * - `"prefix"`: every line starts with the name of its worker, as in `[PoolWorker-1] text`.
    * - A function receives every line instead. An error that it throws is an uncaught error.
    * - `"inherit"`: workers write to both streams of this process, and the pool reads neither.
    *
-   * If a program calls `Deno.exit()` before its pool has ended, output on its way is lost, except with
-   * `"inherit"`.
+   * If a program calls `Deno.exit()` before its pool has ended, output on its way is lost, except
+   * with `"inherit"`.
    */
   readonly output?: PoolOutput | undefined;
-  /** How long a cancelled task may continue before its worker is killed, in milliseconds. @default 500 */
+  /**
+   * How long a cancelled task may continue before its worker is killed, in milliseconds.
+   * @default 500
+   */
   readonly gracePeriod?: number | undefined;
 }
 
@@ -90,13 +99,19 @@ export interface PoolSettings {
  */
 export type InitializerOptions<I extends unknown[] = unknown[]> = [] extends I
   ? {
-      /** A target that each worker calls before its first task. If it throws, the pool fails with that error. */
+      /**
+       * A target that each worker calls before its first task. If it throws, the pool fails with
+       * that error.
+       */
       readonly initializer?: ((...args: I) => unknown) | undefined;
       /** The arguments of the initializer. @default [] */
       readonly initArgs?: I | undefined;
     }
   : {
-      /** A target that each worker calls before its first task. If it throws, the pool fails with that error. */
+      /**
+       * A target that each worker calls before its first task. If it throws, the pool fails with
+       * that error.
+       */
       readonly initializer: (...args: I) => unknown;
       /** The arguments of the initializer. */
       readonly initArgs: I;
@@ -141,8 +156,8 @@ export type PoolOptions<I extends unknown[] = unknown[]> = PoolSettings & Initia
  */
 export interface TaskOptions {
   /**
-   * How long the task may run, in milliseconds, before it is cancelled as by `cancel()`. In `map()` and
-   * `imap()`, how long each input may take.
+   * How long the task may run, in milliseconds, before it is cancelled as by `cancel()`. In `map()`
+   * and `imap()`, how long each input may take.
    * @default unlimited
    */
   readonly timeout?: number | undefined;
@@ -151,15 +166,15 @@ export interface TaskOptions {
   /** How often the task is retried after its worker died. @default 0 */
   readonly retries?: number | undefined;
   /**
-   * Where the call stands in a trace, such as the value of a W3C `traceparent` header. The task finds it
-   * in `currentTask().traceContext`.
+   * Where the call stands in a trace, such as the value of a W3C `traceparent` header. The task
+   * finds it in `currentTask().traceContext`.
    */
   readonly traceContext?: string | undefined;
 }
 
 /**
- * The arguments of `Pool.apply()` after the function. The arguments of the function are required if it
- * has required parameters.
+ * The arguments of `Pool.apply()` after the function. The arguments of the function are required if
+ * it has required parameters.
  *
  * @typeParam A the parameters of the function
  *
@@ -198,7 +213,8 @@ export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
  * Inputs of `Pool.starmap()`: one list of arguments for each call.
  *
  * A list with a known length must fit the parameters one by one: a tuple, a literal, or one marked
- * `as const`. A list of unknown length, such as `number[]`, must fit every parameter of the function.
+ * `as const`. A list of unknown length, such as `number[]`, must fit every parameter of the
+ * function.
  *
  * @typeParam A the parameters of the function
  * @typeParam X one list of arguments
@@ -246,20 +262,20 @@ type EveryParameter<A extends readonly unknown[]> = { [K in keyof A]: (value: A[
  */
 export interface MapOptions extends TaskOptions {
   /**
-   * The number of inputs in a chunk: a batch that one worker receives as one task. By default, a worker
-   * gets about four chunks, each of at most 2048 inputs and, once the duration of an input is known, 20
-   * milliseconds of work. A worker without work steals half of another worker's chunk.
+   * The number of inputs in a chunk: a batch that one worker receives as one task. By default, a
+   * worker gets about four chunks, each of at most 2048 inputs and, once the duration of an input
+   * is known, 20 milliseconds of work. A worker without work steals half of another worker's chunk.
    */
   readonly chunkSize?: number | undefined;
   /**
-   * Whether every input settles on its own, as in `Promise.allSettled()`, and none fails the map. With a
-   * `timeout`, each input is then a task of its own.
+   * Whether every input settles on its own, as in `Promise.allSettled()`, and none fails the map.
+   * With a `timeout`, each input is then a task of its own.
    * @default false
    */
   readonly settle?: boolean | undefined;
   /**
-   * Called when inputs are done, in the async context of the caller; see `progressBar()`. An error that
-   * it throws fails the map.
+   * Called when inputs are done, in the async context of the caller; see `progressBar()`. An error
+   * that it throws fails the map.
    */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -282,7 +298,8 @@ export interface ImapOptions extends TaskOptions {
   /** The number of inputs in a chunk. @default 1, or more if an input takes only microseconds */
   readonly chunkSize?: number | undefined;
   /**
-   * The limit of back-pressure: how many inputs may be read ahead of the results that the loop has taken.
+   * The limit of back-pressure: how many inputs may be read ahead of the results that the loop has
+   * taken.
    * @default four chunks for each worker
    */
   readonly bufferSize?: number | undefined;

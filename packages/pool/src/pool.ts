@@ -38,12 +38,11 @@ const DEFAULT_GRACE_PERIOD_MS = 500;
 /**
  * A pool of worker processes that run tasks.
  *
- * The workers start when the pool is created. A worker that dies fails only the task that it was running:
- * its other tasks go to other workers, and a new worker replaces it. A pool does not keep a program alive;
- * its work does.
+ * The workers start when the pool is created. A worker that dies fails only the task that it was
+ * running, and a new worker replaces it. A pool does not keep a program alive; its work does.
  *
- * Methods that return a promise never throw: they reject for every mistake in their arguments and after
- * `close()` and `terminate()`. For `imap()` and `imapUnordered()`, the first `next()` rejects.
+ * A call never throws: its promise, or the first `next()` of its iterator, rejects for every mistake
+ * in the arguments and after `close()` and `terminate()`.
  *
  * @typeParam I the arguments of the initializer
  *
@@ -118,15 +117,16 @@ export class Pool<I extends unknown[] = unknown[]> {
   /**
    * Calls a function in a worker.
    *
-   * The arguments are serialized at the call. Binary arguments of 64 KiB and more are not copied: do not
-   * change them before the result is there.
+   * The arguments are serialized at the call. Binary arguments of 64 KiB and more are not copied:
+   * do not change them before the result is there.
    *
    * @param fn a target: see `task()`, `fromModule()` and `inline()`
    * @param rest the arguments of the function, as an array, and options
    * @returns a promise of the result. It rejects with the error of the task, with `WorkerLostError`
-   * if its worker dies, with `TargetError` if workers cannot find the function, with `SendError` if an
-   * argument cannot be sent, and with {@link PoolClosedError} after `close()` or `terminate()`.
-   * A module that is being imported by a worker may not start a pool: it rejects with `ProcessError`.
+   * if its worker dies, with `TargetError` if workers cannot find the function, with `SendError` if
+   * an argument cannot be sent, and with {@link PoolClosedError} after `close()` or `terminate()`.
+   * A module that is being imported by a worker may not start a pool: it rejects with
+   * `ProcessError`.
    */
   apply<A extends unknown[] | [], R>(fn: (...args: A) => R, ...rest: CallArguments<A>): AsyncResult<Awaited<R>>;
   // biome-ignore lint/suspicious/noExplicitAny: the overload has the types
@@ -150,11 +150,13 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Calls a function for each input, and reports for each whether it succeeded, in the order of the inputs.
+   * Calls a function for each input, and reports for each whether it succeeded, in the order of the
+   * inputs.
    *
    * @param fn a target that takes one input
    * @param inputs an iterable; it is read to its end before the work begins
-   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal, progress
+   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal,
+   * progress
    * @returns a promise as of {@link Pool.apply}, which also rejects with an error of the iterable
    */
   map<T, R>(
@@ -163,8 +165,8 @@ export class Pool<I extends unknown[] = unknown[]> {
     options: MapOptions & { readonly settle: true },
   ): AsyncResult<PromiseSettledResult<Awaited<R>>[]>;
   /**
-   * Calls a function for each input. The results are in the order of the inputs. The first error rejects
-   * the result and cancels all inputs that have not begun.
+   * Calls a function for each input. The results are in the order of the inputs. The first error
+   * rejects the result and cancels all inputs that have not begun.
    *
    * @param fn a target that takes one input
    * @param inputs an iterable; it is read to its end before the work begins
@@ -178,12 +180,13 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Calls a function for each input, a list of arguments, and reports for each whether it succeeded.
-   * Otherwise like {@link Pool.map}.
+   * Calls a function for each input, a list of arguments, and reports for each whether it
+   * succeeded. Otherwise like {@link Pool.map}.
    *
    * @param fn a target
    * @param inputs an iterable of lists of arguments
-   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal, progress
+   * @param options with `settle: true`; chunk size, timeout for each input, retries, signal,
+   * progress
    * @returns a promise as of {@link Pool.map}
    */
   starmap<A extends unknown[] | [], R, const X extends readonly unknown[]>(
@@ -210,9 +213,9 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Calls a function for each input, and yields the results in the order of the inputs, while workers
-   * compute more. Back-pressure: inputs are read only as results are taken. Leaving the loop cancels the
-   * remaining work. The first error ends the loop.
+   * Calls a function for each input, and yields the results in the order of the inputs, while
+   * workers compute more. Back-pressure: inputs are read only as results are taken. Leaving the
+   * loop cancels the remaining work. The first error ends the loop.
    *
    * @param fn a target that takes one input
    * @param inputs an iterable; it is read as results are taken
@@ -228,7 +231,8 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Calls a function for each input like {@link Pool.imap}, and yields each result as soon as it arrives.
+   * Calls a function for each input like {@link Pool.imap}, and yields each result as soon as it
+   * arrives.
    *
    * @param fn a target that takes one input
    * @param inputs an iterable; it is read as results are taken
@@ -263,8 +267,8 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Waits until all work is done and the workers have ended. Inputs that `imap()` has not read yet are
-   * processed as its results are taken.
+   * Waits until all work is done and the workers have ended. Inputs that `imap()` has not read yet
+   * are processed as its results are taken.
    *
    * @param options limits of the wait
    * @throws {PoolClosedError} before `close()` or `terminate()`, since it would wait forever
@@ -327,20 +331,14 @@ export class Pool<I extends unknown[] = unknown[]> {
         { isSettling: settle, onProgress: onProgress && host.bindAsyncContext(onProgress) },
       );
       const traits = this.#traits(options);
-      const begin = (list: readonly unknown[]): void => {
-        try {
-          if (isStar) checkArgumentLists(list);
-          const chunkSize = chunkSizeFor(list.length, this.#workerCount, known, options);
-          this.#assertUsable(call);
-          job.begin({ fn: known, inputs: list, chunkSize, isStar, traits });
-        } catch (error) {
-          job.refuse(error);
-        }
-      };
       const list = readAll(inputs, () => job.isPending);
       this.#jobs.list(job, signal);
-      if (list instanceof Promise) list.then(begin, (error) => job.refuse(error));
-      else begin(list);
+      job.beginWith(list, (inputs) => {
+        this.#assertUsable(call);
+        if (isStar) checkArgumentLists(inputs);
+        const chunkSize = chunkSizeFor(inputs.length, this.#workerCount, known, options);
+        return { fn: known, inputs, chunkSize, isStar, traits };
+      });
       return job.promise;
     } catch (error) {
       return refusedResult(error);
@@ -372,14 +370,17 @@ export class Pool<I extends unknown[] = unknown[]> {
     }
   }
 
-  /** Returns what a task needs from its call besides the arguments, with the async context of the caller. */
+  /** Returns the options of a task, with the trace and the async context of the caller. */
   #traits(options: TaskOptions): WorkTraits {
     const trace = options.traceContext ?? this.#traceContext?.();
     const context = captureContext(trace);
     return context === undefined ? options : { ...options, context, trace };
   }
 
-  /** Checks the parts that all calls have in common: the state of the pool, the options and the function. */
+  /**
+   * Checks the parts that all calls have in common: the state of the pool, the options and the
+   * function.
+   */
   #checkCall(call: CallName, fn: AnyFunction, options: TaskOptions): KnownFunction {
     this.#assertUsable(call);
     if (this.#workers.size === 0) assertMayStart();
@@ -405,7 +406,10 @@ export class Pool<I extends unknown[] = unknown[]> {
     this.#jobs.cancelAll(reason);
   }
 
-  /** Keeps the program alive while there is work or a call of `join()`, and ends workers that are not needed. */
+  /**
+   * Keeps the program alive while there is work or a call of `join()`, and ends workers that are
+   * not needed.
+   */
   #update(): void {
     this.#keepAlive.active = this.#workers.pendingCount > 0 || this.#joinWaiters.length > 0;
     if (this.#state === "open" || this.#jobs.count > 0) return;

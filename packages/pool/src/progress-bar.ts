@@ -3,29 +3,33 @@ import { checkOptions } from "@multiproc/core/internal";
 import type { Progress } from "./options.ts";
 
 /**
- * How a progress bar looks.
+ * Options of a progress bar.
  *
- * @example A bar of one's own
+ * @example A bar with its own format
  * ```ts
  * import { type ProgressBarOptions, progressBar } from "@multiproc/pool";
  *
  * const options: ProgressBarOptions = { title: "photos", format: "{title} {value}/{total}" };
  * const onProgress = await progressBar(options);
- * console.log(typeof onProgress); // function: give it to map() as its onProgress
+ * console.log(typeof onProgress); // function: pass it to map() as onProgress
  * onProgress.stop();
  * ```
  */
 export interface ProgressBarOptions {
-  /** What stands in front of it. @default "" */
+  /** The text before the bar. @default "" */
   readonly title?: string | undefined;
-  /** What is shown, in the terms of the package `cli-progress`. @default title, bar, percentage, rate and time left */
+  /**
+   * The format, as of the package `cli-progress`.
+   * @default title, bar, percentage, rate and time left
+   */
   readonly format?: string | undefined;
 }
 
 /**
- * Shows how far a map is; to be given to it as `onProgress`. It ends with the map, or by `stop()`.
+ * A progress bar of a map: a function to pass to it as `onProgress`. It ends with the map, or by
+ * `stop()`.
  *
- * @example Shown until it is stopped
+ * @example Stop a bar
  * ```ts
  * import { type ProgressBar, progressBar } from "@multiproc/pool";
  *
@@ -36,11 +40,11 @@ export interface ProgressBarOptions {
  */
 export interface ProgressBar extends Disposable {
   (progress: Progress): void;
-  /** Ends it where it stands: for a map that has failed. */
+  /** Ends the bar where it is: for a map that has failed. */
   stop(): void;
 }
 
-/** As much of `cli-progress` as is used. */
+/** The part of `cli-progress` that is used. */
 interface Bar {
   timer?: { unref?(): void } | null;
   start(total: number, done: number, payload: object): void;
@@ -54,13 +58,13 @@ const PACKAGE_NAME = "cli-progress";
 const DEFAULT_FORMAT = "{title}[{bar}] {percentage}% | {value}/{total} | {speed}/s | {left} left";
 
 /**
- * A progress bar for the terminal, drawn by the package `cli-progress`, which is installed beside this one and loaded by this
- * call. It goes to standard error, and draws nothing where that is no terminal.
+ * Creates a progress bar on the terminal, drawn by the package `cli-progress`, which this call
+ * loads. It writes to standard error, and draws nothing if that is not a terminal.
  *
- * @param options how it looks
+ * @param options title and format
  * @throws {ProcessError} if `cli-progress` is not installed
  *
- * @example A map that shows how far it is
+ * @example A map with a progress bar
  * ```ts
  * // file: tasks.ts
  * import { task } from "@multiproc/core";
@@ -103,14 +107,14 @@ async function makeBar(format: string): Promise<Bar> {
   const render = bar.render.bind(bar);
   bar.render = () => {
     render();
-    bar.timer?.unref?.(); // it draws by a timer, which would keep the program of a map that has failed alive
+    bar.timer?.unref?.(); // the timer must not keep the program alive after a failed map
   };
   return bar;
 }
 
 async function loadPackage(): Promise<{ SingleBar: new (options: object) => Bar }> {
   const reasons: unknown[] = [];
-  // Where packages have no folder of their own, Deno wants to be told where they come from.
+  // Without a node_modules folder, Deno needs the specifier with "npm:".
   for (const specifier of [PACKAGE_NAME, `npm:${PACKAGE_NAME}@^3`]) {
     try {
       const module = await import(specifier);
@@ -119,7 +123,7 @@ async function loadPackage(): Promise<{ SingleBar: new (options: object) => Bar 
       reasons.push(error);
     }
   }
-  throw new ProcessError(`progressBar() takes the package "${PACKAGE_NAME}": install it beside @multiproc/pool`, {
+  throw new ProcessError(`progressBar() needs the package "${PACKAGE_NAME}": install it beside @multiproc/pool`, {
     code: "ERR_NO_PROGRESS_BAR",
     cause: reasons[0],
   });

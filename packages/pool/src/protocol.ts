@@ -1,128 +1,141 @@
 /**
- * What a pool and its workers say to each other.
+ * The protocol between a pool and its workers. Both ends of a channel use it.
  *
  * ```text
  *   pool                                            worker
- *     INIT {initializer, …}              ────────>    loads and calls it
- *                 <────────────────────────────────  READY, or REFUSED with what it threw
+ *     INIT {initializer, …}              ────────>    loads and calls the initializer
+ *                 <────────────────────────────────  READY, or INIT_FAILED with the error
  *
- *     NAME id                            ────────>    the function of the tasks that follow
- *     FUNCTION reference                 ────────>    what was named; once for each function and worker
- *     CONTEXT {trace, stores}            ────────>    what surrounds the next task, if anything does
+ *     USE_FUNCTION id                    ────────>    selects the function of the next tasks
+ *     FUNCTION reference                 ────────>    defines it; once for each function and worker
+ *     CONTEXT {trace, stores}            ────────>    async context of the next task, if it has any
  *     CALL arguments                     ────────>
- *                 <────────────────────────────────  RESULT value, or FAILURE with what was thrown,
- *                                                     or RESULTS [values] for several of them
+ *                 <────────────────────────────────  RESULT value, or FAILURE error,
+ *                                                     or RESULTS [values] for a batch of calls
  *     CHUNK items                        ────────>
  *                 <────────────────────────────────  RESULT value or RESULTS [values] for the next items …,
- *                                                     in the end LAST [values], or FAILURE with what one threw
- *     SHARE ordinal                      ────────>    keeps half of the items that it has not begun
- *                 <────────────────────────────────  SHARED index: will not begin the items from that one on
- *     DROP [ordinal, reason]             ────────>    aborts `currentTask().signal`, or will not begin
- *     RECALL [ordinals]                  ────────>    will not begin those that it has not begun
- *                 <────────────────────────────────  RETURNED [ordinals]; they get no answer
- *                 <────────────────────────────────  SPENT: has grown too large for more tasks
- *     STOP                               ────────>    calls the finalizer and ends, when all before it is done
+ *                                                     at the end DONE [values], or FAILURE error
+ *     SPLIT sequence                     ────────>    keeps half of the items that have not begun
+ *                 <────────────────────────────────  SPLIT_AT index: will not run the items from there on
+ *     CANCEL [sequence, reason]          ────────>    aborts `currentTask().signal`, or skips the task
+ *                 <────────────────────────────────  CANCELLED instead of a result
+ *     RECALL [sequences]                 ────────>    gives back those tasks that have not begun
+ *                 <────────────────────────────────  RETURNED [sequences]: these get no other reply
+ *                 <────────────────────────────────  OVER_MEMORY: wants no more tasks
+ *     STOP                               ────────>    finishes its tasks, calls the finalizer and ends
  * ```
  *
- * A worker takes its messages in order, one at a time (only DROP, RECALL and SHARE overtake), and answers in that order. So answers carry no
- * numbers: they belong to the first task without one. From the pool, every message stands alone; from a worker, they share
- * a dictionary of shapes, and the pool decodes them in order.
+ * **Order.** A worker runs its tasks in order, one at a time, and replies in that order. Only
+ * CANCEL, RECALL and SPLIT overtake tasks. So replies need no numbers: a reply belongs to the first
+ * task in flight. Messages to a worker stand alone. Messages from a worker share a dictionary of
+ * shapes, so the pool decodes them in order.
  *
- * **Care.** What is answered must have left the worker before it begins something that may kill it, or the wrong task is
- * blamed. But handing a message to the system costs more than a small task. So each task comes with how careful to be:
+ * **Acknowledgement.** The pool must know which task a dead worker was running. But a write to the
+ * socket costs more than a small task. So each task has an *acknowledgement mode*:
  *
- * - *careful*: the worker says that it BEGINs, and all that it has said leaves before it does; so does the answer, at once.
- * - *loose*, for tasks of microseconds: answers may leave together, within {@link MAX_BATCH_DELAY_MS}, or when there is nothing to do.
- *   When the worker is killed meanwhile, it is unclear which of them it ran: they are all run again, as careful ones.
+ * - *sync*: the worker sends BEGIN and flushes before it runs the task, and flushes the result at
+ *   once.
+ * - *batched*, for tasks of microseconds: the worker sends no BEGIN, and batches the results of
+ *   several calls. They leave within {@link MAX_BATCH_DELAY_MS}, or when the worker is idle. If the
+ *   worker is killed, the pool cannot know which of them ran. It runs all of them again, in sync
+ *   mode.
  *
- * When a worker ends by an exit code, the answers held back leave at its end, and nothing is unclear.
+ * A worker that ends with an exit code flushes its batch first, so nothing is uncertain then.
  *
- * A worker says of every chunk that it BEGINs. In a *loose* one, the first answer leaves at once, and the others whenever
- * {@link MAX_BATCH_DELAY_MS} have passed, between two items. When the worker is killed meanwhile, and items take less than that, the chunk
- * goes on as a *careful* one, from the first item without an answer: each answer leaves before the next item begins.
+ * A chunk always sends BEGIN. In batched mode, the result of its first item leaves at once. The
+ * others leave between two items, when {@link MAX_BATCH_DELAY_MS} have passed. If the worker is
+ * killed and items take less than that, the chunk continues in sync mode from the first item
+ * without a result.
  *
- * **Time.** The low bits of an answer's kind say how long an item took, as a power of two.
+ * **Durations.** The low bits of a reply's kind hold the duration of an item, as a power of two.
+ * The pool feeds them into its `DurationEstimate`.
  */
 import type { AnyFunction } from "@multiproc/core";
 
-/** How much a worker says about a task. */
+/** When a worker acknowledges that it runs a task; see "Acknowledgement" above. */
 export type AckMode = "batched" | "sync";
 
-// From the pool.
+// Messages to a worker.
 export const INIT = 1;
 export const USE_FUNCTION = 2;
 export const FUNCTION = 3;
-/** The function cannot be sent after all: its tasks fail with this. */
+/**
+ * The function cannot be sent, because a captured value has changed. Its tasks fail with this
+ * error.
+ */
 export const FUNCTION_UNSENDABLE = 4;
-/** The function will not be used for some time: its id is void. */
+/** The worker may drop the function: the pool defines it again before its next use. */
 export const EVICT_FUNCTION = 5;
-/** Of the items of the next chunk, only those from one index to before another are meant. */
+/** The worker runs only the items `[start, end)` of the next chunk. */
 export const RANGE = 6;
 export const CANCEL = 7;
 export const RECALL = 8;
 export const STOP = 9;
 export const SPLIT = 10;
 export const CONTEXT = 11;
-// With the care in the lowest bit, and in the next whether items that throw are answers like others.
+// Kinds of tasks. The lowest bit holds the acknowledgement mode, the next one whether items settle.
 export const CALL = 0x10;
 export const CHUNK = 0x20;
-/** A chunk whose items are lists of arguments. */
+/** A chunk of `starmap()`: each item is a list of arguments. */
 export const STAR_CHUNK = 0x30;
 
-// From a worker.
+// Replies of a worker.
 export const READY = 1;
 export const INIT_FAILED = 2;
 export const BEGIN = 3;
-/** The answer to a task that was dropped. */
+/** The reply to a cancelled task. */
 export const CANCELLED = 4;
 export const RETURNED = 5;
 export const SPLIT_AT = 6;
 export const OVER_MEMORY = 7;
-// With the time in the low bits.
+// The low bits of these hold a duration.
 export const RESULT = 0x40;
 export const FAILURE = 0x60;
 export const RESULTS = 0x80;
 export const DONE = 0xa0;
 
-/** What INIT holds. */
+/** The content of INIT. */
 export interface Init {
   readonly initializer: AnyFunction | undefined;
   readonly initArgs: readonly unknown[];
   readonly finalizer: AnyFunction | undefined;
-  /** In bytes. */
+  /** Memory limit, in bytes. */
   readonly maxMemory: number | undefined;
 }
 
-/** How long answers may be held back, in milliseconds. */
+/** The longest time for which a worker holds results back to batch them, in milliseconds. */
 export const MAX_BATCH_DELAY_MS = 0.3;
 
 const ACK_MODES: readonly AckMode[] = ["batched", "sync"];
 const SETTLE_FLAG = 2;
 const TIME_MASK = 31;
-/** The shortest time that is told apart from none: a sixteenth of a microsecond. */
+/** The unit of durations in replies is 1/16 µs. */
 const TIME_UNITS_PER_MS = 16_000;
 
-/** The kind of a task's message. */
+/** Returns the kind of the message for a task. */
 export function taskKind(kind: number, ackMode: AckMode, isSettling: boolean = false): number {
   return kind | ACK_MODES.indexOf(ackMode) | (isSettling ? SETTLE_FLAG : 0);
 }
 
-/** What a task's kind says. */
+/** Splits the kind of a task into its parts. */
 export function readTaskKind(kind: number): { kind: number; ackMode: AckMode; isSettling: boolean } {
   return { kind: kind & 0xf0, ackMode: ACK_MODES[kind & 1] as AckMode, isSettling: (kind & SETTLE_FLAG) !== 0 };
 }
 
-/** The low bits that say how long something took. */
+/** Returns the low bits for a duration. */
 export function timeBits(ms: number): number {
   return Math.min(TIME_MASK, 32 - Math.clz32(Math.min(ms * TIME_UNITS_PER_MS, 2 ** 31)));
 }
 
-/** The kind of an answer without its time. */
+/** Returns the kind of a reply without its duration. */
 export function replyKind(kind: number): number {
   return kind < RESULT ? kind : kind & ~TIME_MASK;
 }
 
-/** The time in an answer's kind, in milliseconds: the middle of what it stands for. */
+/**
+ * Returns the duration in the kind of a reply, in milliseconds: the middle of the range of its
+ * bits.
+ */
 export function replyMs(kind: number): number {
   const bits = kind & TIME_MASK;
   return (bits === 0 ? 0.5 : 0.75 * 2 ** bits) / TIME_UNITS_PER_MS;

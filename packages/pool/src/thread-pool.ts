@@ -13,13 +13,13 @@ export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
 /**
  * A pool of worker threads of this process, with the interface of a {@link Pool}.
  *
- * Threads start sooner, use less memory than processes, and receive large binary values with one copy
- * less. But an event that ends the process ends all of them: a native crash, or native code that runs out
- * of memory. Each thread has its own modules and global state.
+ * Threads start sooner, use less memory than processes, and receive large binary values with one
+ * copy less. But an event that ends the process ends all of them: a native crash, or native code
+ * that runs out of memory. Each thread has its own modules and global state.
  *
- * Deno cannot terminate a thread in an endless loop. The task fails when its timeout expires, and another
- * thread takes over, but the old one runs until the program ends. Use a {@link Pool} for tasks that must
- * really stop.
+ * Deno cannot terminate a thread in an endless loop. The task fails when its timeout expires, and
+ * another thread takes over, but the old one runs until the program ends. Use a {@link Pool} for
+ * tasks that must really stop.
  *
  * @typeParam I the arguments of the initializer
  *

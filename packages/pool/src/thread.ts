@@ -1,4 +1,4 @@
-/** What a worker thread runs; it is started, never imported. */
+/** The entry point of a worker thread. It is started, never imported. */
 import { childConfig, claimRefusal, host, StreamChannel } from "@multiproc/core/internal";
 import { serve } from "./worker.ts";
 
@@ -9,6 +9,6 @@ if (stream !== undefined) {
   host.onUnhandledRejection(claimRefusal);
   const channel = new StreamChannel(stream, { shapes: "dictionary", peer: "the pool" });
   void serve(channel).then(() => host.exit(0));
-  // A thread lives as long as somebody can give it work.
+  // The channel keeps the thread alive until the pool closes it.
   channel.ref();
 }

@@ -138,7 +138,7 @@ describe("results that cannot be sent", () => {
     const pool = poolOf({ processes: 1 });
     const error = await pool.apply(hard.throwFunction).catch((error: unknown) => error as any);
     expect(error).toBeInstanceOf(ProcessError);
-    expect(error.message).toMatch(/threw a value that is no error: .*function/);
+    expect(error.message).toMatch(/threw a value that cannot be sent: .*function/);
   });
 
   test("a result whose class cannot be loaded here fails its task, and nothing after it", async () => {

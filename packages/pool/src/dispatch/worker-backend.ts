@@ -1,4 +1,4 @@
-/** What workers run in: processes, or threads of this one. */
+/** The backends of workers: a process for `Pool`, a thread of this process for `ThreadPool`. */
 import { fromModule, StartError } from "@multiproc/core";
 import {
   assertMayStart,
@@ -17,61 +17,61 @@ import { Process, type ProcessOptions } from "@multiproc/process";
 import type { PoolOutput } from "../options.ts";
 import { WorkerOutput } from "./worker-output.ts";
 
-/** In the build, all files of the package lie in one folder. */
+/** The sources have folders. The build puts all files of the package into one. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
 const WORKER_URL = new URL(IS_SOURCE ? "../worker.ts" : "./worker.js", import.meta.url);
 const THREAD_URL = new URL(IS_SOURCE ? "../thread.ts" : "./thread.js", import.meta.url);
 const { work } = fromModule<{ work(address: EndpointAddress): Promise<void> }>(WORKER_URL);
 childModules.add(WORKER_URL.href);
 
-/** How a worker is started. */
+/** Options of a worker. */
 export type WorkerOptions = Omit<
   ProcessOptions<[EndpointAddress]>,
   "target" | "args" | "daemon" | "signal" | "name" | "stdio"
 > & {
   readonly name: string;
-  /** What becomes of what it writes. */
+  /** Where its output goes. */
   readonly output: PoolOutput | undefined;
 };
 
-/** How a worker ended. */
+/** The end of a worker. */
 export interface WorkerExit {
   readonly exitCode: number | null;
   readonly signal: string | null;
-  /** What it did not catch, if that is known. */
+  /** Its uncaught error, if that is known. */
   readonly error?: unknown;
-  /** What it last wrote to standard error, as far as that is known. */
+  /** The end of its standard error, if the pool reads it. */
   readonly stderrTail?: string;
-  /** Whether all that it had said has arrived for certain. */
+  /** Whether all its messages have certainly arrived. */
   readonly complete: boolean;
 }
 
-/** What a worker runs in. */
+/** A process or a thread that runs a worker. */
 export interface WorkerBackend {
   readonly name: string;
-  /** The process, or the thread; undefined before it has been started. */
+  /** The process id, or the thread id; undefined before the start. */
   readonly id: number | undefined;
   /**
-   * Starts it; settles when it has ended.
+   * Starts the worker, and waits for its end.
    *
-   * @param opened called once, with the channel to it
-   * @throws {StartError} if it cannot be started
+   * @param onOpen called once, with the channel to the worker
+   * @throws {StartError} if it cannot start
    */
   run(onOpen: (channel: Channel) => void): Promise<WorkerExit>;
-  /** Asks it to end, where there is a way to ask. */
+  /** Asks the worker to end, by SIGTERM. A thread is killed. */
   terminate(): void;
-  /** Ends it. */
+  /** Kills the worker. */
   kill(): void;
 }
 
-/** Makes what a worker runs in. */
+/** Creates the backend of a worker. */
 export type WorkerFactory = (options: WorkerOptions) => WorkerBackend;
 
-/** A process. */
+/** A worker process. */
 export class ProcessWorker implements WorkerBackend {
   readonly name: string;
   readonly #options: WorkerOptions;
-  /** Ends a start that is under way. */
+  /** Cancels a start in progress. */
   readonly #startController = new AbortController();
   #process: Process<[EndpointAddress]> | undefined;
 
@@ -116,16 +116,19 @@ export class ProcessWorker implements WorkerBackend {
   }
 
   kill(): void {
-    if (this.id === undefined) this.#startController.abort(new StartError(`${this.name} is not needed any more`));
+    if (this.id === undefined)
+      this.#startController.abort(
+        new StartError(`The start of ${this.name} was cancelled: the pool does not need it any more`),
+      );
     else this.#process?.kill();
   }
 }
 
-/** A thread of this process. */
+/** A worker thread of this process. */
 export class ThreadWorker implements WorkerBackend {
   readonly name: string;
   #thread: Thread | undefined;
-  /** Settles when the thread need not be waited for any more. */
+  /** Ends the wait for the thread. */
   #stopWaiting: (end: ThreadExit) => void = () => {};
 
   constructor({ name }: WorkerOptions) {
@@ -155,7 +158,8 @@ export class ThreadWorker implements WorkerBackend {
 
   kill(): void {
     this.#thread?.terminate();
-    // One that never comes to rest goes on where it cannot be ended; nobody listens to it any more.
+    // Deno cannot terminate a thread in an endless loop. It keeps running, and its messages are
+    // ignored.
     if (!host.capabilities.threadKill) this.#stopWaiting({ code: 1, error: undefined, complete: false });
   }
 }

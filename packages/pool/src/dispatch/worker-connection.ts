@@ -1,4 +1,9 @@
-/** A worker as its pool sees it: a process or a thread, and the channel to it. */
+/**
+ * The connection to one worker: it starts the backend, sends tasks over the channel, and decodes
+ * replies.
+ *
+ * Replies are delivered in order, and all replies before the end of the worker.
+ */
 import { ProtocolError } from "@multiproc/core";
 import { areLoaded, type Channel, type Frame, host, loadModules } from "@multiproc/core/internal";
 import type { EncodedPayload } from "../functions/encoded-payload.ts";
@@ -23,37 +28,41 @@ import {
 import type { WorkerBackend, WorkerExit } from "./worker-backend.ts";
 
 const BATCHED_CALL = taskKind(CALL, "batched");
-/** How many functions a worker keeps. */
+/** The number of functions that a worker caches. */
 const MAX_FUNCTIONS = 256;
-/** How long the end of a process and the end of its channel may be apart with nothing arriving, in milliseconds. */
+/**
+ * How long the end of a process and the end of its channel may be apart without a message, in
+ * milliseconds. A program that the worker has started may keep the channel open.
+ */
 const CHANNEL_DRAIN_MS = 1000;
 
-/** What a worker tells its pool. */
+/** The events of a worker. */
 export interface WorkerConnectionHandlers {
   /**
-   * A message.
+   * Receives a message.
    *
-   * @param size how many bytes it holds
-   * @param read what it holds; to be called before the handler returns. Throws if that cannot be had in this process
+   * @param size its size in bytes
+   * @param read decodes it, and must be called before the handler returns. It throws if this
+   * process cannot decode the message.
    */
   message(kind: number, size: number, read: () => unknown): void;
-  /** The worker is gone, and all that it sent has been told. */
+  /** Called when the worker has ended, after all its messages. */
   exited(exit: WorkerExit): void;
 }
 
-/** A worker that was started, or was to be, and the channel to it. */
+/** A worker with its channel, from before its start until after its end. */
 export class WorkerConnection {
   readonly backend: WorkerBackend;
   readonly #init: Init;
   readonly #handlers: WorkerConnectionHandlers;
   #channel: Channel | undefined;
-  /** Messages that wait for modules to be loaded, with those behind them. */
+  /** Messages that wait for the modules of their classes, with all messages after them. */
   readonly #held: Frame[] = [];
-  /** The functions that the worker knows, the oldest first. */
+  /** The functions in the cache of the worker, the oldest first. */
   readonly #functions: Set<number> = new Set();
-  /** The function that was named last. */
+  /** The function of the task that was sent last. */
   #currentFunctionId = 0;
-  /** How many messages it has sent. */
+  /** The number of messages from the worker. */
   #receivedCount = 0;
   #isStopping = false;
   #error: unknown;
@@ -65,7 +74,7 @@ export class WorkerConnection {
     void this.#run();
   }
 
-  /** The process, or the thread. */
+  /** The process id, or the thread id; 0 before the start. */
   get pid(): number {
     return this.backend.id ?? 0;
   }
@@ -73,7 +82,7 @@ export class WorkerConnection {
   /** Sends a task. */
   send(task: WorkTask): void {
     const channel = this.#channel;
-    // It is gone, and that is on its way to be told.
+    // The worker has ended. The event follows, and puts the task back.
     if (channel === undefined || channel.closed) return;
     if (this.#currentFunctionId !== task.fn.id) this.#useFunction(channel, task.fn);
     task.context?.sendTo(channel, CONTEXT);
@@ -81,7 +90,7 @@ export class WorkerConnection {
     task.payload.sendTo(channel, taskKind(task.kind, task.ackMode, task.isSettling));
   }
 
-  /** Sends a short call that is no task of its own. */
+  /** Sends a lazy task. */
   sendLazyTask(call: EncodedPayload & { readonly fn: KnownFunction }): void {
     const channel = this.#channel;
     if (channel === undefined || channel.closed) return;
@@ -89,7 +98,7 @@ export class WorkerConnection {
     call.sendTo(channel, BATCHED_CALL);
   }
 
-  /** Tells the worker that nobody wants a task any more. */
+  /** Asks the worker to cancel a task. */
   cancel(task: WorkTask): void {
     const channel = this.#channel;
     if (channel === undefined || channel.closed) return;
@@ -100,7 +109,7 @@ export class WorkerConnection {
     }
   }
 
-  /** Asks it to give tasks back that it has not begun. */
+  /** Asks the worker to give back tasks that it has not begun. */
   recall(tasks: readonly WorkTask[]): void {
     const channel = this.#channel;
     if (channel?.closed === false)
@@ -110,31 +119,31 @@ export class WorkerConnection {
       );
   }
 
-  /** Asks it to leave some of the items of a task to others. */
+  /** Asks the worker to split a task, so that others can steal the rest. */
   split(task: WorkTask): void {
     if (this.#channel?.closed === false) this.#channel.send(SPLIT, task.sequence);
   }
 
-  /** Hands what was sent to the system now. */
+  /** Flushes all sent messages to the system. */
   flush(): void {
     this.#channel?.flush();
   }
 
-  /** Has it end when it has done what it has. */
+  /** Stops the worker after its tasks. */
   stop(): void {
     this.#isStopping = true;
     if (this.#channel === undefined) this.kill();
     else if (!this.#channel.closed) this.#channel.send(STOP, undefined);
   }
 
-  /** Asks it to end, and if that does not help in time, ends it. */
+  /** Asks the worker to end, and kills it after the grace period. */
   terminate(gracePeriod: number): void {
     this.#isStopping = true;
     this.backend.terminate();
     host.timer(() => this.kill(), gracePeriod, false);
   }
 
-  /** Ends it. */
+  /** Kills the worker. */
   kill(): void {
     this.#isStopping = true;
     this.backend.kill();
@@ -144,19 +153,19 @@ export class WorkerConnection {
     try {
       channel.send(INIT, this.#init, "init", channel);
     } catch (error) {
-      this.#error = error; // what moves to its receiver is there for one worker only
+      this.#error = error; // an argument that can be sent only once was sent to another worker
       this.kill();
     }
   }
 
-  /** Names the function of the tasks that follow. */
+  /** Selects the function of the next tasks. */
   #useFunction(channel: Channel, fn: KnownFunction): void {
     if (!this.#functions.has(fn.id)) return this.#sendFunction(channel, fn);
     channel.send(USE_FUNCTION, fn.id);
     this.#currentFunctionId = fn.id;
   }
 
-  /** Sends a function to the worker; that it does not keep too many, the oldest is forgotten. */
+  /** Sends a function to the worker, and evicts the oldest one if the cache is full. */
   #sendFunction(channel: Channel, { id, reference }: KnownFunction): void {
     const functions = this.#functions;
     if (functions.size === MAX_FUNCTIONS) {
@@ -170,11 +179,11 @@ export class WorkerConnection {
     try {
       channel.send(FUNCTION, reference, "fn", channel);
     } catch (error) {
-      channel.send(FUNCTION_UNSENDABLE, error); // what it captures has changed since it was first used
+      channel.send(FUNCTION_UNSENDABLE, error); // a captured value has changed since the first use
     }
   }
 
-  /** Messages are told in order, also when one of them has to wait for its modules. */
+  /** Delivers messages in order, even if one of them waits for its modules. */
   #receive(frame: Frame): void {
     this.#receivedCount++;
     if (this.#held.length === 0 && areLoaded(frame.modules)) return this.#deliver(frame);
@@ -199,8 +208,8 @@ export class WorkerConnection {
     this.#handlers.message(frame.kind, frame.size, () => {
       if (failure === undefined) return this.#decode(frame);
       try {
-        this.#decode(frame); // the messages after it may refer to what it defines
-      } catch {} // the reason for that is known
+        this.#decode(frame); // it may define shapes that later messages use
+      } catch {} // the error below explains it
       throw failure.error;
     });
   }
@@ -224,7 +233,7 @@ export class WorkerConnection {
   #closed(done: () => void): void {
     this.#allDelivered = done;
     if (this.#held.length === 0) done();
-    // A worker without its channel is of no use.
+    // A worker without a channel is useless.
     if (!this.#isStopping) host.timer(() => this.kill(), CHANNEL_DRAIN_MS, false);
   }
 
@@ -240,7 +249,7 @@ export class WorkerConnection {
         channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
         this.#initialize(channel);
       });
-      // What it sent before its end is in the channel, which ends after that.
+      // Its last messages are still in the channel.
       if (this.#channel !== undefined) await this.#drainChannel(this.#channel, closed);
     } catch (error) {
       this.#error ??= error;
@@ -248,7 +257,7 @@ export class WorkerConnection {
     this.#handlers.exited({ ...exit, error: this.#error ?? exit.error });
   }
 
-  /** Waits for the end of the channel, which something may keep open that the worker has started; not while there is still something to read. */
+  /** Waits for the end of the channel, as long as messages arrive. */
   async #drainChannel(channel: Channel, closed: Promise<void>): Promise<void> {
     let receivedCount = this.#receivedCount;
     let cancel = (): void => {};

@@ -1,4 +1,10 @@
-/** The workers of a pool: carries out what the scheduler decides, and tells it what happens. */
+/**
+ * The worker manager: carries out the commands of the scheduler, and reports the events of workers
+ * to it.
+ *
+ * It is the `Dispatcher` of jobs: tasks go from a job through the scheduler to a connection, and
+ * results come back from the connection to the job.
+ */
 import { StartError, TimeoutError } from "@multiproc/core";
 import { host, isImporting, MAX_TIMER_MS, outsideImports } from "@multiproc/core/internal";
 import { PoolEvents } from "../diagnostics.ts";
@@ -14,66 +20,71 @@ import type { WorkerSlot } from "../scheduler/worker-slot.ts";
 import type { WorkerExit, WorkerFactory, WorkerOptions } from "./worker-backend.ts";
 import { WorkerConnection, type WorkerConnectionHandlers } from "./worker-connection.ts";
 
-/** How a crew is made. */
+/** Options of a worker manager. */
 export interface WorkerManagerOptions {
   readonly processes: number;
   readonly maxTasksPerChild: number | undefined;
   readonly gracePeriod: number;
-  /** How a worker is started; the crew adds a number to the name. */
+  /** Options of each worker. The manager adds a number to the name. */
   readonly workerOptions: WorkerOptions;
   readonly createWorker: WorkerFactory;
-  /** What each worker is to begin and end with. */
+  /** The initializer and the finalizer of each worker. */
   readonly init: protocol.Init;
-  /** No worker can be had, for this reason. */
+  /** Called when no worker can start, with the reason. */
   onBroken(reason: unknown): void;
-  /** What is pending, or who is there, has changed. */
+  /** Called when the number of pending tasks or of workers has changed. */
   onChange(): void;
 }
 
 type Slot = WorkerSlot<WorkTask, WorkerConnection>;
 
-/** So many bytes take longer to decode than a write takes. */
+/** A reply of this size takes longer to decode than to flush the tasks that follow. */
 const FLUSH_BEFORE_DECODE_BYTES = 16 * 1024;
 
-/** Workers, and what they do. */
+/** The workers of a pool. */
 export class WorkerManager implements Dispatcher {
-  /** Tasks that were done, that failed or were given up, and those whose worker died. */
+  /**
+   * Tasks that were completed, tasks that failed or were cancelled, and workers that died with
+   * tasks.
+   */
   readonly counts: { completed: number; failed: number; lost: number } = { completed: 0, failed: 0, lost: 0 };
   readonly #options: WorkerManagerOptions;
   readonly #scheduler: Scheduler<WorkTask, WorkerConnection>;
   readonly #events: PoolEvents;
   #startedCount = 0;
-  /** Why tasks that are left will not be done. */
+  /** The error of tasks that will not run. */
   #failReason: unknown;
-  /** How the worker that is being mourned ended. */
+  /** The exit of the lost worker whose task fails now. */
   #lastExit: WorkerExit | undefined;
   #cancelTimer: () => void = () => {};
 
   constructor(options: WorkerManagerOptions) {
     this.#options = options;
     this.#scheduler = new Scheduler(options, this.#commands(), () => performance.now());
-    // A worker may import a module that creates a pool at its top level. Such a pool starts no workers until a task uses it.
+    // A worker may import a module that creates a pool at its top level. Such a pool starts no
+    // workers until a task uses it.
     if (!isImporting()) this.#scheduler.startMissing();
-    // On Deno they take some milliseconds to come up, while the workers start.
+    // On Deno, loading diagnostics_channel takes some milliseconds. The workers start at the same
+    // time.
     this.#events = new PoolEvents();
   }
 
-  /** How many workers have not ended. */
+  /** The number of workers that have not ended. */
   get size(): number {
     return this.#scheduler.slots.size;
   }
 
-  /** How many tasks somebody waits for. */
+  /** The number of tasks that are queued or in flight, without cancelled ones. */
   get pendingCount(): number {
     return this.#scheduler.pendingCount;
   }
 
-  /** How many tasks wait for a worker. */
+  /** The number of tasks that wait for a worker. */
   get queuedCount(): number {
     return this.#scheduler.queuedCount;
   }
 
-  /** Workers that are ready, and tasks that they have. */
+  /** The number of ready workers, and of tasks in flight. */
   get state(): { workers: number; running: number } {
     let [workers, running] = [0, 0];
     for (const slot of this.#scheduler.slots) {
@@ -119,12 +130,12 @@ export class WorkerManager implements Dispatcher {
     }
   }
 
-  /** No more tasks will come: the workers end. */
+  /** Stops all workers. No task may be pending, and none may follow. */
   finish(): void {
     this.#scheduler.finish();
   }
 
-  /** Ends all workers; tasks that are left fail with the reason. */
+  /** Ends all workers now. Remaining tasks fail with the reason. */
   terminate(reason: unknown): void {
     this.#failReason = reason;
     this.#scheduler.terminate();
@@ -160,7 +171,8 @@ export class WorkerManager implements Dispatcher {
       message: (kind, size, read) => this.#receive(slot, kind, size, read),
       exited: (exit) => this.#exited(slot, exit),
     };
-    // The call was allowed already. Events of the worker must not inherit the async context of an import.
+    // The call was allowed already. Events of the worker must not inherit the async context of an
+    // import.
     slot.connection = outsideImports(() => new WorkerConnection(backend, init, handlers));
   }
 
@@ -240,7 +252,7 @@ export class WorkerManager implements Dispatcher {
     const isLast = isFailure || replyKind === protocol.DONE || task.kind === protocol.CALL;
     const isWanted = task.state === "sent";
     if (isLast && !isFailure) {
-      // The worker goes on while its results are decoded here.
+      // The worker gets its next tasks before its large result is decoded here.
       this.#scheduler.answered(slot, task.itemCount - task.answeredCount, ms, true);
       if (size > FLUSH_BEFORE_DECODE_BYTES) slot.connection?.flush();
     }
@@ -249,7 +261,7 @@ export class WorkerManager implements Dispatcher {
     if (isFailure || isError) {
       const reason = isError ? error : value;
       recordOrigin(reason, `in worker ${slot.connection?.pid}`);
-      // The worker goes on with a chunk, since it knows nothing of this.
+      // The pool could not decode a result. The worker does not know that, and continues its chunk.
       if (!isLast) this.#scheduler.cancel(task, false);
       if (isWanted) this.#fail(task, reason, at);
     } else if (isWanted) {
@@ -260,10 +272,10 @@ export class WorkerManager implements Dispatcher {
     if (isFailure || !isLast) this.#scheduler.answered(slot, count, ms, isLast);
   }
 
-  /** Answers to several calls at once. */
+  /** Handles a batch of results of calls. */
   #handleCallReplies(slot: Slot, ms: number, read: () => unknown): void {
     const { value } = attempt(read);
-    if (value === undefined) return; // what is wrong with the message has ended the worker
+    if (value === undefined) return; // a malformed message has killed the worker
     const values = value as unknown[];
     const tasks = this.#scheduler.answeredAll(slot, values.length, ms);
     for (let i = 0; i < tasks.length; i++) {
@@ -288,7 +300,7 @@ export class WorkerManager implements Dispatcher {
     return { pool: this.#options.workerOptions.name, worker: connection.pid, name: connection.backend.name };
   }
 
-  /** The initializer has failed: it would in other workers too. */
+  /** Fails the pool: the initializer would fail in other workers too. */
   #initFailed(slot: Slot, error: unknown): void {
     this.#failReason = error;
     this.#scheduler.lost(slot, true, true);
@@ -305,11 +317,11 @@ export class WorkerManager implements Dispatcher {
     if (state === "starting") {
       this.#failReason = exit.error ?? earlyExitError(slot.connection as WorkerConnection, exit);
     } else if (state === "ready") {
-      this.#failReason = new StartError(`The pool's workers end as soon as they have been started`, exit);
+      this.#failReason = new StartError("The workers of the pool end right after their start", exit);
       if (count > 0) this.counts.lost++;
     }
     this.#lastExit = exit;
-    // Who ends by itself sends what it has before.
+    // A worker that ends by an exit code flushes its results first.
     this.#scheduler.lost(slot, exit.complete);
     this.#options.onChange();
   }

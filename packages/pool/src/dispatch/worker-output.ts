@@ -1,8 +1,9 @@
 /**
- * What workers write to their standard streams. Lines are whole: those of several workers never mix.
+ * The output of workers: forwards it in whole lines, so that lines of several workers never mix.
  *
- * Unless it is told otherwise, a pool leaves standard output alone and reads standard error, to pass it on as it is and to know
- * what a worker wrote last.
+ * By default, a pool leaves standard output alone. It reads standard error to forward it unchanged,
+ * and keeps the end of it for `WorkerLostError.stderr`. Back-pressure: if the program's own stream
+ * is full, the pool stops reading, and the worker blocks.
  */
 import type { ChildOutput, OutputReader } from "@multiproc/core";
 import { host } from "@multiproc/core/internal";
@@ -12,16 +13,21 @@ type StreamName = OutputLine["stream"];
 type FlowControl = Parameters<NonNullable<OutputReader["start"]>>[0];
 
 const NEWLINE = 10;
-/** A line that is longer goes on in pieces, in bytes: somebody may write without end. */
+/** A longer line is forwarded in pieces: a worker may write without a line end forever. */
 const MAX_LINE_BYTES = 1024 * 1024;
-/** How long a line that has no end is kept, in milliseconds, where it goes on as it is: it may be a question, or a progress bar. */
+/**
+ * How long a partial line is held back in the default mode. It may be a prompt or a progress bar.
+ */
 const PARTIAL_LINE_FLUSH_MS = 100;
-/** How much of what was written last is kept, in bytes. */
+/** The size of the end of standard error that is kept. */
 const STDERR_TAIL_BYTES = 4096;
-/** How long the streams of a worker that is gone are listened to with nothing coming, in milliseconds: something that it has started may keep them. */
+/**
+ * How long the streams of an ended worker are read without data. A program that it started may keep
+ * them open.
+ */
 const STREAM_IDLE_MS = 100;
 
-/** What one worker writes. */
+/** The output of one worker. */
 export class WorkerOutput {
   readonly stdout: ChildOutput;
   readonly stderr: ChildOutput;
@@ -29,13 +35,13 @@ export class WorkerOutput {
   readonly #pid: () => number;
   readonly #tail = new TailBuffer();
   #openStreamCount = 0;
-  /** Hears of what comes, and of the end. */
+  /** Called for data, and at the end of all streams. */
   #onActivity: (isOver: boolean) => void = () => {};
 
   /**
-   * @param worker the worker's name
-   * @param pid tells its process id
-   * @param way what becomes of it; undefined is the default
+   * @param worker the name of the worker
+   * @param pid returns its process id
+   * @param mode where the output goes; undefined is the default
    */
   constructor(worker: string, pid: () => number, mode: PoolOutput | undefined) {
     this.#worker = worker;
@@ -44,12 +50,12 @@ export class WorkerOutput {
     this.stderr = mode === "inherit" ? "inherit" : this.#reader("stderr", mode);
   }
 
-  /** The last of what it wrote to standard error, as far as that is known. */
+  /** The end of its standard error, if the pool reads it. */
   get stderrTail(): string {
     return this.#tail.text;
   }
 
-  /** Waits until all that the worker, which is gone, has written is here. */
+  /** Waits until all output of an ended worker has arrived. */
   async drained(): Promise<void> {
     if (this.#openStreamCount === 0) return;
     let cancel = (): void => {};
@@ -109,7 +115,7 @@ export class WorkerOutput {
   }
 }
 
-/** Writes to a standard stream of this process; who writes faster than that is held up. */
+/** Writes to a standard stream of this process, with back-pressure on the worker. */
 class StdioWriter {
   flowControl: FlowControl | undefined;
   readonly #name: StreamName;
@@ -131,7 +137,7 @@ class StdioWriter {
   }
 }
 
-/** Lets whole lines through. */
+/** Buffers partial lines. */
 class LineBuffer {
   readonly #sink: (lines: Uint8Array) => void;
   readonly #flushAfterMs: number | undefined;
@@ -139,7 +145,10 @@ class LineBuffer {
   #size = 0;
   #cancelTimer: (() => void) | undefined;
 
-  /** @param patience how long a line without an end is kept, in milliseconds; undefined is until it ends */
+  /**
+   * @param flushAfterMs how long a partial line is held back, in milliseconds; undefined means
+   * until its end
+   */
   constructor(sink: (lines: Uint8Array) => void, flushAfterMs: number | undefined) {
     this.#sink = sink;
     this.#flushAfterMs = flushAfterMs;
@@ -158,7 +167,7 @@ class LineBuffer {
       this.#cancelTimer ??= host.timer(() => this.flush(), this.#flushAfterMs, false);
   }
 
-  /** Lets through what there is. */
+  /** Forwards the buffered bytes. */
   flush(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
@@ -175,13 +184,14 @@ class LineBuffer {
   }
 }
 
-/** Keeps the end of what is added. */
+/** A buffer of the last bytes of a stream. */
 class TailBuffer {
   #pieces: Uint8Array[] = [];
   #size = 0;
 
   add(bytes: Uint8Array): void {
-    // A copy: a piece may be a small part of a large buffer. One byte more than is told shows whether something is missing.
+    // A copy, since a piece may be a small part of a large buffer. One byte more shows whether
+    // bytes are missing.
     const piece = bytes.slice(-STDERR_TAIL_BYTES - 1);
     this.#pieces.push(piece);
     this.#size += piece.length;
@@ -192,7 +202,10 @@ class TailBuffer {
     }
   }
 
-  /** As text; where something is missing before it, it begins with a whole line if it can. */
+  /**
+   * The last bytes as text. If bytes before them are missing, it starts at a line start, if there
+   * is one.
+   */
   get text(): string {
     const bytes = concatBytes(this.#pieces, this.#size);
     const from = Math.max(0, bytes.length - STDERR_TAIL_BYTES);
@@ -212,7 +225,7 @@ function concatBytes(pieces: readonly Uint8Array[], size: number): Uint8Array {
   return whole;
 }
 
-/** Lines without their ends. */
+/** Yields the lines without their ends. */
 function* splitLines(lines: Uint8Array): Generator<Uint8Array> {
   for (let from = 0; from < lines.length; ) {
     const end = lines.indexOf(NEWLINE, from);
@@ -222,7 +235,7 @@ function* splitLines(lines: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** The same lines, each behind the label; all of them have an end. */
+/** Returns the lines with a prefix, each with a line end. */
 function withPrefix(lines: Uint8Array, linePrefix: string): Uint8Array {
   const prefix = new TextEncoder().encode(linePrefix);
   const end = Uint8Array.of(NEWLINE);
@@ -233,7 +246,10 @@ function withPrefix(lines: Uint8Array, linePrefix: string): Uint8Array {
   );
 }
 
-/** What a user's function throws is reported as what any listener throws, and keeps nobody from reading on. */
+/**
+ * Calls the function of a user. An error that it throws is an uncaught error, and does not stop the
+ * reading.
+ */
 function callListener(listener: (line: OutputLine) => void, line: OutputLine): void {
   try {
     listener(line);

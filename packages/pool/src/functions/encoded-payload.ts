@@ -1,20 +1,25 @@
-/** Encoded messages that wait to be sent, in as few objects as can be: there may be a hundred thousand of them. */
+/**
+ * Payloads: serialized arguments that wait to be sent.
+ *
+ * 100,000 of them may wait, so they use as few objects as possible. A payload is kept until its
+ * task is done, because a retry sends it again.
+ */
 import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/internal";
 
-/** The message of a task, which may be sent to one worker after the other. */
+/** The serialized arguments of a task. They can be sent several times. */
 export interface EncodedPayload {
-  /** How many bytes it holds. */
+  /** The size in bytes. */
   readonly size: number;
   sendTo(channel: Channel, kind: number): void;
 }
 
-/** Keeps a message as a letter. */
+/** Makes a payload of an encoded message. */
 export const toPayload: EncodedSink<EncodedPayload> = {
   putBytes: (bytes, start, end) => new BytesPayload(bytes, start, end),
   putMessage: (message) => new MessagePayload(message),
 };
 
-/** A message that is bytes alone. */
+/** A payload of plain bytes. */
 class BytesPayload implements EncodedPayload {
   readonly #bytes: Uint8Array;
   readonly #start: number;
@@ -35,7 +40,7 @@ class BytesPayload implements EncodedPayload {
   }
 }
 
-/** Any message. */
+/** A payload with large binary parts or shareable objects. */
 class MessagePayload implements EncodedPayload {
   readonly #message: EncodedMessage;
 
@@ -53,10 +58,10 @@ class MessagePayload implements EncodedPayload {
   }
 }
 
-/** Many messages, in columns. */
+/** Many payloads, stored in columns: plain bytes need no object of their own. */
 export class PayloadList implements EncodedSink<void> {
   readonly #payloads: (EncodedPayload | Uint8Array | undefined)[] = [];
-  /** Where those that are bytes alone begin and end. */
+  /** The start and the end of each payload of plain bytes, in turn. */
   readonly #bounds: number[] = [];
 
   get count(): number {
@@ -73,14 +78,14 @@ export class PayloadList implements EncodedSink<void> {
     this.#bounds.push(0, 0);
   }
 
-  /** How many bytes one of them holds. */
+  /** Returns the size of a payload, in bytes. */
   sizeOf(index: number): number {
     const payload = this.#payloads[index];
     if (!(payload instanceof Uint8Array)) return payload?.size ?? 0;
     return (this.#bounds[index * 2 + 1] as number) - (this.#bounds[index * 2] as number);
   }
 
-  /** Takes one of them out. */
+  /** Removes and returns a payload. */
   take(index: number): EncodedPayload {
     const payload = this.#payloads[index] as EncodedPayload | Uint8Array;
     this.#payloads[index] = undefined;

@@ -1,4 +1,7 @@
-/** The functions that workers call: how the pool names them, and how a worker finds them. */
+/**
+ * The functions of a pool. Each gets a number when it is first used, so that tasks can name it in a
+ * few bytes. A worker keeps the functions in its `FunctionCache`.
+ */
 import { type AnyFunction, SendError } from "@multiproc/core";
 import {
   type EncodedSink,
@@ -11,11 +14,10 @@ import { DurationEstimate } from "../scheduler/duration-estimate.ts";
 
 const UNNAMED: readonly string[] = Object.freeze([]);
 
-/** A function as tasks name it: a number, instead of its name or its text. */
+/** A function with its number, its reference for workers, and its estimated duration. */
 export class KnownFunction {
   readonly id: number;
   readonly reference: TargetReference;
-  /** How long it takes. */
   readonly estimate: DurationEstimate = new DurationEstimate();
 
   constructor(id: number, reference: TargetReference) {
@@ -23,29 +25,29 @@ export class KnownFunction {
     this.reference = reference;
   }
 
-  /** What it is called, for people. */
+  /** The name of the function, for messages. */
   get name(): string {
     return this.reference.name || "an inline function";
   }
 
   /**
-   * Encodes a task: what becomes of the values later does not change it, apart from their large binary parts. Whether the list of
-   * them has holes or properties of its own makes no difference to a task, and is not asked.
+   * Serializes the payload of a task. Later changes of the values do not affect it, except those of
+   * large binary parts. Holes and extra properties of the list itself are ignored.
    *
-   * @param keeper takes what is encoded
+   * @param sink receives the message
    * @param values the arguments, or the inputs of a chunk
-   * @param rename says what the user calls a value that stands at `args[…]`
-   * @throws {SendError} if one of them cannot be sent
+   * @param rename returns the user's name of the value at `args[…]`
+   * @throws {SendError} if a value cannot be sent
    */
   encode<T>(sink: EncodedSink<T>, values: readonly unknown[], rename?: (path: string) => string): T {
     try {
       return encodeInto(sink, values, UNNAMED);
     } catch {
-      return encodeNamed(sink, values, rename); // which says how the one is called that cannot be sent
+      return encodeNamed(sink, values, rename); // slower, but the error names the value
     }
   }
 
-  /** Encodes the arguments for one input of a map. */
+  /** Serializes one input of a map. */
   encodeInput<T>(sink: EncodedSink<T>, input: unknown, index: number, isStar: boolean): T {
     try {
       return encodeInto(sink, isStar ? input : [input], UNNAMED);
@@ -56,27 +58,27 @@ export class KnownFunction {
   }
 }
 
-/** Gives functions their numbers. */
+/** Numbers the functions of a pool. */
 export class FunctionTable {
   #count = 0;
   readonly #byFunction: WeakMap<AnyFunction, KnownFunction> = new WeakMap();
-  /** By module and name: `fromModule()` makes new functions for the same export at every call. */
+  /** By module and name, because `fromModule()` makes a new function at every call. */
   readonly #byName: Map<string, KnownFunction> = new Map();
 
   /**
-   * The known function for what a user gave.
+   * Returns the entry of a function, and adds it at its first use.
    *
    * @param call the call as the user wrote it
-   * @throws {TypeError} if it is no function
-   * @throws {TargetError} if a worker could not find it
-   * @throws {SendError} if a value that it captures cannot be sent
+   * @throws {TypeError} if `fn` is not a function
+   * @throws {TargetError} if workers cannot find it
+   * @throws {SendError} if a captured value cannot be sent
    */
   getOrAdd(fn: AnyFunction, call: string): KnownFunction {
     const found = this.#byFunction.get(fn);
     if (found !== undefined) return found;
     const reference = requireTarget(fn, call);
     const key = "module" in reference ? `${reference.module}#${reference.name}` : undefined;
-    // Each worker is sent its own copy later; this one only finds out whether that can be done.
+    // Each worker gets its own copy later. This one only shows whether the function can be sent.
     if (key === undefined) encodeMessage(reference, "fn");
     const known =
       (key === undefined ? undefined : this.#byName.get(key)) ?? new KnownFunction(++this.#count, reference);

@@ -1,13 +1,13 @@
 /**
  * The jobs of a pool that have not ended.
  *
- * A job is one call by the user. The pool needs them for two things: to cancel them when it terminates
- * or breaks, and to know when all work is done.
+ * A job is one call by the user. The pool needs them for two things: to cancel them when it
+ * terminates or breaks, and to know when all work is done.
  */
 import type { Dispatcher, JobServices } from "./job.ts";
 import type { Cancellable } from "./result.ts";
 
-/** Counts the jobs of a pool, and lists those that exist without a task in the scheduler. */
+/** Counts the jobs of a pool, and lists the jobs of `map()` and `imap()`. */
 export class ActiveJobs {
   /** Jobs that may still submit tasks, or whose tasks are not done. */
   count = 0;
@@ -25,7 +25,10 @@ export class ActiveJobs {
     this.services = { dispatcher, done: () => this.#jobDone() };
   }
 
-  /** Returns the services of a job that {@link ActiveJobs.list} will list. The job may not exist yet. */
+  /**
+   * Returns the services of a job that {@link ActiveJobs.list} will list. The job may not exist
+   * yet.
+   */
   servicesOfListed(job: () => Cancellable): JobServices {
     return {
       dispatcher: this.#dispatcher,

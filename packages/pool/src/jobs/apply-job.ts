@@ -2,8 +2,8 @@
  * The job of `apply()`: one call, one task, one result.
  *
  * A program may make 100,000 calls at once, and objects are then the largest cost of a call. So one
- * object plays five roles, each an interface that its user sees alone. A separate task object is created
- * only when it is needed: for a retry, a timeout, a cancellation or a slow function.
+ * object plays five roles, each an interface that its user sees alone. A separate task object is
+ * created only when it is needed: for a retry, a timeout, a cancellation or a slow function.
  *
  * | role         | type                     | user of the role                          |
  * | ------------ | ------------------------ | ----------------------------------------- |
@@ -27,7 +27,10 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
   readonly fn: KnownFunction;
   #services: JobServices | undefined;
   #traits: WorkTraits | undefined;
-  /** The arguments, until the call has ended: a message, or the memory in which a message of bytes lies. */
+  /**
+   * The arguments, until the call has ended: a message, or the memory in which a message of bytes
+   * lies.
+   */
   #payload: EncodedPayload | Uint8Array | undefined;
   #start = 0;
   #end = 0;

@@ -28,7 +28,9 @@ export interface ImapSpec {
   readonly traits: WorkTraits;
 }
 
-/** The default buffer: chunks for each worker that are in flight or whose results wait to be taken. */
+/**
+ * The default buffer: chunks for each worker that are in flight or whose results wait to be taken.
+ */
 const CHUNKS_AHEAD_PER_WORKER = 4;
 /** The work in a chunk of tiny items, in milliseconds. */
 const TARGET_CHUNK_MS = 0.2;
@@ -53,7 +55,10 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   readonly #reader: InputReader;
   readonly #tasks: Set<WorkTask> = new Set();
   readonly #waiters: Waiter[] = [];
-  /** Results that were not taken, by their index. A map keeps the order of arrival, for `imapUnordered()`. */
+  /**
+   * Results that were not taken, by their index. A map keeps the order of arrival, for
+   * `imapUnordered()`.
+   */
   readonly #buffered: Map<number, unknown> = new Map();
   #bufferedCount = 0;
   #takenCount = 0;
@@ -191,8 +196,8 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   }
 
   /**
-   * Reports the end of the job when all tasks are done and all inputs are read. Results may still wait to
-   * be taken: they do not delay `join()`.
+   * Reports the end of the job when all tasks are done and all inputs are read. Results may still
+   * wait to be taken: they do not delay `join()`.
    */
   #checkWork(): void {
     if (this.#isWorkDone || !this.#reader.isDone || this.#tasks.size > 0) return;
@@ -279,7 +284,9 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   }
 }
 
-/** The iterator of a call that was refused for a mistake of the caller: its first `next()` rejects. */
+/**
+ * The iterator of a call that was refused for a mistake of the caller: its first `next()` rejects.
+ */
 export class RefusedImap implements AsyncGenerator<never, void, undefined> {
   #refusal: { readonly error: unknown } | undefined;
 

@@ -1,6 +1,6 @@
 /**
- * The inputs of a map: `readAll()` reads them to their end for `map()`, and `InputReader` reads them in
- * chunks for `imap()`, as back-pressure allows.
+ * The inputs of a map: `readAll()` reads them to their end for `map()`, and `InputReader` reads
+ * them in chunks for `imap()`, as back-pressure allows.
  */
 import { describeValue } from "@multiproc/core/internal";
 

@@ -1,8 +1,8 @@
 /**
  * Jobs, and tasks with their payload and their job.
  *
- * A *job* is one call by the user: `apply()`, `map()` or `imap()`. It becomes one or more tasks, and it
- * receives their results. A *dispatcher* (the worker manager) gets the tasks to workers.
+ * A *job* is one call by the user: `apply()`, `map()` or `imap()`. It becomes one or more tasks,
+ * and it receives their results. A *dispatcher* (the worker manager) gets the tasks to workers.
  */
 
 import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
@@ -49,8 +49,8 @@ export interface Dispatcher {
   /**
    * Cancels a task.
    *
-   * @param stop aborts `currentTask().signal` with its reason, and kills the worker if that does not help.
-   * Without it, a running task may continue.
+   * @param stop aborts `currentTask().signal` with its reason, and kills the worker if that does
+   * not help. Without it, a running task may continue.
    */
   cancel(task: WorkTask, stop?: { readonly reason: unknown }): void;
   /** Cancels all tasks of a job, whether they wait or were sent. */
@@ -63,7 +63,9 @@ export interface WorkTraits extends TaskTraits {
   readonly trace?: string | undefined;
 }
 
-/** A task of a pool: with its function, its serialized arguments, and the job that wants the result. */
+/**
+ * A task of a pool: with its function, its serialized arguments, and the job that wants the result.
+ */
 export class WorkTask extends Task {
   readonly job: Job;
   readonly fn: KnownFunction;
@@ -117,8 +119,8 @@ export class WorkTask extends Task {
 }
 
 /**
- * Creates the task for some inputs of a map. A single input becomes a plain call, since calls can be
- * batched with others.
+ * Creates the task for some inputs of a map. A single input becomes a plain call, since calls can
+ * be batched with others.
  *
  * @param firstIndex the index of the first input
  * @param isStar whether inputs are lists of arguments

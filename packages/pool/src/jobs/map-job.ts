@@ -16,7 +16,10 @@ import { ResultList } from "./result-list.ts";
 
 /** Chunks for each worker, as in Python. */
 const CHUNKS_PER_WORKER = 4;
-/** The largest chunk, unless the user sets the size. A larger one would only delay the other results. */
+/**
+ * The largest chunk, unless the user sets the size. A larger one would only delay the other
+ * results.
+ */
 const MAX_CHUNK_ITEMS = 2048;
 /** The work in a chunk, in milliseconds, once the duration of an item is known. */
 const TARGET_CHUNK_MS = 20;
@@ -24,8 +27,8 @@ const TARGET_CHUNK_MS = 20;
 const UNCHUNKED_GROUP_ITEMS = 4096;
 
 /**
- * Returns the chunk size of a map: the user's, or one that gives each worker several chunks of which
- * none takes long.
+ * Returns the chunk size of a map. Unless the user sets it, each worker gets several chunks, of
+ * which none takes long.
  */
 export function chunkSizeFor(count: number, workers: number, fn: KnownFunction, options: MapOptions): number {
   const { chunkSize, settle, timeout } = options;
@@ -88,9 +91,26 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     for (const task of tasks) if (this.isPending) this.#services.dispatcher.submit(task);
   }
 
+  /** Begins when the inputs are there. A mistake in them rejects the map. */
+  beginWith(
+    inputs: readonly unknown[] | Promise<readonly unknown[]>,
+    specFor: (inputs: readonly unknown[]) => MapSpec,
+  ): void {
+    const begin = (list: readonly unknown[]): void => {
+      try {
+        this.begin(specFor(list));
+      } catch (error) {
+        this.refuse(error);
+      }
+    };
+    if (inputs instanceof Promise) inputs.then(begin, (error) => this.refuse(error));
+    else begin(inputs);
+  }
+
   result(task: WorkTask, value: unknown, at: number): void {
     if (!this.isPending) return;
-    // The worker settles the items of a chunk. A single input is a plain call, which it does not settle.
+    // The worker settles the items of a chunk. A single input is a plain call, which it does not
+    // settle.
     const isBare = this.#settings.isSettling && task.kind === CALL;
     this.#results?.put(at, isBare ? { status: "fulfilled", value } : value);
     this.#advance(1);
@@ -106,8 +126,8 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     if (!this.isPending) return;
     if (!this.#settings.isSettling) return this.#fail(error, undefined, task);
     const end = task.firstIndex + task.itemCount;
-    // A cancelled task fails as a whole. Its worker still runs the rest, because only the pool knows
-    // that a result could not be decoded. Another worker must not run it too.
+    // A cancelled task fails as a whole. Its worker still runs the rest, because only the pool
+    // knows that a result could not be decoded. Another worker must not run it too.
     const to = task.state === "cancelled" ? end : at + 1;
     for (let i = at; i < to; i++) this.#results?.put(i, { status: "rejected", reason: error });
     this.#advance(to - at);
@@ -131,7 +151,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     return progressOf(this.#doneCount, this.#total, this.#startedAt);
   }
 
-  /** Submits the items after one that ended their task. */
+  /** Submits the items after a failed item that ended their task. */
   #continueAfter(task: WorkTask, from: number): void {
     const rest = task.cloneForRest();
     task.splitInto(rest, from - task.firstIndex);
@@ -166,7 +186,10 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     this.#services.done();
   }
 
-  /** Serializes all inputs now. A getter may change the list while it is read, so its length is read again. */
+  /**
+   * Serializes all inputs now. A getter may change the list while it is read, so its length is read
+   * again.
+   */
   #tasksFor({ fn, inputs, chunkSize, isStar, traits }: MapSpec): { tasks: TaskSource<WorkTask>[]; total: number } {
     const tasks: TaskSource<WorkTask>[] = [];
     let total = 0;

@@ -2,9 +2,14 @@
 
 /** Pieces that are shorter are appended to the piece before them. */
 const MIN_PIECE_LENGTH = 64;
-/** The number of last pieces that are searched for it. A few suffice, since workers answer in turn. */
+/**
+ * The number of last pieces that are searched for it. A few suffice, since workers answer in turn.
+ */
 const MERGE_LOOKBACK_COUNT = 16;
-/** With more pieces than this, the list is built at once, since concat() takes them as its arguments. */
+/**
+ * With more pieces than this, the list is built at once, since concat() takes them as its
+ * arguments.
+ */
 const MAX_PIECE_COUNT = 8192;
 
 interface Piece {
@@ -16,8 +21,8 @@ interface Piece {
  * A list of results, filled by index.
  *
  * Pieces of large chunks are kept as they arrive and are concatenated at the end. The engine then
- * allocates the list once, with the right element kind. That takes a fraction of the time of storing
- * each result.
+ * allocates the list once, with the right element kind. That takes a fraction of the time of
+ * storing each result.
  */
 export class ResultList {
   readonly #total: number;

@@ -28,8 +28,8 @@ const returnTrue = (): true => true;
 /**
  * The result of a call to a pool: a promise with the methods of Python's `AsyncResult`.
  *
- * If a task fails and nothing handles the rejection, it is ignored, as in Python. A mistake in the call
- * itself, such as a wrong argument, is an unhandled rejection like any other.
+ * If a task fails and nothing handles the rejection, it is ignored, as in Python. A mistake in the
+ * call itself, such as a wrong argument, is an unhandled rejection like any other.
  *
  * @typeParam R the type of the result
  *
@@ -106,8 +106,9 @@ export class AsyncResult<R> extends Promise<R> {
   }
 
   /**
-   * Cancels the work. Tasks that wait are never run. A running task sees `currentTask().signal` aborted;
-   * if it continues for longer than the pool's `gracePeriod`, its worker is killed and replaced.
+   * Cancels the work. Tasks that wait are never run. A running task sees `currentTask().signal`
+   * aborted; if it continues for longer than the pool's `gracePeriod`, its worker is killed and
+   * replaced.
    *
    * @param reason the reason with which the result rejects
    * @default reason an AbortError
@@ -118,7 +119,8 @@ export class AsyncResult<R> extends Promise<R> {
 }
 
 // `then()` of a result makes a plain promise. The engine also awaits a promise whose constructor is
-// `Promise` directly; for a subclass it would make two more promises, the largest cost of a short call.
+// `Promise` directly; for a subclass it would make two more promises, the largest cost of a short
+// call.
 Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, configurable: true, writable: true });
 
 /** Settles a promise with a value, or like another promise. */
@@ -131,7 +133,10 @@ function captureSettle(settle: Settle<never>): void {
   lastSettle = settle as Settle<unknown>;
 }
 
-/** The time at which the current microtask turn began. One reading of the clock serves all calls of a turn. */
+/**
+ * The time at which the current microtask turn began. One reading of the clock serves all calls of
+ * a turn.
+ */
 let turnStart: { readonly at: number } | undefined;
 const RESOLVED: Promise<void> = Promise.resolve();
 
@@ -180,7 +185,9 @@ export abstract class Deferred<R> implements Work {
     settle?.(rejectWithTrace(this.promise, reason));
   }
 
-  /** Rejects with a mistake of the caller, which is an unhandled rejection if nothing handles it. */
+  /**
+   * Rejects with a mistake of the caller, which is an unhandled rejection if nothing handles it.
+   */
   rejectMistake(error: unknown): void {
     const settle = this.#settle;
     this.#settle = undefined;
@@ -206,14 +213,16 @@ export function refusedResult(error: unknown): AsyncResult<never> {
 }
 
 /**
- * Rejects with the error of a task. The trace is continued a few microtasks later, when the engine knows
- * which function awaits the promise that rejects with this one.
+ * Rejects with the error of a task. The trace is continued a few microtasks later, when the engine
+ * knows which function awaits the promise that rejects with this one.
  */
 async function rejectWithTrace(promise: Promise<unknown>, reason: unknown): Promise<never> {
-  // One microtask links the two promises; two more link a promise such as Promise.all() that waits for them.
+  // One microtask links the two promises; two more link a promise such as Promise.all() that waits
+  // for them.
   for (let i = 0; i < 3; i++) await undefined;
   const error = continueTrace(reason);
-  // This handler makes an unhandled failure silent. Attached earlier, it would be the awaiting function.
+  // This handler makes an unhandled failure silent. Attached earlier, it would be the awaiting
+  // function.
   promise.then(undefined, () => {});
   throw error;
 }

@@ -47,7 +47,10 @@ export function recordOrigin(error: unknown, origin: string): void {
   if (error instanceof Error) ERROR_ORIGINS.set(error, origin);
 }
 
-/** Returns whether a line is a frame of user code, rather than the heading, this package or the runtime. */
+/**
+ * Returns whether a line is a frame of user code, rather than the heading, this package or the
+ * runtime.
+ */
 function isCallersFrame(line: string): boolean {
   return line.startsWith("    at ") && !isOwnFrame(line) && !/(\(|at )(node|ext):/.test(line);
 }

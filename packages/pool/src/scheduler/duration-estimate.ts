@@ -1,19 +1,21 @@
-/** How long a function takes. */
+/**
+ * Estimates of task durations, as moving averages. The scheduler prefetches and batches by them.
+ */
 
-/** A single measurement counts for no more than so many times what was typical: the system may just have been busy. */
+/** One sample raises the typical duration at most by this factor: a busy machine makes outliers. */
 const OUTLIER_FACTOR = 8;
-/** The average is that of about so many items. */
+/** The window of the moving average, in items. */
 const AVERAGE_WINDOW_ITEMS = 64;
 
-/** How long a function takes for one item, in milliseconds; NaN before the first measurement. */
+/** The duration of one item of a function, in milliseconds; NaN before the first sample. */
 export class DurationEstimate {
-  /** What most calls take. */
+  /** The duration of most items: a moving average that ignores outliers. */
   typicalMs: number = Number.NaN;
-  /** What they take on average, slow ones among them. */
+  /** The average duration, including outliers. */
   averageMs: number = Number.NaN;
   #itemCount = 0;
 
-  /** Takes a measurement: what one of so many items took on average, in milliseconds. */
+  /** Records a sample: the average duration of `itemCount` items, in milliseconds. */
   record(ms: number, itemCount = 1): void {
     if (this.#itemCount === 0) {
       this.typicalMs = this.averageMs = ms;

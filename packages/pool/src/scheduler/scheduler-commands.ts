@@ -1,47 +1,56 @@
-/** What the scheduler has done by others. */
+/**
+ * The commands of the scheduler: its only effects. The worker manager carries them out, and reports
+ * the results as events, by calling methods of the scheduler.
+ */
 import type { LazyTask, Task } from "./task.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
-/** What the scheduler has done by others. */
+/** Effects of the scheduler on workers and tasks. */
 export interface SchedulerCommands<T extends Task, L> {
-  /** Starts a worker; the answer is `ready()` or `lost()`. */
+  /** Starts a worker. The next event is `ready()` or `lost()`. */
   start(slot: WorkerSlot<T, L>): void;
-  /** Sends a task as its `care` says; the answers are `began()` and `answered()`. */
+  /** Sends a task in its acknowledgement mode. The next events are `began()` and `answered()`. */
   send(slot: WorkerSlot<T, L>, task: T): void;
-  /** Sends a task as it waited, a loose one. */
+  /** Sends a lazy task, which is always batched. The next event is `answeredAll()`. */
   sendLazyTask(slot: WorkerSlot<T, L>, lazyTask: LazyTask<T>): void;
-  /** Tells a worker that nobody wants a task any more; it is answered all the same. */
+  /** Asks a worker to cancel a task. The worker still replies to it. */
   cancel(slot: WorkerSlot<T, L>, task: T): void;
-  /** Asks a worker for tasks that it has not begun; the answers are `returned()`, or as to any task. */
+  /**
+   * Recalls tasks that a worker has not begun. The next event for each is `returned()`, or a
+   * result.
+   */
   recall(slot: WorkerSlot<T, L>, tasks: readonly T[]): void;
-  /** Asks a worker to leave some of its running task to others; the answer is `shared()`, or that to the task. */
+  /**
+   * Asks a worker to split its running task, so that others can steal the rest. The next event is
+   * `split()`, or a result.
+   */
   split(slot: WorkerSlot<T, L>, task: T): void;
-  /** A new task with the same message as this one. */
+  /** Creates a task with the same payload, for the items that are split off. */
   cloneForRest(task: T): T;
-  /** Ends a worker when it has answered what it has. */
+  /** Stops a worker after its tasks. */
   stop(slot: WorkerSlot<T, L>): void;
-  /** Ends a worker that did not stop in time. */
+  /** Kills a worker that did not stop a cancelled task in time. */
   kill(slot: WorkerSlot<T, L>): void;
-  /** Ends a worker, whatever it does. */
+  /** Ends a worker now: by SIGTERM, and after the grace period by SIGKILL. */
   terminate(slot: WorkerSlot<T, L>): void;
-  /** The task fails, because its worker was lost. */
+  /** Fails a task, because its worker was lost. */
   fail(task: T, slot: WorkerSlot<T, L>): void;
-  /** The task fails, because its time ran out. */
+  /** Fails a task, because its timeout expired. */
   timeOut(task: T, slot: WorkerSlot<T, L>): void;
-  /** The task will not be run: the pool has ended. */
+  /** Fails a task that will not run, because the pool has ended. */
   reject(task: T): void;
-  /** No worker can be had: the pool has ended. */
+  /** Fails the pool, because no worker can start. */
   failPool(): void;
-  /** `tick()` is to be called at that time. */
+  /** Asks for a call of `tick()` at that time. It replaces the timer set before. */
   setTimer(at: number): void;
 }
 
-/** How a scheduler works. */
+/** Options of a scheduler. */
 export interface SchedulerOptions {
-  /** How many workers there are. */
+  /** The number of workers. */
   readonly processes: number;
-  /** After how many tasks a worker is replaced. */
+  /** The number of tasks after which a worker is replaced. */
   readonly maxTasksPerChild?: number | undefined;
-  /** How long a worker may go on with a dropped task before it is killed, in milliseconds. */
+  /** How long a worker may continue with a cancelled task before it is killed, in milliseconds. */
   readonly gracePeriod: number;
 }

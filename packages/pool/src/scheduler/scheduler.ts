@@ -1,8 +1,6 @@
 /**
- * Who does what, and when: the pool's decisions, without processes, promises and timers.
- *
- * Events come in as calls, what follows from them goes out as commands; both are synchronous, and the time is told from
- * outside.
+ * The scheduler of a pool: a pure state machine without processes, promises or a clock of its own.
+ * Events come in as calls, effects go out as commands.
  *
  * ```text
  *             submit()                    ready()                answered()
@@ -12,17 +10,22 @@
  *                                                          └──> fail(): the task it ran
  * ```
  *
- * **Windows.** A worker has one task at a time, unless tasks are so short that the way there and back would take longer than
- * the work: then it is sent up to {@link WINDOW} ahead, but never more than {@link AHEAD_MS} of work. A task of unknown length
- * counts as long.
+ * **Prefetch.** A worker gets one task at a time, unless tasks are shorter than a round trip. Then
+ * tasks are sent ahead, up to 1024 in flight but never more than a millisecond of expected work. A
+ * task of unknown duration counts as long. If a prefetched task stalls the tasks behind it, these
+ * are recalled.
  *
- * **Sharing.** When a worker has nothing to do, and no task waits, the one with most before it is asked to share: it keeps
- * half of the items of its chunk that it has not begun, and the others become a task of their own. So it does not matter much
- * how inputs were put together, or that some take longer than others.
+ * **Work stealing.** When a worker is idle and the queue is empty, the worker with the most work
+ * left is asked to split its chunk: it keeps half of the items that have not begun, and the rest
+ * becomes a task for the idle worker. So neither the chunk size nor slow items matter much.
  *
- * **Blame.** A worker answers its tasks in order. When it is lost, the first one without an answer was running, with two
- * exceptions: it may not have begun, or, where answers travel together, have ended (see `protocol.ts`). In either case it goes
- * back to the queue with the others, and its next worker says exactly what it does.
+ * **Retry.** A worker runs its tasks in order. When it is lost, its first task without a result was
+ * running. Two cases are uncertain: it may not have begun, or, in batched mode, its result may be
+ * lost (see `protocol.ts`). Then it goes back to the queue like all others, and runs in sync mode
+ * the next time. A task that was certainly running is retried only if its `retries` allow it.
+ *
+ * **Timeouts.** A watchdog timer ends items that exceed their timeout, and kills a worker that does
+ * not stop a cancelled task within the grace period.
  */
 import type { SchedulerCommands, SchedulerOptions } from "./scheduler-commands.ts";
 import { type LazyTask, Task, type TaskSource, takeNext } from "./task.ts";
@@ -30,13 +33,14 @@ import { TaskQueue } from "./task-queue.ts";
 import { MIN_SPLIT_MS, WorkerSet } from "./worker-set.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
-/** How often a task is sent again after its worker was lost before it began. */
+/** Retries of a task whose workers were lost before it began. They do not count as `retries`. */
 const MAX_NOT_STARTED_COUNT = 3;
-/** How long tasks wait behind one that takes longer than it should before they are asked back, in milliseconds. */
+/** How long prefetched tasks wait behind a slow one before they are recalled, in milliseconds. */
 const STALL_MS = 5;
-/** Decides; see the head of this file. */
+
+/** Dispatches tasks to workers; see the head of this file. */
 export class Scheduler<T extends Task, L> {
-  /** Tasks that somebody waits for. */
+  /** Tasks that are queued or in flight, without cancelled ones. */
   pendingCount = 0;
   readonly #workerSet: WorkerSet<T, L>;
   readonly #options: SchedulerOptions;
@@ -52,12 +56,12 @@ export class Scheduler<T extends Task, L> {
     this.#workerSet = new WorkerSet(options, commands, now);
   }
 
-  /** The places of all workers that have not ended. */
+  /** The slots of all workers that have not ended. */
   get slots(): ReadonlySet<WorkerSlot<T, L>> {
     return this.#workerSet.slots;
   }
 
-  /** How many tasks wait for a worker. */
+  /** The number of tasks that wait for a worker. */
   get queuedCount(): number {
     return this.#queue.size;
   }
@@ -67,7 +71,7 @@ export class Scheduler<T extends Task, L> {
     this.#workerSet.startMissing();
   }
 
-  /** A new task, or what makes new tasks when they can be sent. */
+  /** Dispatches a task or a source of tasks: to workers with room, or to the queue. */
   submit(source: TaskSource<T>): void {
     if (source instanceof Task) source.state = "queued";
     const { remaining } = source;
@@ -77,7 +81,7 @@ export class Scheduler<T extends Task, L> {
     }
     this.pendingCount += remaining;
     this.#workerSet.retryStart();
-    // While others wait before it, nobody has room.
+    // If the queue is not empty, no worker has room.
     if (this.#queue.peek() !== undefined) return this.#queue.push(source);
     for (let i = 0; i < remaining; i++) {
       const slot = this.#workerSet.leastLoaded(source);
@@ -86,35 +90,35 @@ export class Scheduler<T extends Task, L> {
     }
   }
 
-  /** Nobody wants what is left in something that waits. */
+  /** Cancels what is left in a source in the queue. */
   cancelQueued(source: TaskSource<T>): void {
     this.pendingCount -= source.remaining;
     source.clear();
   }
 
-  /** All that waits, and all tasks that were sent. */
+  /** All sources in the queue, and all tasks in flight. */
   get all(): TaskSource<T>[] {
     return [...this.#queue.all, ...[...this.slots].flatMap((slot) => slot.tasks)];
   }
 
-  /** A worker is there. */
+  /** Event: a worker is ready for tasks. */
   ready(slot: WorkerSlot<T, L>): void {
     if (slot.state !== "starting") return;
     this.#workerSet.ready(slot);
     this.#fill(slot);
   }
 
-  /** A worker begins with a task of which it was to say so. */
+  /** Event: a worker has sent BEGIN for its first task. */
   began(slot: WorkerSlot<T, L>): void {
     const { running: task } = slot;
     if (task !== undefined) task.hasBegun = true;
   }
 
   /**
-   * A worker has answered items of its running task.
+   * Event: a worker has sent results of its running task.
    *
-   * @param ms how long one of them took
-   * @param isLast whether it is done with the task
+   * @param ms the average duration of the items
+   * @param isLast whether the task is done
    */
   answered(slot: WorkerSlot<T, L>, itemCount: number, ms: number, isLast: boolean): void {
     const { running: task } = slot;
@@ -129,10 +133,10 @@ export class Scheduler<T extends Task, L> {
   }
 
   /**
-   * A worker has answered so many of its tasks, each of which has one item.
+   * Event: a worker has sent a batch of results, each of a task with one item.
    *
-   * @param ms how long one of them took
-   * @returns the tasks, as they were sent; those that were made and that somebody waited for are `done`
+   * @param ms the average duration of the tasks
+   * @returns the tasks as they were sent. A task object is `done` now, unless it was cancelled.
    */
   answeredAll(slot: WorkerSlot<T, L>, count: number, ms: number): (T | LazyTask<T>)[] {
     const tasks = slot.removeFirst(count);
@@ -150,16 +154,17 @@ export class Scheduler<T extends Task, L> {
   }
 
   /**
-   * A worker is gone, or did not start.
+   * Event: a worker has ended, or could not start.
    *
-   * @param told whether all that it answered has arrived for certain
-   * @param isFatal whether others would fare no better
+   * @param complete whether all its replies have arrived
+   * @param isFatal whether other workers would fail in the same way
    */
   lost(slot: WorkerSlot<T, L>, complete: boolean, isFatal = false): void {
     if (!this.slots.has(slot)) return;
     this.#workerSet.markGone(slot);
     const { running } = slot;
-    // Whose task has failed may drop the others, and is to find them here.
+    // The failed task is removed first. Its job may then cancel its other tasks, and finds them in
+    // the slot.
     if (running !== undefined && this.#failsWithWorker(running, slot, complete)) slot.remove(0);
     this.#workerSet.slots.delete(slot);
     for (const task of slot.removeAll()) this.#requeue(task, complete);
@@ -170,9 +175,10 @@ export class Scheduler<T extends Task, L> {
   }
 
   /**
-   * Nobody wants the answer to a task any more.
+   * Cancels a task.
    *
-   * @param isHard whether a worker that has it is told, and, if it runs it and does not stop in time, is killed
+   * @param cancelRunning whether its worker is asked to stop it, and is killed if it does not stop
+   * in time
    */
   cancel(task: T, cancelRunning: boolean): void {
     const { slot } = task;
@@ -188,16 +194,16 @@ export class Scheduler<T extends Task, L> {
     }
   }
 
-  /** A worker gives a task back that it has not begun. */
-  returned(slot: WorkerSlot<T, L>, ordinal: number): void {
-    const at = slot.tasks.findIndex((task) => task.sequence === ordinal);
+  /** Event: a worker gives back a recalled task that has not begun. */
+  returned(slot: WorkerSlot<T, L>, sequence: number): void {
+    const at = slot.tasks.findIndex((task) => task.sequence === sequence);
     if (at < 0) return;
     slot.returnedCount++;
     this.#requeue(slot.remove(at), true);
     for (const other of this.slots) this.#fill(other);
   }
 
-  /** A worker leaves the items of its running task from one on to others; none, if that is their number. */
+  /** Event: a worker has split its running task, and will not run the items from `from` on. */
   split(slot: WorkerSlot<T, L>, from: number): void {
     const { running: task } = slot;
     if (task === undefined) return;
@@ -212,13 +218,13 @@ export class Scheduler<T extends Task, L> {
     for (const other of this.slots) this.#fill(other);
   }
 
-  /** A worker is to do no more than it has: another takes its place then. */
+  /** Event: a worker is over its memory limit. It is replaced after its tasks. */
   overLimit(slot: WorkerSlot<T, L>): void {
     slot.isOverLimit = true;
     if (slot.state === "ready" && slot.count === 0) this.#workerSet.replace(slot);
   }
 
-  /** The time of an alarm has come. */
+  /** Event: the timer has expired. Checks timeouts, grace periods, stalls and idle workers. */
   tick(): void {
     this.#timerAt = Number.POSITIVE_INFINITY;
     const now = this.#now();
@@ -237,14 +243,14 @@ export class Scheduler<T extends Task, L> {
     this.#stealForIdle();
   }
 
-  /** No more tasks will come, and none are pending: the workers end. */
+  /** Stops all workers. No task may be pending, and none may follow. */
   finish(): void {
     if (this.#workerSet.isClosed) return;
     this.#workerSet.isClosed = true;
     for (const slot of [...this.slots]) this.#workerSet.stop(slot);
   }
 
-  /** Ends all at once. */
+  /** Ends all workers now, and rejects all tasks. */
   terminate(): void {
     this.#workerSet.isClosed = true;
     const unfinished = this.#queue.drain();
@@ -266,7 +272,7 @@ export class Scheduler<T extends Task, L> {
     this.#commands.reject(task);
   }
 
-  /** A worker is done with tasks. */
+  /** Sends more tasks to a worker that has completed `count` tasks, or replaces it. */
   #tasksDone(slot: WorkerSlot<T, L>, count: number): void {
     slot.isSplitting = false;
     this.#workerSet.recordDone(slot, count);
@@ -282,7 +288,7 @@ export class Scheduler<T extends Task, L> {
     this.terminate();
   }
 
-  /** Settles what becomes of the first task of a lost worker, if that was the one it ran. */
+  /** Settles the running task of a lost worker. @returns false if it goes back to the queue */
   #failsWithWorker(task: T, slot: WorkerSlot<T, L>, complete: boolean): boolean {
     if (task.state !== "sent") {
       task.state = "done";
@@ -296,7 +302,7 @@ export class Scheduler<T extends Task, L> {
     return true;
   }
 
-  /** Puts a task of a lost worker back, in front of those that have never been sent. */
+  /** Puts a task back into the queue, in front of all new tasks. */
   #requeue(task: T, complete: boolean): void {
     task.slot = undefined;
     if (task.state !== "sent") {
@@ -309,8 +315,8 @@ export class Scheduler<T extends Task, L> {
   }
 
   /**
-   * Gives a worker what it has room for; not before half of what it had is done, or tasks would come and go in ever smaller
-   * messages.
+   * Sends tasks to a worker while it has room. It waits until half of the tasks in flight are done:
+   * otherwise, batches would become ever smaller.
    */
   #fill(slot: WorkerSlot<T, L>): void {
     if (slot.state !== "ready" || slot.count * 2 > slot.highWater) return;
@@ -321,7 +327,7 @@ export class Scheduler<T extends Task, L> {
     if (slot.count === 0) this.#stealForIdle();
   }
 
-  /** Has workers share with those that have nothing to do. */
+  /** Steals work for idle workers: asks as many busy workers to split their running task. */
   #stealForIdle(): void {
     if (this.#workerSet.isClosed || this.#queue.peek() !== undefined) return;
     let idleCount = 0;
@@ -350,12 +356,12 @@ export class Scheduler<T extends Task, L> {
     task.answeredWhenSent = task.answeredCount;
     task.hasBegun = false;
     task.sequence = slot.sentCount - 1;
-    if (task.itemCount > 1) this.#setTimer(this.#now() + MIN_SPLIT_MS); // who is idle by then can have some of it
+    if (task.itemCount > 1) this.#setTimer(this.#now() + MIN_SPLIT_MS); // idle workers can steal from then on
     if (slot.count === 1) this.#startTimer(slot);
     this.#commands.send(slot, task);
   }
 
-  /** The first task of a worker is its running one from now on, or begins its next item. */
+  /** Starts the watchdog of a worker: its first task begins now, or begins its next item. */
   #startTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     if (!(task instanceof Task)) return;
@@ -369,7 +375,7 @@ export class Scheduler<T extends Task, L> {
     this.#requestTimer(slot);
   }
 
-  /** Asks for an alarm, if this worker needs an earlier one. */
+  /** Sets the timer for the watchdog of a worker, if that is earlier. */
   #requestTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     const isTimed = task instanceof Task && task.state === "sent" && task.timeout !== undefined;
@@ -382,7 +388,7 @@ export class Scheduler<T extends Task, L> {
     this.#commands.setTimer(at);
   }
 
-  /** Asks tasks back that wait behind one which takes long: others could do them. */
+  /** Recalls tasks that wait behind a slow one, so that other workers can run them. */
   #recallStalled(slot: WorkerSlot<T, L>): void {
     if (slot.count < 2 || slot.isStalled) return;
     if (slot.replyCount === slot.repliesSeen && this.#workerSet.activeCount > 1) {

@@ -1,13 +1,16 @@
-/** The tasks that wait for a worker. */
+/**
+ * The queue of tasks that wait for a worker: first in, first out. Tasks that come back from a
+ * worker go first: retries of lost tasks, recalled tasks, and stolen parts of chunks.
+ */
 import { Fifo } from "@multiproc/core/internal";
 import { type LazyTask, type Task, type TaskSource, takeNext } from "./task.ts";
 
-/** First in, first out; tasks that come back from a lost worker go before all that were never sent. */
+/** A queue of tasks and of sources of tasks. */
 export class TaskQueue<T extends Task> {
   readonly #returned: T[] = [];
   readonly #sources = new Fifo<TaskSource<T>>();
 
-  /** How many tasks wait; it counts them. */
+  /** The number of tasks that wait. It is counted at each call. */
   get size(): number {
     let size = 0;
     for (const task of this.#returned) size += task.remaining;
@@ -19,32 +22,32 @@ export class TaskQueue<T extends Task> {
     this.#sources.push(source);
   }
 
-  /** Puts a task back that was sent before. */
+  /** Puts a task back that was sent before, in front of all that were never sent. */
   putBack(task: T): void {
     this.#returned.push(task);
   }
 
-  /** Where the next task is that is still to be done; it stays there. */
+  /** Returns the source of the next task, without removing it. */
   peek(): TaskSource<T> | undefined {
     for (let front = this.#front; front !== undefined; front = this.#front) {
       if (front.remaining > 0) return front;
-      this.#removeFront(); // dropped while it waited
+      this.#removeFront(); // cancelled in the queue
     }
     return undefined;
   }
 
-  /** Takes the next task away, which must be there; it becomes a task if it has to be one. */
+  /** Removes and returns the next task. The queue must not be empty. */
   take(): T | LazyTask<T> {
     return this.#takeFront(this.#front as TaskSource<T>, takeNext);
   }
 
-  /** All that waits, as far as it is still to be done. */
+  /** All sources that still have tasks. */
   get all(): TaskSource<T>[] {
     const all = [...this.#returned, ...this.#sources.toArray()] as TaskSource<T>[];
     return all.filter(({ remaining }) => remaining > 0);
   }
 
-  /** Empties it, and answers what was there. */
+  /** Removes and returns all tasks. */
   drain(): T[] {
     const all: T[] = [];
     while (this.peek() !== undefined) all.push(this.#takeFront(this.#front as TaskSource<T>, (front) => front.take()));
@@ -61,7 +64,6 @@ export class TaskQueue<T extends Task> {
     return this.#returned.length > 0 ? this.#returned[0] : this.#sources.first;
   }
 
-  /** Takes the front away. */
   #removeFront(): void {
     if (this.#returned.length > 0) this.#returned.shift();
     else this.#sources.shift();

@@ -1,93 +1,108 @@
-/** What the scheduler keeps book of: tasks. */
+/**
+ * Tasks as the scheduler sees them: state, counts and estimates, without payload.
+ *
+ * Most short calls never need a task object: a *lazy task* is sent as it waits, and its task is
+ * created only if something unusual happens to it, such as a cancellation or the death of its
+ * worker.
+ */
 
 import { type AckMode, MAX_BATCH_DELAY_MS } from "../protocol.ts";
 import type { DurationEstimate } from "./duration-estimate.ts";
 
-/** Saying that a task begins costs about a fifth of this, in milliseconds. */
+/** Tasks that are shorter are batched. Sending BEGIN costs about a fifth of this time. */
 const BATCHED_ACK_BELOW_MS = 0.02;
 
-/** What a user may ask for a task. */
+/** Options of a task. */
 export interface TaskTraits {
   readonly retries?: number | undefined;
   readonly timeout?: number | undefined;
 }
 
-/** What waits for a worker: a task, or what makes one when it can be sent. What is not made does not have to be kept. */
+/**
+ * An entry of the queue: a task, or an object that creates tasks when they can be sent, which saves
+ * memory.
+ */
 export interface TaskSource<T> {
-  /** How many tasks somebody waits for that are still in it. */
+  /** The number of tasks left in it, without cancelled ones. */
   readonly remaining: number;
-  /** How many bytes the message of the next one holds. */
+  /** The size of the next payload, in bytes. */
   readonly size: number;
-  /** What the next one is expected to take, in milliseconds; NaN if nobody knows. */
+  /** The expected duration of the next task, in milliseconds; NaN if it is unknown. */
   readonly expectedMs: number;
-  /** The next task; what is not a task itself has one less from then on. */
+  /** Takes the next task out. A task returns itself. */
   take(): T;
-  /** Has nothing left from now on. */
+  /** Drops all that is left. */
   clear(): void;
-  /** Itself, if it is one short task that can be sent as it waits. */
+  /** The entry itself, if it is a single short task that can be sent without a task object. */
   readonly lazyTask?: LazyTask<T> | undefined;
 }
 
 /**
- * A short task that is sent, and answered, as it waited. A task is made of it only when something out of the ordinary happens
- * to it or to its worker: most of what many short calls cost would be that object.
+ * A short task that is sent and completed without a task object. That object would be the largest
+ * part of the cost of a short call.
  */
 export interface LazyTask<T> extends TaskSource<T> {
   readonly estimate: DurationEstimate;
-  /** It has been sent, and waits no more. */
+  /** Notes that it was sent, and is not in the queue any more. */
   markSent(): void;
 }
 
-/** The next task of what waits, to be sent; it is made if it has to be. */
+/** Takes the next task out of a source, to be sent: as a lazy task if possible. */
 export function takeNext<T>(source: TaskSource<T>): T | LazyTask<T> {
   const { lazyTask } = source;
   lazyTask?.markSent();
   return lazyTask ?? source.take();
 }
 
-/** Whether its worker may be quiet about a task of one item. */
+/** Returns whether a task of one item may be sent in batched mode. */
 export function canBatchAcks(estimate: DurationEstimate, timeout: number | undefined): boolean {
   return estimate.typicalMs < BATCHED_ACK_BELOW_MS && timeout === undefined;
 }
 
-/** The slot of the worker that has a task, as far as the task knows it. */
+/** The slot of the worker that has a task, as far as a task knows it; see `WorkerSlot`. */
 export interface AssignedSlot {
   readonly head: unknown;
 }
 
-/** One call, or a chunk of items that travel together. */
+/** One call, or a chunk of items. */
 export class Task {
-  /** How long its function takes for one item. */
+  /** The estimated duration of one item of its function. */
   readonly estimate: DurationEstimate;
-  /** How many answers it gets; fewer than there are items in its message, if another task has the rest. */
+  /**
+   * The end of its items in the payload, which has more items if other workers have stolen the
+   * rest.
+   */
   itemCount: number;
-  /** How many bytes its message holds. */
+  /** The size of its payload, in bytes. */
   readonly size: number;
-  /** How often it goes to another worker when one was lost while running it. */
+  /** How often it is retried after a worker was lost while running it. */
   readonly retries: number;
-  /** How long one item may run, in milliseconds. */
+  /** Timeout of one item, in milliseconds. */
   readonly timeout: number | undefined;
 
-  /** How many of its items have been answered, and how many had been when it was sent. */
+  /** The items that have a result: now, and when the task was sent. */
   answeredCount = 0;
   answeredWhenSent = 0;
-  /** `dropped`: nobody wants its answer any more, though a worker may still have it. */
+  /** A worker may still have a task that is `cancelled`. Its result is ignored. */
   state: "new" | "queued" | "sent" | "cancelled" | "done" = "new";
   slot: AssignedSlot | undefined;
   ackMode: AckMode = "sync";
-  /** Its worker has said that it begins. */
+  /** Whether its worker has sent BEGIN. */
   hasBegun = false;
-  /** Workers that were lost while they ran it. */
+  /** The number of workers that were lost while they ran it. */
   crashCount = 0;
-  /** Workers that were lost before they began it. */
+  /** The number of workers that were lost before they began it. */
   notStartedCount = 0;
-  /** A worker was lost while it ran this task or one beside it: now it must be known which. */
+  /**
+   * A worker was lost while it ran this task or another of the same batch. A retry in sync mode
+   * shows which.
+   */
   isSuspect = false;
-  /** Whether a worker that does not stop it in time is killed. */
+  /** Whether its worker is killed if it does not stop the cancelled task in time. */
   cancelRunning = false;
-  /** Its worker has begun with its last item: there is nothing left to share. */
+  /** Whether its worker runs its last item, so that there is nothing left to steal. */
   isOnLastItem = false;
-  /** The how-manieth task of its worker it is. */
+  /** The number of tasks that were sent to its worker before it. */
   sequence = 0;
 
   constructor(estimate: DurationEstimate, itemCount: number, size: number, traits: TaskTraits) {
@@ -98,12 +113,11 @@ export class Task {
     this.timeout = traits.timeout;
   }
 
-  /** Whether it waits, as a number. */
+  /** 1 while it waits, 0 otherwise. */
   get remaining(): number {
     return this.state === "queued" ? 1 : 0;
   }
 
-  /** A task is all that is in it. */
   take(): this {
     return this;
   }
@@ -112,19 +126,19 @@ export class Task {
     this.state = "done";
   }
 
-  /** What it is expected to take from now on, in milliseconds; NaN if nobody knows. */
+  /** The expected duration of its remaining items, in milliseconds; NaN if it is unknown. */
   get expectedMs(): number {
     return this.estimate.averageMs * (this.itemCount - this.answeredCount);
   }
 
-  /** Has a new task for the same message take over what stands from an item on. */
+  /** Moves the items from `from` on to another task with the same payload. */
   splitInto(rest: Task, from: number): void {
     rest.itemCount = this.itemCount;
     rest.answeredCount = from;
     this.itemCount = from;
   }
 
-  /** How much its worker is to say about it. */
+  /** The acknowledgement mode in which it must be sent. */
   get requiredAckMode(): AckMode {
     if (this.isSuspect) return "sync";
     if (this.itemCount > 1) return "batched";
@@ -132,17 +146,19 @@ export class Task {
   }
 
   /**
-   * Whether its worker, which is lost, was running its first item without an answer.
+   * Returns whether its lost worker was certainly running its first item without a result. Such a
+   * task counts as crashed; any other goes back to the queue.
    *
-   * @param told whether all that the worker answered has arrived for certain
+   * @param complete whether all replies of the worker have arrived
    */
   wasRunning(complete: boolean): boolean {
     if (this.itemCount === 1) return this.ackMode === "sync" ? this.hasBegun : complete;
-    // The answer to the first item of a chunk leaves before the second begins, and what takes long leaves by itself.
-    const isAlone =
+    // In a chunk, the results of the first item and of slow items leave before the next item
+    // begins.
+    const isCertain =
       this.ackMode === "sync" ||
       this.answeredCount === this.answeredWhenSent ||
       this.estimate.averageMs >= MAX_BATCH_DELAY_MS;
-    return this.hasBegun && (complete || isAlone);
+    return this.hasBegun && (complete || isCertain);
   }
 }

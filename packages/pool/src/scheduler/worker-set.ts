@@ -1,29 +1,40 @@
-/** The workers as the scheduler sees them: when another is started, which one has room, and which one could share. */
+/**
+ * The workers of a scheduler: when to start and to replace one, which one gets the next task, and
+ * which one has work to steal.
+ *
+ * *Prefetch*: short tasks are sent ahead, so that a worker has its next tasks before it reports a
+ * result. The limits below keep the work that is queued at a worker small.
+ */
 import type { SchedulerCommands, SchedulerOptions } from "./scheduler-commands.ts";
 import { Task, type TaskSource } from "./task.ts";
 import { WorkerSlot } from "./worker-slot.ts";
 
-/** How many tasks a worker has at most, the running one among them. What leaves and arrives together costs one call of the system. */
+/**
+ * Prefetch limit: tasks in flight at a worker. Tasks that leave in one batch cost one system call.
+ */
 const MAX_IN_FLIGHT = 1024;
-/** How much work waits at a worker, in milliseconds. */
+/** Prefetch limit: expected work at a worker, in milliseconds. */
 const MAX_QUEUED_MS = 1;
-/** How many bytes wait at a worker. */
+/** Prefetch limit: payload at a worker, in bytes. */
 const MAX_QUEUED_BYTES = 1024 * 1024;
-/** What takes less than this is not worth sharing, in milliseconds. */
+/** The least expected work that is worth stealing, in milliseconds. */
 export const MIN_SPLIT_MS = 2;
-/** How many workers in a row may be lost without having done anything; then no more are started for a while. */
+/**
+ * Workers that may fail in a row without a completed task. Then the pool waits before it starts
+ * another.
+ */
 const MAX_START_FAILURES = 8;
 const START_RETRY_DELAY_MS = 5000;
 
-/** Workers that come and go. */
+/** A set of slots, one for each worker that has not ended. */
 export class WorkerSet<T extends Task, L> {
   readonly slots: Set<WorkerSlot<T, L>> = new Set();
-  /** No more are started. */
+  /** Whether no more workers are started. */
   isClosed = false;
   readonly #options: SchedulerOptions;
   readonly #commands: SchedulerCommands<T, L>;
   readonly #now: () => number;
-  /** Workers in a row that were lost without having done anything, and when another may be tried. */
+  /** Failed workers in a row, and when the next one may be started. */
   #startFailures = 0;
   #retryAt = 0;
   #wasEverReady = false;
@@ -34,7 +45,7 @@ export class WorkerSet<T extends Task, L> {
     this.#now = now;
   }
 
-  /** How many workers there are, or are about to be. */
+  /** The number of workers that run or start. */
   get activeCount(): number {
     let count = 0;
     for (const slot of this.slots) if (slot.state !== "stopping") count++;
@@ -51,7 +62,7 @@ export class WorkerSet<T extends Task, L> {
     }
   }
 
-  /** There is work, for which a worker may be missing: one more try. */
+  /** Retries a start after failures, because there is new work. */
   retryStart(): void {
     if (this.slots.size >= this.#options.processes) return;
     const mayTry = this.activeCount === 0 || this.#now() >= this.#retryAt;
@@ -59,19 +70,19 @@ export class WorkerSet<T extends Task, L> {
     this.startMissing();
   }
 
-  /** A worker is there. */
+  /** Notes that a worker has started. */
   ready(slot: WorkerSlot<T, L>): void {
     slot.state = "ready";
     this.#wasEverReady = true;
   }
 
-  /** A worker has done so many tasks. */
+  /** Notes that a worker has completed `count` tasks. */
   recordDone(slot: WorkerSlot<T, L>, count: number): void {
     if (slot.replyCount === 0) this.#startFailures = 0;
     slot.replyCount += count;
   }
 
-  /** A worker is gone; it stays among the others until its tasks are settled. */
+  /** Notes that a worker has ended. Its slot stays in the set until its tasks are settled. */
   markGone(slot: WorkerSlot<T, L>): void {
     const isStartFailure = slot.state !== "stopping" && slot.sentCount === 0;
     slot.state = "gone";
@@ -79,13 +90,13 @@ export class WorkerSet<T extends Task, L> {
       this.#retryAt = this.#now() + START_RETRY_DELAY_MS;
   }
 
-  /** Whether it makes no sense to start another worker, and there is none. */
+  /** Returns whether there is no worker, and starting another would fail again. */
   cannotStart(hasWork: boolean): boolean {
     if (this.activeCount > 0) return false;
     return this.#wasEverReady ? this.#startFailures >= MAX_START_FAILURES && hasWork : this.#startFailures > 0;
   }
 
-  /** Ends a worker that has done all it may do; another takes its place. */
+  /** Stops a worker that has reached its limit, and starts another. */
   replace(slot: WorkerSlot<T, L>): void {
     this.stop(slot);
     this.startMissing();
@@ -97,23 +108,24 @@ export class WorkerSet<T extends Task, L> {
     this.#commands.stop(slot);
   }
 
-  /** Whether a worker is to be given no more tasks. */
+  /** Returns whether a worker gets no more tasks before it is replaced. */
   hasReachedLimit(slot: WorkerSlot<T, L>): boolean {
     const { maxTasksPerChild = Number.POSITIVE_INFINITY } = this.#options;
     return slot.isOverLimit || slot.sentCount - slot.returnedCount >= maxTasksPerChild;
   }
 
+  /** Returns whether a worker gets the next task: it is idle, or the prefetch limits allow it. */
   hasRoom(slot: WorkerSlot<T, L>, source: TaskSource<T>): boolean {
     if (slot.state !== "ready" || this.hasReachedLimit(slot)) return false;
     const { head } = slot;
     if (head === undefined) return true;
     if (slot.isStalled || (head instanceof Task && head.state !== "sent")) return false;
     if (slot.count >= MAX_IN_FLIGHT || slot.queuedBytes + source.size > MAX_QUEUED_BYTES) return false;
-    // Where one of them is unknown, the sum is no number, and not below anything.
+    // An unknown duration is NaN, which makes this false: such a task is not prefetched.
     return slot.queuedMs + source.expectedMs <= MAX_QUEUED_MS;
   }
 
-  /** The worker with the fewest tasks, if it has room for another. */
+  /** Returns the worker with the fewest tasks, if it has room for another. */
   leastLoaded(source: TaskSource<T>): WorkerSlot<T, L> | undefined {
     let best: WorkerSlot<T, L> | undefined;
     for (const slot of this.slots) {
@@ -125,10 +137,10 @@ export class WorkerSet<T extends Task, L> {
   }
 
   /**
-   * The worker with the most work in its running task that could be shared. Of one that has long said nothing, nobody knows how
-   * much it is.
+   * Returns the worker with the most stealable work in its running task. A worker that has been
+   * silent for MIN_SPLIT_MS counts as infinitely loaded, because its progress is unknown.
    *
-   * @param wake is told when to ask again
+   * @param requestRetry called with the time at which a worker will count as silent
    */
   mostStealable(requestRetry: (at: number) => void): WorkerSlot<T, L> | undefined {
     const now = this.#now();

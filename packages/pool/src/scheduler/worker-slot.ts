@@ -1,69 +1,78 @@
-/** The place of a worker, and what that has to do. */
+/**
+ * The slot of one worker: its state and the tasks in flight, that is, sent and without a result.
+ *
+ * A worker runs its tasks in order. So the first one, the head, is the running one.
+ */
 import { type LazyTask, Task } from "./task.ts";
 
-/** What the scheduler knows of a worker. */
+/** A worker as the scheduler sees it. A replacement gets a new slot. */
 export class WorkerSlot<T extends Task = Task, L = unknown> {
   state: "starting" | "ready" | "stopping" | "gone" = "starting";
-  /** How many tasks it was ever sent, and how many of them it gave back. */
+  /** The number of tasks that were sent, and of recalled tasks that came back. */
   sentCount = 0;
   returnedCount = 0;
-  /** How many tasks it had when it was last given some. */
+  /** The number of tasks in flight after the last one was sent. */
   highWater = 0;
-  /** The work and the bytes that wait there. */
+  /** The expected work and the bytes in flight. */
   queuedMs = 0;
   queuedBytes = 0;
-  /** How many tasks were answered, and how many at the last look. */
+  /** The number of completed tasks: now, and when the scheduler last checked for a stall. */
   replyCount = 0;
   repliesSeen = 0;
-  /** It is to do no more than it has. */
+  /** Whether its memory is over the limit: it gets no more tasks. */
   isOverLimit = false;
-  /** Its running task takes longer than it should: nothing is sent behind it. */
+  /** Whether its running task takes longer than expected: nothing is sent behind it. */
   isStalled = false;
-  /** When the running item began, as far as answers tell. */
+  /** When the running item began, estimated from the last reply. */
   itemStartedAt = 0;
-  /** It was asked to share its running task, and has not answered. */
+  /** Whether it was asked to split its running task, and has not replied. */
   isSplitting = false;
-  /** When it is killed unless it stops what it does. */
+  /** When it is killed, unless it stops its cancelled task before. */
   killDeadline: number = Number.POSITIVE_INFINITY;
-  /** The process itself; the scheduler has no use for it. */
+  /** The connection to the process. The scheduler does not use it. */
   connection: L | undefined;
-  /** What was sent and not answered, the running one first, and what each was expected to take, in milliseconds. */
+  /**
+   * The tasks in flight, the running one first, and the expected duration of each, in milliseconds.
+   */
   readonly #inFlight: (T | LazyTask<T>)[] = [];
   readonly #expectedMs: number[] = [];
 
-  /** How many tasks it has. */
+  /** The number of tasks in flight. */
   get count(): number {
     return this.#inFlight.length;
   }
 
-  /** How many of them somebody waits for. */
+  /** The number of tasks in flight that are not cancelled. */
   get wantedCount(): number {
     let count = 0;
     for (const each of this.#inFlight) if (!(each instanceof Task) || each.state === "sent") count++;
     return count;
   }
 
-  /** The running task as it was sent. */
+  /** The running task, as it was sent: it may be a lazy task. */
   get head(): T | LazyTask<T> | undefined {
     return this.#inFlight[0];
   }
 
-  /** The running task. */
+  /** The running task. A lazy task is materialized. */
   get running(): T | undefined {
     return this.#inFlight.length === 0 ? undefined : this.#taskAt(0);
   }
 
-  /** All of its tasks, the running one first. */
+  /** All tasks in flight, the running one first. Lazy tasks are materialized. */
   get tasks(): readonly T[] {
     return this.#inFlight.map((_, at) => this.#taskAt(at));
   }
 
-  /** Has a task made of what was sent as it waited, if that was here; and of all others: where one is given up, more mostly are. */
+  /**
+   * Creates the task of a lazy task, if it is in flight here, and of all others in this slot:
+   * cancellations usually come in groups.
+   */
   materialize(lazyTask: LazyTask<T>): void {
     if (this.#inFlight.includes(lazyTask)) void this.tasks;
   }
 
-  /** It is sent one more. */
+  /** Adds a task that is sent. */
   add(task: T | LazyTask<T>, expectedMs: number): void {
     this.highWater = this.#inFlight.push(task);
     this.#expectedMs.push(expectedMs);
@@ -72,7 +81,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     this.queuedBytes += task.size;
   }
 
-  /** Takes a task from the worker, which has answered it, or given it back. */
+  /** Removes a task that has a result, or was given back. */
   remove(at: number): T {
     const task = this.#taskAt(at);
     this.#inFlight.splice(at, 1);
@@ -80,7 +89,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     return task;
   }
 
-  /** Takes so many of the first tasks from the worker. */
+  /** Removes the first `count` tasks. */
   removeFirst(count: number): (T | LazyTask<T>)[] {
     const taken = this.#inFlight.splice(0, count);
     const expectedMs = this.#expectedMs.splice(0, count);
@@ -88,7 +97,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     return taken;
   }
 
-  /** Takes all tasks from the worker. */
+  /** Removes all tasks. */
   removeAll(): T[] {
     const all = [...this.tasks];
     this.removeFirst(all.length);
@@ -100,7 +109,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     this.queuedBytes -= task.size;
   }
 
-  /** One of them; it is made, if it has not been so far. */
+  /** Returns a task, and materializes it if it is lazy. */
   #taskAt(at: number): T {
     const entry = this.#inFlight[at] as T | LazyTask<T>;
     if (entry instanceof Task) return entry;
@@ -108,7 +117,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     task.state = "sent";
     task.slot = this;
     task.ackMode = "batched";
-    // Nothing behind it has been taken out: for that, all would have been made.
+    // The count is right: to remove a later task from the middle, all would have been materialized.
     task.sequence = this.sentCount - (this.#inFlight.length - at);
     this.#inFlight[at] = task;
     return task;

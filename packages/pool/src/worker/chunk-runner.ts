@@ -1,38 +1,44 @@
-/** The items of a chunk in a worker. */
+/**
+ * Runs the items of a chunk in a worker, in strides.
+ *
+ * A *stride* is a number of items between two looks at the clock. It doubles while it takes less
+ * than a fraction of a millisecond, so that reading the clock costs little even if an item takes
+ * nanoseconds.
+ */
 
 import type { AnyFunction } from "@multiproc/core";
 import { MAX_BATCH_DELAY_MS } from "../protocol.ts";
 
-/** As long as a stride takes less than this, in milliseconds, the next is twice as long: looking at the clock costs time too. */
+/** A stride that takes less than this is doubled, in milliseconds. */
 const SHORT_STRIDE_MS = 0.1;
 const MAX_STRIDE_ITEMS = 4096;
 
-/** Calls a function with item after item, as many in a stride as take no more than a fraction of a millisecond. */
+/** A chunk of items, and the results that were not sent. */
 export class ChunkRunner {
   readonly #fn: AnyFunction;
   readonly #items: readonly unknown[];
   readonly #isStar: boolean;
-  /** Whether an item that throws is an answer like others. */
+  /** Whether an item that throws has a result like others, as in `Promise.allSettled()`. */
   readonly isSettling: boolean;
   #next: number;
-  /** Before this item it ends. */
+  /** The index after its last item. */
   #end: number;
   #isWaiting = false;
   readonly #acksEachItem: boolean;
-  /** Whether no results have been taken. */
+  /** Whether no results have been taken yet. */
   #isFirstTake = true;
   #stride = 1;
   #results: unknown[] = [];
   #failure: { readonly error: unknown } | undefined;
-  /** When the results that have not been taken began to come. */
+  /** When results were last taken. */
   #resultsSince: number = performance.now();
 
   /**
-   * @param fn what is called
-   * @param items what it is called with
-   * @param range its items: from one index to before another
-   * @param how whether the items are lists of arguments, whether one that throws is an answer like others, and whether each
-   * result is to be taken before the next item is begun
+   * @param fn the function that is called for each item
+   * @param items the items of the payload
+   * @param range the items of this chunk: `[start, end)`
+   * @param options `isStar`: items are lists of arguments. `isSettling`: an item that throws has a
+   * result. `acksEachItem`: each result must be sent before the next item begins
    */
   constructor(
     fn: AnyFunction,
@@ -53,19 +59,30 @@ export class ChunkRunner {
     return this.#next >= this.#end;
   }
 
-  /** Gives up half of the items that have not begun; answers where it ends now. One at least is left. */
+  /**
+   * Splits off half of the items that have not begun, for another worker. Keeps at least one.
+   * @returns the new end
+   */
   splitOff(): number {
     const remaining = this.#end - this.#next - (this.#isWaiting ? 1 : 0);
     this.#end -= this.#isWaiting ? Math.ceil(remaining / 2) : Math.floor(remaining / 2);
     return this.#end;
   }
 
-  /** Whether there are results that are to be taken now: the first ones, the last ones, or those that have waited. */
+  /**
+   * Returns whether results must be sent now: the first ones, the last ones, or results that have
+   * waited.
+   */
   isDue(now: number): boolean {
     return this.isDone || this.#isFirstTake || this.#acksEachItem || now - this.#resultsSince >= MAX_BATCH_DELAY_MS;
   }
 
-  /** Runs a stride; answers what is to be waited for, if an item's result is a promise. Throws what an item throws. */
+  /**
+   * Runs a stride.
+   *
+   * @returns the promise of an item, which must be passed to {@link ChunkRunner.wait}
+   * @throws the error of an item
+   */
   run(): PromiseLike<unknown> | undefined {
     const end = Math.min(this.#end, this.#next + this.#stride);
     const startedAt = performance.now();
@@ -80,12 +97,12 @@ export class ChunkRunner {
     return pending;
   }
 
-  /** Has the next item fail with an error that came too late for its own. */
+  /** Fails the next item with an error that arrived too late for its own. */
   fail(error: unknown): void {
     this.#failure = { error };
   }
 
-  /** Waits for the result of an item, and takes it. */
+  /** Waits for the promise of an item, and stores its result. */
   async wait(pending: PromiseLike<unknown>): Promise<void> {
     try {
       this.#putValue(await pending);
@@ -95,7 +112,10 @@ export class ChunkRunner {
     }
   }
 
-  /** Takes the results that came since the last time, with how long each took on average. */
+  /**
+   * Removes and returns the results since the last time, with their average duration in
+   * milliseconds.
+   */
   take(now: number): { results: unknown[]; ms: number } {
     const results = this.#results;
     const ms = (now - this.#resultsSince) / Math.max(1, results.length);
@@ -106,7 +126,7 @@ export class ChunkRunner {
   }
 
   #runPlain(end: number): PromiseLike<unknown> | undefined {
-    // Nothing is looked up that stays the same: an item may take less than that.
+    // The fields are read once: reading them for each item would take longer than a tiny item.
     const [fn, items, results] = [this.#fn, this.#items, this.#results];
     let next = this.#next;
     try {
@@ -157,7 +177,7 @@ export class ChunkRunner {
   }
 }
 
-/** Whether a result is to be waited for. */
+/** Returns whether a result is a promise. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return value !== null && typeof value === "object" && typeof (value as PromiseLike<unknown>).then === "function";
 }

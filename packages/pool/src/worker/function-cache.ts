@@ -1,44 +1,44 @@
-/** The functions of a worker. */
+/** The functions that a worker has received from its pool. */
 import { type AnyFunction, TargetError } from "@multiproc/core";
 import { decodeMessage, type Frame, loadModules, resolveTarget, type TargetReference } from "@multiproc/core/internal";
 import { EVICT_FUNCTION, FUNCTION_UNSENDABLE, USE_FUNCTION } from "../protocol.ts";
 
-/** A function in a worker. */
+/** A function that is ready to be called. */
 export interface LoadedFunction {
   readonly name: string;
   readonly fn: AnyFunction;
 }
 
 /**
- * Keeps what the pool names. A function is looked for when the first task that needs it has begun: loading its module may end
- * the process, and then it is known what the worker was at.
+ * Keeps the functions of a worker by their number. A function is loaded when its first task runs:
+ * its module may end the process as it loads, and the pool then knows which task to blame.
  */
 export class FunctionCache {
   readonly #frames: Map<number, Frame> = new Map();
   readonly #loaded: Map<number, LoadedFunction> = new Map();
   #currentId = 0;
 
-  /** The function of the tasks that come next. */
+  /** The function of the next tasks. */
   get currentId(): number {
     return this.#currentId;
   }
 
-  /** Takes a message about a function. */
+  /** Handles a message about a function. */
   handle(frame: Frame): void {
     if (frame.kind === USE_FUNCTION) this.#currentId = decodeMessage(frame) as number;
     else if (frame.kind === EVICT_FUNCTION) this.#evict(decodeMessage(frame) as number);
     else this.#frames.set(this.#currentId, frame);
   }
 
-  /** The function, if it was looked for before. */
+  /** Returns a function that was loaded before. */
   get(id: number): LoadedFunction | undefined {
     return this.#loaded.get(id);
   }
 
   /**
-   * Looks for a function.
+   * Loads a function.
    *
-   * @throws {TargetError} if it cannot be found, with what its module threw as the cause
+   * @throws {TargetError} if it cannot be found; an error of its module is the cause
    */
   async load(id: number): Promise<LoadedFunction> {
     const frame = this.#frames.get(id);

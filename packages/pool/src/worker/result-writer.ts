@@ -1,19 +1,25 @@
-/** What a worker says, and when that leaves; see "Care" in `protocol.ts`. */
+/**
+ * Writes the replies of a worker, and decides when to flush them: results of short calls are
+ * batched.
+ *
+ * Batching coalesces many small writes into one system call. It must not hold back what shows which
+ * task runs; see "Acknowledgement" in `protocol.ts`.
+ */
 import { ProcessError } from "@multiproc/core";
 import { assumeDense, type Channel } from "@multiproc/core/internal";
 import { DONE, FAILURE, MAX_BATCH_DELAY_MS, RESULT, RESULTS, timeBits } from "../protocol.ts";
 import type { ChunkRunner } from "./chunk-runner.ts";
 
-/** Longer texts are said by themselves. */
+/** The longest text that is batched, in characters. */
 const MAX_BATCHED_TEXT_LENGTH = 256;
 
-/** The worker's side of the channel to its pool. */
+/** The writing half of the channel to the pool. */
 export class ResultWriter {
   readonly #channel: Channel;
   #flushedAt = 0;
   #isBatching = false;
   #isFlushing = false;
-  /** Results that are said together, each the whole answer to a task, and how long those took together. */
+  /** Results of calls that will be sent as one message, and the sum of their durations. */
   #batch: unknown[] = [];
   #batchMs = 0;
 
@@ -21,32 +27,32 @@ export class ResultWriter {
     this.#channel = channel;
   }
 
-  /** Says something that has no value, or a plain one. */
+  /** Sends a reply without a value, or with a plain one. */
   send(kind: number, value?: unknown): void {
     this.endBatch();
-    // A pool that is gone needs no answers; this process is about to end.
+    // If the pool has ended, the reply is not needed. This process is about to end too.
     if (!this.#channel.closed) this.#channel.send(kind, value);
   }
 
   /**
-   * The result of a task.
+   * Sends the result of a call.
    *
-   * @param mayHold whether it may leave together with others
+   * @param mayBatch whether it may be held back and batched with others
    */
-  sendResult(sendResult: unknown, now: number, startedAt: number, mayBatch: boolean): void {
+  sendResult(result: unknown, now: number, startedAt: number, mayBatch: boolean): void {
     const ms = now - startedAt;
-    if (mayBatch && ms < MAX_BATCH_DELAY_MS && isBatchable(sendResult)) {
-      this.#batch.push(sendResult);
+    if (mayBatch && ms < MAX_BATCH_DELAY_MS && isBatchable(result)) {
+      this.#batch.push(result);
       this.#batchMs += ms;
-    } else this.#sendSingle(RESULT | timeBits(ms), sendResult);
+    } else this.#sendSingle(RESULT | timeBits(ms), result);
     this.#isBatching = mayBatch && now - this.#flushedAt < MAX_BATCH_DELAY_MS;
     if (!this.#isBatching) this.flush(now);
   }
 
   /**
-   * The results of a chunk since the last time.
+   * Sends the results of a chunk since the last time.
    *
-   * @throws {SendError} if one of them cannot be sent; those before it were
+   * @throws {SendError} if one of them cannot be sent; the results before it were sent
    */
   sendResults(chunk: ChunkRunner, now: number): void {
     const { results, ms } = chunk.take(now);
@@ -57,20 +63,20 @@ export class ResultWriter {
       else if (results.length > 1) this.#sendList(RESULTS | bits, results);
       else if (results.length === 1) this.#sendValue(RESULT | bits, results[0], "result");
     } catch {
-      // One of them cannot be sent, or all of them are too much for one message.
+      // One of them cannot be sent, or they are too large for one message.
       for (const result of results) this.#sendItem(RESULT | bits, result, chunk.isSettling);
       if (chunk.isDone) this.#sendValue(DONE | bits, [], "results");
     }
     this.flush(now);
   }
 
-  /** A task has thrown. */
+  /** Sends the error of a task. */
   sendFailure(error: unknown, ms: number): void {
     this.sendError(FAILURE | timeBits(ms), error);
     this.flush();
   }
 
-  /** An item of a chunk has thrown; those before it have not. */
+  /** Sends the error of an item of a chunk, after the results of the items before it. */
   sendChunkFailure(chunk: ChunkRunner, error: unknown): void {
     const { results, ms } = chunk.take(performance.now());
     let firstError = error;
@@ -83,7 +89,7 @@ export class ResultWriter {
     this.sendFailure(firstError, ms);
   }
 
-  /** Says what was to be said together. */
+  /** Sends the batch. */
   endBatch(): void {
     const batch = this.#batch;
     if (batch.length === 0) return;
@@ -94,18 +100,18 @@ export class ResultWriter {
     this.#batchMs = 0;
   }
 
-  /** Something that was thrown, which can be anything. */
-  sendError(kind: number, sendError: unknown): void {
+  /** Sends a thrown value, of any type. */
+  sendError(kind: number, error: unknown): void {
     this.endBatch();
     try {
-      this.#sendValue(kind, sendError, "error");
+      this.#sendValue(kind, error, "error");
     } catch (cause) {
       const { message } = cause as Error;
-      this.send(kind, new ProcessError(`The task threw a value that is no error: ${message}`));
+      this.send(kind, new ProcessError(`The task threw a value that cannot be sent: ${message}`));
     }
   }
 
-  /** Hands all that was said to the system. */
+  /** Flushes all replies to the system. */
   flush(now: number = performance.now()): void {
     this.endBatch();
     this.#isBatching = false;
@@ -115,8 +121,8 @@ export class ResultWriter {
   }
 
   /**
-   * What must be awaited before anything else begins: not every host has taken what it was handed when the call returns, and
-   * none takes more while it has not.
+   * Returns a promise to await before the next task begins, if a flush is in progress. Some hosts
+   * write asynchronously, and cannot write while a task blocks the thread.
    */
   flushed(): Promise<void> | undefined {
     if (this.#isBatching) this.flush();
@@ -125,12 +131,15 @@ export class ResultWriter {
     return this.#channel.flushed();
   }
 
-  /** As {@link ResultWriter.flushed}, but what is held back stays so. */
+  /** Like {@link ResultWriter.flushed}, but leaves a batch open. */
   flushedUnlessBatching(): Promise<void> | undefined {
     return this.#isBatching ? undefined : this.flushed();
   }
 
-  /** A result that, if it cannot be sent, is an error of its chunk or, where every item has its own, of its item. */
+  /**
+   * Sends the result of an item. If it cannot be sent, the item fails, or the chunk unless it
+   * settles.
+   */
   #sendItem(kind: number, result: unknown, isSettling: boolean): void {
     try {
       this.#sendValue(kind, result, "result");
@@ -158,7 +167,10 @@ export class ResultWriter {
   }
 }
 
-/** Whether a result is nothing that the next task could change, and not long: then it can be encoded later, with others. */
+/**
+ * Returns whether a result can be serialized later: it is short, and the next task cannot change
+ * it.
+ */
 function isBatchable(result: unknown): boolean {
   if (typeof result === "string") return result.length <= MAX_BATCHED_TEXT_LENGTH;
   return result === null || result === undefined || typeof result === "number" || typeof result === "boolean";
