@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { whyNoForkOn } from "../src/fork/fork-refusal.ts";
+import { whyNoForkOn } from "../src/host/fork-refusal.ts";
 
 describe("whyNoForkOn()", () => {
   test("returns no reason on the tested platform", () => {

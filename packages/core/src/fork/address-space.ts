@@ -7,9 +7,10 @@
  * of the holes (mm/madvise.c, `madvise_walk_vmas`). That takes 14 µs. To read `/proc/self/maps`
  * before each fork would take 600 µs, in which V8's threads could map more memory.
  */
+
+import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 import { ENOMEM, MADV_DOFORK } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 

@@ -19,12 +19,13 @@
  * before it is ready. That happens in 1 or 2 of 100 forks, and costs 2 ms, or 50 ms for a copy that
  * hangs.
  */
+
+import { type ForkRefusal, refusal, whyNoForkOn } from "../host/fork-refusal.ts";
 import { O_CLOEXEC, POLLIN, PR_SET_PDEATHSIG, SIGKILL } from "../native/linux.ts";
 import type { Libc, Native } from "../native/native.ts";
 import { AddressSpace } from "./address-space.ts";
 import { pauseCompilation, resumeCompilation } from "./background-compilation.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { type ForkRefusal, refusal, whyNoForkOn } from "./fork-refusal.ts";
 import { resetProcess } from "./reset-process.ts";
 import { ThreadStates } from "./thread-states.ts";
 import { findPlatform, type Platform } from "./v8-platform.ts";

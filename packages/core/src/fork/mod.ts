@@ -1,10 +1,12 @@
 /**
  * The operations for forking this process, and for a forked child. Loaded on demand by `load.ts`.
  */
+
+import type { ForkRefusal } from "../host/fork-refusal.ts";
 import type { Native, NativeUnavailable } from "../native/native.ts";
-import type { ForkRefusal } from "./fork-refusal.ts";
 import { Forker } from "./forker.ts";
 
+export { type ForkReason, type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 export {
   applyEnvironment,
   type ChildEnvironment,
@@ -16,7 +18,6 @@ export {
 export { type WatchedChild, watchChild } from "./child-watcher.ts";
 export { collectGarbage } from "./collect-garbage.ts";
 export { detachFds, detachInherited } from "./detach-inherited.ts";
-export { type ForkReason, type ForkRefusal, refusal } from "./fork-refusal.ts";
 export { type ForkCounts, Forker, type ForkOptions, type ForkResult } from "./forker.ts";
 export { openSocketInodes, pendingRequests, quiesce, waitUntilIdle } from "./quiesce.ts";
 export { drainRandomPools, replaceMathRandom } from "./reseed-random.ts";

@@ -7,7 +7,7 @@
  * servers, database connections and pipes to subprocesses are sockets (Node creates its pipes as
  * sockets). Kept-alive connections close by themselves within seconds.
  */
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
+import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 import type { Forker } from "./forker.ts";
 
 const fs = process.getBuiltinModule("node:fs");

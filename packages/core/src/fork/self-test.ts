@@ -4,10 +4,11 @@
  *
  * Its result, not the version of Node, decides whether this process can be forked.
  */
+
+import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 import { SIGKILL } from "../native/linux.ts";
 import type { Native } from "../native/native.ts";
 import { collectGarbage } from "./collect-garbage.ts";
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 import type { Forker, ForkResult } from "./forker.ts";
 import { reap, reapNow } from "./waitpid.ts";
 

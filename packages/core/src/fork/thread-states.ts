@@ -8,7 +8,7 @@
  * the system call in which a thread sleeps. The number of times that it ran shows whether it was
  * woken in between. A *snapshot* is a string of both for all threads.
  */
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
+import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 

@@ -13,9 +13,10 @@
  * which `node::per_process::v8_platform` points must contain exactly one such pair. Otherwise the
  * fork is refused.
  */
+
+import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 import type { Call, Native } from "../native/native.ts";
 import { peek } from "./address-space.ts";
-import { type ForkRefusal, refusal } from "./fork-refusal.ts";
 
 /** The parts of Node's platform that a fork needs. */
 export interface Platform {

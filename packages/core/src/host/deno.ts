@@ -4,12 +4,13 @@
  */
 import type * as Crypto from "node:crypto";
 import { CapabilityError } from "../errors.ts";
-import { type ForkRefusal, whyNoForkOn } from "../fork/fork-refusal.ts";
 import { builtin } from "./builtin-module.ts";
 import type { DenoApi } from "./deno-api.ts";
 import { permissionFlags } from "./deno-permissions.ts";
+import { denoSignalNumber } from "./deno-signals.ts";
 import { DenoServer, DenoStream, denoAddress, unrefTimer } from "./deno-stream.ts";
 import { startSubprocess } from "./deno-subprocess.ts";
+import { type ForkRefusal, whyNoForkOn } from "./fork-refusal.ts";
 import type {
   AsyncStorage,
   ByteStream,
@@ -28,25 +29,6 @@ import type {
 } from "./host.ts";
 import { FD_SOCKET_OPTIONS, NodeStream } from "./node-stream.ts";
 import { startThread, threadDepth, threadStream } from "./worker-threads.ts";
-
-/** The names of signals on Linux, in the order of their numbers. */
-const SIGNALS =
-  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
-    " ",
-  );
-/** The numbers that differ on macOS. */
-const DARWIN_SIGNALS: Readonly<Record<string, number>> = {
-  BUS: 10,
-  SYS: 12,
-  URG: 16,
-  STOP: 17,
-  TSTP: 18,
-  CONT: 19,
-  CHLD: 20,
-  IO: 23,
-  USR1: 30,
-  USR2: 31,
-};
 
 /** The part of `node:net` that is used. */
 interface NodeNet {
@@ -284,9 +266,7 @@ export class DenoHost implements Host {
   }
 
   signalNumber(signal: string): number {
-    const name = signal.replace("SIG", "");
-    const darwin = this.#deno.build.os === "darwin" ? DARWIN_SIGNALS[name] : undefined;
-    return darwin ?? (SIGNALS.indexOf(name) + 1 || Number(signal) || 0);
+    return denoSignalNumber(signal, this.#deno.build.os);
   }
 
   onExit(run: () => void): void {

@@ -6,7 +6,7 @@
  * decide about order and waiting. A method that returns a promise rejects for every error; it never
  * throws.
  */
-import type { ForkRefusal } from "../fork/fork-refusal.ts";
+import type { ForkRefusal } from "./fork-refusal.ts";
 
 /** The end of a process: an exit code or a signal. */
 export interface ExitStatus {
@@ -203,9 +203,9 @@ export interface AsyncStorage {
   getStore(): unknown;
   /** Sets the value for the rest of this turn, and for everything that it starts. */
   enterWith(value: unknown): void;
-  /** Sets it for what `run` does, and for all that comes of it. */
+  /** Sets the value for the call of `run`, and for everything that it starts. */
   run<T>(value: unknown, run: () => T): T;
-  /** Forgets what was set anywhere, until the next time. */
+  /** Drops the values of all async flows, and stops tracking them until the next call. */
   disable(): void;
 }
 
@@ -257,7 +257,7 @@ export interface Host {
    * @returns false if this host cannot watch a descriptor
    */
   watchReadable(fd: number, onReadable: () => void): boolean;
-  /** Returns why a process can never be copied by `fork()` here; undefined if it may be. */
+  /** Returns the reason why this host can never fork; undefined if it may be able to. */
   whyNoFork(): ForkRefusal | undefined;
   /**
    * The descriptors of all open streams and servers. A forked child must not use them: they are its
@@ -343,7 +343,7 @@ export interface Host {
    * empty if {@link isAsyncStorageFree}.
    */
   activeResources(): readonly string[];
-  /** Whether an {@link AsyncStorage} in use costs other promises nothing. */
+  /** Whether promises stay as fast while an {@link AsyncStorage} is in use. */
   readonly isAsyncStorageFree: boolean;
   /** Creates a variable that follows async flows. */
   asyncLocalStorage(): AsyncStorage;

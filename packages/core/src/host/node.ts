@@ -13,8 +13,8 @@ import type * as Net from "node:net";
 import type * as Os from "node:os";
 import type * as Path from "node:path";
 import type * as Url from "node:url";
-import { type ForkRefusal, whyNoForkOn } from "../fork/fork-refusal.ts";
 import { builtin } from "./builtin-module.ts";
+import { type ForkRefusal, whyNoForkOn } from "./fork-refusal.ts";
 import type {
   AsyncStorage,
   ByteStream,
@@ -243,7 +243,7 @@ export class NodeHost implements Host {
 
   onUnhandledRejection(claim: (reason: unknown) => boolean): void {
     process.on("unhandledRejection", (reason: unknown) => {
-      // A handler of the program's own decides in our place.
+      // If the program has a handler of its own, that decides.
       if (!claim(reason) && process.listenerCount("unhandledRejection") === 1) throw reason;
     });
   }
