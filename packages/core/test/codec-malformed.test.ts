@@ -115,7 +115,7 @@ describe("malformed messages", () => {
     }
   });
 
-  test("the decoder rejects a range outside of the memory", () => {
+  test("the decoder rejects a range that is empty or outside of the memory", () => {
     for (const [start, end] of [
       [0, 0],
       [1, 1],
@@ -125,7 +125,7 @@ describe("malformed messages", () => {
       [0, Number.NaN],
     ] as const) {
       expect(() => new Decoder().decode(new Uint8Array(2), start, end, [])).toThrow(
-        new ProtocolError("Malformed message: it is empty"),
+        new ProtocolError("Malformed message: it is empty, or not within its memory"),
       );
     }
   });

@@ -1,14 +1,16 @@
-/** Readers of sparse arrays, and of arrays of numbers or strings that travel as blocks. */
+/** Readers of sparse arrays, and of arrays that are sent as blocks of numbers or strings. */
 import { ProtocolError } from "../../errors.ts";
 import { readProperties } from "./property-reader.ts";
 import type { ReadContext } from "./read-context.ts";
 
 const INVALID_STRINGS = "Malformed message: invalid array of strings";
 
-/** Reads an array with holes or properties: indices and elements, then the other properties. */
+/**
+ * Reads an array with holes or named properties: pairs of index and element, then the properties.
+ */
 export function readSparse(reader: ReadContext): unknown[] {
   const length = reader.count();
-  const array = reader.addReference(reader.chargeElements(length) ? new Array<unknown>(length) : emptyArray(length));
+  const array = reader.addReference(reader.chargeElements(length) ? new Array<unknown>(length) : arrayOfHoles(length));
   const count = reader.length(2);
   for (let i = 0; i < count; i++) {
     const index = reader.count();
@@ -19,17 +21,20 @@ export function readSparse(reader: ReadContext): unknown[] {
 }
 
 /**
- * Creates an empty array that stores its elements in a hash table. V8 switches to one if the array
- * has once been very long; otherwise it would reserve memory for all elements.
+ * Creates an array of holes that takes no memory for them. Setting a huge length first makes V8
+ * store the elements in a hash table ("dictionary mode").
  */
-function emptyArray(length: number): unknown[] {
+function arrayOfHoles(length: number): unknown[] {
   const array: unknown[] = [];
   array.length = 0xffffffff;
   array.length = length;
   return array;
 }
 
-/** Reads an array of strings. Each group of strings travels as one text. */
+/**
+ * Reads an array of strings, which is sent in groups. The strings of a group are slices of one
+ * text.
+ */
 export function readStrings(reader: ReadContext): string[] {
   const length = reader.length(1);
   if (!reader.chargeElements(length)) throw new ProtocolError(INVALID_STRINGS);

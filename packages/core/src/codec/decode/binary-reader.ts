@@ -1,13 +1,13 @@
 /**
- * Readers of binary data. Small data is copied out of the message; a large one takes over the
- * memory of a part.
+ * Readers of binary data. Small data is copied out of the message. Large data takes over the memory
+ * of a part.
  */
 import { ProtocolError } from "../../errors.ts";
 import { host } from "../../host/mod.ts";
 import { BINARY_KINDS } from "../format/tags.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** The part of Node's class that is used here. `from()` does not copy. */
+/** Node's `Buffer`. This call of `from()` does not copy. */
 interface BufferClass {
   from(buffer: ArrayBuffer, offset: number, length: number): Uint8Array;
 }
@@ -20,7 +20,7 @@ const ARRAY_BUFFER = BINARY_KINDS.indexOf("ArrayBuffer");
 const BUFFER = BINARY_KINDS.indexOf("Buffer");
 const RESIZABLE = BINARY_KINDS.indexOf("resizable ArrayBuffer");
 
-/** Reads data that lies in the message itself. */
+/** Reads binary data in the message itself. */
 export function readBinary(reader: ReadContext): object {
   const kind = reader.byte();
   const length = reader.length(1);
@@ -31,7 +31,7 @@ export function readBinary(reader: ReadContext): object {
   return withKind(reader, kind, copy);
 }
 
-/** Reads data that travels in a part. */
+/** Reads binary data in a part. */
 export function readPart(reader: ReadContext): object {
   const kind = reader.byte();
   return withKind(reader, kind, reader.part());
@@ -41,7 +41,7 @@ function withKind(reader: ReadContext, kind: number, bytes: Uint8Array): object 
   const name = BINARY_KINDS[kind];
   if (name === undefined) throw new ProtocolError(`Malformed message: unknown kind of binary data (${kind})`);
   if (kind === RESIZABLE) return resizable(bytes, reader.float64());
-  // Copies data that lies in a larger buffer, which it would keep alive.
+  // A view of a larger buffer would keep the whole buffer in memory, so it is copied.
   const { buffer } = bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
   if (kind === ARRAY_BUFFER) return buffer;
   return kind === BUFFER ? nodeBuffer(buffer as ArrayBuffer) : viewOf(name, buffer as ArrayBuffer);

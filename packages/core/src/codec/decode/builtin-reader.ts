@@ -1,9 +1,9 @@
-/** Readers of big integers, and of builtin classes whose contents are not properties. */
+/** Readers of BigInts, and of builtin classes whose contents are not properties. */
 import { ProtocolError } from "../../errors.ts";
 import { BIGINT64 } from "../format/tags.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** Reads a big integer. */
+/** Reads a BigInt. */
 export function readBigInt(reader: ReadContext, tag: number): bigint {
   if (tag === BIGINT64) {
     const position = reader.position;

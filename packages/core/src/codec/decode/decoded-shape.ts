@@ -1,5 +1,5 @@
 /**
- * Dictionary entries on the decoder's side: parsed definitions, ready to build objects from.
+ * The dictionary entries of decoders: parsed definitions, from which objects are built.
  *
  * All decoders of a process share one cache, which finds a definition by its hash and its bytes. A
  * definition is therefore parsed once, even if many channels and messages contain it.
@@ -9,11 +9,11 @@ import { bytesAsWords } from "../format/bytes-as-words.ts";
 import { FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
 import type { DecodedShape, ObjectBuilder } from "./read-context.ts";
 
-/** A power of two. Each definition is in one of two slots. */
+/** A power of two. A hash selects two slots, either of which can hold the definition. */
 const CACHE_SLOTS = 2048;
 const cache: (CachedShape | undefined)[] = new Array(CACHE_SLOTS).fill(undefined);
 
-/** A definition, with its bytes to compare others with. */
+/** A parsed definition, and its bytes, which are compared with those of later definitions. */
 class CachedShape implements DecodedShape {
   readonly kind: number;
   readonly keys: readonly string[];
@@ -34,7 +34,7 @@ class CachedShape implements DecodedShape {
   readonly #lastWord: number;
   readonly #length: number;
 
-  /** @param definition the bytes, from the hash on */
+  /** @param definition the bytes of the definition, which start with its hash */
   constructor(kind: number, texts: readonly string[], definition: Uint8Array) {
     this.kind = kind;
     this.#words = bytesAsWords(definition);

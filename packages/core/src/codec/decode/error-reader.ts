@@ -3,15 +3,18 @@ import { ProtocolError } from "../../errors.ts";
 import { errorPrototype } from "../format/error-classes.ts";
 import type { ReadContext } from "./read-context.ts";
 
-/** Reads an error. It gets the nearest class that is known here, or `Error`, and keeps its name. */
+/**
+ * Reads an error. It gets the nearest of its classes that is known here, or `Error`. It keeps its
+ * name.
+ */
 export function readError(reader: ReadContext): unknown {
   const classes: string[] = [];
   const count = reader.length(1);
   for (let i = 0; i < count; i++) classes.push(reader.text());
   const [name, message, stack] = [optionalText(reader), optionalText(reader), optionalText(reader)];
   const error = reader.addReference(createError(errorPrototype(classes), name, message));
-  if (name !== undefined && !hasName(error, name)) defineHidden(error, "name", name);
-  defineHidden(error, "stack", stack ?? `${name}: ${message}`);
+  if (name !== undefined && !hasName(error, name)) defineNonEnumerable(error, "name", name);
+  defineNonEnumerable(error, "stack", stack ?? `${name}: ${message}`);
   const propertyCount = reader.length(3);
   for (let i = 0; i < propertyCount; i++) {
     const key = reader.text();
@@ -32,12 +35,12 @@ function hasName(error: Error, name: string): boolean {
   try {
     return error.name === name;
   } catch {
-    // A getter of a registered class can fail, because the constructor has not run.
+    // A getter of a registered class can throw, because the constructor has not run.
     return false;
   }
 }
 
-function defineHidden(error: object, key: string, value: string): void {
+function defineNonEnumerable(error: object, key: string, value: string): void {
   Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
 }
 

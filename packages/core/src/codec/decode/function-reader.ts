@@ -1,4 +1,4 @@
-/** Readers of functions and of shareable objects, which are found or rebuilt instead of copied. */
+/** Readers of functions and of shareable objects, which are looked up or rebuilt. */
 import { ProtocolError } from "../../errors.ts";
 import { registry } from "../../registry.ts";
 import { resolveTarget, type TargetReference } from "../../targets/target.ts";
@@ -15,7 +15,7 @@ export function readFunction(reader: ReadContext, reference: TargetReference): u
   return reader.deferFailure(() => resolveTarget(reference));
 }
 
-/** Reads a function that travels as its source text. */
+/** Reads an inline function, which is sent as its source text. */
 export function readFunctionSource(reader: ReadContext): unknown {
   const id = reader.reserveReference();
   const name = reader.text();

@@ -4,7 +4,7 @@ import { registry } from "../../registry.ts";
 import { defineOwn } from "./object-builder.ts";
 import type { DecodedShape, ReadContext } from "./read-context.ts";
 
-/** Reads a count, names and values into `object`. */
+/** Reads properties (a count, names and values) into `object`. */
 export function readProperties<T extends object>(reader: ReadContext, object: T): T {
   const count = reader.length(2);
   for (let i = 0; i < count; i++) {
@@ -33,7 +33,7 @@ export function readBuiltinSubclass(reader: ReadContext): unknown {
   return readProperties(reader, object);
 }
 
-/** Reads an instance of a registered class that travels with its keys. */
+/** Reads an instance of a registered class whose keys are in the message. */
 export function readInstanceWithKeys(reader: ReadContext): object {
   return readProperties(reader, reader.addReference(Object.create(readPrototype(reader)) as object));
 }
@@ -43,8 +43,8 @@ function readPrototype(reader: ReadContext): object {
 }
 
 /**
- * Returns the prototype of a registered class. If there is none, notes the failure and returns
- * `Object.prototype`.
+ * Returns the prototype of a registered class. If the class is not registered, makes the message
+ * fail at its end and returns `Object.prototype`.
  */
 function prototypeOf(reader: ReadContext, module: string, name: string): object {
   return (

@@ -1,22 +1,19 @@
 /**
- * The interface of the value reader that the readers of single types use.
+ * The part of the value reader that the readers of the rarer types use.
  *
  * `ValueReader` is the only implementation. The interface breaks the import cycle between it and
  * the readers that it calls; it is a type only, so calls stay direct.
  */
 import type { TargetReference } from "../../targets/target.ts";
 
-/**
- * A definition as the readers use it: a shape, or the name of a function. `CachedShape` implements
- * it.
- */
+/** A parsed definition: a shape, or the name of a function. `CachedShape` implements it. */
 export interface DecodedShape {
   /** `PLAIN_SHAPE`, `CLASS_SHAPE` or `FUNCTION_ENTRY`. */
   readonly kind: number;
   readonly keys: readonly string[];
   /** The number of keys. */
   readonly size: number;
-  /** The first eight keys again, in fields that a builder reads without an access to the list. */
+  /** The first eight keys again. A builder reads fields faster than elements of the list. */
   readonly k0: string;
   readonly k1: string;
   readonly k2: string;
@@ -25,14 +22,14 @@ export interface DecodedShape {
   readonly k5: string;
   readonly k6: string;
   readonly k7: string;
-  /** The class of the objects, or the function; null for plain objects. */
+  /** The module and name of the class or the function; null for plain objects. */
   readonly reference: Extract<TargetReference, { module: string }> | null;
   /**
    * Whether a key is the name of a member of `Object.prototype`, so that an assignment could call a
    * setter.
    */
   readonly hasPrototypeKeys: boolean;
-  /** The number of objects built, up to the point where the shape gets a builder of its own. */
+  /** The number of objects built. Counting ends when the shape gets a builder of its own. */
   useCount: number;
   /** The builder that is reserved for this shape; see `object-builder.ts`. */
   builder: ObjectBuilder | null;
@@ -47,8 +44,8 @@ export interface ReadContext {
   readonly bytes: Uint8Array;
   /** The offset of the next byte. */
   position: number;
-  /** Whether the message contains references, so that its objects must be numbered. */
-  readonly isTracking: boolean;
+  /** Whether the message contains references. Only then the reader keeps the objects by number. */
+  readonly hasReferences: boolean;
 
   /** Reads any value. */
   read(): unknown;
@@ -64,9 +61,9 @@ export interface ReadContext {
   float64(): number;
   /** Returns the memory of the message as a DataView. */
   view(): DataView;
-  /** Creates a plain object and numbers it. */
+  /** Creates a plain object and gives it the next number. */
   startObject(): Record<string, unknown>;
-  /** Numbers an object, before its contents are read. */
+  /** Gives an object the next number. A container calls it before it reads its contents. */
   addReference<T>(object: T): T;
   /**
    * Reserves the number of an object that can be created only after its contents have been read.
@@ -77,8 +74,8 @@ export interface ReadContext {
   /** Returns the next part. */
   part(): Uint8Array;
   /**
-   * Runs a function that can fail for reasons other than malformed bytes; returns undefined if it
-   * does.
+   * Runs a function that can fail for other reasons than malformed bytes. Returns undefined if it
+   * fails, and makes the message fail at its end.
    */
   deferFailure<T>(run: () => T): T | undefined;
   /** Reads a value of the dictionary entry with the number `id`. */
@@ -90,8 +87,7 @@ export interface ReadContext {
   /** Reads an array of `length` elements. */
   array(length: number): unknown[];
   /**
-   * Takes `elements` from the element budget of the message; returns false if the rest is too
-   * small.
+   * Takes `elements` from the budget of array elements. Returns false if the budget is too small.
    */
   chargeElements(elements: number): boolean;
   /** Returns the object with the number `id`. */

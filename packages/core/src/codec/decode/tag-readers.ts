@@ -1,4 +1,4 @@
-/** The readers of objects and of values that contain others, by tag. */
+/** The table of the readers of objects, by tag. */
 import { ProtocolError } from "../../errors.ts";
 import * as tags from "../format/tags.ts";
 import { readDoubles, readInts, readSparse, readStrings } from "./array-reader.ts";
@@ -15,7 +15,8 @@ export const TRUNCATED = "Malformed message: the bytes end in the middle of a va
 type TagReader = (reader: ReadContext, tag: number) => unknown;
 
 /**
- * The table. The value reader itself handles scalars and the tags with a number in their low bits.
+ * The readers by tag. The value reader itself handles scalars, and tags with a number in the low
+ * bits.
  */
 export const tagReaders: readonly (TagReader | undefined)[] = table({
   [tags.ARRAY]: (reader) => reader.array(reader.length(1)),
@@ -45,7 +46,7 @@ export const tagReaders: readonly (TagReader | undefined)[] = table({
   [tags.REFERENCE]: (reader) => reader.object(reader.count()),
 });
 
-/** Fails because the tag does not exist, or because the memory has ended. */
+/** Throws, because the tag does not exist, or because the memory ends before it. */
 export function throwUnknownTag(_reader: ReadContext, tag: number | undefined): never {
   throw new ProtocolError(
     tag === undefined ? TRUNCATED : `Malformed message: unknown tag 0x${tag.toString(16).padStart(2, "0")}`,

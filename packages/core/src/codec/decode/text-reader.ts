@@ -1,9 +1,11 @@
-/** Readers of texts: short texts by character codes, longer ones by the host. */
+/** Readers of texts. `String.fromCharCode` reads short texts, the host reads longer ones. */
 import { host } from "../../host/mod.ts";
 import type { ReadContext } from "./read-context.ts";
 
 const { fromCharCode } = String;
-/** The longest texts for which character codes are faster than a call of the host (measured). */
+/**
+ * The longest texts that `fromCharCode` reads faster than a function of the host does (measured).
+ */
 const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 24 : 48;
 const UTF16_LOOP_MAX_CHARS = host.name === "node" ? 16 : 128;
 
@@ -42,8 +44,9 @@ function readEightUnits(view: DataView, p: number): string {
 }
 
 /**
- * Reads up to twelve characters. One call with all codes creates one string; a loop would create
- * one for each character. The comparisons form a tree, which takes half the time of a chain.
+ * Reads up to twelve characters. One call with all codes creates a single string, where a loop
+ * would create one for each character. The tests of the length form a tree, which takes half the
+ * time of a chain.
  */
 function readShort(bytes: Uint8Array, p: number, length: number): string {
   if (length < 4) return readTiny(bytes, p, length);

@@ -3,8 +3,8 @@
  *
  * Invariant: a read may pass the end of the message, but the reader notices that before it returns
  * the value. One check at the end of the message is cheaper than a check before each byte. Two
- * things are checked earlier: a length before memory is allocated for it, and the end of the
- * message before a reviver with side effects runs.
+ * checks come earlier: that of a length, before memory is allocated, and that of the end, before a
+ * reviver with side effects runs.
  */
 import { ProtocolError } from "../../errors.ts";
 import { isStackOverflow } from "../format/describe.ts";
@@ -30,8 +30,8 @@ import { readAscii, readUtf8, readUtf16 } from "./text-reader.ts";
 const NO_BYTES = new Uint8Array(0);
 const NO_PARTS: readonly Uint8Array[] = [];
 /**
- * The largest memory that stays referenced between messages; the next message often lies in the
- * same memory.
+ * The largest memory that the reader still references after the message. The next message often
+ * lies in the same memory.
  */
 const MAX_KEPT_BYTES = 1 << 20;
 
@@ -51,7 +51,7 @@ export class ValueReader implements ReadContext {
   position = 0;
   /** The offset after the message. */
   end = 0;
-  isTracking = false;
+  hasReferences = false;
   /** Whether a message is being read. */
   isBusy = false;
 
@@ -64,7 +64,8 @@ export class ValueReader implements ReadContext {
   #parts: readonly Uint8Array[] = NO_PARTS;
   #nextPart = 0;
   /**
-   * The number of array elements that the message may still reserve; initially its number of bytes.
+   * The number of array elements that the message may still allocate. It starts as the number of
+   * bytes.
    */
   #elementBudget = 0;
   #depth = 0;
@@ -98,8 +99,8 @@ export class ValueReader implements ReadContext {
     if (tag >= 0x60) return this.ascii(tag & 0x1f);
     if (tag < 0x0e) return this.#scalar(tag);
     if (++this.#depth > MAX_READ_DEPTH) throw new ProtocolError(TOO_DEEP);
-    // The rarer readers are called from here as well: one more function on the way would cost stack
-    // at each level.
+    // The rarer readers are called right here, because a function in between would take stack at
+    // each level.
     const value =
       tag >= 0x40
         ? this.knownEntry(tag & 0x1f)
@@ -112,7 +113,7 @@ export class ValueReader implements ReadContext {
 
   text(): string {
     const tag = this.bytes[this.position] as number;
-    // The tag is checked first, because another value could be large.
+    // The tag is checked before the value is read, because a value of another type could be large.
     if (tag >= 0x60 ? tag < 0x80 : tag >= 0x0a && tag <= 0x0d) return this.read() as string;
     throw new ProtocolError("Malformed message: expected a string");
   }
@@ -133,7 +134,7 @@ export class ValueReader implements ReadContext {
     return length;
   }
 
-  /** Fails if fewer than `count` bytes are left. */
+  /** Throws if fewer than `count` bytes are left. */
   requireBytes(count: number): void {
     if (!(this.position + count <= this.end)) throw new ProtocolError(TRUNCATED);
   }
@@ -156,7 +157,9 @@ export class ValueReader implements ReadContext {
     return this.view().getFloat64(position, true);
   }
 
-  /** Creates the view when it is first needed: most small messages need none. */
+  /**
+   * Returns the DataView, and creates it at the first call, because most small messages need none.
+   */
   view(): DataView {
     const { bytes } = this;
     return (this.#view ??= new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
@@ -173,17 +176,17 @@ export class ValueReader implements ReadContext {
 
   startObject(): Record<string, unknown> {
     const object: Record<string, unknown> = {};
-    if (this.isTracking) this.#objects.push(object);
+    if (this.hasReferences) this.#objects.push(object);
     return object;
   }
 
   addReference<T>(object: T): T {
-    if (this.isTracking) this.#objects.push(object);
+    if (this.hasReferences) this.#objects.push(object);
     return object;
   }
 
   reserveReference(): number {
-    return this.isTracking ? this.#objects.push(RESERVED) - 1 : -1;
+    return this.hasReferences ? this.#objects.push(RESERVED) - 1 : -1;
   }
 
   resolveReference<T>(id: number, object: T): T {
@@ -201,10 +204,9 @@ export class ValueReader implements ReadContext {
   }
 
   /**
-   * Runs a function that can fail for reasons other than malformed bytes. Its error is thrown only
-   * after the whole message has been read, because later messages may refer to the entries that
-   * this one defines. After the first error the function is not called any more, so no more
-   * shareable objects are rebuilt.
+   * Keeps the first error until the whole message has been read, because later messages may refer
+   * to the entries that this one defines. After an error it calls no further functions, so no
+   * further shareable objects are rebuilt.
    */
   deferFailure<T>(run: () => T): T | undefined {
     this.requireBytes(0);
@@ -230,14 +232,14 @@ export class ValueReader implements ReadContext {
   array(length: number): unknown[] {
     if (!this.chargeElements(length)) throw new ProtocolError(TRUNCATED);
     const array = new Array<unknown>(length);
-    if (this.isTracking) this.#objects.push(array);
+    if (this.hasReferences) this.#objects.push(array);
     for (let i = 0; i < length; i++) array[i] = this.read();
     return array;
   }
 
   /**
-   * The budget exists because each of many nested arrays could announce as many elements as the
-   * message has bytes.
+   * Without the budget, each of many nested arrays could announce as many elements as the message
+   * has bytes.
    */
   chargeElements(elements: number): boolean {
     if (elements > this.#elementBudget) return false;
@@ -269,7 +271,8 @@ export class ValueReader implements ReadContext {
   }
 
   #startMessage(bytes: Uint8Array, start: number, end: number, parts: readonly Uint8Array[]): void {
-    if (!(start >= 0 && start < end && end <= bytes.length)) throw new ProtocolError("Malformed message: it is empty");
+    if (!(start >= 0 && start < end && end <= bytes.length))
+      throw new ProtocolError("Malformed message: it is empty, or not within its memory");
     if (bytes !== this.bytes) {
       this.bytes = bytes;
       this.#view = null;
@@ -284,8 +287,8 @@ export class ValueReader implements ReadContext {
     const header = bytes[start] as number;
     if (header > (HAS_REFERENCES | SELF_CONTAINED | DICTIONARY_RESET))
       throw new ProtocolError(`Malformed message: unknown header 0x${header.toString(16).padStart(2, "0")}`);
-    this.isTracking = (header & HAS_REFERENCES) !== 0;
-    if (this.isTracking) this.#objects = [];
+    this.hasReferences = (header & HAS_REFERENCES) !== 0;
+    if (this.hasReferences) this.#objects = [];
     if ((header & DICTIONARY_RESET) !== 0) this.#channelEntries.length = 0;
     const isSelfContained = (header & SELF_CONTAINED) !== 0;
     this.#entries = isSelfContained ? this.#messageEntries : this.#channelEntries;
@@ -293,7 +296,7 @@ export class ValueReader implements ReadContext {
   }
 
   #endMessage(): void {
-    if (this.isTracking) this.#objects = [];
+    if (this.hasReferences) this.#objects = [];
     this.#parts = NO_PARTS;
     if (this.bytes.length > MAX_KEPT_BYTES) {
       this.bytes = NO_BYTES;
@@ -312,7 +315,7 @@ export class ValueReader implements ReadContext {
     return addShape(hash, kind, texts, definition);
   }
 
-  /** Reads a scalar. The cases are literals, because V8 makes a jump table of no others. */
+  /** Reads a scalar. The cases are literals, because V8 creates jump tables only for literals. */
   #scalar(tag: number): unknown {
     switch (tag) {
       case 0x00 /* UNDEFINED */:
@@ -362,7 +365,7 @@ export class ValueReader implements ReadContext {
 /** An instance of a class that extends a builtin class counts as two levels for the reader. */
 const MAX_READ_DEPTH = MAX_DEPTH * 2 + 2;
 const TOO_DEEP = "Malformed message: the value is nested too deeply";
-/** Marks the number of an object that is still being read. */
+/** Stands for an object whose number is reserved, and whose contents are still being read. */
 const RESERVED = Symbol("reserved");
 
 function toProtocolError(thrown: unknown): ProtocolError {

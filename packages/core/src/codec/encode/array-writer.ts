@@ -1,32 +1,37 @@
 /**
- * Writers of arrays. An array of only numbers or only strings becomes a block; other dense arrays
- * (without holes and properties) become a list of elements; sparse arrays become indices and
- * elements.
+ * Writers of arrays, which have three encodings:
+ *
+ * - a *block*: 8 or more elements, all of them numbers or all of them strings
+ * - a list of elements: any other *dense* array, which has no holes and no named properties
+ * - pairs of index and element, then named properties: any other array
  */
 import { ARRAY, DOUBLES, INTS8, INTS16, INTS32, SHORT_ARRAY, SPARSE, STRINGS } from "../format/tags.ts";
 import { atPath } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** The shortest array for which it pays to check whether all elements have one type. */
+/**
+ * The shortest array that is written as a block. In a shorter one, the check of all types costs
+ * more than the block saves.
+ */
 const MIN_BLOCK_ELEMENTS = 8;
 /**
- * The longest text of a group of strings: a string that is a slice of it keeps all of it alive in
- * the receiver.
+ * The longest text of a group of several strings. The receiver's strings are slices of the text, so
+ * each of them keeps the whole text in memory.
  */
 const MAX_GROUP_CHARS = 4096;
 const MAX_GROUP_STRINGS = 128;
 
-/** The last keys of arrays of one, two and three elements. */
+/** The last keys of dense arrays of one, two and three elements. */
 const LAST_KEYS = ["0", "1", "2"];
 
-/** See {@link assumeDense}. */
+/** The list that {@link assumeDense} takes for dense. */
 let assumedDense: readonly unknown[] | undefined;
 
 /**
- * Calls `write` and lets it assume that `list`, which the library itself has created, is dense.
- * That saves the search for holes and properties, which would be most of the time that a long list
- * of numbers takes.
+ * Calls `write`, and makes the writer take `list` for dense. The library itself must have created
+ * the list. That saves the search for holes and properties, which is most of the time for a long
+ * list of numbers.
  */
 export function assumeDense(list: readonly unknown[], write: () => void): void {
   assumedDense = list;
@@ -37,7 +42,7 @@ export function assumeDense(list: readonly unknown[], write: () => void): void {
   }
 }
 
-/** Appends an array, with its holes and own properties. */
+/** Appends an array, with its holes and named properties. */
 export function writeArray(writer: WriteContext, array: readonly unknown[]): void {
   const { length } = array;
   if (array === assumedDense) {
@@ -45,12 +50,12 @@ export function writeArray(writer: WriteContext, array: readonly unknown[]): voi
     return;
   }
   if (length < MIN_BLOCK_ELEMENTS) {
-    if (hasOnlyElements(array)) writeElements(writer, array);
+    if (isDense(array)) writeElements(writer, array);
     else writeSparse(writer, array);
     return;
   }
   if (writeBlock(writer, array, false)) return;
-  if (hasOnlyElements(array)) writeElements(writer, array);
+  if (isDense(array)) writeElements(writer, array);
   else writeSparse(writer, array);
 }
 
@@ -72,10 +77,10 @@ export function writeTuple(writer: WriteContext, tuple: readonly unknown[], name
 }
 
 /**
- * Appends an array of only numbers or only strings, which therefore has no holes. Returns false for
- * any other array.
+ * Appends an array as a block. Returns false if it has holes, named properties, or elements that
+ * are not all numbers or all strings.
  *
- * @param isKnownDense whether the array is known to have no properties
+ * @param isKnownDense whether the array is known to have no named properties
  */
 function writeBlock(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const first = array[0];
@@ -83,13 +88,13 @@ function writeBlock(writer: WriteContext, array: readonly unknown[], isKnownDens
   return typeof first === "string" && writeStrings(writer, array, isKnownDense);
 }
 
-function hasOnlyElements(array: readonly unknown[]): boolean {
+function isDense(array: readonly unknown[]): boolean {
   const { length } = array;
   if (length <= LAST_KEYS.length) {
     const keys = Object.keys(array);
     return keys.length === length && (length === 0 || keys[length - 1] === LAST_KEYS[length - 1]);
   }
-  if (hasProperties(array)) return false;
+  if (hasNamedProperties(array)) return false;
   for (let i = 0; i < length; i++) {
     if (array[i] === undefined && !Object.hasOwn(array, i)) return false;
   }
@@ -97,10 +102,10 @@ function hasOnlyElements(array: readonly unknown[]): boolean {
 }
 
 /**
- * Whether an array without holes has own properties. There is no fast way to find out. Counting the
- * values is faster than counting the keys, because V8 would create a string for each key.
+ * Whether an array without holes has named properties, which only counting its properties shows.
+ * Counting values is faster than counting keys, because V8 creates a string for each key.
  */
-function hasProperties(array: readonly unknown[]): boolean {
+function hasNamedProperties(array: readonly unknown[]): boolean {
   return Object.values(array).length !== array.length;
 }
 
@@ -125,11 +130,12 @@ function writeArrayHeader(writer: WriteContext, length: number): void {
 }
 
 /**
- * Appends indices and elements. They cost more than elements alone, but an array can have four
- * billion holes.
+ * Appends pairs of index and element, then the named properties. Holes must take no bytes, because
+ * an array can have four billion of them.
  */
 function writeSparse(writer: WriteContext, array: readonly unknown[]): void {
   const keys = Object.keys(array);
+  // The indices come before all other keys.
   let elementCount = 0;
   while (elementCount < keys.length && isIndex(keys[elementCount] as string)) elementCount++;
   writer.tagAndCount(SPARSE, array.length);
@@ -147,22 +153,22 @@ function writeSparse(writer: WriteContext, array: readonly unknown[]): void {
   writer.properties(array, keys.slice(elementCount));
 }
 
-/** Whether a key is an index. Own keys are ordered: indices first. */
+/** Whether a key is an array index. */
 function isIndex(key: string): boolean {
   const index = Number(key);
   return index >= 0 && index < 0xffffffff && String(index) === key && Number.isInteger(index);
 }
 
 /**
- * Appends an array of strings, as groups of lengths and one text. Returns false for any other
- * array.
+ * Appends an array of strings in groups: the lengths of the strings, then one text of all. Returns
+ * false for any other array.
  */
 function writeStrings(writer: WriteContext, array: readonly unknown[], isKnownDense: boolean): boolean {
   const { length } = array;
   for (let i = 1; i < length; i++) {
     if (typeof array[i] !== "string") return false;
   }
-  if (!isKnownDense && hasProperties(array)) return false;
+  if (!isKnownDense && hasNamedProperties(array)) return false;
   writer.tagAndCount(STRINGS, length);
   for (let i = 0; i < length; ) i = writeGroup(writer, array as readonly string[], i);
   return true;
@@ -199,13 +205,13 @@ function writeNumbers(writer: WriteContext, array: readonly unknown[], isKnownDe
   for (; i < length; i++) {
     if (typeof array[i] !== "number") return false;
   }
-  if (!isKnownDense && hasProperties(array)) return false;
+  if (!isKnownDense && hasNamedProperties(array)) return false;
   if (areIntegers) writeInts(writer, array as readonly number[], bits);
   else writeDoubles(writer, array as readonly number[]);
   return true;
 }
 
-/** @param bits the union of the bits that the numbers need, without their signs */
+/** @param bits the bitwise OR of all numbers, in which a negative number `n` counts as `~n` */
 function writeInts(writer: WriteContext, array: readonly number[], bits: number): void {
   const { length } = array;
   const width = bits < 0x80 ? 1 : bits < 0x8000 ? 2 : 4;

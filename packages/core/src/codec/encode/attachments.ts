@@ -1,7 +1,13 @@
-/** Everything that travels with a message outside its bytes. */
+/**
+ * The *attachments* of a message, which its bytes do not contain:
+ *
+ * - *parts*: large binary data, which the channel sends next to the bytes
+ * - modules: URLs that the receiver must load before it decodes the message
+ * - *commits*: functions that the sender runs once the message can no longer fail
+ */
 import type { DeliveryScope } from "../../targets/shareable.ts";
 
-/** Completes the transfer of a shareable object, once its message is on its way. */
+/** Completes the transfer of a shareable object, once its message can no longer fail. */
 export type Commit = (scope: DeliveryScope | undefined) => void;
 
 /** A point to which attachments can roll back. */
@@ -13,14 +19,14 @@ export interface AttachmentsMark {
 
 const EMPTY_LIST: never[] = [];
 Object.freeze(EMPTY_LIST);
-/** The number of lists of one module that are kept for reuse. */
+/** The number of lists with a single module that are kept for reuse. */
 const MAX_CACHED_LISTS = 256;
 
-/** The parts, modules and commits of one message. */
+/** The attachments of one message. */
 export class Attachments {
-  /** The large binary data, in order. */
+  /** The parts, in the order of their numbers. */
   parts: Uint8Array[] = EMPTY_LIST;
-  /** URLs of the modules that the receiver needs. Messages that need one module share a list. */
+  /** URLs of the modules. Messages that need the same single module share one list. */
   modules: readonly string[] = EMPTY_LIST;
   #commits: Commit[] = EMPTY_LIST;
   #isEmpty = true;
@@ -46,7 +52,7 @@ export class Attachments {
     this.#commits.push(commit);
   }
 
-  /** Returns the commits, and forgets them. */
+  /** Returns the commits, and removes them from this message. */
   takeCommits(): readonly Commit[] {
     const taken = this.#commits;
     this.#commits = EMPTY_LIST;

@@ -1,6 +1,6 @@
 /**
- * Writers of binary data. Small data is copied into the message; large data becomes a part, without
- * a copy.
+ * Writers of binary data. Data below 64 KiB is copied into the message. Larger data becomes a part,
+ * without a copy.
  */
 import { host } from "../../host/mod.ts";
 import { BINARY, BINARY_KINDS, BINARY_PART, MIN_PART_BYTES } from "../format/tags.ts";
@@ -14,15 +14,17 @@ const BUFFER = BINARY_KINDS.indexOf("Buffer");
 
 const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)
   ?.get as (this: unknown) => string | undefined;
-const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get as (
+const arrayBufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get as (
   this: unknown,
 ) => number;
 
-/** The prototype of Node's class, which arrives as itself in other Node processes. */
-const NodeBuffer =
+/**
+ * The prototype of Node's `Buffer`, which arrives as a Buffer on Node; undefined on other hosts.
+ */
+const bufferPrototype =
   host.name === "node" ? (globalThis as unknown as { Buffer: { prototype: object } }).Buffer.prototype : undefined;
 
-/** Appends the bytes of a typed array or a DataView, not those of the rest of its buffer. */
+/** Appends a typed array or a DataView: only its own bytes, not the rest of its buffer. */
 export function writeView(writer: WriteContext, object: object): boolean {
   if (!ArrayBuffer.isView(object)) return false;
   const name = typedArrayName.call(object);
@@ -36,7 +38,7 @@ export function writeView(writer: WriteContext, object: object): boolean {
 export function writeArrayBuffer(writer: WriteContext, object: object): boolean {
   let length: number;
   try {
-    length = bufferLength.call(object);
+    length = arrayBufferLength.call(object);
   } catch {
     return false;
   }
@@ -81,7 +83,7 @@ function bytesOf(buffer: ArrayBufferLike, offset: number, length: number): Uint8
 
 function isArrayBuffer(buffer: ArrayBufferLike): boolean {
   try {
-    bufferLength.call(buffer);
+    arrayBufferLength.call(buffer);
     return true;
   } catch {
     return false;
@@ -89,5 +91,5 @@ function isArrayBuffer(buffer: ArrayBufferLike): boolean {
 }
 
 function isNodeBuffer(object: object): boolean {
-  return NodeBuffer !== undefined && Object.prototype.isPrototypeOf.call(NodeBuffer, object);
+  return bufferPrototype !== undefined && Object.prototype.isPrototypeOf.call(bufferPrototype, object);
 }

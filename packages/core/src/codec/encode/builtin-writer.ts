@@ -1,9 +1,9 @@
 /**
- * Writers of big integers, and of builtin classes whose contents are not properties.
+ * Writers of BigInts, and of builtin classes whose contents are not properties.
  *
- * Each writer reads the contents with the builtin method itself. That works for objects of other
- * realms and with overridden methods. For an object that only looks like one of the class, the
- * builtin method throws, and the writer returns false.
+ * Each writer reads the contents with the method of the builtin prototype. That works for objects
+ * of other realms, and for subclasses that override the method. If the object is not of the class
+ * and only has its prototype, the method throws, and the writer returns false.
  */
 import { describe } from "../format/describe.ts";
 import { BIGINT, BIGINT64, BOXED, DATE, MAP, REGEXP, SET, URL_TEXT } from "../format/tags.ts";
@@ -17,7 +17,7 @@ const regExpSource = getter(RegExp.prototype, "source");
 const regExpFlags = getter(RegExp.prototype, "flags");
 const urlHref = getter(URL.prototype, "href");
 
-/** Appends a big integer: 64 bits, or its sign and hexadecimal digits. */
+/** Appends a BigInt: in 64 bits if it fits, otherwise as its sign and hexadecimal digits. */
 export function writeBigInt(writer: WriteContext, value: bigint): void {
   if (BigInt.asIntN(64, value) === value) {
     writer.tag(BIGINT64);
@@ -30,7 +30,7 @@ export function writeBigInt(writer: WriteContext, value: bigint): void {
   writeText(writer, (value < 0n ? -value : value).toString(16));
 }
 
-/** Appends a Map, keys and values in order. */
+/** Appends a Map: its size, then keys and values in order. */
 export function writeMap(writer: WriteContext, object: object): boolean {
   const size = callOrUndefined(mapSize, object) as number | undefined;
   if (size === undefined) return false;
@@ -53,7 +53,7 @@ export function writeMap(writer: WriteContext, object: object): boolean {
   return true;
 }
 
-/** Appends a Set in order. */
+/** Appends a Set: its size, then the values in order. */
 export function writeSet(writer: WriteContext, object: object): boolean {
   const size = callOrUndefined(setSize, object) as number | undefined;
   if (size === undefined) return false;

@@ -1,6 +1,5 @@
 /**
- * Selects the writer of an object by its prototype, for all objects but plain objects and plain
- * arrays.
+ * Selects the writer of an object by its prototype. Plain objects and plain arrays do not need one.
  */
 import { type RegisteredClass, registry } from "../../registry.ts";
 import { HANDLE, type Shareable } from "../../targets/shareable.ts";
@@ -15,14 +14,17 @@ import { writeText } from "./text-writer.ts";
 import { whyUnsendable } from "./unsendable-classes.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Writes an object of a builtin class. Returns false if the object only looks like one. */
+/**
+ * Writes an object of a builtin class. Returns false if the object is not one, but only has its
+ * prototype or name.
+ */
 type BuiltinWriter = (writer: WriteContext, object: object) => boolean;
 /** Writes an object with a given prototype. */
 type ClassWriter = (writer: WriteContext, object: object, prototype: object) => void;
 
 /**
- * Builtin classes, by the names that `Object.prototype.toString` gives to their instances, also in
- * other realms.
+ * Builtin classes, by the names that `Object.prototype.toString` returns for their instances, also
+ * for those of other realms. `TypedArray` stands for all typed arrays.
  */
 const BUILTINS: ReadonlyMap<string, { prototype: object; write: BuiltinWriter }> = new Map([
   ["Array", { prototype: Array.prototype, write: writeAnyArray }],
@@ -79,9 +81,9 @@ function nearestBuiltin(prototype: object): { prototype: object; write: BuiltinW
 }
 
 /**
- * Returns the builtin class of an object of another realm, judged by its name. The class's writer
- * checks the object itself. Only for errors no check exists, so an object that names itself an
- * error is excluded here.
+ * Returns the builtin class whose name an object of another realm has. The writer of the class then
+ * verifies the object. Errors cannot be verified, so an object that sets its name to "Error" itself
+ * is excluded here.
  */
 function foreignBuiltin(object: object, tag: string): { prototype: object; write: BuiltinWriter } | undefined {
   if (tag === "Error" && Symbol.toStringTag in object) return undefined;
@@ -93,8 +95,8 @@ function isTypedArrayPrototype(prototype: object): boolean {
 }
 
 /**
- * Appends an instance of a class that extends a builtin class: as itself if the class is
- * registered.
+ * Appends an instance of a class that extends a builtin class. It is sent as an instance of its own
+ * class if that is registered, otherwise as one of the builtin class.
  */
 function writeBuiltinSubclass(writer: WriteContext, object: object, prototype: object, write: BuiltinWriter): void {
   if (isShareable(object)) {
@@ -106,7 +108,7 @@ function writeBuiltinSubclass(writer: WriteContext, object: object, prototype: o
     const mark = writer.mark();
     writeSubclassHeader(writer, entry);
     if (write(writer, object)) {
-      writer.properties(object, ownKeys(object));
+      writer.properties(object, extraKeys(object));
       return;
     }
     writer.rollback(mark);
@@ -134,8 +136,8 @@ function writeSubclassHeader(writer: WriteContext, entry: RegisteredClass): void
   writeText(writer, entry.name);
 }
 
-/** Returns the own enumerable properties that are not part of the contents. */
-function ownKeys(object: object): string[] {
+/** Returns the keys of the properties that the writer of the builtin class does not write. */
+function extraKeys(object: object): string[] {
   if (Array.isArray(object)) return [];
   return Object.keys(object).filter((key) => !(isIndexed(object) && /^\d+$/.test(key)));
 }

@@ -5,7 +5,7 @@ import type { Definition } from "./shape.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** The size of the tag, the hash and the length in front of a definition's texts. */
+/** The size of the tag, the hash and the length in front of a definition. */
 const HEADER_BYTES = 5;
 const NO_DEFINITION: Definition = { words: new Int32Array(0), size: 0 };
 

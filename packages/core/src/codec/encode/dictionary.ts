@@ -2,15 +2,15 @@
  * The dictionary of an encoder: shapes and functions to which messages refer by number.
  *
  * The first message that uses an entry defines it. The decoder builds the same dictionary from the
- * definitions that it reads, in the same order. A number stays valid as long as its epoch is the
- * current one.
+ * definitions that it reads, in the same order. The number of an entry is valid only while the
+ * entry's epoch equals that of the dictionary.
  */
 import { MAX_DICTIONARY_ENTRIES } from "../format/tags.ts";
 import { FunctionEntry, Shape, ShapeTrie } from "./shape.ts";
 
 /** The dictionary of one encoder. */
 export class Dictionary {
-  /** Changes when all numbers become invalid. */
+  /** A new epoch makes the numbers of all entries invalid at once. */
   epoch = 0;
   readonly trie: ShapeTrie = new ShapeTrie();
   readonly #selfContained: boolean;
@@ -55,7 +55,7 @@ export class Dictionary {
     while (this.#count > count) (this.#entries[--this.#count] as Shape | FunctionEntry).epoch = -1;
   }
 
-  /** Returns the entry of a function, without a number at first. */
+  /** Returns the entry of a function. It has no number until `add()`. */
   functionEntry(reference: { readonly module: string; readonly name: string }): FunctionEntry {
     if (this.#lastFunction?.reference === reference) return this.#lastFunction;
     this.#functionEntries ??= new WeakMap();
@@ -65,7 +65,10 @@ export class Dictionary {
     return entry;
   }
 
-  /** Clears the trie but for the shapes with numbers. Objects that serve as maps have filled it. */
+  /**
+   * Removes all shapes from the trie that are not in the dictionary. Most come from objects used as
+   * maps.
+   */
   #trim(): void {
     this.trie.clear();
     this.#entries.length = this.#count;

@@ -4,29 +4,29 @@ import { describe, isStackOverflow } from "../format/describe.ts";
 import { MAX_DEPTH } from "../format/tags.ts";
 
 /**
- * Thrown where a value cannot be sent. Each container on the way up to the call adds a step to the
- * path, so that the path costs nothing unless a value fails.
+ * The failure that is thrown where a value cannot be sent. Each container that it passes on its way
+ * to `encode()` adds a step to the path. Paths therefore cost nothing for values that can be sent.
  */
 export class EncodeFailure {
   readonly reason: string;
-  readonly cause: { readonly cause?: unknown };
+  readonly options: { readonly cause?: unknown };
   /** The steps of the path, innermost first. */
   readonly steps: string[] = [];
-  /** Whether the path stays empty, because a path of 500 steps does not help. */
+  /** Whether the nesting is too deep. The path then stays empty, because 500 steps do not help. */
   readonly isTooDeep: boolean;
 
-  constructor(reason: string, cause: { readonly cause?: unknown } = {}, isTooDeep = false) {
+  constructor(reason: string, options: { readonly cause?: unknown } = {}, isTooDeep = false) {
     this.reason = reason;
-    this.cause = cause;
+    this.options = options;
     this.isTooDeep = isTooDeep;
   }
 
   toError(root: string): SendError {
-    return new SendError(root + this.steps.reverse().join(""), this.reason, this.cause);
+    return new SendError(root + this.steps.reverse().join(""), this.reason, this.options);
   }
 }
 
-/** Converts anything thrown by the codec, a getter, a proxy or the engine. */
+/** Converts any error that the codec, a getter, a proxy or the engine has thrown. */
 export function toEncodeFailure(thrown: unknown): EncodeFailure {
   if (thrown instanceof EncodeFailure) return thrown;
   if (isStackOverflow(thrown)) return nestingTooDeep({ cause: thrown });
@@ -34,11 +34,11 @@ export function toEncodeFailure(thrown: unknown): EncodeFailure {
 }
 
 /** Returns the failure of a value that is nested too deeply or without end. */
-export function nestingTooDeep(cause: { readonly cause?: unknown } = {}): EncodeFailure {
-  return new EncodeFailure(`it is nested more than ${MAX_DEPTH} levels deep`, cause, true);
+export function nestingTooDeep(options: { readonly cause?: unknown } = {}): EncodeFailure {
+  return new EncodeFailure(`it is nested more than ${MAX_DEPTH} levels deep`, options, true);
 }
 
-/** Converts anything thrown, and adds the step at which a container holds the value. */
+/** Converts any error, and adds the step from the container to the value. */
 export function atPath(thrown: unknown, step: string): EncodeFailure {
   const failure = toEncodeFailure(thrown);
   if (!failure.isTooDeep) failure.steps.push(step);

@@ -28,7 +28,10 @@ export class Encoder {
     this.#valueWriter = new ValueWriter(options.shapes !== "dictionary");
   }
 
-  /** Whether a message is being encoded, so that this call comes from a getter of its value. */
+  /**
+   * Whether a message is being encoded. Only code that the value itself runs, such as a getter, can
+   * observe true.
+   */
   get isBusy(): boolean {
     return this.#valueWriter.isBusy;
   }
@@ -38,12 +41,11 @@ export class Encoder {
    *
    * @param value any value that can be sent
    * @param output the memory for the message
-   * @param root the name of the value in the path of an error. A list of names, one for each
-   * element, promises that the value is a dense array: the search for holes and properties would be
-   * a large part of the time of a small message
+   * @param root the name of the value in the path of an error. A list with a name for each element
+   * asserts that the value is an array without holes and named properties. The encoder then skips
+   * the search for them, which takes a large part of the time of a small message
    * @default root "value"
-   * @throws {SendError} for a value that cannot be sent. `output` and the dictionary are unchanged
-   * then
+   * @throws {SendError} if the value cannot be sent. `output` and the dictionary stay as they were
    */
   encode(value: unknown, output: ByteWriter, root: string | readonly string[] = "value"): void {
     const valueWriter = this.#valueWriter;
@@ -60,7 +62,7 @@ export class Encoder {
       valueWriter.abandon();
       throw toEncodeFailure(thrown).toError(typeof root === "string" ? root : "");
     } finally {
-      // An assignment instead of a call: the stack may be exhausted.
+      // This is an assignment, because a call could overflow the stack, which may be full.
       valueWriter.isBusy = false;
     }
   }
@@ -76,19 +78,20 @@ export class Encoder {
   }
 
   /**
-   * Completes the transfers of the shareable objects in the last message, which is on its way.
+   * Runs the commits of the last message, which complete the transfers of its shareable objects.
+   * Call it once the message can no longer fail.
    *
    * @param scope the channel or process that delivers the message
    */
   commit(scope?: DeliveryScope): void {
     const commits = this.#valueWriter.attachments.takeCommits();
-    // An iterator over nothing would be a large part of the time of a small message.
+    // An iterator over an empty list would take a large part of the time of a small message.
     if (commits.length > 0) for (const commit of commits) commit(scope);
   }
 
   /**
-   * Returns the commits, to be called later instead of `commit()`. That is for a message that
-   * leaves only after other messages have been encoded.
+   * Returns the commits of the last message, which the caller runs later instead of `commit()`. A
+   * caller needs them if it encodes other messages before it sends this one.
    */
   takeCommits(): readonly Commit[] {
     return this.#valueWriter.attachments.takeCommits();

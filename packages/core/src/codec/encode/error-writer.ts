@@ -1,6 +1,6 @@
 /**
- * The writer of errors. An error always arrives: a property that cannot be sent becomes a
- * description of its value.
+ * The writer of errors. An error can always be sent. A property that cannot be sent is replaced by
+ * a description of its value.
  */
 import { describe } from "../format/describe.ts";
 import { errorClassNames } from "../format/error-classes.ts";
@@ -8,7 +8,7 @@ import { ARRAY, ERROR } from "../format/tags.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Properties that the header of every error contains. */
+/** Properties that are not sent again, because the header of every error contains them. */
 const HEADER_PROPERTIES = new Set(["message", "stack"]);
 /** Properties that are sent although they are not enumerable. */
 const NON_ENUMERABLE_PROPERTIES = ["cause", "errors", "code"];
@@ -41,7 +41,10 @@ function propertiesOf(error: object): [name: string, enumerable: boolean][] {
   return found;
 }
 
-/** Whether a property is the error's own, or comes from a class that the receiver may lack. */
+/**
+ * Whether a property is the error's own, or a `code` that comes from a class that the receiver may
+ * lack.
+ */
 function mustBeSent(error: object, name: string): boolean {
   return Object.hasOwn(error, name) || (name === "code" && !(error instanceof DOMException));
 }
@@ -71,10 +74,7 @@ function writeOrDescribe(writer: WriteContext, value: unknown): void {
   }
 }
 
-/**
- * Returns a property that is usually a text, as a text; undefined if it is missing or cannot be
- * read.
- */
+/** Returns a property as a text; undefined if it is missing or cannot be read. */
 function textOf(error: object, name: string): string | undefined {
   try {
     const value = (error as Record<string, unknown>)[name];

@@ -1,6 +1,6 @@
 /**
- * Writers of functions and of shareable objects, which the receiver finds or rebuilds instead of
- * copying them.
+ * Writers of functions and of shareable objects. The receiver looks up or rebuilds them; it does
+ * not get a copy of their contents.
  */
 import { HANDLE, type Shareable } from "../../targets/shareable.ts";
 import { type TargetReference, targetOf } from "../../targets/target.ts";
@@ -10,7 +10,7 @@ import { atPath, EncodeFailure } from "./encode-failure.ts";
 import { writeText } from "./text-writer.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/** Appends the reference of a function. */
+/** Appends a function: the module and name of a task, or the source text of an inline function. */
 export function writeFunction(writer: WriteContext, fn: (...args: unknown[]) => unknown): void {
   const reference = targetOf(fn);
   if (reference === undefined) throw new EncodeFailure(whyNoReference(fn));

@@ -1,13 +1,14 @@
 /**
- * The table of the objects of one message, which finds repeated objects.
+ * Numbers the objects of one message, and finds objects that occur again.
  *
- * It uses the fastest structure for the number of objects (measured): a loop, `indexOf`, a Set, and
- * a Map once one of many objects has repeated.
+ * The number of objects decides how it searches, by measurement: up to 8 by a loop, up to 64 by
+ * `indexOf`, more with a Set. A Set does not return numbers, so the first repeated object in it
+ * makes the table create a Map.
  */
 
-/** The most objects for which a linear search is faster than a Set, which also takes memory. */
+/** The number of objects up to which `indexOf` is faster than a Set, which also takes memory. */
 const INDEX_OF_MAX_OBJECTS = 64;
-/** The most objects for which a loop is faster than a call of `indexOf`. */
+/** The number of objects up to which a loop is faster than a call of `indexOf`. */
 const LOOP_MAX_OBJECTS = 8;
 
 /**
@@ -19,17 +20,14 @@ export class ReferenceTable {
   count = 0;
   readonly #first: (object | null)[] = new Array<object | null>(LOOP_MAX_OBJECTS).fill(null);
   /**
-   * All objects, once they are many. Adding a new object to a Set takes half the time of adding it
-   * to a Map.
+   * All objects, if there are more than `INDEX_OF_MAX_OBJECTS`. Adding to a Set takes half the time
+   * of adding to a Map.
    */
   #all: Set<object> | null = null;
-  /** The numbers of all objects, once one of many has repeated. */
+  /** The numbers of all objects in the Set; null until one of them occurs again. */
   #ids: Map<object, number> | null = null;
 
-  /**
-   * Returns the number of an object that the table contains. Otherwise adds the object and returns
-   * -1.
-   */
+  /** Returns the number of `object` if the table contains it. Otherwise adds it and returns -1. */
   add(object: object): number {
     const count = this.count;
     // Most messages contain one object.

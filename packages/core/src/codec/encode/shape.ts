@@ -1,45 +1,46 @@
 /**
- * A trie of keys that finds the shape of an object: its keys, in order.
+ * Finds the *shape* of an object, its keys in order, by a walk through a trie of keys.
  *
- * Objects that come from the same place of a program have the same keys in the same order. Each
- * node therefore remembers the last child taken, and a walk usually compares one pointer for each
- * key.
+ * Consecutive objects often have the same keys in the same order. Each node therefore remembers the
+ * last child taken, and a walk usually compares one pointer for each key.
  */
 import type { RegisteredClass } from "../../registry.ts";
 import { CLASS_SHAPE, FUNCTION_ENTRY, MAX_SHAPE_KEYS, PLAIN_SHAPE } from "../format/tags.ts";
 
-/** The size at which the trie is reduced to the shapes in the dictionary. */
+/** The number of nodes at which the trie is reduced to the shapes in the dictionary. */
 const MAX_TRIE_NODES = 16384;
 
 /**
- * The bytes of a definition, kept for the next time as words, because a word is written as fast as
- * a byte.
+ * The bytes of a definition, kept for its next use. They are kept as words of 32 bits, because
+ * writing a word takes as long as writing a byte.
  */
 export interface Definition {
-  /** Little-endian, with zeros behind the last byte. */
+  /** Little-endian. The last word is padded with zeros. */
   readonly words: Int32Array;
   /** The number of bytes; 0 if the definition is longer than `MAX_DEFINITION_BYTES`. */
   readonly size: number;
 }
 
-/** A node of the trie: the keys from the root down to it, and their class. */
+/** A node of the trie. It stands for the keys on the path from its root, and a class. */
 export class Shape {
   readonly parent: Shape | null;
   readonly key: string;
+  /** The number of keys. */
   readonly depth: number;
   /** The class of the objects; null for plain objects. */
   readonly ownerClass: RegisteredClass | null;
   lastKey: string | undefined = undefined;
   lastChild: Shape | null = null;
   children: Map<string, Shape> | null = null;
+  /** The number in the dictionary, if `epoch` is the epoch of the dictionary. */
   id = 0;
   epoch = -1;
   definition: Definition | null = null;
   /**
-   * Whether the shape has occurred. Only a second occurrence is worth a definition: keys of maps
-   * rarely repeat.
+   * Whether an object of the shape has been written. Only the second one defines the shape, because
+   * objects used as maps rarely repeat their keys.
    */
-  seenOnce = false;
+  hasOccurred = false;
 
   constructor(parent: Shape | null, key: string, ownerClass: RegisteredClass | null) {
     this.parent = parent;
@@ -85,13 +86,13 @@ export class FunctionEntry {
 
 /** The trie, with a root for plain objects and one for each registered class. */
 export class ShapeTrie {
-  plain: Shape = new Shape(null, "", null);
+  plainRoot: Shape = new Shape(null, "", null);
   /** Created on demand, because most encoders never write an instance of a registered class. */
   #roots: WeakMap<RegisteredClass, Shape> | undefined;
   #nodeCount = 0;
 
   root(ownerClass: RegisteredClass | null): Shape {
-    if (ownerClass === null) return this.plain;
+    if (ownerClass === null) return this.plainRoot;
     this.#roots ??= new WeakMap();
     let root = this.#roots.get(ownerClass);
     if (root === undefined) this.#roots.set(ownerClass, (root = new Shape(null, "", ownerClass)));
@@ -99,8 +100,8 @@ export class ShapeTrie {
   }
 
   /**
-   * Returns the child at `key`, which it creates if needed; null if there are too many keys or
-   * nodes.
+   * Returns the child for `key`, and creates it if needed. Returns null if that would exceed the
+   * limit of keys or of nodes.
    */
   step(shape: Shape, key: string): Shape | null {
     let child = shape.children?.get(key);
@@ -121,18 +122,18 @@ export class ShapeTrie {
 
   clear(): void {
     this.#nodeCount = 0;
-    this.plain = new Shape(null, "", null);
+    this.plainRoot = new Shape(null, "", null);
     this.#roots = undefined;
   }
 
-  /** Adds a copy of `old`, which was part of the trie before it was cleared. */
+  /** Adds a copy of `old`, a shape of the trie before the call of `clear()`. */
   reinsert(old: Shape): Shape {
     let shape = this.root(old.ownerClass);
     for (const key of old.keys()) shape = this.step(shape, key) as Shape;
     shape.id = old.id;
     shape.epoch = old.epoch;
     shape.definition = old.definition;
-    shape.seenOnce = true;
+    shape.hasOccurred = true;
     return shape;
   }
 }

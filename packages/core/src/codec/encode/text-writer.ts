@@ -2,8 +2,8 @@
  * The writer of texts.
  *
  * The encoding depends only on the text, never on the host. ASCII takes one byte a character. Other
- * texts are UTF-16 if they are short, consist of wide characters, or contain lone surrogates (which
- * UTF-8 cannot represent). The rest is UTF-8.
+ * texts are UTF-16 if they are short, consist of wide characters, or contain lone surrogates, which
+ * UTF-8 cannot represent. All others are UTF-8. `README.md` states the rules.
  */
 import { host } from "../../host/mod.ts";
 import {
@@ -17,12 +17,10 @@ import {
 } from "../format/tags.ts";
 import type { WriteContext } from "./write-context.ts";
 
-/**
- * The longest texts for which a loop over characters is faster than a call of the host (measured).
- */
+/** The longest texts that a loop writes faster than a function of the host does (measured). */
 const ASCII_LOOP_MAX_CHARS = host.name === "node" ? 31 : 64;
 const UTF16_LOOP_MAX_CHARS = host.name === "node" ? 20 : 1e9;
-/** A tag, a length, and the most characters that the loop handles. */
+/** The size of the longest ASCII text that the loop writes: tag, length and characters. */
 const MAX_SHORT_TEXT_BYTES = ASCII_LOOP_MAX_CHARS + 2;
 /**
  * Longer texts are written in chunks, so that only one chunk reserves three bytes for each
@@ -54,8 +52,9 @@ export function writeText(writer: WriteContext, text: string): void {
 }
 
 /**
- * Appends a text as UTF-8, whose size shows whether it was ASCII, unless a few characters call for
- * UTF-16.
+ * Appends a text that is too long for the loop. Unless samples of its characters already decide for
+ * UTF-16, the host writes it as UTF-8. If the result has one byte for each character, the text is
+ * ASCII.
  */
 function writeLong(writer: WriteContext, text: string): void {
   const length = text.length;
@@ -97,7 +96,7 @@ function writeAsciiHeader(writer: WriteContext, length: number): void {
   }
 }
 
-/** Whether two of three sampled characters take three or more bytes in UTF-8. */
+/** Whether two of the first, middle and last character take three or more bytes in UTF-8. */
 function isWide(text: string): boolean {
   const { length } = text;
   const first = text.charCodeAt(0) > 0x7ff;
@@ -132,7 +131,7 @@ function writeHuge(writer: WriteContext, text: string): void {
   writer.position += 5;
   for (let i = 0; i < text.length; ) {
     let end = Math.min(text.length, i + CHUNK_CHARS);
-    // A chunk must not end inside a surrogate pair: the encoder would replace the lone surrogate.
+    // A chunk must not end inside a surrogate pair, because the host would replace each half.
     if (end < text.length && (text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end--;
     writer.ensure((end - i) * 3);
     writer.position += host.utf8Write(text.slice(i, end), writer.bytes, writer.position);
@@ -143,7 +142,9 @@ function writeHuge(writer: WriteContext, text: string): void {
   writer.view.setUint32(start + 1, written, true);
 }
 
-/** All hosts have the method, but the library that the sources are compiled against lacks it. */
+/**
+ * All hosts have the method, but the declarations that the sources are compiled against lack it.
+ */
 function isWellFormed(text: string): boolean {
   return (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 }

@@ -1,8 +1,8 @@
 /**
  * The part of the encoder that runs for every value of every message.
  *
- * Rarer types (builtin classes, errors, functions, shareable objects) have writers in other files,
- * which get the value writer as their {@link WriteContext}.
+ * Writers in other files handle the rarer types: builtin classes, errors, functions, shareable
+ * objects. They use the value writer as their {@link WriteContext}.
  */
 import { ByteWriter } from "../../bytes/byte-writer.ts";
 import type { RegisteredClass } from "../../registry.ts";
@@ -23,7 +23,7 @@ import type { WriteContext, WriterMark } from "./write-context.ts";
 const OBJECT_PROTOTYPE = Object.prototype;
 const ARRAY_PROTOTYPE = Array.prototype;
 const EMPTY_OBJECT = {};
-/** The largest memory that stays referenced between messages. */
+/** The largest output memory that the writer still references after the message. */
 const MAX_KEPT_BYTES = 1 << 20;
 const NO_OUTPUT = new ByteWriter(0);
 
@@ -86,14 +86,18 @@ export class ValueWriter implements WriteContext {
     this.#endMessage();
   }
 
-  /** Ends a message that has failed, if there is one, and restores the state before it. */
+  /**
+   * Ends a message that has failed, if there is one, and removes its definitions and attachments.
+   */
   abandon(): void {
     if (!this.#isOpen) return;
     this.discard();
     this.#endMessage();
   }
 
-  /** Removes the definitions of the last message from the dictionary. */
+  /**
+   * Removes the definitions of the last message from the dictionary, and clears its attachments.
+   */
   discard(): void {
     this.dictionary.truncate(this.#entryCountBefore);
     this.attachments.clear();
@@ -275,13 +279,14 @@ export class ValueWriter implements WriteContext {
   }
 
   /**
-   * Appends a plain object. Two `for in` walks are fast: V8 takes keys and values from the hidden
-   * class.
+   * Appends a plain object. The first `for in` finds the shape, the second writes the values. That
+   * is the fastest walk, because V8 caches the keys of a hidden class and the places of their
+   * values.
    */
   #plainObject(object: Record<string, unknown>): void {
     if (this.#isPolluted) return this.writeObject(object, null);
     const { dictionary } = this;
-    let shape = dictionary.trie.plain;
+    let shape = dictionary.trie.plainRoot;
     for (const key in object) {
       if (shape.lastKey === key) {
         shape = shape.lastChild as Shape;
@@ -310,13 +315,13 @@ export class ValueWriter implements WriteContext {
   }
 
   /**
-   * Appends a shape. Returns false if it occurs for the first time, or if the dictionary has no
-   * room for it.
+   * Appends the number or the definition of a shape. Returns false if the shape occurs for the
+   * first time, or if the dictionary has no room for it.
    */
   #tryWriteShape(shape: Shape): boolean {
     if (shape.ownerClass !== null) this.attachments.requireModule(shape.ownerClass.module);
-    if (shape.seenOnce) return this.entry(shape);
-    shape.seenOnce = true;
+    if (shape.hasOccurred) return this.entry(shape);
+    shape.hasOccurred = true;
     return false;
   }
 

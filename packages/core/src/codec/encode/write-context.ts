@@ -1,5 +1,5 @@
 /**
- * The interface of the value writer that the writers of single types use.
+ * The part of the value writer that the writers of the rarer types use.
  *
  * `ValueWriter` is the only implementation. The interface breaks the import cycle between it and
  * the writers that it calls; it is a type only, so calls stay direct.
@@ -46,8 +46,8 @@ export interface WriteContext {
   /** Appends a floating point number. */
   float64(value: number): void;
   /**
-   * Appends a reference and returns true if the message holds `object` already. Otherwise numbers
-   * the object.
+   * Appends a reference and returns true if the message contains `object` already. Otherwise gives
+   * the object a number and returns false.
    */
   tryWriteReference(object: object): boolean;
   /** Appends the own enumerable properties of an object, by its shape or with its keys. */

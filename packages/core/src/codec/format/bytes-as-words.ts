@@ -1,4 +1,4 @@
-/** Returns bytes as little-endian words, with zeros behind the last byte. */
+/** Returns bytes as little-endian words of 32 bits. The last word is padded with zeros. */
 export function bytesAsWords(bytes: Uint8Array): Int32Array {
   const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
   padded.set(bytes);

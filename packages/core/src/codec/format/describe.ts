@@ -1,4 +1,4 @@
-/** Descriptions of values for error messages, and the recognition of stack overflows. */
+/** Descriptions of values for error messages, and a test for stack overflows. */
 
 /** Describes any value in a few words. */
 export function describe(value: unknown): string {
@@ -27,14 +27,16 @@ function describeObject(value: object): string {
   }
 }
 
-/** Returns the name of a function; "" if it has none, or if a getter would have to run. */
+/** Returns the name of a function; "" if it has none, or if only a getter could return it. */
 export function functionName(fn: unknown): string {
   if (typeof fn !== "function") return "";
   const name: unknown = Object.getOwnPropertyDescriptor(fn, "name")?.value;
   return typeof name === "string" ? name : "";
 }
 
-/** Whether the engine ran out of stack. V8 reports that only in the message. */
+/**
+ * Whether an error means that the stack is full. V8 shows that only by the message of the error.
+ */
 export function isStackOverflow(thrown: unknown): boolean {
   return thrown instanceof RangeError && thrown.message === "Maximum call stack size exceeded";
 }

@@ -1,5 +1,5 @@
 /**
- * The classes that an error can have on both sides: builtin classes, those of this library, and
+ * The classes of errors that sender and receiver share: builtin classes, those of this library, and
  * registered classes.
  */
 import { type ErrorClass, registry } from "../../registry.ts";
@@ -18,19 +18,23 @@ const builtins = [
 const builtinsByName = new Map<string, ErrorClass>(builtins.map((builtin) => [builtin.name, builtin]));
 
 /**
- * Returns the names of an error's class and its superclasses, nearest first. Classes that a
- * receiver cannot know are left out.
+ * Returns the names of an error's class and its superclasses, nearest first. Classes outside of the
+ * three groups above are left out.
  */
 export function errorClassNames(error: object): string[] {
   const found: string[] = [];
-  for (let each: object | null = Object.getPrototypeOf(error); each !== null; each = Object.getPrototypeOf(each)) {
-    const name = sharedClassName(each);
+  let prototype: object | null = Object.getPrototypeOf(error);
+  for (; prototype !== null; prototype = Object.getPrototypeOf(prototype)) {
+    const name = sharedClassName(prototype);
     if (name !== undefined) found.push(name);
   }
   return found;
 }
 
-/** Returns the prototype of the first known candidate, or that of `Error`. Loads no module. */
+/**
+ * Returns the prototype of the first named class that is known here and is an error class;
+ * otherwise that of `Error`. Loads no module.
+ */
 export function errorPrototype(candidates: readonly string[]): object {
   for (const name of candidates) {
     const knownClass = builtinsByName.get(name) ?? registry.errors.get(name) ?? registry.classes.get(name)?.constructor;

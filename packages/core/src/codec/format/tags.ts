@@ -1,8 +1,8 @@
 /**
  * The tags and limits of the wire format. `README.md` describes the bytes that follow each tag.
  *
- * The value reader names tags only in comments: V8 compiles a `switch` over literals to a jump
- * table, and a `switch` over constants to a chain of comparisons.
+ * The value reader names tags only in comments. V8 compiles a `switch` over literals to a jump
+ * table, but one over constants to a chain of comparisons.
  */
 
 export const UNDEFINED = 0x00;
@@ -69,27 +69,27 @@ export const CLASS_SHAPE = 1;
 export const FUNCTION_ENTRY = 2;
 
 /**
- * The deepest nesting of objects in a message. It fits on the stack of a receiver that has not
- * compiled any code yet, so that every value that can be sent can be received.
+ * The deepest nesting of objects in a message. It must fit on the stack of every receiver, even of
+ * one that still interprets its code, whose stack frames are larger.
  */
 export const MAX_DEPTH = 500;
-/** The size of a dictionary. When it is full, objects of new shapes are written with their keys. */
+/** The size of a dictionary. When it is full, new shapes and functions are written in full. */
 export const MAX_DICTIONARY_ENTRIES = 4096;
-/** The largest number of keys in a shape. An object with more keys probably serves as a map. */
+/** The largest number of keys in a shape. An object with more keys is probably used as a map. */
 export const MAX_SHAPE_KEYS = 64;
 /** The longest definition. */
 export const MAX_DEFINITION_BYTES = 2048;
 /** The longest string whose length is part of its tag. */
 export const MAX_SHORT_ASCII_CHARS = 31;
 /**
- * The longest string that is always written as UTF-16, if it is not ASCII: up to here that is
- * faster than UTF-8.
+ * A string that is not ASCII is written as UTF-16 up to this length, because that is faster than
+ * UTF-8.
  */
 export const MAX_SHORT_UTF16_CHARS = 64;
-/** Binary data of at least this size travels outside the message, as a part. */
+/** Binary data of at least this size is sent as a part, outside the bytes of the message. */
 export const MIN_PART_BYTES = 65536;
 
-/** The kinds of binary data; the index is the number on the wire. `Buffer` is a class of Node. */
+/** The kinds of binary data. The index is the kind byte. `Buffer` is a class of Node. */
 export const BINARY_KINDS: readonly string[] = [
   "ArrayBuffer",
   "DataView",
