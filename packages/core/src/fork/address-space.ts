@@ -2,10 +2,10 @@
  * Makes sure that a child inherits all memory of this process.
  *
  * V8 marks the pages of its heap MADV_DONTFORK, so that a child would lack them. MADV_DOFORK
- * reverts that. One call over the whole user address space covers all mappings: the kernel skips
- * the holes, applies the advice to every mapping in the range, and only then returns ENOMEM because
- * of the holes (mm/madvise.c, `madvise_walk_vmas`). That takes 14 µs. To read `/proc/self/maps`
- * before each fork would take 600 µs, in which V8's threads could map more memory.
+ * reverts that. One call over the whole user address space covers all mappings. The kernel applies
+ * the advice to every mapping in the range, and only then returns ENOMEM because of the holes
+ * (mm/madvise.c, `madvise_walk_vmas`). That takes 14 µs. Reading `/proc/self/maps` before each fork
+ * would take 600 µs, during which V8's threads could map more memory.
  */
 
 import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
@@ -15,8 +15,8 @@ import type { Native } from "../native/native.ts";
 const fs = process.getBuiltinModule("node:fs");
 
 /**
- * Mappings of the kernel or of a device. The advice fails there with EINVAL, which ends the
- * kernel's walk.
+ * *Special mappings*: those of the kernel or of a device. The advice fails there with EINVAL, and
+ * the kernel skips the rest of the range.
  */
 const SPECIAL_MAPPING = /^\[(vvar|vdso)|io_uring|^\/dev\//;
 /** The first 64 KiB are never mapped, and 64 KiB is the largest page size. */
@@ -67,7 +67,7 @@ export class AddressSpace {
     return pages;
   }
 
-  /** In a child: closes the file that describes the parent's memory. */
+  /** In a child: closes the inherited file, which describes the parent's memory. */
   reset(): void {
     if (this.#statmFd !== undefined) fs.closeSync(this.#statmFd);
     this.#statmFd = undefined;
@@ -93,8 +93,8 @@ function inheritableRanges(maps: string): number[] {
 }
 
 /**
- * Reads memory of this process that may be unmapped: the kernel answers EIO, where a plain read
- * would crash.
+ * Reads memory of this process that may be unmapped. The kernel then returns EIO, where a direct
+ * read would crash. Returns undefined in that case.
  */
 export function peek(address: number, length: number): DataView | undefined {
   const bytes = new Uint8Array(length);

@@ -1,7 +1,7 @@
 /**
  * Pauses V8's background compilation during a fork.
  *
- * A compile job keeps a thread running. If the fork copies a half-done job, the child waits forever
+ * A compile job runs in another thread. If the fork copies a half-done job, the child waits forever
  * for a thread that it does not have.
  */
 const v8 = process.getBuiltinModule("node:v8");

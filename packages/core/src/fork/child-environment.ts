@@ -3,7 +3,7 @@ import type { Native } from "../native/native.ts";
 
 /** The differences from the parent's environment. */
 export interface ChildEnvironment {
-  /** Variables to set; null deletes one. */
+  /** Variables to set; null deletes a variable. */
   readonly env?: Readonly<Record<string, string | null>> | undefined;
   readonly cwd?: string | undefined;
   /** The part of `process.argv` after the interpreter. */
@@ -31,7 +31,7 @@ export function applyEnvironment({ env = {}, cwd, argv }: ChildEnvironment): voi
   if (argv !== undefined) process.argv.splice(1, Number.POSITIVE_INFINITY, ...argv);
 }
 
-/** Whether `path` is a directory, in which a child can start. */
+/** Whether `path` is a directory, so that a child can start in it. */
 export function isDirectory(path: string): boolean {
   return process.getBuiltinModule("node:fs").statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
@@ -74,9 +74,9 @@ export function redirectOutput(native: Native, name: StreamName, fd: number): vo
 /** Opens a standard stream as Node does at the first access. */
 function openOutput(fd: number): StdStream {
   const fs = process.getBuiltinModule("node:fs");
-  // Big integers avoid a bug of Node. Node's module loader reads the last result that fstat()
-  // stored as numbers. If that was a socket, the loader does not resolve symbolic links, and loads
-  // modules twice.
+  // The option `bigint` avoids a bug of Node, whose module loader reads the last result that
+  // fstat() stored as numbers. If that was a socket, the loader does not resolve symbolic links,
+  // and loads modules twice.
   const stats = fs.fstatSync(fd, { bigint: true });
   if (!stats.isSocket() && !stats.isFIFO()) return fs.createWriteStream("", { fd, autoClose: false });
   const { Socket } = process.getBuiltinModule("node:net");

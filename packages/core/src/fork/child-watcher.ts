@@ -1,8 +1,8 @@
 /**
  * Watches the children that this process has forked itself, without blocking the event loop.
  *
- * Node reaps only the children that it has spawned. SIGCHLD reports an exit at once. A timer checks
- * as well, in case the program removes all handlers of the signal.
+ * Node reaps only the children that it has spawned. SIGCHLD reports an exit at once. A timer also
+ * checks, because the program may remove all handlers of the signal.
  */
 import type { ExitStatus } from "../host/host.ts";
 import type { Native } from "../native/native.ts";
@@ -12,7 +12,7 @@ import { reap } from "./waitpid.ts";
 export interface WatchedChild {
   /** Resolves when the child has ended. */
   readonly exited: Promise<ExitStatus>;
-  /** Keeps the program alive until the child ends. Initially the child does not. */
+  /** Keeps this process alive until the child ends. Initially the child does not. */
   ref(): void;
   unref(): void;
 }

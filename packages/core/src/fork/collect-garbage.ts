@@ -1,5 +1,6 @@
 /**
- * Collects all garbage now. V8 provides `gc()` in contexts that are created while its flag is on.
+ * Collects all garbage now. V8 defines `gc()` only in contexts that are created while `--expose-gc`
+ * is set.
  */
 export function collectGarbage(): void {
   const v8 = process.getBuiltinModule("node:v8");

@@ -1,9 +1,9 @@
 /**
  * Detaches a child from the activities of its parent.
  *
- * A copy would continue all of them: timers fire in both processes, and both read from the same
- * sockets. The child must stop them without an effect on the parent. It cannot close a handle
- * through libuv, because that would unlink the path of a listening Unix socket.
+ * Without this, the child would continue them: timers fire in both processes, and both read from
+ * the same sockets. The child must stop them without an effect on the parent. It cannot close a
+ * handle through libuv, because that would unlink the path of a listening Unix socket.
  *
  * - Sockets: the child replaces each inherited descriptor with an *inert* one, the read end of a
  *   pipe that never gets data. The handle stays open and reports no events.
@@ -17,7 +17,7 @@ import { resetExit, resetThreadpool } from "./reset-process.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 
-/** A handle of libuv, under the objects that `_getActiveHandles()` lists. */
+/** A libuv handle. `_getActiveHandles()` lists such handles, or objects that contain them. */
 interface UvHandle {
   readonly fd?: number;
   close?(done?: () => void): void;
@@ -35,15 +35,15 @@ const internals = process as unknown as {
 };
 const NOOP = (): void => {};
 /**
- * Events that report the signals, errors and end of the parent's program. The child runs its own
- * program.
+ * Events of `process` that report signals, errors and the end of the program. The child runs
+ * another program, so the parent's listeners must not receive them.
  */
 const PROCESS_EVENTS =
   /^(SIG[A-Z0-9]+|exit|beforeExit|uncaughtException|uncaughtExceptionMonitor|unhandledRejection|rejectionHandled|message|disconnect)$/;
 
 /**
- * In a child: stops all inherited activities. Call it in a turn of the loop of its own, before any
- * other code runs.
+ * In a child: stops all inherited activities. Call it in a callback of the event loop that contains
+ * only the fork, before the child does anything else.
  */
 export function detachInherited(native: Native): void {
   disableTimers();
@@ -72,13 +72,15 @@ function openInertPipe({ libc }: Native): (fd: number) => void {
 }
 
 /**
- * Disables inherited timers and immediates by a hook that runs before each callback. While such a
- * hook exists, Node slows down all promises, although this hook does not need them. Promise hooks
- * are therefore removed again, unless other code uses them.
+ * Disables inherited timers and immediates by an async hook that runs before each callback. For any
+ * such hook, Node also installs promise hooks, which slow down all promises. This hook does not
+ * need them, so the child asks Node to remove them, unless other code uses them.
  */
 function disableTimers(): void {
   const { AsyncResource, createHook, executionAsyncResource } = process.getBuiltinModule("node:async_hooks");
+  // Other hooks that track promises add symbols to each new promise.
   const hasPromiseHooks = Object.getOwnPropertySymbols(new Promise(NOOP)).length > 0;
+  // The ids increase, so everything inherited has a lower id than a new resource.
   const lastInheritedId = new AsyncResource("multiproc").asyncId();
   const before = (id: number): void => {
     if (id > lastInheritedId) return;
@@ -92,8 +94,8 @@ function disableTimers(): void {
 }
 
 /**
- * Removes the listeners of a handle that the parent was closing at the fork, whose stream would
- * emit "close" here.
+ * Removes the listeners of the stream of a handle. If the parent was closing the handle at the
+ * fork, the stream would emit "close" in the child.
  */
 function removeOwnerListeners(handle: object): void {
   for (const symbol of Object.getOwnPropertySymbols(handle)) {
@@ -112,9 +114,9 @@ function openSocketFds(): number[] {
 
 /**
  * Returns the other descriptors that the parent's loop watches, such as pipes and terminals. Node
- * does not list handles that are unref'd, so the descriptors come from the parent's epoll. A
- * descriptor that libuv has created for the child can have the same number, but refers to another
- * file, and is left out.
+ * does not list handles that are unref'd, so the list comes from the parent's epoll. If libuv has
+ * created a descriptor with the same number for the child, it refers to another file, and is left
+ * out.
  */
 function fdsWatchedByParent(): number[] {
   const parent = `/proc/${process.ppid}`;
@@ -158,8 +160,8 @@ function isSocket(fd: number): boolean {
 }
 
 /**
- * Makes other handles inert, such as pipes and watched files, and replaces `close()`, which would
- * unlink a server's path.
+ * Makes handles inert that are not sockets, such as pipes and watched files. Replaces `close()` of
+ * all, because it would unlink the path of a server.
  */
 function disableHandles(makeInert: (fd: number) => void): void {
   for (const active of internals._getActiveHandles()) {

@@ -6,7 +6,7 @@
  * parent                                                 child
  *   waits until all other threads are parked: snapshot
  *   opens two pipes: gate (to child), ready (from child)
- *   reads the memory size, marks all memory for the child
+ *   reads the memory size, marks all memory MADV_DOFORK
  *   fork() ────────────────────────────────────────────> gives V8 new worker threads, libuv a new epoll
  *   memory size and snapshot unchanged?  <──── ready ──── waits at the gate
  *     yes: writes one byte to the gate ────────────────> resets the state of its process, runs
@@ -16,7 +16,7 @@
  * A changed memory size means that pages may be missing in the child. A changed snapshot means that
  * another thread ran, and that a lock or a job may have been copied half-done. The parent discards
  * such a *defective copy* before it can have an effect. It also discards a copy that dies or hangs
- * before it is ready. That happens in 1 or 2 of 100 forks, and costs 2 ms, or 50 ms for a copy that
+ * before it is ready. In 100 forks, 1 or 2 copies are defective. Each costs 2 ms, or 0.1 s if it
  * hangs.
  */
 
@@ -43,7 +43,7 @@ export interface ForkOptions {
   readonly threads?: number;
   /** Whether the kernel kills the child when this process ends for any reason. @default false */
   readonly diesWithParent?: boolean;
-  /** For tests: called first of all in the child, to simulate a copy that hangs or dies. */
+  /** For tests: the child calls it first, to simulate a copy that hangs or dies. */
   readonly fault?: (() => void) | undefined;
 }
 
@@ -66,19 +66,19 @@ const MAX_ATTEMPTS = 50;
 /** The time after which a fork starts no further attempt. */
 const FORK_TIMEOUT_MS = 5000;
 /**
- * The time after which a copy counts as hung. On a busy machine the copy may wait long for a
- * processor.
+ * The time after which a copy counts as hung. It is long, because on a busy machine the copy may
+ * wait for a processor.
  */
 const READY_TIMEOUT_MS = 2000;
 /**
- * A copy also counts as hung when all of its threads have been asleep in this many snapshots in a
- * row.
+ * A copy also counts as hung if its snapshot was the same as the previous one this many times in a
+ * row. Its threads have then slept all the time.
  */
-const SNAPSHOTS_UNTIL_HUNG = 3;
+const UNCHANGED_SNAPSHOTS_UNTIL_HUNG = 3;
 const SNAPSHOT_INTERVAL_MS = 20;
 /**
- * Rounds in which code runs before the first fork. V8 allocates for code that is new, which a child
- * must not do.
+ * The number of times that the child's first code runs before the first fork. V8 allocates while
+ * code is new, which a child must not do.
  */
 const WARM_UP_ROUNDS = 50;
 const CHILD_RESULT: ForkResult = { role: "child" };
@@ -101,7 +101,7 @@ export class Forker {
   readonly #oneByte = new Uint8Array(new ArrayBuffer(1)).fill(1);
   readonly #readBuffer = new Uint8Array(new ArrayBuffer(1));
   readonly #pollFds = new Int32Array(new ArrayBuffer(8));
-  /** The address of a new platform, as two words. */
+  /** The address of the new platform, in two words. */
   readonly #newPlatform = new Uint32Array(new ArrayBuffer(8));
 
   private constructor(native: Native, platform: Platform, addressSpace: AddressSpace, threads: ThreadStates) {
@@ -135,8 +135,8 @@ export class Forker {
   }
 
   /**
-   * Returns the reason why this process cannot be copied now; "busy" if the reason may pass by
-   * itself.
+   * Returns the reason why this process cannot be copied now; "busy" if another thread is not
+   * parked, which may change soon.
    */
   blocker(): ForkRefusal | "busy" | undefined {
     const snapshot = this.#threads.snapshot();
@@ -158,8 +158,8 @@ export class Forker {
         this.counts[result] += 1;
         if (attempt === MAX_ATTEMPTS || performance.now() > deadline)
           return { role: "refused", refusal: this.#unstableRefusal(countsBefore) };
-        // The next copy would hang at the same point, such as a garbage collection. A collection
-        // now avoids that.
+        // The next copy could hang at the same point, for example when it needs a garbage
+        // collection. The parent therefore collects garbage now.
         if (result === "notReady") collectGarbage();
       }
     } finally {
@@ -167,7 +167,7 @@ export class Forker {
     }
   }
 
-  /** Forks once. Returns the defect of the copy if it had to be discarded. */
+  /** Forks once. Returns the defect if the copy was defective, and was therefore discarded. */
   #attempt(options: ForkOptions): ForkResult | CopyDefect {
     const snapshotBefore = this.#threads.waitUntilParked();
     if (typeof snapshotBefore !== "string") return { role: "refused", refusal: snapshotBefore };
@@ -190,7 +190,7 @@ export class Forker {
     return defect;
   }
 
-  /** Returns the refusal after too many defective copies, with their defects. */
+  /** Returns a refusal that lists the defects of all copies of this fork. */
   #unstableRefusal(countsBefore: ForkCounts): ForkRefusal {
     const { memoryChanged, threadRan, notReady } = this.counts;
     const causes = [
@@ -210,9 +210,9 @@ export class Forker {
   }
 
   /**
-   * Runs first in a child. Until V8 has new threads, nothing here may compile code or collect
-   * garbage, because V8 would wait for threads that do not exist. The parent calls it as a warm-up
-   * right before the fork, which keeps it compiled.
+   * Runs first in a child. Until V8 has new threads, this code must not cause compilation or
+   * garbage collection, because V8 would wait for threads that do not exist. The parent calls it as
+   * a warm-up right before the fork, so that it is compiled.
    */
   #beginChild(options: ForkOptions, isWarmUp: boolean): void {
     const libc = this.#libc;
@@ -224,20 +224,23 @@ export class Forker {
     if (isWarmUp) return;
     if (fault !== undefined) fault();
     create(newPlatform, threads, tracingController, 0);
-    // The rest of the new platform stays unused.
+    // The child uses only the task runner of the new platform.
     libc.memcpy(runnerAddress, (newPlatform[0] as number) + (newPlatform[1] as number) * 2 ** 32 + runnerOffset, 16);
     this.#uvLoopFork(this.#uvLoop);
     if (diesWithParent) libc.prctl(PR_SET_PDEATHSIG, SIGKILL);
     libc.write(ready, this.#oneByte, 1);
     libc.close(this.#gate[1] as number);
-    // The parent has found a defect and will kill this copy, or the parent has ended.
+    // No byte means that the parent has discarded this copy, or has ended.
     if (libc.read(gate, this.#readBuffer, 1) !== 1) libc._exit(255);
     libc.close(gate);
     libc.close(ready);
     libc.close(this.#ready[0] as number);
   }
 
-  /** Returns the defect of the copy, if it has one. Closes the child's ends of the pipes. */
+  /**
+   * Returns the defect of the copy, if it has one. Closes the parent's copies of the child's ends
+   * of the pipes.
+   */
   #verify(pid: number, pagesBefore: number, snapshotBefore: string): CopyDefect | undefined {
     const pagesNow = this.#addressSpace.pageCount();
     this.#libc.close(this.#gate[0] as number);
@@ -251,15 +254,15 @@ export class Forker {
 
   /** Waits until the child is ready or has ended. Returns false if it hangs. */
   #waitReady(pid: number): boolean {
-    let asleepCount = 0;
+    let unchangedCount = 0;
     let lastSnapshot: string | undefined;
     for (let waitedMs = 0; waitedMs < READY_TIMEOUT_MS; waitedMs += SNAPSHOT_INTERVAL_MS) {
       this.#pollFds[0] = this.#ready[0] as number;
-      this.#pollFds[1] = POLLIN; // the upper half, the returned events, is 0
+      this.#pollFds[1] = POLLIN; // `events` is the lower half; `revents`, the upper half, is 0
       if (this.#libc.poll(this.#pollFds, 1, SNAPSHOT_INTERVAL_MS) === 1) return true;
       const snapshot = this.#threads.snapshotOf(pid);
-      asleepCount = snapshot !== undefined && snapshot === lastSnapshot ? asleepCount + 1 : 0;
-      if (asleepCount === SNAPSHOTS_UNTIL_HUNG) return false;
+      unchangedCount = snapshot !== undefined && snapshot === lastSnapshot ? unchangedCount + 1 : 0;
+      if (unchangedCount === UNCHANGED_SNAPSHOTS_UNTIL_HUNG) return false;
       lastSnapshot = snapshot;
     }
     return false;
@@ -293,15 +296,15 @@ export class Forker {
   #warmUp(): ForkRefusal | undefined {
     for (let i = 0; i < WARM_UP_ROUNDS; i++) {
       this.#beginChild({}, true);
-      this.#threads.reset(process.pid); // as in a child; the files are opened again later
+      this.#threads.reset(process.pid); // as a child does; the next snapshot opens the files again
       this.#addressSpace.reset();
       this.#addressSpace.pageCount();
       this.#addressSpace.markForChild();
-      // Other refusals may have passed until the fork, which checks again.
+      // Other reasons may be gone by the time of the fork, which checks again.
       const snapshot = this.#threads.snapshot();
       if (typeof snapshot === "object" && snapshot.reason === "proc") return snapshot;
     }
-    // Binds the functions that only a child calls, because binding allocates.
+    // Binds the functions of libc now, because the first access to each allocates.
     for (const name of [
       "fork",
       "read",

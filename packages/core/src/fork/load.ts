@@ -1,15 +1,15 @@
 /**
  * Loads the code that forks processes, which few processes need.
  *
- * It is a CommonJS file of the build, so that `fork()` can load it synchronously. Node on Linux
- * only.
+ * The build bundles that code into a CommonJS file, so that `fork()` can load it synchronously.
+ * Only Node on Linux loads it.
  */
 import { native, whyNoNative } from "../native/mod.ts";
 import type * as ForkModule from "./mod.ts";
 
 /** The operations for forking this process, and for a forked child. */
 export interface Forking extends Omit<typeof ForkModule, "openForker"> {
-  /** Returns what forks this process, or the reason why it cannot be forked. */
+  /** Returns the forker of this process, or the reason why it cannot be forked. */
   openForker(): ForkModule.ForkSupport | ForkModule.ForkRefusal;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The operations for forking this process, and for a forked child. Loaded on demand by `load.ts`.
+ * The operations for forking this process, and for a forked child. `load.ts` loads them on demand.
  */
 
 import type { ForkRefusal } from "../host/fork-refusal.ts";
@@ -25,7 +25,7 @@ export { exitWithoutCleanup, resetProcess, warmUpExit } from "./reset-process.ts
 export { quickTest, selfTest } from "./self-test.ts";
 export { reap } from "./waitpid.ts";
 
-/** The forker of this process, and its access to libc. */
+/** The forker of this process, and the access to libc. */
 export interface ForkSupport {
   readonly native: Native;
   readonly forker: Forker;
@@ -36,10 +36,10 @@ let support: ForkSupport | ForkRefusal | undefined;
 /** Returns the forker of this process, or the reason why it cannot be forked. */
 export function openForker(
   native: Native | undefined,
-  missing: NativeUnavailable | undefined,
+  whyNoNative: NativeUnavailable | undefined,
 ): ForkSupport | ForkRefusal {
   if (support !== undefined) return support;
-  if (native === undefined) return (support = { reason: "native", message: missing?.message as string });
+  if (native === undefined) return (support = { reason: "native", message: whyNoNative?.message as string });
   const forker = Forker.open(native);
   return (support = "reason" in forker ? forker : { native, forker });
 }

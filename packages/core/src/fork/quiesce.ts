@@ -1,11 +1,11 @@
 /**
- * Waits until a process can be copied: it has no pending requests of libuv, and no sockets that a
- * child would share.
+ * Waits until this process can be copied. It then has no pending requests of libuv. A fork server
+ * also has no open sockets of its modules.
  *
  * A request that is pending at a fork never ends in the child, because its thread belongs to the
- * parent. A shared socket is read by both processes, and each gets a part of the data. Listening
+ * parent. If parent and child read the same socket, each gets a part of the data. Listening
  * servers, database connections and pipes to subprocesses are sockets (Node creates its pipes as
- * sockets). Kept-alive connections close by themselves within seconds.
+ * sockets). Idle HTTP connections close by themselves within seconds.
  */
 import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 import type { Forker } from "./forker.ts";
@@ -13,7 +13,7 @@ import type { Forker } from "./forker.ts";
 const fs = process.getBuiltinModule("node:fs");
 const internals = process as unknown as { _getActiveRequests(): object[] };
 const IDLE_TIMEOUT_MS = 6000;
-/** Shorter, because a program that is running may always have pending requests. */
+/** Shorter than the other, because a running program may always have pending requests. */
 const QUIESCE_TIMEOUT_MS = 3000;
 
 /** Returns the open sockets of this process, by their inodes. */
@@ -29,7 +29,7 @@ export function openSocketInodes(): Set<string> {
 }
 
 /**
- * For a process that has only loaded modules: waits until no requests are pending and only
+ * For a fork server, which has only loaded modules: waits until no requests are pending and only
  * `ownSockets` are open.
  */
 export async function waitUntilIdle(ownSockets: ReadonlySet<string>): Promise<ForkRefusal | undefined> {
@@ -52,7 +52,7 @@ export async function waitUntilIdle(ownSockets: ReadonlySet<string>): Promise<Fo
 
 /**
  * For a process in the middle of its program: waits until no requests are pending and the other
- * threads are idle. The child detaches itself from the sockets.
+ * threads are idle. Sockets may stay open, because the child detaches itself from them.
  */
 export async function quiesce(forker: Forker): Promise<ForkRefusal | undefined> {
   const deadline = performance.now() + QUIESCE_TIMEOUT_MS;
@@ -72,7 +72,7 @@ export async function quiesce(forker: Forker): Promise<ForkRefusal | undefined> 
 
 /** Returns a refusal if requests of libuv are pending. */
 export function pendingRequests(): ForkRefusal | undefined {
-  // A file that is being closed does not matter, because no code waits for it. Node closes each
+  // A request that closes a file does not matter, because no code waits for it. Node closes each
   // module file that way.
   const requests = internals._getActiveRequests().filter(({ constructor: { name } }) => name !== "FileHandleCloseReq");
   if (requests.length === 0) return undefined;

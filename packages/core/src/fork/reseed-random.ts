@@ -2,15 +2,14 @@
  * Gives every child random numbers of its own.
  *
  * A fork copies the state of every generator, so siblings would draw the same numbers from
- * `Math.random()`, `crypto.randomUUID()` and `crypto.randomInt()`. OpenSSL itself detects a fork.
- * The numbers that come directly from it (`randomBytes`, `getRandomValues`) therefore differ
- * already.
+ * `Math.random()`, `crypto.randomUUID()` and `crypto.randomInt()`. OpenSSL itself detects a fork,
+ * so the numbers that come directly from it (`randomBytes`, `getRandomValues`) differ already.
  */
 const crypto = process.getBuiltinModule("node:crypto");
 
 /**
- * The pools of Node (lib/internal/crypto/random.js): `randomUUID()` draws 128 numbers at once,
- * `randomInt()` 1,024.
+ * The pools of Node (lib/internal/crypto/random.js), which hold random bytes for the next calls:
+ * 128 of `randomUUID()`, 1,024 of `randomInt()`.
  */
 const RANDOM_POOLS: readonly { readonly size: number; readonly draw: () => unknown }[] = [
   { size: 128, draw: () => crypto.randomUUID() },
@@ -18,12 +17,12 @@ const RANDOM_POOLS: readonly { readonly size: number; readonly draw: () => unkno
 ];
 
 let seedMathRandom: (() => void) | undefined;
-let poolsAreDrained = false;
+let arePoolsDrained = false;
 
 /**
  * Replaces `Math.random` with a generator that can be reseeded. A fork server does that before it
- * loads any module, so that modules that keep a reference to the function also get new numbers in
- * each child.
+ * loads modules. A module that keeps a reference to the function then also gets new numbers in each
+ * child.
  */
 export function replaceMathRandom(): void {
   const seedWords = new Uint32Array(4);
@@ -51,18 +50,20 @@ export function replaceMathRandom(): void {
 }
 
 /**
- * In a child: reseeds all generators, so that they differ from those of the parent and of siblings.
+ * In a child: reseeds all generators, so that its numbers differ from those of the parent and of
+ * siblings.
  */
 export function reseed(): void {
   if (seedMathRandom === undefined) reseedV8Context();
   else seedMathRandom();
-  if (!poolsAreDrained) for (const { size, draw } of RANDOM_POOLS) for (let i = 0; i < size; i++) draw();
-  poolsAreDrained = false; // this child may fill the pools, and then fork
+  if (!arePoolsDrained) for (const { size, draw } of RANDOM_POOLS) for (let i = 0; i < size; i++) draw();
+  arePoolsDrained = false; // this child may fill the pools, and then fork
 }
 
 /**
  * In a fork server, as its last step: empties the pools. Otherwise each child would have to empty
- * them, which takes a millisecond. A request to OpenSSL shows that a pool has just been filled.
+ * them, which takes a millisecond. Node does not show how full a pool is. It is full right after a
+ * draw that made a request to OpenSSL, and `size - 1` draws then empty it.
  */
 export function drainRandomPools(): void {
   let requestCount = 0;
@@ -72,7 +73,7 @@ export function drainRandomPools(): void {
     },
   });
   hook.enable();
-  poolsAreDrained = RANDOM_POOLS.every(({ size, draw }) => {
+  arePoolsDrained = RANDOM_POOLS.every(({ size, draw }) => {
     const countBefore = requestCount;
     for (let i = 0; i < size && requestCount === countBefore; i++) draw();
     for (let i = 1; i < size; i++) draw();
@@ -83,8 +84,8 @@ export function drainRandomPools(): void {
 
 /**
  * Replaces `Math.random` with that of a new context, which V8 seeds at the first call from a flag.
- * Code that has kept a reference to the old function continues with the parent's numbers, which V8
- * cannot change.
+ * V8 cannot reseed the old function, so code that has kept a reference to it draws the parent's
+ * numbers.
  */
 function reseedV8Context(): void {
   const v8 = process.getBuiltinModule("node:v8");

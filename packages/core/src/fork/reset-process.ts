@@ -1,6 +1,6 @@
 /**
- * Corrects the state that Node keeps about its process and that a fork copies: pid, exit, thread
- * pool, wake-ups.
+ * Corrects the state that Node keeps about its process, and that a fork copies. That is the pid,
+ * `process.exit()`, the thread pool and pending wake-ups.
  *
  * The child calls {@link resetProcess} before any other code runs.
  */
@@ -10,16 +10,16 @@ import { reseed } from "./reseed-random.ts";
 
 const fs = process.getBuiltinModule("node:fs");
 const wakeupCell = new Int32Array(new SharedArrayBuffer(4));
-let tracksExit = false;
+let isExitWrapped = false;
 let isExiting = false;
-let ensuresThreadpool = false;
-let exitsWithoutCleanup = false;
+let hasThreadpoolListener = false;
+let isEmitWrapped = false;
 
 /** In a child: corrects all state that differs from the parent's. */
 export function resetProcess(native: Native): void {
   // Node caches the pid.
-  const value = native.libc.getpid();
-  Object.defineProperty(process, "pid", { value, enumerable: true, configurable: true, writable: false });
+  const pid = native.libc.getpid();
+  Object.defineProperty(process, "pid", { value: pid, enumerable: true, configurable: true, writable: false });
   reseed();
   forgetWatched();
   exitWithoutAtexit(native);
@@ -28,8 +28,8 @@ export function resetProcess(native: Native): void {
 }
 
 /**
- * Makes `process.exit()` skip the handlers of C's `atexit()`, which belong to the parent, as
- * `os._exit()` does in Python. The `exit` event is still emitted. With coverage or profiling, the
+ * Makes `process.exit()` skip the handlers of C's `atexit()`, which belong to the parent. Python's
+ * `os._exit()` does the same. Node still emits the `exit` event. With coverage or profiling, Node's
  * native exit stays, because it writes their files.
  */
 function exitWithoutAtexit(native: Native): void {
@@ -38,8 +38,8 @@ function exitWithoutAtexit(native: Native): void {
   if (isProfiled) return;
   const { _exit } = native.libc;
   (process as unknown as { reallyExit(code: number): void }).reallyExit = (code) => _exit(code & 0xff);
-  if (tracksExit) return;
-  tracksExit = true;
+  if (isExitWrapped) return;
+  isExitWrapped = true;
   const { exit } = process;
   process.exit = (code) => {
     isExiting = true;
@@ -48,8 +48,8 @@ function exitWithoutAtexit(native: Native): void {
 }
 
 /**
- * In a fork server: runs `process.exit()` without its effect, so that it is compiled. No module may
- * listen for "exit" yet.
+ * In a fork server: runs `process.exit()` without its effect, so that it is compiled. Call it
+ * before any module listens for "exit".
  */
 export function warmUpExit(): void {
   const internals = process as unknown as { _exiting: boolean; reallyExit(code: number): void };
@@ -63,14 +63,14 @@ export function warmUpExit(): void {
 }
 
 /**
- * Makes sure that libuv's thread pool belongs to the child when it ends. A native exit, at the end
- * of the loop or after an uncaught error, joins the threads of the pool. If only the parent has
- * used the pool, the threads do not exist in the child, and the exit would hang. A request makes
- * libuv create the pool again, because its `pthread_atfork` handler has reset it.
+ * Makes sure that the child has a libuv thread pool of its own when it ends. Node's native exit, at
+ * the end of the loop or after an uncaught error, joins the threads of the pool. If only the parent
+ * has used the pool, the threads do not exist in the child, and the exit would hang. A request
+ * makes libuv create the pool again, because libuv's `pthread_atfork` handler has reset it.
  */
 function ensureThreadpool(): void {
-  if (ensuresThreadpool) return;
-  ensuresThreadpool = true;
+  if (hasThreadpoolListener) return;
+  hasThreadpoolListener = true;
   process.prependListener("exit", () => {
     // `process.exit()` is not a native exit, so the threads are not needed.
     if (!isExiting) fs.stat("/", () => {});
@@ -82,7 +82,7 @@ function ensureThreadpool(): void {
  * again.
  */
 export function resetThreadpool(): void {
-  ensuresThreadpool = false;
+  hasThreadpoolListener = false;
   ensureThreadpool();
 }
 
@@ -103,14 +103,14 @@ export function resetExit(): void {
 }
 
 /**
- * Ends a child that shares handles with its parent right after the `exit` event, without Node's
- * cleanup. The cleanup closes all handles, and closing a listening Unix socket would unlink its
- * path. After an uncaught error, Node still has to print the error, and then ends without cleanup
- * anyway.
+ * In a child that shares handles with its parent: makes the process end right after its `exit`
+ * event, without Node's cleanup. The cleanup closes all handles, and closing a listening Unix
+ * socket would unlink its path. An uncaught error is an exception: Node must still print it, and
+ * then ends without cleanup anyway.
  */
 export function exitWithoutCleanup({ libc }: Native): void {
-  if (exitsWithoutCleanup) return;
-  exitsWithoutCleanup = true;
+  if (isEmitWrapped) return;
+  isEmitWrapped = true;
   const emit = process.emit as (this: NodeJS.Process, event: string, ...args: unknown[]) => boolean;
   let isFatal = false;
   const emitThenExit = (event: string, ...args: unknown[]): boolean => {
@@ -126,9 +126,9 @@ export function exitWithoutCleanup({ libc }: Native): void {
 }
 
 /**
- * Wakes the event loop once. `uv_loop_fork()` drops pending wake-ups. A task that V8 posted before
- * the fork, such as the end of an asynchronous wasm compilation, would otherwise wait for the next
- * wake-up.
+ * Wakes the event loop once, by the timeout of `Atomics.waitAsync()`. `uv_loop_fork()` drops
+ * pending wake-ups. A task that V8 posted before the fork, such as the end of an asynchronous wasm
+ * compilation, would otherwise wait for the next wake-up.
  */
 function postWakeup(): void {
   const { waitAsync } = Atomics as unknown as {

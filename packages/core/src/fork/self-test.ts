@@ -1,6 +1,6 @@
 /**
- * The self-test of forking: a probe child uses everything that children need, before the first real
- * child.
+ * The self-test of forking. Before the first real child, a *probe* child uses everything that
+ * children need.
  *
  * Its result, not the version of Node, decides whether this process can be forked.
  */
@@ -13,7 +13,7 @@ import type { Forker, ForkResult } from "./forker.ts";
 import { reap, reapNow } from "./waitpid.ts";
 
 const PROBE_TIMEOUT_MS = 3000;
-/** The exit code of a probe that has passed. It does not occur by accident. */
+/** The exit code of a probe that has passed. Node itself never exits with it. */
 const PASSED_EXIT_CODE = 47;
 const ALLOCATED_ROWS = 40;
 
@@ -68,7 +68,8 @@ function awaitProbe(native: Native, fork: ForkResult): ForkRefusal | undefined {
 }
 
 /**
- * Uses V8's worker threads, the heap, the event loop, libuv's thread pool, and `process.exit()`.
+ * Runs in the probe. Uses V8's worker threads, the heap, the event loop, libuv's thread pool and
+ * `process.exit()`.
  */
 async function runProbe(): Promise<never> {
   const rows = allocate();

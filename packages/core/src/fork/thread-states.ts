@@ -5,8 +5,9 @@
  * A child has only the thread that called `fork()`. The work of any other thread stays half-done in
  * the child, and a lock that it held is held forever. A copy is therefore good only if all other
  * threads were parked from before the fork until after it. `/proc/<pid>/task/<tid>/syscall` shows
- * the system call in which a thread sleeps. The number of times that it ran shows whether it was
- * woken in between. A *snapshot* is a string of both for all threads.
+ * the system call in which a thread sleeps. The *run count*, the number of times that the kernel
+ * ran the thread, shows whether it was woken in between. A *snapshot* of parked threads is a string
+ * of their ids and run counts.
  */
 import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
 
@@ -26,8 +27,8 @@ interface ThreadFiles {
 }
 
 /**
- * The file with the number of times that a thread ran: the last number of schedstat, or, ten times
- * slower, status.
+ * The file with the run count of a thread: the last number in schedstat, or the context switches in
+ * status, which takes ten times as long to read.
  */
 const RUN_COUNT_FILE = hasSchedstat() ? "schedstat" : "status";
 
@@ -39,9 +40,8 @@ export class ThreadStates {
   #ownId = String(process.pid);
 
   /**
-   * Returns a snapshot of all threads of a child; undefined if one of them is not parked. An
-   * unchanged snapshot some time later means that the child hangs: no thread is left to wake the
-   * others.
+   * Returns a snapshot of all threads of a child; undefined if one of them is not parked. If the
+   * snapshot does not change, the child hangs, because none of its threads will wake another.
    */
   snapshotOf(pid: number): string | undefined {
     let snapshot = "";
@@ -58,8 +58,8 @@ export class ThreadStates {
   }
 
   /**
-   * In a child: forgets the threads of the parent. The only thread of a child has its pid as its
-   * id.
+   * In a child: forgets the threads of the parent, and sets the id of the only thread, which is the
+   * pid.
    */
   reset(pid: number): void {
     this.#ownId = String(pid);
@@ -96,7 +96,8 @@ export class ThreadStates {
       }
       const syscallNumber = syscall.slice(0, syscall.indexOf(" "));
       if (!this.#isParkedIn(syscallNumber)) return undefined;
-      // V8's scheduler of delayed tasks has the only other event loop in a process without workers.
+      // In a process without workers, only one other thread has an event loop: V8's scheduler of
+      // delayed tasks.
       if (syscallNumber !== PARKED_SYSCALLS.futex && ++loopCount > 1)
         return refusal("event-loops", describeEventLoop());
       snapshot += `${id} ${runCountIn(runStats)}`;
@@ -132,12 +133,12 @@ export class ThreadStates {
   }
 }
 
-/** Extracts the number of times that a thread ran. */
+/** Returns the run count in the contents of the file. */
 function runCountIn(text: string): string {
   return text.slice(RUN_COUNT_FILE === "schedstat" ? text.lastIndexOf(" ") : text.indexOf("voluntary_ctxt_switches"));
 }
 
-/** Whether the kernel counts runs in schedstat. Not all kernels do. */
+/** Whether schedstat contains run counts, which depends on the configuration of the kernel. */
 function hasSchedstat(): boolean {
   try {
     return Number(fs.readFileSync("/proc/self/schedstat", "latin1").split(" ")[2]) > 0;

@@ -1,17 +1,18 @@
 /**
  * Gives V8 in a child worker threads of its own.
  *
- * `fork()` copies one thread. V8 in the child would wait forever for its worker threads: in the
- * first garbage collection, for the first optimized function or the first compiled wasm. Every Node
- * exports `node::MultiIsolatePlatform::Create()`, which creates a new platform with running
- * threads. The child copies the task runner of the new platform, one `shared_ptr`, over that of
- * V8's own platform.
+ * `fork()` copies one thread. In the child, V8 would wait forever for its worker threads when it
+ * collects garbage, optimizes a function or compiles wasm. Every Node exports
+ * `node::MultiIsolatePlatform::Create()`, which creates a new platform with running threads. The
+ * platform holds its task runner in a `shared_ptr`. The child copies that of the new platform over
+ * that of the platform that V8 uses.
  *
- * This file finds the addresses of both, and proves them before a child writes there. `make_shared`
- * created the runner, so its pointer points 16 bytes behind its control block. The control block
- * starts with the address of a virtual table, whose symbol names the class. Exactly one object to
- * which `node::per_process::v8_platform` points must contain exactly one such pair. Otherwise the
- * fork is refused.
+ * This file finds the address, and proves it before a child writes there. A `shared_ptr` is a pair
+ * of pointers: to the object and to its control block. `make_shared` created the runner, so the
+ * object is 16 bytes behind the control block. The control block starts with the address of a
+ * virtual table, whose symbol names the class. Exactly one object to which
+ * `node::per_process::v8_platform` points must contain exactly one such pair. Otherwise the fork is
+ * refused.
  */
 
 import { type ForkRefusal, refusal } from "../host/fork-refusal.ts";
@@ -24,6 +25,7 @@ export interface Platform {
   readonly runnerAddress: number;
   /** The offset of the `shared_ptr` in a platform. */
   readonly runnerOffset: number;
+  /** The address of the tracing controller, which `create` needs. */
   readonly tracingController: number;
   /** Creates a platform and writes its address to the first argument. */
   readonly create: Call<readonly ["address", "bytes", "i32", "address", "address"]>;
@@ -33,19 +35,21 @@ const PLATFORM_SYMBOL = "_ZN4node11per_process11v8_platformE";
 const GET_TRACING_CONTROLLER_SYMBOL = "_ZN4node12NodePlatform20GetTracingControllerEv";
 const CREATE_PLATFORM_SYMBOL = "_ZN4node20MultiIsolatePlatform6CreateEiPN2v817TracingControllerEPNS1_13PageAllocatorE";
 /**
- * The virtual table of `_Sp_counted_ptr_inplace<WorkerThreadsTaskRunner, …>`, as Node 24 and newer,
- * 20 and 22 name it.
+ * The virtual table of `_Sp_counted_ptr_inplace<WorkerThreadsTaskRunner, …>`. The first name is
+ * that of Node 24 and newer, the second that of Node 20 and 22.
  */
 const CONTROL_BLOCK_SYMBOLS = ["Iv", "IS1_"].map(
   (allocator) =>
     `_ZTVSt23_Sp_counted_ptr_inplaceIN4node23WorkerThreadsTaskRunnerESa${allocator}ELN9__gnu_cxx12_Lock_policyE2EE`,
 );
 /**
- * The size of the two words between the symbol of a virtual table and the address to which objects
- * point.
+ * The distance from the symbol of a virtual table to the address to which objects point: two words.
  */
 const VTABLE_HEADER_BYTES = 16;
-/** The sizes of the memory that is searched. */
+/**
+ * The sizes of the memory that is searched: `per_process::v8_platform`, and each object to which it
+ * points.
+ */
 const HOLDER_BYTES = 64;
 const PLATFORM_BYTES = 256;
 
@@ -83,8 +87,7 @@ export function findPlatform(native: Native): Platform | ForkRefusal {
 }
 
 /**
- * Returns the offsets of pointers to objects that `make_shared` has created with this virtual
- * table.
+ * Returns the offsets of each `shared_ptr` in an object whose control block has this virtual table.
  */
 function runnerOffsets(address: number, vtable: number): number[] {
   const fields = readWords(address, PLATFORM_BYTES);
@@ -96,7 +99,7 @@ function runnerOffsets(address: number, vtable: number): number[] {
   return offsets;
 }
 
-/** Reads the words at an address; returns none if it is not mapped. */
+/** Returns the 64-bit words at an address; none if it is not mapped. */
 function readWords(address: number, size: number): number[] {
   const view = address < 0x10000 ? undefined : peek(address, size);
   return view === undefined ? [] : Array.from({ length: size / 8 }, (_, i) => Number(view.getBigUint64(i * 8, true)));

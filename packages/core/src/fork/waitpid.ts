@@ -6,7 +6,7 @@ import type { Native } from "../native/native.ts";
 const statusOut = new Int32Array(1);
 const signalNames = new Map<number, string>();
 for (const [name, signalNumber] of Object.entries(process.getBuiltinModule("node:os").constants.signals)) {
-  // Some numbers have an old name as well, which comes later: SIGIOT, SIGPOLL.
+  // Some numbers also have an old name, which comes later: SIGIOT, SIGPOLL.
   if (!signalNames.has(signalNumber)) signalNames.set(signalNumber, name);
 }
 
@@ -18,7 +18,10 @@ export function reap(native: Native, pid: number): ExitStatus | undefined {
   return native.libc.waitpid(pid, statusOut, WNOHANG) === pid ? exitStatus(statusOut[0] as number) : undefined;
 }
 
-/** Blocks until a child ends, which must be about to end, and returns its exit status. */
+/**
+ * Blocks until a child ends, and returns its exit status. Call it only for a child that is already
+ * ending.
+ */
 export function reapNow(native: Native, pid: number): ExitStatus {
   native.libc.waitpid(pid, statusOut, 0);
   return exitStatus(statusOut[0] as number);

@@ -12,18 +12,18 @@ export type ForkReason =
   | "event-loops"
   /** The other threads did not become idle in time. */
   | "busy-threads"
-  /** Requests of libuv are pending, which would never end in a child. */
+  /** Requests of libuv are pending. They would never end in a child. */
   | "requests"
-  /** Sockets are open, which parent and child would share. */
+  /** Sockets are open. Parent and child would share them. */
   | "sockets"
   /** No attempt produced a consistent copy. */
   | "unstable"
-  /** The system refused: too many processes or files, or too little memory. */
+  /** The system has reached a limit of processes or files, or has too little memory. */
   | "system"
   /** A probe child failed the self-test. */
   | "self-test";
 
-/** A fork that was not attempted or has failed, and has had no effect. */
+/** The result of a fork that was not attempted, or that failed without an effect. */
 export interface ForkRefusal {
   readonly reason: ForkReason;
   /** The reason as a clause that can follow "because". */
@@ -45,7 +45,10 @@ export interface ForkPlatform {
   readonly arch: string;
 }
 
-/** Returns why a process on that platform can never be forked; undefined if it may be. */
+/**
+ * Returns the reason why no process on a platform can be forked; undefined if the platform is
+ * supported.
+ */
 export function whyNoForkOn({ host, platform, arch }: ForkPlatform): ForkRefusal | undefined {
   const needs = "forking requires Node on Linux on x64";
   if (host !== "node") return refusal("platform", needs);
