@@ -1,5 +1,6 @@
 /**
- * Tests of the bytes, which must be the same on every host and in every version of one protocol.
+ * Golden tests of the wire format. The bytes must be the same on every host, and in all versions of
+ * the library that use the same protocol.
  */
 import { expect, test } from "vitest";
 import { Encoder } from "../src/codec/encode/encoder.ts";
@@ -62,7 +63,7 @@ const golden: [string, unknown, string][] = [
   ["function", task("file:///m", () => 1, "f"), "02 17 0f 48 0e 00 02 02 69 66 69 6c 65 3a 2f 2f 2f 6d 61 66"],
 ];
 
-test.each(golden)("%s has the agreed bytes", (_, value, bytes) => {
+test.each(golden)("the encoding of %s has the agreed bytes", (_, value, bytes) => {
   expect(hex(send(value))).toBe(bytes);
 });
 
@@ -73,7 +74,7 @@ test.each([
   ["65536 elements", Array(65536).fill(null), "02 0e ff 00 00 01 00 01"],
   ["70000 letters", "a".repeat(70000), "02 0b 70 11 01 00 61"],
   ["70000 letters, one of them with an accent", `${"a".repeat(69999)}é`, "02 0c 71 11 01 00 61"],
-])("%s begin with the agreed bytes", (_, value, bytes) => {
+])("the encoding of %s begins with the agreed bytes", (_, value, bytes) => {
   expect(hex(send(value)).startsWith(`${bytes} `)).toBe(true);
 });
 

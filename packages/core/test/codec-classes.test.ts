@@ -94,7 +94,7 @@ describe("builtin classes", () => {
     ]) {
       const fake = Object.assign(Object.create(prototype) as object, { a: 1 });
       expect(difference(trip(fake), { a: 1 })).toBe(undefined);
-      // The second time, the prototype has been classified.
+      // The second time, the encoder knows the writer for the prototype.
       expect(difference(trip(fake), { a: 1 })).toBe(undefined);
     }
     expect(
@@ -126,8 +126,8 @@ describe("binary data", () => {
     BigInt64Array,
     BigUint64Array,
   ];
-  const more = (globalThis as { Float16Array?: typeof Float32Array }).Float16Array;
-  const all = more === undefined ? kinds : [...kinds, more];
+  const float16Array = (globalThis as { Float16Array?: typeof Float32Array }).Float16Array;
+  const all = float16Array === undefined ? kinds : [...kinds, float16Array];
   test.each(all.map((kind) => [kind.name, kind] as const))("a %s arrives as itself", (_, kind) => {
     for (const size of sizes) {
       const bytes = Uint8Array.from({ length: size - (size % kind.BYTES_PER_ELEMENT) + 8 }, (_, i) => (i * 7) % 120);
@@ -345,7 +345,7 @@ describe("functions", () => {
     expect(arrived.triple(14)).toBe(42);
     expect(arrived.same).toBe(arrived.triple);
     expect(arrived.triple).not.toBe(triple);
-    // The receiver can send it on.
+    // The receiver can send the function to another process.
     expect(trip(arrived.triple)(2)).toBe(6);
   });
 });

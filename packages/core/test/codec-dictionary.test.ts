@@ -58,9 +58,9 @@ describe("a dictionary", () => {
     registry.modules.set(HERE, { fn });
     both([{ a: 1 }, { b: 2 }]);
     both([{ a: 1 }]);
-    // All these shapes have occurred before, so both encoders know which keys repeat.
+    // Both encoders have then written all these shapes once, and define them at the next occurrence.
     const last = { c: { a: 1 }, d: [{ b: 2 }] };
-    for (const encoder of [twin]) send([last, last.c, last.d[0]], encoder);
+    send([last, last.c, last.d[0]], twin);
     receive(send([last, last.c, last.d[0]], encoder), decoder);
     expect(() => send([last, { b: 3 }, fn, () => 1], encoder)).toThrow("value[3]");
     send([last, { b: 3 }, fn], encoder);
@@ -121,13 +121,13 @@ describe("a dictionary", () => {
     };
     const row = { row: 1, cells: 2 };
     for (let i = 0; i < 3; i++) trip(row);
-    // More keys without a repetition than the encoder remembers.
+    // More shapes that occur once than the trie has nodes.
     for (let i = 0; i < 40_000; i++) send({ [`once${i}`]: i }, encoder);
     expect(trip(row)).toBe(4);
     expect(trip({ late: 1 })).toBe(9);
     expect(trip({ late: 1 })).toBe(14);
     expect(trip({ late: 1 })).toBe(3);
-    // More repeated shapes than there are numbers.
+    // More shapes that occur again than the dictionary has entries.
     for (let i = 0; i < 5000; i++) {
       const value = { [`many${i}`]: 1 };
       trip(value);

@@ -69,8 +69,8 @@ export const CLASS_SHAPE = 1;
 export const FUNCTION_ENTRY = 2;
 
 /**
- * The deepest nesting of objects in a message. It must fit on the stack of every receiver, even of
- * one that still interprets its code, whose stack frames are larger.
+ * The deepest nesting of objects in a message. It must fit on the stack of every receiver, even
+ * while V8 still interprets its code, which takes larger stack frames.
  */
 export const MAX_DEPTH = 500;
 /** The size of a dictionary. When it is full, new shapes and functions are written in full. */
