@@ -263,7 +263,7 @@ describe("a value that cannot be sent", () => {
       try {
         dive();
       } catch {
-        // The calls below try again, each with a little more stack.
+        // Each caller of the overflowing call encodes a message, with a little more stack.
       }
       if (round++ > 4000) return;
       const before = writer.position;
