@@ -427,6 +427,24 @@ describe("shareable objects", () => {
     registerReviver("test.Handle", revive);
   });
 
+  test("an object that cannot be rebuilt and occurs twice fails its message, and no later one", () => {
+    const revive = registry.revivers.get("test.Handle") as (data: unknown) => object;
+    const failure = new Error("no more handles");
+    registerReviver("test.Handle", () => {
+      throw failure;
+    });
+    const [encoder, decoder] = [new Encoder(), new Decoder()];
+    const pass = (value: unknown): unknown => {
+      const message = send(value, encoder);
+      encoder.commit();
+      return receive(message, decoder);
+    };
+    const handle = new Handle([], 1);
+    expect(() => pass([handle, handle, { later: 1 }])).toThrow(failure);
+    registerReviver("test.Handle", revive);
+    expect(pass({ later: 2 })).toStrictEqual({ later: 2 });
+  });
+
   test("a reviver may decode a message with the same decoder", () => {
     const stored = send({ a: [1, 2] });
     const decoder = new Decoder();

@@ -190,7 +190,8 @@ export class ValueReader implements ReadContext {
   }
 
   resolveReference<T>(id: number, object: T): T {
-    if (id >= 0) this.#objects[id] = object;
+    // An object that failed to be rebuilt is undefined. References to it must still read to their end.
+    if (id >= 0) this.#objects[id] = object ?? FAILED_OBJECT;
     return object;
   }
 
@@ -367,6 +368,8 @@ const MAX_READ_DEPTH = MAX_DEPTH * 2 + 2;
 const TOO_DEEP = "Malformed message: the value is nested too deeply";
 /** Stands for an object whose number is reserved, and whose contents are still being read. */
 const RESERVED = Symbol("reserved");
+/** Stands for an object whose failure is deferred. No caller gets it, because the message fails. */
+const FAILED_OBJECT = Symbol("failed");
 
 function toProtocolError(thrown: unknown): ProtocolError {
   if (isStackOverflow(thrown)) return new ProtocolError(TOO_DEEP, { cause: thrown });
