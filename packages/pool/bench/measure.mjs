@@ -1,16 +1,19 @@
-// What the benchmarks of pools measure by.
+// Measures rates, for the benchmarks of pools.
 
-/** So long each works before it is measured, in milliseconds: until what runs often is compiled, in all processes. */
+/**
+ * The warm-up before a measurement, in milliseconds. All processes then have compiled their hot
+ * code.
+ */
 const WARMUP_MS = 2000;
 
-/** So long each is measured at least, in milliseconds: what takes a few by itself would tell of the moment alone. */
+/** The least duration of a measurement, in milliseconds. A shorter one measures noise. */
 const MIN_MEASURE_MS = 1000;
 
 export async function warm(run) {
   for (const until = performance.now() + WARMUP_MS; performance.now() < until; ) await run();
 }
 
-/** How many a second, of which a run does so many. */
+/** Returns the number of items per second, where one run does `count` items. */
 export async function rate(count, run) {
   const from = performance.now();
   let [runs, now] = [0, from];

@@ -1,4 +1,4 @@
-// What the peers' workers call. jest-worker and piscina take the module as it stands.
+// The functions of the peers' workers. jest-worker and piscina load this module directly.
 export const square = (x) => x * x;
 export const echo = (numbers) => numbers;
 export default ({ name, value }) => (name === "square" ? square(value) : echo(value));

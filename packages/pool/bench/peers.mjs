@@ -1,9 +1,11 @@
-// The pool against the pools of Node: many tasks at once, one at a time, and arrays of 8 MB there and back.
+// The pool against the pools of Node: many tasks at once, one at a time, and arrays of 8 MB there
+// and back.
 //
 //   npm run build && node packages/pool/bench/peers.mjs [--rounds=3]
 //
-// All take turns; the table holds medians over the rounds. Two workers each, processes where the peer has them; piscina has
-// threads only, and 64 tasks at a time for each of them. Arrays go through the pools of processes alone.
+// The pools take turns. The table shows medians over the rounds. Each pool has two workers:
+// processes if it can, otherwise threads (piscina, with 64 concurrent tasks each). Arrays are
+// measured for pools of processes only.
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Pool } from "@multiproc/pool";
@@ -24,7 +26,7 @@ const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const filename = here("./peer-functions.mjs");
 const threadLimits = { minThreads: 2, maxThreads: 2 };
 
-/** How each is made, called and ended; `isProcess` where its workers are processes. */
+/** How each pool is created, called and ended. `isProcess` is true if its workers are processes. */
 const POOLS = {
   multiproc: () => {
     const pool = new Pool({ processes: 2 });
@@ -75,7 +77,7 @@ const POOLS = {
 async function measure(make) {
   const { call, end, isProcess } = make();
   const result = {};
-  // One that hangs has no value from there on.
+  // A pool that hangs has no further values.
   const late = new Promise((resolve) => setTimeout(resolve, HANG_TIMEOUT_MS, result).unref());
   return await Promise.race([late, run({ call, end, isProcess }, result)]);
 }
@@ -92,7 +94,7 @@ async function run({ call, end, isProcess }, result) {
     if (isProcess === true) {
       const array = new Float64Array(1_000_000);
       const arrays = (count) => Promise.all(Array.from({ length: count }, () => call("echo", array)));
-      await arrays(ARRAY_COUNT); // a system takes its time for memory that nobody has used
+      await arrays(ARRAY_COUNT); // first touch: the system has to provide new memory pages
       result.arrays = await rate(ARRAY_COUNT, () => arrays(ARRAY_COUNT));
     }
     return result;
@@ -143,5 +145,5 @@ if (process.argv.includes("--json")) {
   );
   console.log(JSON.stringify(rows));
 }
-// Whoever hangs is not waited for.
+// A pool that hangs must not keep the benchmark alive.
 process.exit();

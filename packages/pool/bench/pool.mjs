@@ -1,9 +1,11 @@
-// The pool against Python's `multiprocessing.Pool` and, on Node, a small pool over the IPC channel of `child_process`.
+// The pool against Python's `multiprocessing.Pool` and, on Node, a small pool over the IPC channel
+// of `child_process`.
 //
 //   npm run build && node packages/pool/bench/pool.mjs [--rounds=5]
 //   npx deno run -A packages/pool/bench/pool.mjs
 //
-// All take turns; the table holds medians over the rounds, and how many times Python's rate that is. Two workers each.
+// The pools take turns. The table shows medians over the rounds, and ratios. Each pool has two
+// workers.
 import { execFileSync, fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -51,7 +53,7 @@ async function many(pool, inputs) {
   for (const result of results) await result;
 }
 
-/** What Node itself offers, one task at a time for each worker, as most pools do it. */
+/** A pool as most are: over the IPC channel of Node, with one task at a time for each worker. */
 async function ipc() {
   const from = performance.now();
   const children = [fork(here("./ipc-worker.mjs")), fork(here("./ipc-worker.mjs"))];

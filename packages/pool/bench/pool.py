@@ -1,4 +1,4 @@
-"""The same with Python's Pool: prints rates as JSON."""
+"""Measures Python's Pool, and prints rates as JSON."""
 import json
 import multiprocessing
 import sys
@@ -18,7 +18,7 @@ MEASURED = 1.0
 
 
 def rate(count, run):
-    """How many a second, as in measure.mjs."""
+    """Returns the number of items per second, as in measure.mjs."""
     since = now = time.perf_counter()
     runs = 0
     while now < since + MEASURED:

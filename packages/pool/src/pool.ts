@@ -87,10 +87,8 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @throws {TargetError} if workers cannot find the initializer
    * @throws {SendError} if an argument of the initializer cannot be sent
    */
-  constructor(options?: number | PoolOptions<I>) {
-    const settings = (
-      typeof options === "number" ? { processes: options } : options === undefined ? {} : options
-    ) as PoolOptions<I>;
+  constructor(options: number | PoolOptions<I> = {} as PoolOptions<I>) {
+    const settings = (typeof options === "number" ? { processes: options } : options) as PoolOptions<I>;
     checkPoolOptions("new Pool()", settings);
     const { processes = cpuCount(), maxTasksPerChild, gracePeriod = DEFAULT_GRACE_PERIOD_MS } = settings;
     const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = settings;

@@ -1,4 +1,4 @@
-// Many calls at once: what waits, what travels together, and what `await` makes of it.
+// Many calls at once: the queue, batches of results, and promises.
 import { inline, SendError } from "@multiproc/core";
 import { AsyncResult } from "@multiproc/pool";
 import fc from "fast-check";
@@ -10,7 +10,7 @@ import { poolOf } from "./pools.ts";
 const echo = inline((value: unknown) => value);
 
 describe("many calls at once", () => {
-  test("each gets its own answer, whatever it is and whoever gives it", async () => {
+  test("each call gets its own result, of any type and from any worker", async () => {
     const pool = poolOf();
     const values = [1, 2.5, "text", "x".repeat(5000), null, undefined, true, { a: [1] }, [1, 2], 7n, new Date(0)];
     for (let round = 0; round < 2; round++) {
@@ -29,7 +29,7 @@ describe("many calls at once", () => {
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, lost: 0 });
   });
 
-  test("those that are given up while they wait are not run, and the others are", async () => {
+  test("calls that are cancelled in the queue never run, and the others do", async () => {
     const pool = poolOf({ processes: 1 });
     await pool.map(tasks.square, [1, 2], { chunkSize: 1 });
     const results = Array.from({ length: 2000 }, (_, i) => pool.apply(tasks.square, [i]));
@@ -44,7 +44,7 @@ describe("many calls at once", () => {
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, failed: 667 });
   });
 
-  test("are given up with their pool, each of them", async () => {
+  test("every call fails when its pool is terminated", async () => {
     const pool = poolOf({ processes: 1 });
     const results = Array.from({ length: 500 }, (_, i) => pool.apply(tasks.sleep, [60_000 + i]));
     const map = pool.map(tasks.sleep, [60_000, 60_001, 60_002], { chunkSize: 1 });
@@ -53,7 +53,7 @@ describe("many calls at once", () => {
     expect(pool.stats()).toMatchObject({ waiting: 0, running: 0, failed: 503 });
   });
 
-  test("a map of single inputs fails with the first error, and runs no more of them", async () => {
+  test("a map with a chunk size of 1 fails with the first error, and runs no more inputs", async () => {
     const pool = poolOf({ processes: 1 });
     const inputs = Array.from({ length: 10_000 }, (_, i) => i + 1);
     await expect(pool.map(tasks.fail, inputs, { chunkSize: 1 })).rejects.toMatchObject({ x: 3 });
@@ -71,19 +71,19 @@ describe("many calls at once", () => {
 });
 
 describe("results", () => {
-  test("are promises, and what is made of them are plain ones", async () => {
+  test("results are promises, and then(), catch() and finally() make plain promises of them", async () => {
     const pool = poolOf({ processes: 1 });
     const result = pool.apply(tasks.square, [3]);
     expect(result).toBeInstanceOf(Promise);
     expect(result).toBeInstanceOf(AsyncResult);
-    expect(Promise.resolve(result)).toBe(result); // the engine makes no other of it
+    expect(Promise.resolve(result)).toBe(result); // the engine does not wrap it in another promise
     for (const made of [result.then(), result.catch(() => {}), result.finally(() => {})]) {
       expect(made).not.toBeInstanceOf(AsyncResult);
       expect(await made).toBe(9);
     }
   });
 
-  test("can be awaited often, before and after, in every way", async () => {
+  test("a result can be awaited many times, before and after it settles", async () => {
     const pool = poolOf({ processes: 1 });
     for (const [fn, at] of [
       [tasks.square, "fulfilled"],
@@ -98,7 +98,7 @@ describe("results", () => {
   });
 });
 
-test("results of a map are a list in the order of the inputs, however they come", () => {
+test("the results of a map are in the order of the inputs, in whatever pieces they arrive", () => {
   const pieces = fc.array(fc.tuple(fc.integer({ min: 1, max: 200 }), fc.nat()), { maxLength: 60 });
   fc.assert(
     fc.property(pieces, fc.constantFrom(1, 64, 200), (list, chunkSize) => {

@@ -1,5 +1,5 @@
 // Runs under every start method.
-// Calls, their inputs and their ends, beyond what every pool does.
+// Functions, arguments, maps and imaps in detail.
 import fs from "node:fs";
 import { fromModule, inline, SendError, TimeoutError } from "@multiproc/core";
 import { Pool, PoolClosedError, type Progress } from "@multiproc/pool";
@@ -12,7 +12,7 @@ const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.me
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
 describe("functions", () => {
-  test("inline ones capture values and other targets; hundreds of them do not pile up in a worker", async () => {
+  test("an inline function captures values and targets, and a worker evicts functions beyond its limit", async () => {
     const pool = poolOf({ processes: 1 });
     const functions = Array.from({ length: 600 }, (_, k) => inline((x: number) => x * k, { k }));
     for (const pass of [1, 2]) {
@@ -29,21 +29,21 @@ describe("functions", () => {
     expect(await pool.apply(hard.callTwice, [square, 3])).toBe(81);
   });
 
-  test("what an inline function captures and cannot be sent is refused at the call", async () => {
+  test("a captured value that cannot be sent rejects the call", async () => {
     const pool = poolOf({ processes: 1 });
     const fn = inline(() => 1, { handler: { run: () => {} } });
     await expect(pool.apply(fn)).rejects.toThrow(SendError);
     await expect(pool.apply(fn)).rejects.toThrow("fn.captured.handler.run");
   });
 
-  test("currentTask() tells a task its name, and nothing once it is over", async () => {
+  test("currentTask() returns the name of the running task, and undefined after it", async () => {
     const pool = poolOf({ processes: 1 });
     expect(await pool.apply(hard.myTask)).toEqual({ name: "myTask", isAborted: false, isGone: false });
   });
 });
 
 describe("arguments", () => {
-  test("what cannot be sent is refused with its place, before anything is sent", async () => {
+  test("a value that cannot be sent rejects the call with its place, before anything is sent", async () => {
     const pool = poolOf({ processes: 1 });
     const marks = file();
     await expect(pool.apply(hard.touch, [{ x: () => {} }, marks])).rejects.toThrow("Cannot send value at args[0].x: ");
@@ -56,7 +56,7 @@ describe("arguments", () => {
     expect(linesOf(marks)).toEqual([]);
   });
 
-  test("are read at the call: what becomes of them later does not matter", async () => {
+  test("arguments are serialized at the call, and later changes have no effect", async () => {
     const pool = poolOf({ processes: 1 });
     const list = [1, 2, 3];
     const results = Array.from({ length: 5 }, (_, i) => {
@@ -70,12 +70,12 @@ describe("arguments", () => {
     expect(await Promise.all(results)).toEqual([0, 1, 2, 3, 4].map((i) => [i, 2, 3]));
   });
 
-  test("workers are called as the pool says", async () => {
+  test("workers have the name of the pool", async () => {
     const pool = poolOf({ processes: 1, name: "Thumbnails" });
     expect(await pool.apply(tasks.describeMe)).toEqual({ name: "Thumbnails-1", daemon: true });
   });
 
-  test("live objects reach every worker through initArgs", async () => {
+  test("shareable objects reach every worker through initArgs", async () => {
     const queue = new Queue<number>();
     const pool = poolOf({ processes: 2, initializer: hard.putPid, initArgs: [queue] });
     const pids = [await queue.get(), await queue.get()];
@@ -89,7 +89,7 @@ describe("arguments", () => {
 });
 
 describe("map()", () => {
-  test("tells how far it is, and how long the rest will take", async () => {
+  test("map() reports its progress and the time left", async () => {
     const pool = poolOf({ processes: 1 });
     const seen: Progress[] = [];
     await pool.map(hard.pidOf, [1, 2, 3, 4], { chunkSize: 2, onProgress: (progress) => seen.push(progress) });
@@ -98,7 +98,7 @@ describe("map()", () => {
     expect(last.rate).toBeCloseTo(4000 / last.elapsed);
   });
 
-  test("shares a chunk that takes long with workers that have nothing to do, and does everything once", async () => {
+  test("an idle worker steals half of a slow chunk, and every item runs once", async () => {
     const pool = poolOf({ processes: 2 });
     await until(() => pool.stats().workers === 2);
     const marks = file();
@@ -108,7 +108,7 @@ describe("map()", () => {
     expect(linesOf(marks)).toHaveLength(24);
   });
 
-  test("settles all: what throws, what cannot be sent and whose worker dies fails alone, and nothing is done twice", async () => {
+  test("with settle, an item that throws, is unsendable or kills its worker fails alone, and nothing runs twice", async () => {
     for (const chunkSize of [1, 4, 10]) {
       const pool = poolOf({ processes: 1 });
       const marks = file();
@@ -128,7 +128,7 @@ describe("map()", () => {
     expect(timed.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   });
 
-  test("progress() tells how far it is", async () => {
+  test("progress() counts the inputs that are done", async () => {
     const pool = poolOf({ processes: 1 });
     const gate = file();
     const map = pool.map(tasks.waitForFile, [folder, gate, gate], { chunkSize: 1 });
@@ -140,15 +140,15 @@ describe("map()", () => {
     expect(pool.apply(tasks.square, [1]).progress()).toMatchObject({ done: 0, total: 1 });
   });
 
-  test("fails with what onProgress throws", async () => {
+  test("an error of onProgress fails the map", async () => {
     const pool = poolOf({ processes: 1 });
     const onProgress = () => {
-      throw new Error("stop telling me");
+      throw new Error("stop reporting");
     };
-    await expect(pool.map(tasks.square, [1, 2], { onProgress })).rejects.toThrow("stop telling me");
+    await expect(pool.map(tasks.square, [1, 2], { onProgress })).rejects.toThrow("stop reporting");
   });
 
-  test("each input has its time, and one that takes longer fails the map and is stopped", async () => {
+  test("the timeout is for each input: an input that exceeds it is stopped and fails the map", async () => {
     const pool = poolOf({ processes: 1, gracePeriod: 20 });
     const sleep = (list: number[]) => pool.map(tasks.sleep, list, { chunkSize: 10, timeout: 1400 });
     expect(await sleep(new Array(8).fill(200))).toHaveLength(8);
@@ -156,7 +156,7 @@ describe("map()", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("cancel() and signals end it, also while inputs are read", async () => {
+  test("cancel() and signals end a map, also while its inputs are read", async () => {
     const pool = poolOf({ processes: 2, gracePeriod: 20 });
     const map = pool.map(
       hard.slowAt,
@@ -203,7 +203,7 @@ describe("imap()", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("goes on after close(), and join() waits for what it has begun", async () => {
+  test("imap() continues after close(), and join() waits for its inputs", async () => {
     const pool = poolOf({ processes: 2 });
     const results = pool.imap(tasks.square, [1, 2, 3, 4, 5], { bufferSize: 2 });
     pool.close();
@@ -212,7 +212,7 @@ describe("imap()", () => {
     for await (const x of results) seen.push(x);
     expect(seen).toEqual([1, 4, 9, 16, 25]);
     await pool.join();
-    // One whose inputs are all done keeps nobody waiting, also if nobody takes the results.
+    // An imap() whose inputs are all done does not delay join(), even if its results are not taken.
     const other = poolOf({ processes: 2 });
     const late = other.imap(tasks.square, [1, 2, 3]);
     other.close();
@@ -220,7 +220,7 @@ describe("imap()", () => {
     expect((await late.next()).value).toBe(1);
   });
 
-  test("terminate() ends a loop that waits for its input or for results", async () => {
+  test("terminate() ends a loop that waits for an input or a result", async () => {
     const pool = poolOf({ processes: 1 });
     const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
     const waiting = [pool.imap(tasks.square, never).next(), pool.imap(tasks.waitForFile, [file()]).next()];
@@ -228,7 +228,7 @@ describe("imap()", () => {
     for (const step of waiting) await expect(step).rejects.toThrow(PoolClosedError);
   });
 
-  test("the trace of an error leads to the loop", async () => {
+  test("the stack trace of an error leads to the loop", async () => {
     // Under vitest on Deno, vite's replacement leaves out functions that await.
     const { prepareStackTrace } = Error;
     onTestFinished(() => void (Error.prepareStackTrace = prepareStackTrace));
@@ -252,7 +252,7 @@ describe("programs", () => {
     ["pool-at-top.js", "[ 1, 4, 9 ]\n"],
     ["unseen-failure.js", "done\n"],
     ["leaves-loop.js", "done\n"],
-  ])("%s ends by itself, quietly", async (name, output) => {
+  ])("the program %s ends by itself, without errors", async (name, output) => {
     const program = runProgram(fixture(import.meta.url, name));
     onTestFinished(() => program[Symbol.asyncDispose]());
     const { code } = await program.exited;

@@ -6,7 +6,7 @@ import { FunctionTable } from "../src/functions/function-table.ts";
 import { ImapJob, type ImapSpec } from "../src/jobs/imap-job.ts";
 import type { Dispatcher, WorkTask } from "../src/jobs/job.ts";
 
-/** An office whose tasks are done when the test says so; a result is the index of its input. */
+/** A dispatcher whose tasks are done when the test says so. The result of an input is its index. */
 class FakeDispatcher implements Dispatcher {
   readonly hasSubscribers = false;
   readonly tasks: WorkTask[] = [];
@@ -28,7 +28,7 @@ class FakeDispatcher implements Dispatcher {
 
   cancelJob(): void {}
 
-  /** Answers some items of a task. */
+  /** Delivers the results of some items of a task. */
   answer(pick: number, all: boolean): void {
     const task = this.tasks[pick % this.tasks.length];
     if (task === undefined) return;
@@ -89,11 +89,11 @@ function startImap(
   return stream;
 }
 
-/** Lets everything that is due happen. */
+/** Waits until all pending promises have settled. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-describe("Stream", () => {
-  test("results come in order or as they are there, inputs are read as results are taken, and all is closed", async () => {
+describe("ImapJob", () => {
+  test("results are in order or as they arrive, inputs are read as results are taken, and the iterator is closed", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -134,7 +134,7 @@ describe("Stream", () => {
     );
   });
 
-  test("an error comes in its place, drops what comes after it, and ends the iteration", async () => {
+  test("an error is thrown in its place, cancels later tasks, and ends the iteration", async () => {
     const source = { read: 0, closed: 0 };
     const dispatcher = new FakeDispatcher();
     const stream = startImap(dispatcher, counting(source, 100));
@@ -150,7 +150,7 @@ describe("Stream", () => {
     expect(dispatcher.doneCount).toBe(1);
   });
 
-  test("return() drops tasks, closes the input, and ends those who wait", async () => {
+  test("return() cancels tasks, closes the input, and ends pending next() calls", async () => {
     const source = { read: 0, closed: 0 };
     const dispatcher = new FakeDispatcher();
     const stream = startImap(dispatcher, counting(source, 100));
@@ -162,7 +162,7 @@ describe("Stream", () => {
     expect([source.closed, dispatcher.doneCount]).toEqual([1, 1]);
   });
 
-  test("return() does not wait for an input that never comes", async () => {
+  test("return() does not wait for an input that never arrives", async () => {
     const dispatcher = new FakeDispatcher();
     const never = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}) }) };
     const stream = startImap(dispatcher, never);
@@ -170,7 +170,7 @@ describe("Stream", () => {
     expect(dispatcher.doneCount).toBe(1);
   });
 
-  test("an input that cannot be closed says so to who leaves", async () => {
+  test("return() rejects with an error of the input's own return()", async () => {
     const dispatcher = new FakeDispatcher();
     const iterator = {
       next: () => ({ done: false, value: 1 }),
@@ -183,7 +183,7 @@ describe("Stream", () => {
     expect(dispatcher.doneCount).toBe(1);
   });
 
-  test("cancel() rejects who waits, or who comes next, and then is at its end", async () => {
+  test("cancel() rejects the pending or the next next(), and ends the iteration", async () => {
     const dispatcher = new FakeDispatcher();
     const waiting = startImap(dispatcher, counting({ read: 0, closed: 0 }, 100));
     const next = waiting.next();
@@ -197,7 +197,7 @@ describe("Stream", () => {
     expect(await quiet.next()).toEqual({ done: true, value: undefined });
   });
 
-  test("a value that cannot be sent comes as an error in its place", async () => {
+  test("an input that cannot be sent is an error in its place", async () => {
     const dispatcher = new FakeDispatcher();
     const stream = startImap(dispatcher, [1, () => {}, 3], { chunkSize: 1 });
     dispatcher.answer(0, true);
@@ -206,7 +206,7 @@ describe("Stream", () => {
     expect(dispatcher.doneCount).toBe(1);
   });
 
-  test("tiny tasks travel together, those that come one by one do not", async () => {
+  test("tiny items are batched into chunks, and async inputs are not", async () => {
     const tiny = new FunctionTable().getOrAdd(
       inline((x: number) => x),
       "imap()",

@@ -1,5 +1,5 @@
 // Runs under every start method.
-// What becomes of tasks when workers die, and of pools when workers cannot live.
+// The death of workers: which task fails, which are retried, and how the pool survives.
 import fs from "node:fs";
 import process from "node:process";
 import { fromModule, ProcessError, SendError } from "@multiproc/core";
@@ -12,13 +12,13 @@ import { file, poolOf } from "./pools.ts";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
-describe("blame", () => {
+describe("the failed task", () => {
   test.each(["SIGKILL", "SIGTERM"])(
-    "among thousands of tiny tasks, %s fails just those that it hits",
+    "%s among thousands of batched tasks fails only the tasks that it kills",
     async (signal) => {
       const pool = poolOf({ processes: 2 });
       const killers = [100, 101, 999];
-      // The worker learns that they are tiny, so that they travel together.
+      // The pool learns that the tasks are tiny, so that it batches them.
       await Promise.all(Array.from({ length: 500 }, (_, x) => pool.apply(hard.doubleUnless, [x, [], signal])));
       const results = await Promise.allSettled(
         Array.from({ length: 1000 }, (_, x) => pool.apply(hard.doubleUnless, [x, killers, signal])),
@@ -32,7 +32,7 @@ describe("blame", () => {
     },
   );
 
-  test("a task that exits among tiny ones fails alone, and those before it are not run again", async () => {
+  test("a task that exits among batched ones fails alone, and the tasks before it do not run again", async () => {
     const pool = poolOf({ processes: 1 });
     const marks = file();
     await pool.map(hard.exitAt, Array(300).fill(0));
@@ -47,7 +47,7 @@ describe("blame", () => {
     expect(fs.readFileSync(marks, "utf8").trim().split("\n")).toHaveLength(50);
   });
 
-  test("a worker that dies while more is sent to it is judged by all that it had answered", async () => {
+  test("all results of a worker count that dies while tasks are sent to it", async () => {
     const pool = poolOf({ processes: 1 });
     const marks = file();
     const results: Promise<unknown>[] = [];
@@ -55,7 +55,7 @@ describe("blame", () => {
     for (let round = 0; round < 3; round++) {
       for (let i = 0; i < 50; i++) results.push(pool.apply(hard.touch, [i, marks]).get());
       const kill = pool.apply(tasks.kill, ["SIGKILL"]);
-      // Tiny ones are sent ahead at once: the channel to the worker breaks while they are written to it.
+      // Tiny tasks are prefetched at once: the channel breaks while they are written.
       for (let i = 0; i < 200 && !kill.ready(); i++) {
         results.push(pool.apply(tasks.square, [3]).get());
         await new Promise((resolve) => setTimeout(resolve, 1));
@@ -73,13 +73,13 @@ describe("blame", () => {
     for (let i = 0; i < 5; i++) {
       const pid = await pool.apply(hard.pidOf);
       process.kill(pid, "SIGKILL");
-      // It may be dead by now or not: no task had begun.
+      // The worker may be dead by now or not: no task had begun.
       expect(await pool.apply(hard.pidOf)).not.toBe(pid);
     }
     expect(pool.stats().failed).toBe(0);
   });
 
-  test("what a chunk has answered before its worker died is kept", async () => {
+  test("the results of a chunk before the death of its worker are kept", async () => {
     const pool = poolOf({ processes: 1 });
     const seen: number[] = [];
     const reading = (async () => {
@@ -90,7 +90,7 @@ describe("blame", () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  test("with retries, a map goes on where its worker died, and runs nothing twice that was answered", async () => {
+  test("with retries, a map continues where its worker died, and runs no item with a result twice", async () => {
     const pool = poolOf({ processes: 1 });
     const marks = file();
     const inputs = Array.from({ length: 6 }, (_, x) => [x, marks, x === 3 ? file() : ""] as [number, string, string]);
@@ -98,7 +98,7 @@ describe("blame", () => {
     expect(fs.readFileSync(marks, "utf8").trim().split("\n").map(Number)).toEqual([0, 1, 2, 3, 3, 4, 5]);
   });
 
-  test("an error that nobody catches ends the worker, and is the task's loss", async () => {
+  test("an uncaught error ends the worker and fails the running task", async () => {
     const pool = poolOf({ processes: 1 });
     await expect(pool.apply(hard.throwLater)).rejects.toMatchObject({ name: "WorkerLostError", exitCode: 1 });
     expect(await pool.apply(tasks.square, [2])).toBe(4);
@@ -115,7 +115,7 @@ describe("blame", () => {
 
 describe("results that cannot be sent", () => {
   test.each(["unsendableAt", "unsendableLater"] as const)(
-    "%s fails its map with the path, and no worker",
+    "a result of %s fails its map with the path, and the worker continues",
     async (name) => {
       const pool = poolOf({ processes: 1 });
       const pid = await pool.apply(hard.pidOf);
@@ -134,14 +134,14 @@ describe("results that cannot be sent", () => {
     },
   );
 
-  test("what is thrown and cannot be sent is told in words", async () => {
+  test("a thrown value that cannot be sent is described in words", async () => {
     const pool = poolOf({ processes: 1 });
     const error = await pool.apply(hard.throwFunction).catch((error: unknown) => error as any);
     expect(error).toBeInstanceOf(ProcessError);
     expect(error.message).toMatch(/threw a value that cannot be sent: .*function/);
   });
 
-  test("a result whose class cannot be loaded here fails its task, and nothing after it", async () => {
+  test("a result whose class cannot be loaded here fails its task, and no later one", async () => {
     const pool = poolOf({ processes: 1 });
     const { secretAt } = fromModule<{ secretAt(x: number): unknown }>(fixture(import.meta.url, "only-in-workers.js"));
     const pid = await pool.apply(hard.pidOf);
@@ -168,14 +168,14 @@ describe("results that cannot be sent", () => {
 });
 
 describe("a pool", () => {
-  test("outlives tasks that kill every worker they get", async () => {
+  test("a pool survives tasks that kill all their workers", async () => {
     const pool = poolOf({ processes: 2 });
     const results = await Promise.allSettled(Array.from({ length: 12 }, () => pool.apply(tasks.kill, ["SIGKILL"])));
     for (const result of results) expect(result).toMatchObject({ reason: { name: "WorkerLostError" } });
     expect(await pool.map(tasks.square, [1, 2, 3])).toEqual([1, 4, 9]);
   });
 
-  test("whose workers are killed at random settles every task, with the right result", {
+  test("a pool whose workers are killed at random settles every task with the right result", {
     timeout: 60_000,
   }, async () => {
     const pool = poolOf({ processes: 3 });

@@ -1,5 +1,6 @@
 // Runs under every start method.
-// What workers write: whole, complete, labelled if that is asked for, and the last of it in the error of who was lost.
+// The output of workers: whole lines, complete, with a prefix on request, and its end in
+// `WorkerLostError`.
 import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { type OutputLine, Pool, type PoolOutput } from "@multiproc/pool";
@@ -11,7 +12,7 @@ const writers = fromModule<typeof import("./fixtures/output-tasks.js")>(fixture(
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const LINE_COUNT = 2000;
 
-/** What a program with two workers wrote, and how it ended. */
+/** Returns the output of a program with two workers, after it has ended as `end` says. */
 async function outputOf(mode: string, end: "exit" | "runs out"): Promise<{ out: string[]; err: string[] }> {
   const program = runProgram(fixture(import.meta.url, "writes-output.js"), [mode, String(LINE_COUNT), end]);
   onTestFinished(() => program[Symbol.asyncDispose]());
@@ -21,16 +22,16 @@ async function outputOf(mode: string, end: "exit" | "runs out"): Promise<{ out: 
   return { out: out.slice(0, -1), err };
 }
 
-/** The lines of one worker, in their order. */
+/** Returns the lines of one worker, in their order. */
 const expectedLines = (stream: string, id: number): string[] =>
   Array.from({ length: LINE_COUNT }, (_, i) => `${stream} ${id} ${i} é`);
 const linesOfWorker = (lines: readonly string[], id: number): string[] =>
   lines.filter((line) => line.split(" ")[1] === `${id}`);
 
-describe("a program that ends without closing its pool has all that its workers wrote", () => {
+describe("a program that ends without closing its pool has the complete output of its workers", () => {
   const ends = host === "deno" ? (["runs out"] as const) : (["runs out", "exit"] as const);
 
-  test.each(ends)("as it is: %s", async (end) => {
+  test.each(ends)("unchanged, by default: %s", async (end) => {
     const { out, err } = await outputOf("default", end);
     for (const id of [1, 2])
       expect([linesOfWorker(out, id), linesOfWorker(err, id)]).toEqual([
@@ -40,7 +41,7 @@ describe("a program that ends without closing its pool has all that its workers 
     expect([out.length, err.length, err.at(-1)]).toEqual([2 * LINE_COUNT, 2 * LINE_COUNT + 1, "no end"]);
   });
 
-  test.each(ends)("labelled: %s", async (end) => {
+  test.each(ends)("with a prefix: %s", async (end) => {
     const { out, err } = await outputOf("prefix", end);
     const label = /^\[PoolWorker-\d\] /;
     expect([...out, ...err.slice(0, -1)].filter((line) => !label.test(line))).toEqual([]);
@@ -54,15 +55,18 @@ describe("a program that ends without closing its pool has all that its workers 
   });
 });
 
-test.skipIf(process.platform === "win32")("workers go on when nobody reads what the program writes", async () => {
-  const wrap = ["sh", "-c", 'exec 3>&1; "$0" "$@" 2>&1 1>&3 | true'];
-  const program = runProgram(fixture(import.meta.url, "unread-output.js"), [], { wrap });
-  onTestFinished(() => program[Symbol.asyncDispose]());
-  await program.exited;
-  expect(program.stdout).toBe("done\n");
-});
+test.skipIf(process.platform === "win32")(
+  "workers continue when the reader of the program's output has gone",
+  async () => {
+    const wrap = ["sh", "-c", 'exec 3>&1; "$0" "$@" 2>&1 1>&3 | true'];
+    const program = runProgram(fixture(import.meta.url, "unread-output.js"), [], { wrap });
+    onTestFinished(() => program[Symbol.asyncDispose]());
+    await program.exited;
+    expect(program.stdout).toBe("done\n");
+  },
+);
 
-test("lines are given to a function, with who wrote them where", async () => {
+test("a function receives each line with its worker and its stream", async () => {
   const lines: OutputLine[] = [];
   const pool = poolOf({ processes: 1, name: "Talker", output: (line) => void lines.push(line) });
   const pid = await pool.apply(writers.writeLines, [7, 3, true]);
@@ -76,14 +80,14 @@ test("lines are given to a function, with who wrote them where", async () => {
   );
 });
 
-test("output that makes no sense is refused", () => {
+test("new Pool() throws for an unknown output", () => {
   expect(() => new Pool({ output: "loud" as PoolOutput })).toThrow(TypeError);
 });
 
-describe("a lost worker's last words are in the error", () => {
+describe("the end of standard error is in the WorkerLostError", () => {
   const silent: PoolOutput = () => {};
 
-  test("whether it exits or is killed, and not those of its successor", async () => {
+  test("if the worker exits or is killed, without the output of its successor", async () => {
     const pool = poolOf({ processes: 1, output: silent });
     const lost = (text: string, signal?: string) =>
       pool.apply(writers.dieTalking, [text, signal]).then(
@@ -99,7 +103,7 @@ describe("a lost worker's last words are in the error", () => {
     expect(stderr.length).toBeLessThanOrEqual(4096);
   });
 
-  test.skipIf(process.platform === "win32")("though something it has started keeps its streams", async () => {
+  test.skipIf(process.platform === "win32")("if a program that the worker started keeps its streams open", async () => {
     const pool = poolOf({ processes: 1, output: silent });
     const error = await pool
       .apply(writers.leaveHeir, ["It lives"])
@@ -111,7 +115,7 @@ describe("a lost worker's last words are in the error", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("but for those that nobody has read", async () => {
+  test("unless the pool does not read it", async () => {
     const pool = poolOf({ processes: 1, output: "inherit" });
     await expect(pool.apply(writers.dieTalking, ["", undefined])).rejects.toMatchObject({ exitCode: 3, stderr: "" });
   });

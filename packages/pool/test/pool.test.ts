@@ -45,7 +45,7 @@ describe("Pool", () => {
     expect(await pool.map(tasks.square, asynchronous)).toEqual([1, 4, 9]);
   });
 
-  test("map() tells how far it is", async () => {
+  test("map() reports its progress", async () => {
     const seen: number[] = [];
     await poolOf().map(tasks.square, [1, 2, 3, 4], {
       chunkSize: 1,
@@ -55,7 +55,7 @@ describe("Pool", () => {
     expect(seen.filter((_, i) => i % 2 === 0)).toEqual([1, 2, 3, 4]);
   });
 
-  test("imap() gives results in order, imapUnordered() as they come", async () => {
+  test("imap() yields results in order, imapUnordered() as they arrive", async () => {
     const pool = poolOf();
     const ordered: number[] = [];
     for await (const result of pool.imap(tasks.square, [1, 2, 3, 4, 5])) ordered.push(result);
@@ -73,7 +73,7 @@ describe("Pool", () => {
     expect((await results.next()).done).toBe(true);
   });
 
-  test("imap() reads its input only as results are taken, also an asynchronous one", async () => {
+  test("imap() has back-pressure: it reads inputs, also async ones, only as results are taken", async () => {
     const pool = poolOf();
     for (const asynchronous of [false, true]) {
       let read = 0;
@@ -93,12 +93,12 @@ describe("Pool", () => {
       await pool.apply(tasks.square, [1]);
       expect(read).toBe(after);
     }
-    // What was given up ends a little later.
+    // Cancelled tasks end a little later.
     await until(() => pool.stats().running === 0);
     expect(pool.stats().waiting).toBe(0);
   });
 
-  test("leaving the loop closes the input and gives up what is not done", async () => {
+  test("leaving the loop closes the input and cancels the remaining work", async () => {
     const pool = poolOf({ processes: 1, gracePeriod: 50 });
     let isClosed = false;
     const marks = file();
@@ -116,7 +116,7 @@ describe("Pool", () => {
     expect(linesOf(marks).length).toBe(1);
   });
 
-  test("an error of the input comes after the results before it", async () => {
+  test("imap() yields the results before an error of its input", async () => {
     const pool = poolOf();
     function* inputs() {
       yield* [1, 2];
@@ -131,7 +131,7 @@ describe("Pool", () => {
     await expect(pool.map(tasks.square, inputs())).rejects.toThrow("no more");
   });
 
-  test("what a task throws arrives as itself, its trace continued by the caller's", async () => {
+  test("the error of a task arrives as itself, and its stack trace continues with the caller's", async () => {
     const pool = poolOf();
     const error = await (async function theCaller() {
       return await pool.apply(tasks.fail, [undefined]);
@@ -152,7 +152,7 @@ describe("Pool", () => {
     expect(await pool.apply(tasks.square, [2])).toBe(4);
   });
 
-  test("what cannot be sent fails its call with its path, and no worker", async () => {
+  test("a value that cannot be sent fails its call with its path, and the worker continues", async () => {
     const pool = poolOf({ processes: 1 });
     const pid = await pool.apply(tasks.myPid);
     await expect(pool.apply(tasks.square, [(() => {}) as never])).rejects.toThrow(SendError);
@@ -162,7 +162,7 @@ describe("Pool", () => {
     expect(await pool.apply(tasks.myPid)).toBe(pid);
   });
 
-  test("AsyncResult: get, wait, ready, successful", async () => {
+  test("an AsyncResult has get(), wait(), ready() and successful()", async () => {
     const pool = poolOf({ processes: 1 });
     const gate = file();
     const result = pool.apply(tasks.waitForFile, [gate, 5]);
@@ -179,7 +179,7 @@ describe("Pool", () => {
     await expect(failing.get()).rejects.toThrow(RangeError);
   });
 
-  test("10,000 tasks at once", async () => {
+  test("a pool completes 10,000 calls at once", async () => {
     const pool = poolOf();
     const results = await Promise.all(Array.from({ length: 10_000 }, (_, i) => pool.apply(tasks.square, [i])));
     expect(results).toEqual(Array.from({ length: 10_000 }, (_, i) => i * i));
@@ -189,12 +189,12 @@ describe("Pool", () => {
     });
   });
 
-  test("large arguments and results", async () => {
+  test("an argument of 50 MB arrives", async () => {
     const pool = poolOf({ processes: 1 });
     expect(await pool.apply(tasks.length, [new Uint8Array(50_000_000)])).toBe(50_000_000);
   });
 
-  test("a pool can be used in a task, and its workers go with the task's, also when that is killed", async () => {
+  test("a task can create a pool, whose workers end with the task's worker, also if that is killed", async () => {
     const pool = poolOf({ processes: 1 });
     expect(await pool.apply(tasks.nested, [[1, 2]])).toEqual([1, 4]);
     const marks = file();
@@ -225,7 +225,7 @@ describe("a worker that dies", () => {
     expect(pool.stats().lost).toBe(1);
   });
 
-  test("by an exit code, also 0", async () => {
+  test("by an exit code, also 0, fails the task that it was running, and no other", async () => {
     const pool = poolOf({ processes: 1 });
     for (const code of [0, 3]) {
       const queued = [pool.apply(tasks.square, [1]), pool.apply(tasks.exit, [code]), pool.apply(tasks.square, [2])];
@@ -236,7 +236,7 @@ describe("a worker that dies", () => {
     }
   });
 
-  test("retries give a lost task another go", async () => {
+  test("is survived by its task if the task has retries left", async () => {
     const pool = poolOf({ processes: 1 });
     expect(await pool.apply(tasks.killOnce, [file()], { retries: 1 })).toBe("survived");
     await expect(pool.apply(tasks.kill, ["SIGKILL"], { retries: 2 })).rejects.toThrow(WorkerLostError);
@@ -250,7 +250,7 @@ describe("a worker that dies", () => {
     globalThis.process.kill(pid, "SIGKILL");
     await until(() => !isAlive(pid));
     const next = await pool.apply(tasks.myPid).catch((error: unknown) => error as any);
-    // A task can have been on its way to the worker as it died.
+    // A task may have been in flight when the worker died.
     expect(next instanceof WorkerLostError || next !== pid).toBe(true);
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
@@ -262,8 +262,8 @@ describe("a worker that dies", () => {
   });
 });
 
-describe("Pool refuses", () => {
-  test("functions that workers could not find, and numbers that are none", async () => {
+describe("a pool", () => {
+  test("refuses functions that workers cannot find, and invalid numbers", async () => {
     const pool = poolOf({ processes: 1 });
     await expect(pool.apply(function greet() {})).rejects.toThrow(TargetError);
     await expect(pool.imap(function greet() {}, []).next()).rejects.toThrow(/imap\(\) cannot use "greet"/);
@@ -277,7 +277,7 @@ describe("Pool refuses", () => {
     expect(() => new Pool({ initializer: function local() {} })).toThrow(TargetError);
   });
 
-  test("a module that fails and an export that is missing: their tasks fail, the pool goes on", async () => {
+  test("fails tasks whose module throws or has no such export, and continues", async () => {
     const pool = poolOf({ processes: 1 });
     const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
     const { missing } = fromModule<{ missing(): void }>(fixture(import.meta.url, "tasks.js"));
@@ -286,7 +286,7 @@ describe("Pool refuses", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("work after close() and terminate(); join() before", async () => {
+  test("refuses work after close() and terminate(), and join() before", async () => {
     const pool = poolOf({ processes: 1 });
     await expect(pool.join()).rejects.toThrow("call close() or terminate() first");
     const last = pool.apply(tasks.square, [4]);
@@ -302,14 +302,14 @@ describe("Pool refuses", () => {
     await expect(other.map(tasks.square, [1])).rejects.toThrow("after terminate()");
   });
 
-  // A copy cannot be given flags, and says that at once.
-  test.skipIf(getStartMethod() === "fork")("a pool whose workers cannot start says so", async () => {
+  // Start method "fork" refuses flags at once, since a copy cannot have any.
+  test.skipIf(getStartMethod() === "fork")("whose workers cannot start fails its work with the reason", async () => {
     const pool = poolOf({ processes: 2, execArgv: ["--no-such-flag"] });
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("before it was ready");
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("before it was ready");
   });
 
-  test("a pool whose initializer fails fails with that error, and starts no more workers", async () => {
+  test("whose initializer fails fails with that error, and starts no more workers", async () => {
     const pool = poolOf({ processes: 2, initializer: tasks.failToInitialize });
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow(RangeError);
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("This worker does not want to");
@@ -321,7 +321,7 @@ describe("Pool refuses", () => {
 });
 
 describe("workers", () => {
-  test("are initialized", async () => {
+  test("call the initializer before their first task", async () => {
     const pool = poolOf({ processes: 1, initializer: tasks.initialize, initArgs: ["Good morning"] });
     expect(await pool.apply(tasks.greet, ["Ada"])).toBe("Good morning Ada");
   });
@@ -333,7 +333,7 @@ describe("workers", () => {
     expect(pids).toEqual([pids[0], pids[0], pids[2], pids[2], pids[4], pids[4]]);
   });
 
-  test("stop when a task is given up: softly, then hard", async () => {
+  test("stop a cancelled task by its signal, and are killed if that does not help", async () => {
     const pool = poolOf({ processes: 1, gracePeriod: 100 });
     const marks = file();
     const soft = pool.apply(tasks.untilAborted, [marks]);
@@ -356,7 +356,7 @@ describe("workers", () => {
     expect(await pool.apply(tasks.square, [1])).toBe(1);
   });
 
-  test("never see a task that was given up while it waited", async () => {
+  test("never receive a task that was cancelled in the queue", async () => {
     const pool = poolOf({ processes: 1 });
     const [gate, marks] = [file(), file()];
     const first = pool.apply(tasks.waitForFile, [gate, 1]);
@@ -389,7 +389,7 @@ describe("workers", () => {
     expect((await program.exited).signal).toBe(signal);
   });
 
-  test("are killed at random, and every task settles", { timeout: 60_000 }, async () => {
+  test("can be killed at random, and every task settles", { timeout: 60_000 }, async () => {
     const pool = poolOf({ processes: 2 });
     let random = 7;
     const next = (n: number) => (random = (random * 16807) % 2147483647) % n;

@@ -1,4 +1,7 @@
-/** Where tests of pools play: pools that end with their test, and a folder that goes with the last of them. */
+/**
+ * Test helpers: pools that are terminated after each test, and a temporary folder that is removed
+ * after the file.
+ */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -6,22 +9,22 @@ import { Pool, type PoolOptions } from "@multiproc/pool";
 import { noChildLeft } from "@multiproc/testing";
 import { afterAll, afterEach } from "vitest";
 
-/** A folder that is there, and empty but for what {@link file} names. */
+/** The temporary folder, which contains only files named by {@link file}. */
 export const folder: string = fs.mkdtempSync(path.join(os.tmpdir(), "pool-test-"));
 const startedPools: Array<{ terminate(): Promise<void> }> = [];
 let count = 0;
 
-/** A path at which there is no file yet. */
+/** Returns a path in the temporary folder at which there is no file yet. */
 export function file(): string {
   return path.join(folder, `file-${++count}`);
 }
 
-/** A pool that is terminated after the test. */
+/** Creates a pool that is terminated after the test. */
 export function poolOf(options: PoolOptions<any> = { processes: 2 }): Pool<any> {
   return terminatedAfterTest(new Pool(options));
 }
 
-/** Has a pool terminated after the test. */
+/** Terminates a pool after the test. */
 export function terminatedAfterTest<P extends { terminate(): Promise<void> }>(pool: P): P {
   startedPools.push(pool);
   return pool;

@@ -5,7 +5,7 @@ import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
 import { ChunkRunner } from "../src/worker/chunk-runner.ts";
 
 describe("protocol", () => {
-  test("an answer's kind tells the time within a factor of two", () => {
+  test("the kind of a reply holds its duration within a factor of two", () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 100_000, noNaN: true }), (ms) => {
         const bits = protocol.timeBits(ms);
@@ -23,7 +23,7 @@ describe("protocol", () => {
     }
   });
 
-  test("a task's kind tells what it is and how careful to be", () => {
+  test("the kind of a task holds its acknowledgement mode and whether it settles", () => {
     for (const kind of [protocol.CALL, protocol.CHUNK, protocol.STAR_CHUNK]) {
       for (const ackMode of ["batched", "sync"] as const) {
         for (const isSettling of [false, true]) {
@@ -35,8 +35,8 @@ describe("protocol", () => {
   });
 });
 
-describe("Estimate", () => {
-  test("follows what is typical, whatever a single call takes", () => {
+describe("DurationEstimate", () => {
+  test("typicalMs ignores a single outlier, and follows many", () => {
     const estimate = new DurationEstimate();
     for (let i = 0; i < 100; i++) estimate.record(0.001);
     estimate.record(50);
@@ -46,7 +46,7 @@ describe("Estimate", () => {
     expect(estimate.typicalMs).toBeGreaterThan(10);
   });
 
-  test("a chunk of many items counts for as many", () => {
+  test("a sample of many items has the weight of as many", () => {
     const estimate = new DurationEstimate();
     estimate.record(0.001);
     for (let i = 0; i < 10; i++) {
@@ -59,13 +59,13 @@ describe("Estimate", () => {
   });
 });
 
-describe("Chunk", () => {
+describe("ChunkRunner", () => {
   const all = (chunk: ChunkRunner): unknown[] => {
     while (!chunk.isDone) chunk.run();
     return chunk.take(performance.now()).results;
   };
 
-  test("runs its items in order, from where another worker stopped", () => {
+  test("a chunk runs its items in order, also a part that was split off", () => {
     const items = Array.from({ length: 1000 }, (_, i) => i);
     expect(all(new ChunkRunner((x: number) => x * 2, items))).toEqual(items.map((x) => x * 2));
     expect(all(new ChunkRunner((x: number) => x * 2, items, [998, 1000]))).toEqual([1996, 1998]);
@@ -84,7 +84,7 @@ describe("Chunk", () => {
     ).toEqual([3, 7]);
   });
 
-  test("stops at a promise, and at what is thrown, with the results before it", async () => {
+  test("run() stops at a promise and at an error, and keeps the results before it", async () => {
     const promise = Promise.resolve(7);
     const chunk = new ChunkRunner((x: number) => (x === 2 ? promise : x), [0, 1, 2, 3]);
     let pending: PromiseLike<unknown> | undefined;
@@ -103,7 +103,7 @@ describe("Chunk", () => {
     expect(throwing.take(0).results).toEqual([0, 1]);
   });
 
-  test("shares half of what has not begun, again and again, and always keeps something", () => {
+  test("splitOff() leaves half of the remaining items to others, and always keeps one", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 50 }), fc.array(fc.boolean(), { maxLength: 60 }), (count, shares) => {
         const items = Array.from({ length: count }, (_, i) => i);
@@ -128,7 +128,7 @@ describe("Chunk", () => {
     );
   });
 
-  test("may settle: what an item throws is its answer", async () => {
+  test("a settling chunk has a result for an item that throws", async () => {
     const chunk = new ChunkRunner(
       (x: number) => {
         if (x === 1) throw new Error("one");

@@ -1,4 +1,7 @@
-/** A scheduler without a pool around it, for the tests: its commands are noted, and its clock stands still. */
+/**
+ * A test harness: a scheduler without a pool, whose commands are logged and whose clock stands
+ * still.
+ */
 
 import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
@@ -12,22 +15,22 @@ interface TaskTraits {
   timeout?: number;
 }
 
-/** What the tests drive; `log()` gives the commands since the last call. */
+/** Creates a harness. Its `log()` returns the commands since the last call. */
 export function schedulerHarness(options: Partial<SchedulerOptions> = {}) {
   const log: string[] = [];
   const names = new Map<Task, string>();
-  const seats: WorkerSlot[] = [];
+  const slots: WorkerSlot[] = [];
   const clock = { now: 0 };
-  const alarm = { at: Number.POSITIVE_INFINITY };
-  const nameOf = (slot: WorkerSlot) => `w${seats.indexOf(slot) + 1}`;
+  const timer = { at: Number.POSITIVE_INFINITY };
+  const nameOf = (slot: WorkerSlot) => `w${slots.indexOf(slot) + 1}`;
   const commands: SchedulerCommands<Task, unknown> = {
-    start: (slot) => void log.push(`start w${seats.push(slot)}`),
+    start: (slot) => void log.push(`start w${slots.push(slot)}`),
     send: (slot, task) => void log.push(`send ${names.get(task)} to ${nameOf(slot)}`),
     sendLazyTask: () => {
-      throw new Error("Nothing brief was submitted");
+      throw new Error("No lazy task was submitted");
     },
-    cancel: (slot, task) => void log.push(`drop ${names.get(task)} at ${nameOf(slot)}`),
-    split: (slot, task) => void log.push(`share ${names.get(task)} of ${nameOf(slot)}`),
+    cancel: (slot, task) => void log.push(`cancel ${names.get(task)} at ${nameOf(slot)}`),
+    split: (slot, task) => void log.push(`split ${names.get(task)} of ${nameOf(slot)}`),
     cloneForRest: (task) => {
       const rest = new Task(task.estimate, task.itemCount, 10, task);
       names.set(rest, `rest of ${names.get(task)}`);
@@ -38,22 +41,22 @@ export function schedulerHarness(options: Partial<SchedulerOptions> = {}) {
     kill: (slot) => void log.push(`kill ${nameOf(slot)}`),
     terminate: (slot) => void log.push(`terminate ${nameOf(slot)}`),
     fail: (task, slot) => void log.push(`fail ${names.get(task)} by ${nameOf(slot)}`),
-    timeOut: (task, slot) => void log.push(`expire ${names.get(task)} at ${nameOf(slot)}`),
-    reject: (task) => void log.push(`abandon ${names.get(task)}`),
-    failPool: () => void log.push("give up"),
-    setTimer: (at) => void (alarm.at = at),
+    timeOut: (task, slot) => void log.push(`time out ${names.get(task)} at ${nameOf(slot)}`),
+    reject: (task) => void log.push(`reject ${names.get(task)}`),
+    failPool: () => void log.push("fail pool"),
+    setTimer: (at) => void (timer.at = at),
   };
   const scheduler = new Scheduler({ processes: 2, gracePeriod: 100, ...options }, commands, () => clock.now);
   return {
     scheduler,
-    seats,
+    slots,
     clock,
-    /** When the scheduler last wanted to be called. */
-    alarm,
-    /** Hires, and has all workers ready. */
+    /** The timer that the scheduler set last. */
+    timer,
+    /** Starts all workers and makes them ready. */
     up(): void {
       scheduler.startMissing();
-      for (const slot of seats) scheduler.ready(slot);
+      for (const slot of slots) scheduler.ready(slot);
       log.length = 0;
     },
     submit(name: string, ms: number = Number.NaN, traits: TaskTraits = {}): Task {

@@ -1,4 +1,4 @@
-// Whatever the outside world does, in whatever order: what the scheduler promises holds.
+// Property tests: the invariants of the scheduler hold for any sequence of events.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { DurationEstimate } from "../src/scheduler/duration-estimate.ts";
@@ -12,7 +12,7 @@ const TINY_MS = 0.001;
 
 interface SimulatedEvent {
   readonly kind: string;
-  /** Chooses among what is possible. */
+  /** Selects a worker or a task. */
   readonly pick: number;
   readonly ms: number;
   readonly items: number;
@@ -44,7 +44,7 @@ const simulatedEvents: fc.Arbitrary<SimulatedEvent[]> = fc.array(
   { maxLength: 300 },
 );
 
-test("every task settles once, nobody is idle while tasks wait, and no worker has more than it may", () => {
+test("every task settles once, no worker is idle while tasks wait, and no worker exceeds its limits", () => {
   fc.assert(
     fc.property(
       simulatedEvents,
@@ -58,7 +58,7 @@ test("every task settles once, nobody is idle while tasks wait, and no worker ha
   );
 });
 
-test("without losses, tasks begin in the order in which they came", () => {
+test("without lost workers, tasks begin in the order of their submission", () => {
   fc.assert(
     fc.property(simulatedEvents, (list) => {
       const simulation = new Simulation(1, undefined);
@@ -70,7 +70,7 @@ test("without losses, tasks begin in the order in which they came", () => {
   );
 });
 
-test("without losses, every item of a chunk is done once, however often it is divided", () => {
+test("without lost workers, every item of a chunk is done once, however often it is split", () => {
   fc.assert(
     fc.property(simulatedEvents, fc.constantFrom(2, 3, 5), (list, processes) => {
       const simulation = new Simulation(processes, undefined);
@@ -82,7 +82,7 @@ test("without losses, every item of a chunk is done once, however often it is di
   );
 });
 
-test("idle workers share what the others have, and are not left without work", () => {
+test("idle workers steal work, and none stays idle while much is left", () => {
   const simulation = new Simulation(4, undefined);
   for (const slot of [...simulation.inboxes.keys()]) simulation.workerEvent(slot, "start", true);
   const estimate = new DurationEstimate();
@@ -95,7 +95,7 @@ test("idle workers share what the others have, and are not left without work", (
     for (const slot of [...simulation.inboxes.keys()]) simulation.workerEvent(slot, "answer", false);
     const remaining =
       simulation.messages.get(chunk)!.items - simulation.done.get(simulation.messages.get(chunk)!)!.size;
-    // With many items left, nobody is idle.
+    // With many items left, no worker is idle.
     if (i > 2 && remaining > 16) for (const slot of simulation.scheduler.slots) expect(slot.count).toBeGreaterThan(0);
     if (remaining === 0) {
       expect(i).toBeLessThan(24); // 64 / 4, and a few rounds of asking
@@ -105,7 +105,7 @@ test("idle workers share what the others have, and are not left without work", (
   expect.unreachable();
 });
 
-/** A short call: it is sent as it is, until something happens to it. */
+/** A lazy task. It becomes a task when it is materialized. */
 class Call implements LazyTask<Task> {
   readonly estimate: DurationEstimate;
   readonly size = 10;
@@ -147,28 +147,28 @@ class Call implements LazyTask<Task> {
   }
 }
 
-/** Workers that do what they are told, and die. */
+/** Simulated workers, which run their tasks and die. */
 class Simulation implements SchedulerCommands<Task, unknown> {
   readonly scheduler: Scheduler<Task, unknown>;
   readonly settled = new Map<Task | Call, string>();
   readonly submitted: (Task | Call)[] = [];
-  /** The calls that have become tasks. */
+  /** The lazy tasks that have become tasks. */
   readonly callOfTask = new Map<Task, Call>();
-  /** How often a task was begun by a worker. */
+  /** How often each task has begun. */
   readonly begun = new Map<Task | Call, number>();
-  /** Begun by the worker that has it. */
+  /** Tasks that have begun on the worker that has them. */
   readonly inProgress = new Set<Task | Call>();
-  /** What each worker works at. */
+  /** The tasks of each worker. */
   readonly inboxes = new Map<WorkerSlot, (Task | Call)[]>();
   readonly stopping = new Set<WorkerSlot>();
   readonly killed: WorkerSlot[] = [];
   readonly recalled: (readonly [WorkerSlot, Task])[] = [];
-  /** Workers that were asked to share a task. */
+  /** Workers that were asked to split a task. */
   readonly splitRequests: (readonly [WorkerSlot, Task])[] = [];
-  /** What was sent for each task, of how many items it was, and which of them were answered. */
+  /** The payload of each task, and the items of each payload that have a result. */
   readonly messages = new Map<Task, { readonly items: number }>();
   readonly done = new Map<{ readonly items: number }, Set<number>>();
-  /** How many tasks each worker was sent; and as the how-manieth, how, and how long a one each task was sent. */
+  /** The number of tasks sent to each worker, and how each task was sent. */
   readonly sentCounts = new Map<WorkerSlot, number>();
   readonly sent = new Map<Task | Call, { sequence: number; ackMode: string; expectedMs: number }>();
   now = 0;
@@ -232,7 +232,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
       this.scheduler.ready(slot);
     } else if (kind === "lose") {
       this.inboxes.delete(slot);
-      // It may have begun the first one without an answer.
+      // The worker may have begun its first task without a result.
       const [first] = inbox;
       if (first !== undefined && flag) this.begin(slot, first);
       const isComplete =
@@ -260,7 +260,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     }
   }
 
-  /** So many answers arrive together. */
+  /** Delivers a batch of results. */
   answerCalls(slot: WorkerSlot, inbox: (Task | Call)[]): void {
     const end = inbox.findIndex(
       (entry) => !(entry instanceof Call) || (entry.task?.ackMode ?? "batched") !== "batched",
@@ -274,7 +274,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     expect(answered).toEqual(calls.map((call) => taskOf(call) ?? call));
   }
 
-  /** A call has become a task. */
+  /** Notes that a lazy task has become a task. */
   materialized(call: Call, task: Task): void {
     this.callOfTask.set(task, call);
   }
@@ -295,7 +295,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     return task;
   }
 
-  /** Workers leave half of what they have not begun to others. */
+  /** Splits the tasks for which a split was requested. */
   splitAll(): void {
     for (const [slot, task] of this.splitRequests.splice(0)) {
       if (taskOf(this.inboxes.get(slot)?.[0]) !== task) continue;
@@ -306,7 +306,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     }
   }
 
-  /** Workers give back what they have not begun. */
+  /** Gives back recalled tasks that have not begun. */
   returnRecalled(): void {
     for (const [slot, task] of this.recalled.splice(0)) {
       const inbox = this.inboxes.get(slot);
@@ -317,7 +317,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
     }
   }
 
-  /** The news of those who were killed. */
+  /** Reports the loss of killed workers. */
   reportKilled(): void {
     for (const slot of this.killed.splice(0)) this.scheduler.lost(slot, false);
   }
@@ -344,7 +344,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
       const totalExpectedMs = inbox.reduce((sum, entry) => sum + this.sent.get(entry)!.expectedMs, 0);
       if (slot.count > 1) expect(slot.queuedMs).toBeCloseTo(totalExpectedMs, 9);
       for (const entry of inbox) if (taskOf(entry)) this.checkTask(entry, taskOf(entry)!);
-      // To look at the tasks has them made.
+      // Reading the tasks materializes them.
       if (inbox.every((entry) => taskOf(entry) !== undefined)) expect(inbox.map(taskOf)).toEqual(slot.tasks);
     }
     expect(this.scheduler.pendingCount).toBe(this.submitted.length - this.settled.size);
@@ -368,7 +368,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
 
   send(slot: WorkerSlot, task: Task): void {
     const key = this.callOfTask.get(task) ?? task;
-    // A careful task that was begun is not begun again, unless that is allowed.
+    // A task in sync mode that has begun does not begin again without a retry.
     if (task.ackMode !== "batched" && !task.isSuspect)
       expect(this.begun.get(key) ?? 0).toBeLessThanOrEqual(task.crashCount);
     this.#recordSent(slot, key);
@@ -442,7 +442,7 @@ class Simulation implements SchedulerCommands<Task, unknown> {
   }
 }
 
-/** The task that something is, or has become. */
+/** Returns the task that an entry is, or has become. */
 function taskOf(entry: Task | Call | undefined): Task | undefined {
   return entry instanceof Call ? entry.task : entry;
 }

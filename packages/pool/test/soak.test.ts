@@ -1,5 +1,6 @@
 // Runs under every start method.
-// Thousands of tasks while workers are killed: every promise settles, every result is right, and nothing is left.
+// A soak test: workers are killed during thousands of tasks. Every promise settles, every result
+// is right, and no process, descriptor or segment is left.
 import fs from "node:fs";
 import process from "node:process";
 import { fromModule } from "@multiproc/core";
@@ -11,30 +12,30 @@ import { afterEach, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const hard = fromModule<typeof import("./fixtures/hard-tasks.js")>(fixture(import.meta.url, "hard-tasks.js"));
 
-/** One task in so many SIGKILLs its worker. */
+/** One task in 100 kills its worker. */
 const TASKS_PER_KILL = 100;
 const isFirstChoice = host === "node" && getStartMethod() === getAllStartMethods()[0];
 /**
- * In CI all of them, on one host and by one start method: starting workers anew takes the time. Elsewhere fewer, unless somebody
- * asks by `SOAK=10000`.
+ * 10,000 in CI, on one host and with one start method, because replacing workers takes long. Fewer
+ * elsewhere, unless `SOAK=10000` is set.
  */
 const TASK_COUNT = Number(process.env.SOAK ?? (process.env.CI === "true" && isFirstChoice ? 10_000 : 1000));
 
 const WORKER_COUNT = 3;
 /**
- * Where children are spares, there may be more of these in the end, one for each worker at most: the process, the channel to it and
- * what it writes are a file each. Killed workers that left one each behind would be more.
+ * Spares may remain, one for each worker at most, with three descriptors each: process, channel and
+ * output. A descriptor leaked by each killed worker would be more.
  */
 const MAX_SPARE_FDS = host === "deno" && getStartMethod() === "forkserver" ? 3 * WORKER_COUNT : 0;
 
 afterEach(() => noChildLeft());
 
-/** The descriptors of this process; those of other systems are not counted. */
+/** Returns the number of open descriptors, or 0 if the system does not list them. */
 const countOpenFds = (): number => (fs.existsSync("/proc/self/fd") ? fs.readdirSync("/proc/self/fd").length : 0);
 const segments = (): string[] => (fs.existsSync("/dev/shm") ? fs.readdirSync("/dev/shm") : []);
 
 test(`${TASK_COUNT} tasks, of which one in ${TASKS_PER_KILL} kills its worker`, { timeout: 300_000 }, async () => {
-  // What the first pool opens for good, such as the door of this process, is there before it is counted.
+  // The first pool opens what stays open, such as the endpoint of this process.
   await inPool(new Pool({ processes: 1 }), (pool) => pool.apply(tasks.square, [1]));
   // Deno opens a pair of sockets with the first signal listener, and keeps them.
   process.once("SIGUSR2", () => {});

@@ -37,7 +37,7 @@ test("apply(), map() and imap() work in threads of this process", async () => {
   await expect(pool.apply(tasks.square, [1])).rejects.toThrow(PoolClosedError);
 });
 
-test("errors arrive as themselves, and what cannot be sent is refused", async () => {
+test("errors of threads arrive as themselves, and a value that cannot be sent rejects the call", async () => {
   const pool = poolOf({ processes: 1 });
   const error = await pool.apply(tasks.fail, [undefined]).catch((error: unknown) => error as any);
   expect(error).toBeInstanceOf(RangeError);
@@ -65,7 +65,7 @@ test("a thread that ends fails the task that it was running, and no other", asyn
   expect((thrown as PromiseRejectedResult).reason).toBeInstanceOf(WorkerLostError);
 });
 
-test("a task is stopped softly, and then with its thread", async () => {
+test("a cancelled task is stopped by its signal, or with its thread", async () => {
   const pool = poolOf({ processes: 1, gracePeriod: 50 });
   const marks = file();
   const soft = pool.apply(tasks.untilAborted, [marks]);
@@ -86,9 +86,12 @@ test("queues reach threads", async () => {
   queue.close();
 });
 
-test.each(["threads-no-close.js", "threads-stuck.js"])("%s ends by itself, quietly", async (name) => {
-  const program = runProgram(fixture(import.meta.url, name));
-  onTestFinished(() => program[Symbol.asyncDispose]());
-  const { code } = await program.exited;
-  expect([program.stderr, program.stdout, code]).toEqual(["", "[ 1, 4, 9 ]\n", 0]);
-});
+test.each(["threads-no-close.js", "threads-stuck.js"])(
+  "the program %s ends by itself, without errors",
+  async (name) => {
+    const program = runProgram(fixture(import.meta.url, name));
+    onTestFinished(() => program[Symbol.asyncDispose]());
+    const { code } = await program.exited;
+    expect([program.stderr, program.stdout, code]).toEqual(["", "[ 1, 4, 9 ]\n", 0]);
+  },
+);

@@ -1,4 +1,5 @@
-// Mistakes in calls: methods that return a promise reject and never throw, and every error shows what to write.
+// Mistakes in calls: methods that return a promise reject and never throw, and every error shows
+// what to write.
 import { inline, SendError, TargetError, type WaitOptions } from "@multiproc/core";
 import { AsyncResult, type MapOptions, Pool, PoolClosedError, progressBar, ThreadPool } from "@multiproc/pool";
 import { fixture, runProgram, until } from "@multiproc/testing";
@@ -121,7 +122,7 @@ test("map() and starmap() reject values of the wrong type in their own options",
   await expectRejection(() => pool.starmap(square, [1, 2] as never), "inputs[0] is 1: use map()");
 });
 
-test("a signal of null is no signal, as in fetch()", async () => {
+test("a signal of null means that there is none, as in fetch()", async () => {
   const pool = terminatedAfterTest(new Pool(1));
   const options = { signal: null } as never;
   expect(await pool.apply(square, [3], options)).toBe(9);
@@ -164,7 +165,7 @@ test("get(), wait() and join() reject unknown options and wrong values", async (
   await expectRejection(() => progressBar({ titel: "x" } as never), 'Did you mean "title"?');
 });
 
-test("a number creates a pool with so many workers, as in Python", async () => {
+test("new Pool(2) and new ThreadPool(2) have two workers, as in Python", async () => {
   for (const pool of [new Pool(2), new ThreadPool(2)]) {
     terminatedAfterTest(pool);
     await until(() => pool.stats().workers === 2);

@@ -1,5 +1,5 @@
 // Runs under every start method.
-// What surrounds tasks: how workers begin and end, what goes with a call, and who watches.
+// The environment of tasks: initializer and finalizer, context propagation, and diagnostics.
 import diagnostics from "node:diagnostics_channel";
 import fs from "node:fs";
 import { fromModule } from "@multiproc/core";
@@ -16,7 +16,7 @@ const own = fromModule<typeof import("./fixtures/worker-environment.js")>(
 const lines = (from: string): string[] => fs.readFileSync(from, "utf8").trim().split("\n");
 
 describe("workers", () => {
-  test("call the finalizer after their last task: when the pool is closed, and when another takes their place", async () => {
+  test("call the finalizer after their last task: when the pool is closed, and when they are replaced", async () => {
     const marks = file();
     const pool = poolOf({
       ...{ processes: 1, maxTasksPerChild: 2 },
@@ -29,13 +29,13 @@ describe("workers", () => {
     expect(lines(marks).toSorted()).toEqual(expected.toSorted());
   });
 
-  test("are replaced when they have grown too large", async () => {
+  test("are replaced when they exceed maxMemoryPerChild", async () => {
     const pool = poolOf({ processes: 1, maxMemoryPerChild: 1024 ** 3 });
     const small = await pool.apply(own.grow, [1]);
     expect(await pool.apply(own.grow, [1])).toBe(small);
     const large = poolOf({ processes: 1, maxMemoryPerChild: 1024 });
     const first = await large.apply(own.grow, [1]);
-    // It may have been given one more before it was weighed.
+    // It may have received one more task before its memory was checked.
     const later = [await large.apply(own.grow, [1]), await large.apply(own.grow, [1])];
     expect(later.some((pid) => pid !== first)).toBe(true);
     expect(large.stats()).toMatchObject({ completed: 3, failed: 0, lost: 0 });
@@ -44,7 +44,7 @@ describe("workers", () => {
 });
 
 describe("a call", () => {
-  test("takes its context and its trace with it, and leaves neither to the next task", async () => {
+  test("propagates its async context and its trace to its task only", async () => {
     const pool = poolOf({
       processes: 1,
       traceContext: () => requests.getStore() && `trace-${requests.getStore()?.id}`,
@@ -72,7 +72,7 @@ describe("a call", () => {
     await expect(pool.map(tasks.square, [1], { traceContext: 7 as never })).rejects.toThrow(TypeError);
   });
 
-  test("tells its progress in the caller's context", async () => {
+  test("calls onProgress in the async context of the caller", async () => {
     const pool = poolOf({ processes: 1 });
     const ids: unknown[] = [];
     const onProgress = () => ids.push(requests.getStore()?.id);
@@ -80,7 +80,7 @@ describe("a call", () => {
     expect(ids).toEqual([7, 7]);
   });
 
-  test("is told to those who watch, and so is the life of workers", async () => {
+  test("is published on diagnostics channels, and so are the start and end of workers", async () => {
     const seen: [string, any][] = [];
     for (const name of ["worker:start", "worker:end", "task:start", "task:end", "task:error"]) {
       const note = (message: unknown) => void seen.push([name, message]);
