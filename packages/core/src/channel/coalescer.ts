@@ -1,6 +1,7 @@
 /**
  * Coalesces an expensive action over a burst of messages: a flush to the operating system, or the
- * wake-up of a sleeping reader. One such action costs as much as about a hundred messages.
+ * wake-up of a sleeping reader. One such action costs as much as about a hundred messages. The rules
+ * for the size of a batch are in `frame-writer.ts`.
  *
  * - The first messages of a burst run the action soon: in the next microtask, before the code that
  *   awaits their `send()` continues.

@@ -27,17 +27,18 @@ export class LargeMessageArea {
 
   /**
    * @param out the ring that this side writes
-   * @param into the ring that this side reads
+   * @param incoming the ring that this side reads
    * @param offer sends the address to the peer, which calls {@link LargeMessageArea.attach}
    */
-  constructor(out: SpscByteRing, into: SpscByteRing, offer: (address: SegmentAddress) => void) {
+  constructor(out: SpscByteRing, incoming: SpscByteRing, offer: (address: SegmentAddress) => void) {
     this.#out = out;
-    this.#in = into;
+    this.#in = incoming;
     this.#offer = offer;
   }
 
   /**
-   * Announces a message of `size` bytes that is written next. A large one goes into the large area.
+   * Prepares for a message of `size` bytes that is written next. A large message goes into the large
+   * area; after several of them, this side offers one to the peer.
    */
   announce(size: number): void {
     if (size < LARGE_MESSAGE_BYTES || this.#isClosed) return;

@@ -2,7 +2,8 @@
  * Corrects the state that Node keeps about its process, and that a fork copies. That is the pid,
  * `process.exit()`, the thread pool and pending wake-ups.
  *
- * The child calls {@link resetProcess} before any other code runs.
+ * The forker calls {@link resetProcess} in the child, after the checks of the copy and before code of the
+ * library or the user runs. Hooks of other modules are in `at-fork.ts`.
  */
 import type { Native } from "../native/native.ts";
 import { forgetWatched } from "./child-watcher.ts";

@@ -24,7 +24,7 @@
  * lost (see `protocol.ts`). Then it goes back to the queue like all others, and runs in sync mode
  * the next time. A task that was certainly running is retried only if its `retries` allow it.
  *
- * **Timeouts.** A watchdog timer ends items that exceed their timeout, and kills a worker that does
+ * **Timeouts.** A timer ends items that exceed their timeout, and kills a worker that does
  * not stop a cancelled task within the grace period.
  */
 import type { SchedulerCommands, SchedulerOptions } from "./scheduler-commands.ts";
@@ -361,7 +361,7 @@ export class Scheduler<T extends Task, L> {
     this.#commands.send(slot, task);
   }
 
-  /** Starts the watchdog of a worker: its first task begins now, or begins its next item. */
+  /** Starts the timeout of a worker: its first task begins now, or begins its next item. */
   #startTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     if (!(task instanceof Task)) return;
@@ -375,7 +375,7 @@ export class Scheduler<T extends Task, L> {
     this.#requestTimer(slot);
   }
 
-  /** Sets the timer for the watchdog of a worker, if that is earlier. */
+  /** Sets the timer for the timeout of a worker, if that is earlier. */
   #requestTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     const isTimed = task instanceof Task && task.state === "sent" && task.timeout !== undefined;
