@@ -3,8 +3,8 @@
  * reads it.
  *
  * ```text
- *   byte 0              4      5       6               8
- *        | body length n | kind | flags | part count p  | body: n bytes | p lengths (u64) | p parts …
+ *   byte 0              4      5       6              8
+ *        | body length n | kind | flags | part count p | body: n bytes | p lengths (u64) | p parts …
  * ```
  *
  * All numbers are little-endian. The flags byte is {@link FRAME_MAGIC}, which distinguishes a frame

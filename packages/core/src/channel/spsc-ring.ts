@@ -5,8 +5,8 @@
  * ```text
  *   word  0 HEAD             bytes ever written, modulo 2^32; the writer advances it after the copy
  *        16 TAIL             bytes ever read, modulo 2^32; the reader advances it after the copy
- *        32 READER_STATE     RUNNING, or how to wake the sleeping reader (its futex is HEAD)
- *        48 WRITER_STATE     RUNNING, or how to wake the writer that waits for room (its futex is TAIL)
+ *        32 READER_STATE     RUNNING, or how to wake the sleeping reader (futex: HEAD)
+ *        48 WRITER_STATE     RUNNING, or how to wake the writer that waits for room (futex: TAIL)
  *        64 ENDED            whether the writer has ended: it writes nothing more
  *        80 SWITCH_COUNT     how often the writer has switched areas; odd: the large area is in use
  *        96 SWITCH_POSITION  the position of the last switch, counted like HEAD and TAIL

@@ -1,4 +1,4 @@
-/** Constants of the Linux ABI. Only the numbers of older system calls differ between x64 and arm64. */
+/** Constants of the Linux ABI. Only numbers of old system calls differ between x64 and arm64. */
 
 // open()
 export const O_RDONLY = 0;
