@@ -51,7 +51,7 @@ const checks = {
     await child.start();
     await held.release();
     equal(await child.join(), 0);
-    equal(await lock.locked(), false);
+    equal(lock.locked(), false);
   },
   async SharedArray() {
     const lock = new Lock();

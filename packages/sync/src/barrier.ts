@@ -1,6 +1,9 @@
 import type { Target } from "@multiproc/core";
 import {
+  checkOptions,
   checkTimeout,
+  checkWaitOptions,
+  describeValue,
   makeShareable,
   registerReviver,
   type SharedHandle,
@@ -11,6 +14,7 @@ import {
   ACTION_FAILED,
   type Arrival,
   type BarrierBackend,
+  type BarrierState,
   barrierKind,
   type Departure,
   PASSED,
@@ -25,15 +29,15 @@ import {
   assertSharedMemory,
   attachAt,
   backendOf,
-  type MaybePromise,
   Primitive,
   type PrimitiveAddress,
+  RESOLVED,
 } from "./primitive.ts";
 
 /**
- * How a barrier is made.
+ * The options of a barrier.
  *
- * @example Something to do when all are there
+ * @example An action when all parties have arrived
  * ```ts
  * import { Barrier, type BarrierOptions } from "@multiproc/sync";
  *
@@ -44,88 +48,112 @@ import {
  */
 export interface BarrierOptions {
   /**
-   * Runs each time when all have come and before any goes, in the process that came last. It must be a target if the barrier
-   * is sent to other processes.
+   * Runs each time when all parties have arrived and before any continues, in the process of the last party. If the barrier is
+   * sent to other processes, the action must be a target.
    */
   readonly action?: Target<() => unknown> | undefined;
-  /** How long a wait may take that says nothing about it, in milliseconds. @default forever */
+  /** The timeout of waits that do not give one, in milliseconds. @default forever */
   readonly timeout?: number | undefined;
 }
 
+const OPTIONS = ["action", "timeout"];
+const SYNC_OPTIONS = ["timeout"];
+
 const BREAK_REASONS: Readonly<Record<number, string>> = {
-  [WAIT_TIMED_OUT]: "a wait at it ran out of time",
+  [WAIT_TIMED_OUT]: "a wait timed out",
   [ABORTED]: "abort() was called",
-  [RESET]: "reset() was called while others waited",
+  [RESET]: "reset() was called during the wait",
   [ACTION_FAILED]: "its action failed",
 };
 
 /**
- * A place where a fixed number of flows, in any processes, wait for each other: the last who comes lets all go, and it can be
- * used again.
+ * A point where a fixed number of async flows, in any processes, wait for each other. The last arrival releases all of them, and
+ * the barrier can be used again.
  *
- * It breaks when a wait runs out of time, when a process dies that waits at it, when its action fails, and by `abort()`; then
- * all who wait and all who come get a `BrokenBarrierError`, until `reset()`. A wait that ends by its signal gives up
- * its place, and breaks nothing.
+ * The barrier breaks if a wait times out, if a waiting process dies, if its action fails, and by `abort()`. All current and
+ * later waits then reject with a `BrokenBarrierError`, until `reset()`. A wait that ends by its signal takes its arrival back,
+ * and does not break the barrier.
  *
  * @example
  * ```ts
  * import { Barrier } from "@multiproc/sync";
  *
  * const barrier = new Barrier(2);
- * const places = await Promise.all([barrier.wait(), barrier.wait()]);
- * console.log(places.sort()); // [ 0, 1 ]
+ * const indexes = await Promise.all([barrier.wait(), barrier.wait()]);
+ * console.log(indexes.sort()); // [ 0, 1 ]
  * ```
  */
 export class Barrier extends Primitive {
-  /** How many must come. */
+  /** The number of parties that the barrier waits for. */
   readonly parties: number;
   readonly #options: BarrierOptions;
 
   /**
-   * Makes a barrier at which nobody waits.
+   * Creates a barrier without waiters.
    *
-   * @param parties how many must come
-   * @throws {RangeError} for anything but a whole number from 1
+   * @param parties the number of parties that the barrier waits for
+   * @throws {RangeError} if `parties` is not a whole number, 1 or more
+   * @throws {TypeError} for an unknown option, and if `action` is not a function
    */
   constructor(parties: number, options: BarrierOptions = {}) {
     if (!(Number.isInteger(parties) && parties >= 1 && parties < 2 ** 31))
-      throw new RangeError(`A barrier takes a number of parties from 1, not ${String(parties)}`);
-    checkTimeout("Barrier", options.timeout);
+      throw new RangeError(`new Barrier() takes a whole number of parties, 1 or more, not ${String(parties)}`);
+    checkOptions("new Barrier()", options, OPTIONS);
+    checkTimeout("new Barrier()", options.timeout);
+    if (options.action !== undefined && typeof options.action !== "function")
+      throw new TypeError(`new Barrier() takes a function as action, not ${describeValue(options.action)}`);
     super(barrierKind(parties));
     this.parties = parties;
     this.#options = options;
   }
 
-  /** Whether it is broken at this moment. */
-  get broken(): MaybePromise<boolean> {
-    const state = backendOf<BarrierBackend>(this, "broken").state("broken");
-    return state instanceof Promise ? state.then(({ isBroken }) => isBroken) : state.isBroken;
-  }
-
-  /** How many wait at this moment. */
-  get nWaiting(): MaybePromise<number> {
-    const state = backendOf<BarrierBackend>(this, "nWaiting").state("nWaiting");
-    return state instanceof Promise ? state.then(({ waitingCount }) => waitingCount) : state.waitingCount;
+  /**
+   * Whether the barrier is broken at this moment.
+   *
+   * @throws {CapabilityError} in a process without shared memory that does not own the barrier: use {@link Barrier.state}
+   * @throws {SyncClosedError} after `close()`
+   */
+  get broken(): boolean {
+    return backendOf<BarrierBackend>(this, "broken").stateNow("broken").broken;
   }
 
   /**
-   * Waits in the event loop until all have come.
+   * The number of parties that wait at this moment.
    *
-   * @returns a number from 0 to one less than the parties, another for each of them
-   * @throws {BrokenBarrierError} if it is broken, or breaks meanwhile
-   * @throws {SyncClosedError} after `close()`, or if the process that serves it is gone
-   * @throws what the action throws, if this was the last who came
+   * @throws as {@link Barrier.broken}
+   */
+  get nWaiting(): number {
+    return backendOf<BarrierBackend>(this, "nWaiting").stateNow("nWaiting").nWaiting;
+  }
+
+  /**
+   * Reports the state of the barrier at this moment. It works in every process: where `broken` and `nWaiting` cannot read the
+   * state at once, this method asks the owner process.
+   *
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   */
+  async state(): Promise<BarrierState> {
+    return backendOf<BarrierBackend>(this, "state()").state("state()");
+  }
+
+  /**
+   * Waits in the event loop until all parties have arrived.
+   *
+   * @returns a number from 0 to one less than the parties, another for each party
+   * @throws {BrokenBarrierError} if the barrier is broken, or breaks during the wait
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   * @throws the error of the action, if this was the last party
    * @throws the signal's reason
    */
   async wait(options: WaitOptions = {}): Promise<number> {
     const call = "wait()";
     const backend = backendOf<BarrierBackend>(this, call);
+    checkWaitOptions(call, options);
     const { timeout = this.#options.timeout, signal } = options;
-    checkTimeout(call, timeout);
     signal?.throwIfAborted();
     let arrival = await backend.arrive(call);
-    while ("isBusy" in arrival) {
-      await backend.waitUntilIdle(call, { signal });
+    while ("isTripping" in arrival) {
+      await backend.waitForAction(call, { signal });
       arrival = await backend.arrive(call);
     }
     const { generation, isLast } = arrivalOrThrow(call, arrival);
@@ -135,21 +163,21 @@ export class Barrier extends Primitive {
   }
 
   /**
-   * Blocks this thread until all have come.
+   * Blocks this thread until all parties have arrived.
    *
-   * @returns a number from 0 to one less than the parties, another for each of them
-   * @throws {BrokenBarrierError} if it is broken, or breaks meanwhile
-   * @throws {CapabilityError} where there is no shared memory
-   * @throws what the action throws, if this was the last who came
+   * @returns a number from 0 to one less than the parties, another for each party
+   * @throws {BrokenBarrierError} if the barrier is broken, or breaks during the wait
+   * @throws {CapabilityError} if there is no shared memory
+   * @throws the error of the action, if this was the last party
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): number {
     const call = "waitSync()";
     const backend = backendOf<BarrierBackend>(this, call);
+    checkWaitOptions(call, options, SYNC_OPTIONS);
     const { timeout = this.#options.timeout } = options;
-    checkTimeout(call, timeout);
-    assertSharedMemory(this, call, "await wait()");
+    assertSharedMemory(this, call);
     let arrival = backend.arrive(call) as Arrival;
-    while ("isBusy" in arrival) {
+    while ("isTripping" in arrival) {
       backend.waitSync(call, undefined, undefined);
       arrival = backend.arrive(call) as Arrival;
     }
@@ -162,14 +190,23 @@ export class Barrier extends Primitive {
     return indexOrThrow(call, backend.depart(call, generation) as Departure);
   }
 
-  /** Breaks the barrier. */
-  abort(): MaybePromise<void> {
-    return backendOf<BarrierBackend>(this, "abort()").end("abort()", ABORTED);
+  /**
+   * Breaks the barrier. In shared memory, it is broken when the call returns; otherwise when the promise settles.
+   *
+   * @throws {SyncClosedError} as {@link Barrier.state}
+   */
+  abort(): Promise<void> {
+    return this.#end("abort()", ABORTED);
   }
 
-  /** Makes it as it was at first; those who wait get a `BrokenBarrierError`. */
-  reset(): MaybePromise<void> {
-    return backendOf<BarrierBackend>(this, "reset()").end("reset()", RESET);
+  /**
+   * Resets the barrier to its initial state. Current waits reject with a `BrokenBarrierError`. It takes effect like
+   * {@link Barrier.abort}.
+   *
+   * @throws {SyncClosedError} as {@link Barrier.state}
+   */
+  reset(): Promise<void> {
+    return this.#end("reset()", RESET);
   }
 
   static {
@@ -180,15 +217,23 @@ export class Barrier extends Primitive {
     return { kind: "sync.Barrier", module: MODULE, data: [addressOf(this), this.parties, this.#options] };
   }
 
+  #end(call: string, outcome: number): Promise<void> {
+    try {
+      return backendOf<BarrierBackend>(this, call).end(call, outcome) ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   async #waitFor(call: string, backend: BarrierBackend, generation: number, options: WaitOptions): Promise<void> {
     try {
       if (await backend.wait(call, generation, options)) return;
     } catch (error) {
-      await backend.clientGone(call, generation);
+      await backend.withdraw(call, generation);
       throw error;
     }
     await backend.end(call, WAIT_TIMED_OUT, generation);
-    // All had come, and the action runs: it will soon be over.
+    // If all parties had arrived, the action is running, and the generation ends after it.
     await backend.wait(call, generation, {});
   }
 

@@ -1,12 +1,14 @@
 import {
-  checkTimeout,
+  checkWaitOptions,
+  describeValue,
   makeShareable,
   registerReviver,
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
 import { CONDITION_KIND, type ConditionBackend } from "./backends/condition-backend.ts";
-import { type Lock, ownershipOf, RLock } from "./lock.ts";
+import type { LockState } from "./backends/lock-backend.ts";
+import { BaseLock, type Lock, ownershipOf, RLock } from "./lock.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
 import type { AcquireOptions, AcquireSyncOptions } from "./ownership/lock-ownership.ts";
@@ -15,16 +17,18 @@ import {
   assertSharedMemory,
   attachAt,
   backendOf,
-  type MaybePromise,
   Primitive,
   type PrimitiveAddress,
+  RESOLVED,
 } from "./primitive.ts";
 
+const SYNC_OPTIONS = ["timeout"];
+
 /**
- * A lock with a waiting room: who holds the lock can wait until another process, or another flow, says that something changed.
+ * A lock whose holder can wait for a notification: until another process, or another async flow, reports a change.
  *
- * `wait()` frees the lock, however often it was taken, and has it back when it returns. A process that is killed while it
- * waits takes no notification from others.
+ * `wait()` frees the lock, however often it was acquired, and reacquires it before it returns. If a process is killed while it
+ * waits, its notification goes to another waiter.
  *
  * @example
  * ```ts
@@ -32,17 +36,17 @@ import {
  * import { task } from "@multiproc/core";
  * import type { Condition } from "@multiproc/sync";
  *
- * export const tell = task(import.meta.url, async function tell(changed: Condition) {
+ * export const change = task(import.meta.url, async function change(changed: Condition) {
  *   using held = await changed.acquire();
  *   await changed.notify();
  * });
  * // file: main.ts
  * import { Process } from "@multiproc/process";
  * import { Condition } from "@multiproc/sync";
- * import { tell } from "./tasks.ts";
+ * import { change } from "./tasks.ts";
  *
  * const changed = new Condition();
- * const child = new Process({ target: tell, args: [changed] });
+ * const child = new Process({ target: change, args: [changed] });
  * {
  *   using held = await changed.acquire();
  *   await child.start();
@@ -52,66 +56,81 @@ import {
  * ```
  */
 export class Condition extends Primitive {
-  /** The lock. */
   readonly lock: Lock | RLock;
 
   /**
-   * Makes a condition.
+   * Creates a condition.
    *
-   * @param lock the lock to hold; a new one when missing
+   * @param lock the lock that callers hold; a new one if it is missing
    * @default lock new RLock()
+   * @throws {TypeError} if `lock` is not a lock
    */
   constructor(lock: Lock | RLock = new RLock()) {
+    if (!((lock as unknown) instanceof BaseLock))
+      throw new TypeError(`new Condition() takes a Lock or an RLock, not ${describeValue(lock)}`);
     super(CONDITION_KIND);
     this.lock = lock;
   }
 
   /**
-   * Takes the lock.
+   * Acquires the lock.
    *
-   * @throws as the lock's own method
+   * @throws as {@link Lock.acquire}
    */
-  acquire(options: AcquireOptions = {}): Promise<Guard | null> {
+  acquire(options?: AcquireOptions): Promise<Guard | null> {
     return this.lock.acquire(options);
   }
 
   /**
-   * Takes the lock; blocks this thread.
+   * Acquires the lock; blocks this thread.
    *
-   * @throws as the lock's own method
+   * @throws as {@link Lock.acquireSync}
    */
-  acquireSync(options: AcquireSyncOptions = {}): Guard | null {
+  acquireSync(options?: AcquireSyncOptions): Guard | null {
     return this.lock.acquireSync(options);
   }
 
   /**
-   * Gives the lock back.
+   * Releases the lock.
    *
-   * @throws as the lock's own method
+   * @throws as {@link Lock.release}
    */
-  release(): MaybePromise<void> {
+  release(): Promise<void> {
     return this.lock.release();
   }
 
-  /** Whether anybody has the lock at this moment. */
-  locked(): MaybePromise<boolean> {
+  /**
+   * Whether any process holds the lock at this moment.
+   *
+   * @throws as {@link Lock.locked}
+   */
+  locked(): boolean {
     return this.lock.locked();
   }
 
   /**
-   * Frees the lock, waits until it is notified, and takes the lock again, also when the wait ends by its time or its signal.
+   * Reports the state of the lock at this moment.
    *
-   * @returns false if the time ran out
-   * @throws {NotHeldError} if the lock is not held by this flow
-   * @throws {SyncClosedError} after `close()`, or if the process that serves it is gone
+   * @throws as {@link Lock.state}
+   */
+  state(): Promise<LockState> {
+    return this.lock.state();
+  }
+
+  /**
+   * Frees the lock, waits for a notification, and reacquires the lock, also if the wait ends by its timeout or its signal.
+   *
+   * @returns false if the timeout expired
+   * @throws {NotHeldError} if this flow does not hold the lock
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    * @throws the signal's reason
    */
   async wait(options: WaitOptions = {}): Promise<boolean> {
     const call = "wait()";
     const backend = backendOf<ConditionBackend>(this, call);
+    checkWaitOptions(call, options);
     const ownership = ownershipOf(this.lock, call);
     ownership.assertHeld(call);
-    checkTimeout(call, options.timeout);
     options.signal?.throwIfAborted();
     const waitId = await backend.enroll(call);
     const state = await ownership.releaseAll(call);
@@ -120,7 +139,7 @@ export class Condition extends Primitive {
       isNotified = await backend.wait(call, waitId, options);
     } catch (error) {
       await ownership.reacquire(call, state);
-      // What it was notified of and does not take is for another.
+      // A notification that this wait got and does not use goes to another waiter.
       if (await backend.withdraw(call, waitId)) await backend.notify(call, 1);
       throw error;
     }
@@ -129,19 +148,19 @@ export class Condition extends Primitive {
   }
 
   /**
-   * The same, and blocks this thread.
+   * Waits like {@link Condition.wait}, and blocks this thread.
    *
-   * @returns false if the time ran out
-   * @throws {NotHeldError} if the lock is not held by this flow
-   * @throws {CapabilityError} where there is no shared memory
+   * @returns false if the timeout expired
+   * @throws {NotHeldError} if this flow does not hold the lock
+   * @throws {CapabilityError} if there is no shared memory
    */
   waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
     const call = "waitSync()";
     const backend = backendOf<ConditionBackend>(this, call);
+    checkWaitOptions(call, options, SYNC_OPTIONS);
     const ownership = ownershipOf(this.lock, call);
-    checkTimeout(call, options.timeout);
     ownership.assertHeld(call);
-    assertSharedMemory(this, call, "await wait()");
+    assertSharedMemory(this, call);
     const waitId = backend.enroll(call) as number;
     const state = ownership.releaseAll(call);
     const isNotified = backend.waitSync(call, options.timeout);
@@ -150,18 +169,19 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Waits until `predicate` gives something true; it is asked while the lock is held, at once and after each notification.
+   * Waits until `predicate` returns something truthy. It is called while the lock is held: at once, and after each notification.
    *
-   * @returns what it gave last, which is not true if the time ran out
+   * @returns the last result of `predicate`, which is falsy if the timeout expired
    * @throws as {@link Condition.wait}
    */
   async waitFor<T>(predicate: () => T | Promise<T>, options: WaitOptions = {}): Promise<Awaited<T>> {
-    checkTimeout("waitFor()", options.timeout);
-    const deadline = options.timeout === undefined ? undefined : performance.now() + options.timeout;
+    checkPredicate("waitFor()", predicate);
+    checkWaitOptions("waitFor()", options);
+    const deadline = performance.now() + (options.timeout ?? Number.POSITIVE_INFINITY);
     let result = await predicate();
     while (!result) {
-      const timeout = deadline === undefined ? undefined : deadline - performance.now();
-      if (timeout !== undefined && timeout <= 0) break;
+      const timeout = deadline - performance.now();
+      if (timeout <= 0) break;
       await this.wait({ ...options, timeout });
       result = await predicate();
     }
@@ -169,18 +189,19 @@ export class Condition extends Primitive {
   }
 
   /**
-   * The same, and blocks this thread.
+   * Waits like {@link Condition.waitFor}, and blocks this thread.
    *
-   * @returns what it gave last, which is not true if the time ran out
+   * @returns the last result of `predicate`, which is falsy if the timeout expired
    * @throws as {@link Condition.waitSync}
    */
   waitForSync<T>(predicate: () => T, options: Pick<WaitOptions, "timeout"> = {}): T {
-    checkTimeout("waitForSync()", options.timeout);
-    const deadline = options.timeout === undefined ? undefined : performance.now() + options.timeout;
+    checkPredicate("waitForSync()", predicate);
+    checkWaitOptions("waitForSync()", options, SYNC_OPTIONS);
+    const deadline = performance.now() + (options.timeout ?? Number.POSITIVE_INFINITY);
     let result = predicate();
     while (!result) {
-      const timeout = deadline === undefined ? undefined : deadline - performance.now();
-      if (timeout !== undefined && timeout <= 0) break;
+      const timeout = deadline - performance.now();
+      if (timeout <= 0) break;
       this.waitSync({ timeout });
       result = predicate();
     }
@@ -188,25 +209,23 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Lets some go who wait; they come one by one, as they get the lock.
+   * Notifies up to `count` waiters. They continue one by one, as they reacquire the lock. The promise settles when the waiters are
+   * notified; in shared memory, they are when the call returns.
    *
-   * @param count how many
    * @default count 1
-   * @throws {NotHeldError} if the lock is not held by this flow
-   * @throws {RangeError} for anything but a whole number from 0
+   * @throws {NotHeldError} if this flow does not hold the lock
+   * @throws {RangeError} if `count` is not a whole number, 0 or more
    */
-  notify(count: number = 1): MaybePromise<void> {
-    if (!(Number.isInteger(count) && count >= 0))
-      throw new RangeError(`notify() takes a number of waits, not ${String(count)}`);
+  notify(count: number = 1): Promise<void> {
     return this.#notify("notify()", count);
   }
 
   /**
-   * Lets all go who wait; they come one by one, as they get the lock.
+   * Notifies all waiters, like {@link Condition.notify}.
    *
-   * @throws {NotHeldError} if the lock is not held by this flow
+   * @throws {NotHeldError} if this flow does not hold the lock
    */
-  notifyAll(): MaybePromise<void> {
+  notifyAll(): Promise<void> {
     return this.#notify("notifyAll()", Number.MAX_SAFE_INTEGER);
   }
 
@@ -218,10 +237,16 @@ export class Condition extends Primitive {
     return { kind: "sync.Condition", module: MODULE, data: [addressOf(this), this.lock] };
   }
 
-  #notify(call: string, count: number): MaybePromise<void> {
-    const backend = backendOf<ConditionBackend>(this, call);
-    ownershipOf(this.lock, call).assertHeld(call);
-    return backend.notify(call, count);
+  #notify(call: string, count: number): Promise<void> {
+    try {
+      if (!(Number.isInteger(count) && count >= 0))
+        throw new RangeError(`${call} takes a whole number of waiters, 0 or more, not ${String(count)}`);
+      const backend = backendOf<ConditionBackend>(this, call);
+      ownershipOf(this.lock, call).assertHeld(call);
+      return backend.notify(call, count) ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 }
 
@@ -229,3 +254,8 @@ registerReviver("sync.Condition", (data) => {
   const [address, lock] = data as [PrimitiveAddress, Lock | RLock];
   return attachAt(address, () => new Condition(lock));
 });
+
+function checkPredicate(call: string, predicate: unknown): void {
+  if (typeof predicate !== "function")
+    throw new TypeError(`${call} takes a function that returns whether to continue, not ${describeValue(predicate)}`);
+}

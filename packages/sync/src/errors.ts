@@ -2,9 +2,9 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * The process that held the lock has died without giving it back, and the call had asked to be told so by an error.
+ * The previous owner of a lock died without releasing it, and the call asked for an error in that case.
  *
- * @example Leave a lock whose holder was killed to others
+ * @example Leave the lock of a killed process to others
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { Process } from "@multiproc/process";
@@ -24,22 +24,22 @@ import { registerErrors } from "@multiproc/core/internal";
  */
 export class OwnerDiedError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param call the call as the user wrote it
+   * @param call the call as the user writes it
    */
   constructor(call: string) {
     super(
-      `${call} found that the process which held the lock has died: what the lock guards may be half done. The lock is free; without onOwnerDeath: "throw" it is handed on`,
+      `${call} found that the owner of the lock died: the guarded data may be inconsistent. The lock is free again. To acquire it in this state, use onOwnerDeath: "report"`,
       { code: "ERR_OWNER_DIED" },
     );
   }
 }
 
 /**
- * A barrier is broken: a wait ran out of time, a process died at it, or it was aborted or reset.
+ * A barrier is broken: a wait timed out, a waiting process died, the action failed, or the barrier was aborted or reset.
  *
- * @example Somebody does not come
+ * @example A party that does not arrive
  * ```ts
  * import { Barrier, BrokenBarrierError } from "@multiproc/sync";
  *
@@ -50,10 +50,10 @@ export class OwnerDiedError extends ProcessError {
  */
 export class BrokenBarrierError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param call the call as the user wrote it
-   * @param why what broke the barrier
+   * @param call the call as the user writes it
+   * @param why the reason why the barrier is broken
    */
   constructor(call: string, why: string) {
     super(`${call} found the barrier broken: ${why}`, { code: "ERR_BROKEN_BARRIER" });
@@ -61,9 +61,9 @@ export class BrokenBarrierError extends ProcessError {
 }
 
 /**
- * Something was released, waited for or notified by who does not hold it.
+ * A call needs a lock that its caller does not hold: to release it, or to wait for or notify its condition.
  *
- * @example What is not held cannot be released
+ * @example Release a lock that is not held
  * ```ts
  * import { NotHeldError, RLock } from "@multiproc/sync";
  *
@@ -77,9 +77,9 @@ export class BrokenBarrierError extends ProcessError {
  */
 export class NotHeldError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and what must be held
+   * @param message the call, and the lock that it needs
    */
   constructor(message: string) {
     super(message, { code: "ERR_NOT_HELD" });
@@ -87,7 +87,7 @@ export class NotHeldError extends ProcessError {
 }
 
 /**
- * A call that blocks this thread would wait for something that only this thread can do.
+ * A call that blocks this thread would wait for a lock that only this thread can release.
  *
  * @example A thread that would wait for itself
  * ```ts
@@ -105,9 +105,9 @@ export class NotHeldError extends ProcessError {
  */
 export class DeadlockError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and what it would wait for
+   * @param message the call, and the reason why its wait would never end
    */
   constructor(message: string) {
     super(message, { code: "ERR_DEADLOCK" });
@@ -115,9 +115,9 @@ export class DeadlockError extends ProcessError {
 }
 
 /**
- * A lock, semaphore, condition, event or barrier is closed here, or the process that serves it is gone.
+ * A lock, semaphore, condition, event or barrier is closed in this process, or its owner process is gone.
  *
- * @example A lock that was closed here
+ * @example Use a lock after `close()`
  * ```ts
  * import { Lock, SyncClosedError } from "@multiproc/sync";
  *
@@ -132,9 +132,9 @@ export class DeadlockError extends ProcessError {
  */
 export class SyncClosedError extends ProcessError {
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message which call, and why
+   * @param message the call, and the reason
    * @param options the `cause`
    */
   constructor(message: string, options: { cause?: unknown } = {}) {

@@ -1,127 +1,17 @@
 import {
-  checkTimeout,
+  checkWaitOptions,
   makeShareable,
   registerReviver,
   type SharedHandle,
-  type SharedSegment,
-  TIMED_OUT,
   type WaitOptions,
-  WaitQueue,
-  type WaitQueueOptions,
 } from "@multiproc/core/internal";
+import { EVENT_KIND, type EventBackend, type EventState } from "./backends/event-backend.ts";
 import { MODULE } from "./module-id.ts";
-import {
-  addressOf,
-  attachAt,
-  backendOf,
-  type MaybePromise,
-  Primitive,
-  type PrimitiveAddress,
-  type PrimitiveKind,
-  requireSharedMemory,
-} from "./primitive.ts";
-import type { PrimitiveClient } from "./remote/primitive-client.ts";
-import type { Client, RequestHandler } from "./remote/primitive-server.ts";
+import { addressOf, attachAt, backendOf, Primitive, type PrimitiveAddress, RESOLVED } from "./primitive.ts";
 
-/** An event that knows processes. */
-interface EventBackend {
-  isSet(call: string): MaybePromise<boolean>;
-  set(call: string): MaybePromise<void>;
-  clear(call: string): MaybePromise<void>;
-  wait(call: string, options: WaitOptions): Promise<boolean>;
-  waitSync(call: string, timeout: number | undefined): boolean;
-}
-
-const FLAG_WORD = 0;
-/** How often it was set: whoever waits at that moment is let go, even if it is cleared right after. */
-const SET_COUNT_WORD = 1;
-const WAIT_QUEUE_WORD = 8;
-const WAITER_SLOT_COUNT = 64;
-
-class SharedEvent implements EventBackend, RequestHandler {
-  readonly #words: Int32Array;
-  readonly #waitQueue: WaitQueue;
-  readonly #isShared: boolean;
-
-  constructor(memory: SharedSegment) {
-    this.#words = new Int32Array(memory.buffer);
-    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
-    this.#isShared = memory.isShared;
-  }
-
-  isSet(): boolean {
-    return Atomics.load(this.#words, FLAG_WORD) === 1;
-  }
-
-  set(): void {
-    Atomics.add(this.#words, SET_COUNT_WORD, 1);
-    Atomics.store(this.#words, FLAG_WORD, 1);
-    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
-  }
-
-  clear(): void {
-    Atomics.store(this.#words, FLAG_WORD, 0);
-  }
-
-  wait(call: string, options: WaitQueueOptions): Promise<boolean> {
-    return this.#waitQueue.wait(this.#createCondition(), call, options);
-  }
-
-  waitSync(call: string, timeout: number | undefined): boolean {
-    const condition = this.#createCondition();
-    if (condition() || timeout === 0) return condition();
-    if (!this.#isShared) requireSharedMemory(call, "await wait()");
-    return this.#waitQueue.waitSync(condition, timeout);
-  }
-
-  handle(_client: Client, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
-    if (operation === "wait") return this.wait(call as string, options);
-    return this[operation as "isSet" | "set" | "clear"]();
-  }
-
-  clientGone(): void {} // nobody holds anything
-
-  #createCondition(): () => boolean {
-    const setCount = Atomics.load(this.#words, SET_COUNT_WORD);
-    return () => this.isSet() || Atomics.load(this.#words, SET_COUNT_WORD) !== setCount;
-  }
-}
-
-class RemoteEvent implements EventBackend {
-  readonly #client: PrimitiveClient;
-
-  constructor(client: PrimitiveClient) {
-    this.#client = client;
-  }
-
-  async isSet(call: string): Promise<boolean> {
-    return (await this.#client.request(call, "isSet")) as boolean;
-  }
-
-  async set(call: string): Promise<void> {
-    await this.#client.request(call, "set");
-  }
-
-  async clear(call: string): Promise<void> {
-    await this.#client.request(call, "clear");
-  }
-
-  async wait(call: string, options: WaitOptions): Promise<boolean> {
-    if (options.timeout === 0) return this.isSet(call);
-    return (await this.#client.request(call, "wait", [call], options)) !== TIMED_OUT;
-  }
-
-  waitSync(call: string): boolean {
-    return requireSharedMemory(call, "await wait()");
-  }
-}
-
-const EVENT_KIND: PrimitiveKind<EventBackend> = {
-  name: "Event",
-  size: 4096,
-  open: (memory) => new SharedEvent(memory),
-  connect: (client) => new RemoteEvent(client),
-};
+const SYNC_OPTIONS = ["timeout"];
+/** The default options. A call without options checks nothing. */
+const NO_OPTIONS: WaitOptions = {};
 
 /**
  * A flag that any number of processes can wait for.
@@ -149,45 +39,78 @@ const EVENT_KIND: PrimitiveKind<EventBackend> = {
  * ```
  */
 export class Event extends Primitive {
-  /** Makes an event that is not set. */
+  /** Creates an event that is not set. */
   constructor() {
     super(EVENT_KIND);
   }
 
-  /** Whether it is set at this moment. */
-  isSet(): MaybePromise<boolean> {
+  /**
+   * Whether the event is set at this moment.
+   *
+   * @throws {CapabilityError} in a process without shared memory that does not own the event: use {@link Event.state}
+   * @throws {SyncClosedError} after `close()`
+   */
+  isSet(): boolean {
     return backendOf<EventBackend>(this, "isSet()").isSet("isSet()");
   }
 
-  /** Sets it, and lets all go who wait. */
-  set(): MaybePromise<void> {
-    return backendOf<EventBackend>(this, "set()").set("set()");
-  }
-
-  /** Has those who come from now on wait. */
-  clear(): MaybePromise<void> {
-    return backendOf<EventBackend>(this, "clear()").clear("clear()");
+  /**
+   * Reports the state of the event at this moment. It works in every process: where `isSet()` cannot read the state at once,
+   * this method asks the owner process.
+   *
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   */
+  async state(): Promise<EventState> {
+    return backendOf<EventBackend>(this, "state()").state("state()");
   }
 
   /**
-   * Waits in the event loop until it is set.
+   * Sets the event, and wakes all waiters. In shared memory, the event is set when the call returns; otherwise when the promise
+   * settles.
    *
-   * @returns false if the time ran out
-   * @throws {SyncClosedError} after `close()`, or if the process that serves the event is gone
+   * @throws {SyncClosedError} as {@link Event.state}
+   */
+  set(): Promise<void> {
+    try {
+      return backendOf<EventBackend>(this, "set()").set("set()") ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Resets the event, so that later calls of `wait()` wait again. It takes effect like {@link Event.set}.
+   *
+   * @throws {SyncClosedError} as {@link Event.state}
+   */
+  clear(): Promise<void> {
+    try {
+      return backendOf<EventBackend>(this, "clear()").clear("clear()") ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Waits in the event loop until the event is set.
+   *
+   * @returns false if the timeout expired
+   * @throws {SyncClosedError} as {@link Event.state}
    * @throws the signal's reason
    */
-  async wait(options: WaitOptions = {}): Promise<boolean> {
+  async wait(options: WaitOptions = NO_OPTIONS): Promise<boolean> {
+    if (options !== NO_OPTIONS) checkWaitOptions("wait()", options);
     return backendOf<EventBackend>(this, "wait()").wait("wait()", options);
   }
 
   /**
-   * Blocks this thread until it is set.
+   * Blocks this thread until the event is set.
    *
-   * @returns false if the time ran out
-   * @throws {CapabilityError} where there is no shared memory
+   * @returns false if the timeout expired
+   * @throws {CapabilityError} if the call would wait and there is no shared memory
    */
-  waitSync(options: Pick<WaitOptions, "timeout"> = {}): boolean {
-    checkTimeout("waitSync()", options.timeout);
+  waitSync(options: Pick<WaitOptions, "timeout"> = NO_OPTIONS): boolean {
+    if (options !== NO_OPTIONS) checkWaitOptions("waitSync()", options, SYNC_OPTIONS);
     return backendOf<EventBackend>(this, "waitSync()").waitSync("waitSync()", options.timeout);
   }
 

@@ -1,119 +1,162 @@
 import { makeShareable, registerReviver, type SharedHandle } from "@multiproc/core/internal";
-import { type LockBackend, lockKind } from "./backends/lock-backend.ts";
+import { type LockBackend, type LockState, lockKind } from "./backends/lock-backend.ts";
 import { MODULE } from "./module-id.ts";
 import type { Guard } from "./ownership/lock-guard.ts";
 import {
   type AcquireOptions,
   type AcquireSyncOptions,
+  checkAcquireOptions,
   FlowOwnership,
   type LockOwnership,
   ProcessOwnership,
+  SYNC_OPTIONS,
+  TRY_OPTIONS,
 } from "./ownership/lock-ownership.ts";
 import {
   addressOf,
   attachAt,
   backendOf,
-  type MaybePromise,
   Primitive,
   type PrimitiveAddress,
   type PrimitiveKind,
+  RESOLVED,
 } from "./primitive.ts";
 
 const LOCK_KIND: PrimitiveKind<LockBackend> = lockKind("Lock");
 const RLOCK_KIND: PrimitiveKind<LockBackend> = lockKind("RLock");
+/** The default options. A call without options checks nothing. */
+const NO_OPTIONS: AcquireOptions = {};
+
+/** The ownership of each backend in this process. All objects of one lock share it. */
+const ownerships = new WeakMap<LockBackend, LockOwnership>();
 
 /**
- * What {@link Lock} and {@link RLock} have in common.
+ * Returns the ownership of a lock in this process. Set by the class below.
  *
- * @example Code that takes either kind
- * ```ts
- * import { type AnyLock, Lock, RLock } from "@multiproc/sync";
+ * @throws {SyncClosedError} after `close()`
+ */
+export let ownershipOf: (lock: BaseLock, call: string) => LockOwnership;
+let forgetOwnership: (lock: BaseLock) => void;
+
+/**
+ * The base class of {@link Lock} and {@link RLock}.
  *
- * const guarded = async (lock: AnyLock, work: () => void) => {
- *   using held = await lock.acquire();
- *   work();
- * };
- * await guarded(new Lock(), () => console.log("one")); // one
- * await guarded(new RLock(), () => console.log("two")); // two
- * ```
+ * @internal
  */
 export abstract class BaseLock extends Primitive {
   readonly #createOwnership: (backend: LockBackend) => LockOwnership;
-  /** That of the link, near at hand: every call needs it, and a free lock is had in no more time than a few calls take. */
+  /** A cache of the entry in `ownerships`: acquiring a free lock takes about 20 ns, and a look-up would add to it. */
   #ownership: LockOwnership | undefined;
 
   /**
-   * Made by the classes that extend it.
+   * For the subclasses.
    *
-   * @param kind how locks of the class are made
-   * @param hold what knows their holder
+   * @param kind a {@link PrimitiveKind}
+   * @param createOwnership creates the {@link LockOwnership} of a backend
    * @internal
    */
   constructor(kind: object, createOwnership: (backend: never) => unknown) {
-    super(kind);
+    super(kind, forgetOwnership);
     this.#createOwnership = createOwnership as (backend: LockBackend) => LockOwnership;
   }
 
+  static {
+    makeShareable(this, (lock) => lock.#toHandle());
+    ownershipOf = (lock, call) => lock.#ownership ?? lock.#findOwnership(call);
+    forgetOwnership = (lock) => {
+      lock.#ownership = undefined;
+    };
+  }
+
   /**
-   * Takes the lock; waits in the event loop while others have it. Whoever waits gets it within 100 ms after its holder was
-   * killed, and nobody is passed over for ever.
+   * Acquires the lock; waits in the event loop while another holder has it. If its holder is killed, the next waiter gets the
+   * lock within 100 ms. No waiter starves.
    *
-   * @returns what is held, for `using`; null if the time ran out
-   * @throws {OwnerDiedError} if that was asked for and the holder has died
-   * @throws {SyncClosedError} after `close()`, or if the process that serves the lock is gone
+   * @returns a guard for `using`; null if the timeout expired
+   * @throws {OwnerDiedError} if the previous owner died and `onOwnerDeath` is `"throw"`
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    * @throws the signal's reason
    */
-  acquire(options: AcquireOptions = {}): Promise<Guard | null> {
+  acquire(options: AcquireOptions = NO_OPTIONS): Promise<Guard | null> {
     try {
-      return ownershipOf(this, "acquire()").acquire("acquire()", options);
+      if (options !== NO_OPTIONS) checkAcquireOptions("acquire()", options);
+      return (this.#ownership ?? this.#findOwnership("acquire()")).acquire("acquire()", options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   /**
-   * Takes the lock; blocks this thread while others have it.
+   * Acquires the lock; blocks this thread while another holder has it.
    *
-   * @returns what is held, for `using`; null if the time ran out
-   * @throws {CapabilityError} where there is no shared memory
-   * @throws {DeadlockError} if another flow of this thread has the lock and no time-out was given
-   * @throws {OwnerDiedError} if that was asked for and the holder has died
+   * @returns a guard for `using`; null if the timeout expired
+   * @throws {CapabilityError} if the call would wait and there is no shared memory
+   * @throws {DeadlockError} if another async flow of this thread holds the lock and the call has no timeout
+   * @throws {OwnerDiedError} if the previous owner died and `onOwnerDeath` is `"throw"`
    */
-  acquireSync(options: AcquireSyncOptions = {}): Guard | null {
-    return ownershipOf(this, "acquireSync()").acquireSync("acquireSync()", options);
+  acquireSync(options: AcquireSyncOptions = NO_OPTIONS): Guard | null {
+    if (options !== NO_OPTIONS) checkAcquireOptions("acquireSync()", options, SYNC_OPTIONS);
+    return (this.#ownership ?? this.#findOwnership("acquireSync()")).acquireSync("acquireSync()", options);
   }
 
   /**
-   * Takes the lock if it can be had at this moment.
+   * Acquires the lock if it is free at this moment.
    *
-   * @returns what is held, for `using`; null if another has it
-   * @throws {CapabilityError} where another process serves the lock: use `acquire({ timeout: 0 })`
+   * @returns a guard for `using`; null if another holder has the lock
+   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use `acquire({ timeout: 0 })`
    */
-  tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = {}): Guard | null {
+  tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = NO_OPTIONS): Guard | null {
+    if (options !== NO_OPTIONS) checkAcquireOptions("tryAcquire()", options, TRY_OPTIONS);
     return ownershipOf(this, "tryAcquire()").tryAcquire("tryAcquire()", options);
   }
 
-  /** Whether anybody has the lock at this moment. */
-  locked(): MaybePromise<boolean> {
+  /**
+   * Releases the lock. Any process may release a `Lock`, also one that did not acquire it. An `RLock` is released by the flow
+   * that holds it, and is free when it was released as often as it was acquired.
+   *
+   * In shared memory, the lock is free when the call returns, so code that blocks its thread need not await the promise.
+   * Otherwise it is free when the promise settles.
+   *
+   * @throws {NotHeldError} if nothing holds the `Lock`, or if this flow does not hold the `RLock`
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   */
+  release(): Promise<void> {
+    try {
+      return (this.#ownership ?? this.#findOwnership("release()")).release("release()") ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Whether any process holds the lock at this moment.
+   *
+   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use {@link Lock.state}
+   * @throws {SyncClosedError} after `close()`
+   */
+  locked(): boolean {
     return backendOf<LockBackend>(this, "locked()").locked("locked()");
   }
 
-  /** What this process knows of its holder. @internal */
-  "multiproc:holding"(call: string): object {
-    if (this.#ownership !== undefined) return this.#ownership;
+  /**
+   * Reports the state of the lock at this moment. It works in every process: where `locked()` cannot read the state at once,
+   * this method asks the owner process.
+   *
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   */
+  async state(): Promise<LockState> {
+    return backendOf<LockBackend>(this, "state()").state("state()");
+  }
+
+  #findOwnership(call: string): LockOwnership {
     const backend = backendOf<LockBackend>(this, call);
-    backend.ownership ??= this.#createOwnership(backend);
-    this.#ownership = backend.ownership;
-    return backend.ownership;
-  }
-
-  /** @internal */
-  override "multiproc:moved"(): void {
-    this.#ownership = undefined;
-  }
-
-  static {
-    makeShareable(this, (lock) => lock.#toHandle());
+    let ownership = ownerships.get(backend);
+    if (ownership === undefined) {
+      ownership = this.#createOwnership(backend);
+      ownerships.set(backend, ownership);
+    }
+    this.#ownership = ownership;
+    return ownership;
   }
 
   #toHandle(): SharedHandle {
@@ -121,17 +164,12 @@ export abstract class BaseLock extends Primitive {
   }
 }
 
-/** What this process knows of a lock's holder. */
-export function ownershipOf(lock: BaseLock, call: string): LockOwnership {
-  return lock["multiproc:holding"](call) as LockOwnership;
-}
-
 /**
- * A lock for any number of processes: one holder at a time.
+ * A lock for any number of processes: one holder at a time (mutual exclusion).
  *
- * It belongs to a process, not to a flow in it: taken twice by one flow, the second call waits; and any process may release it.
+ * Its holder is a process, not an async flow in it. A flow that acquires it twice waits for itself. Any process may release it.
  *
- * @example A counter that two processes share
+ * @example A section that one process runs at a time
  * ```ts
  * // file: tasks.ts
  * import { task } from "@multiproc/core";
@@ -153,27 +191,18 @@ export function ownershipOf(lock: BaseLock, call: string): LockOwnership {
  * ```
  */
 export class Lock extends BaseLock {
-  /** Makes a lock that nobody holds. */
+  /** Creates a lock that is free. */
   constructor() {
     super(LOCK_KIND, (backend) => new ProcessOwnership(backend));
-  }
-
-  /**
-   * Frees the lock, whoever has it.
-   *
-   * @throws {NotHeldError} if nobody has it
-   */
-  release(): MaybePromise<void> {
-    return ownershipOf(this, "release()").release("release()");
   }
 }
 
 /**
- * A lock that its holder can take again, and has to give back as often. Its holder is one flow of work in one process: other
- * flows of that process wait like any other.
+ * A reentrant lock: its holder can acquire it again, and must release it as often. The holder is one async flow in one process.
+ * Other flows of that process wait like those of other processes.
  *
- * A flow is known from the moment in which it takes the lock by `using held = await lock.acquire()`, or by a call on the lock
- * right after the wait; it extends to all that is called from then on.
+ * A flow is known from the moment in which it acquires the lock by `using held = await lock.acquire()`, or by a call on the lock
+ * right after the wait. The flow extends to everything that it calls from then on.
  *
  * @example
  * ```ts
@@ -191,22 +220,13 @@ export class Lock extends BaseLock {
  * }
  *
  * await outer();
- * console.log(await lock.locked()); // false
+ * console.log(await lock.state()); // { isLocked: false }
  * ```
  */
 export class RLock extends BaseLock {
-  /** Makes a lock that nobody holds. */
+  /** Creates a lock that is free. */
   constructor() {
     super(RLOCK_KIND, (backend) => new FlowOwnership(backend));
-  }
-
-  /**
-   * Gives the lock back once.
-   *
-   * @throws {NotHeldError} if this flow does not hold it
-   */
-  release(): MaybePromise<void> {
-    return ownershipOf(this, "release()").release("release()");
   }
 }
 

@@ -1,9 +1,18 @@
 /**
- * What all primitives have in common: where they live, and how they pass to other processes.
+ * The base of all primitives: where a primitive lives, and how it reaches other processes.
  *
- * A primitive lives in shared memory where that is to be had, and every process that opened the memory works on it by itself.
- * A process that cannot (no way to libc, or no leave to use it) has another process, the *home*, do it: the one that sent the
- * primitive, over a channel. Where the process that made the primitive has no shared memory, it is the home for all.
+ * A primitive lives in shared memory if that is available, and each process that maps the memory works on it directly. A
+ * process that cannot map it (no access to libc, or no permission) sends requests to a process that can: the one that sent the
+ * primitive. If the process that created the primitive has no shared memory, it serves all others.
+ *
+ * ```text
+ *   process A ──┐                     process D ── requests ──> process C
+ *   process B ──┼── shared memory     (cannot map the memory)
+ *   process C ──┘
+ * ```
+ *
+ * An *attachment* is the access of one process to one primitive: the mapped memory, or a client of the serving process. The
+ * *backend* of a primitive has its operations, for the one or the other.
  */
 import { CapabilityError } from "@multiproc/core";
 import {
@@ -19,39 +28,42 @@ import { SyncClosedError } from "./errors.ts";
 import { PrimitiveClient } from "./remote/primitive-client.ts";
 import { PrimitiveServer, type RequestHandler } from "./remote/primitive-server.ts";
 
-/** A value that is there at once where the primitive lives in shared memory, and takes a promise where another serves it. */
+/** The result of a backend's operation: a value in shared memory, a promise if another process serves the primitive. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** How primitives of one kind are made; `L` is what their methods are built on. */
-export interface PrimitiveKind<L extends object> {
+/** The result of a change that is in effect already. All such calls return this one promise, so none allocates. */
+export const RESOLVED: Promise<void> = Promise.resolve();
+
+/** How to create primitives of one kind, whose backend is a `B`. */
+export interface PrimitiveKind<B extends object> {
   readonly name: string;
-  /** How many bytes of memory one takes. */
+  /** The size of its memory, in bytes. */
   readonly size: number;
-  /** On memory, which is all zeros at first. */
-  open(memory: SharedSegment): L & RequestHandler;
-  /** On a primitive that another process serves. */
-  connect(client: PrimitiveClient): L;
-  /** Sets a new one up, on memory that nobody else knows yet. */
-  init?(backend: L): void;
+  /** Creates the backend on memory, which is zero-filled at first. */
+  open(memory: SharedSegment): B & RequestHandler;
+  /** Creates the backend of a primitive that another process serves. */
+  connect(client: PrimitiveClient): B;
+  /** Initializes a new primitive before any other process has it. */
+  init?(backend: B): void;
 }
 
-/** Where a primitive is, for other processes; plain data. */
+/** How other processes reach a primitive. It is plain data. */
 export interface PrimitiveAddress {
   readonly memory: SegmentAddress | undefined;
   readonly endpoint: EndpointAddress | undefined;
 }
 
-interface Attachment<L> {
-  readonly backend: L;
+interface Attachment<B> {
+  readonly backend: B;
   readonly memory?: SharedSegment;
   readonly server?: PrimitiveServer;
   readonly client?: PrimitiveClient;
 }
 
-/** The place of the primitive that is being revived; the constructor takes it. */
+/** The address of the primitive that is being received. The constructor of its object takes it. */
 let attachingAt: PrimitiveAddress | undefined;
 
-/** Makes an object for a primitive that is somewhere already. */
+/** Creates an object for an existing primitive. */
 export function attachAt<T>(address: PrimitiveAddress, make: () => T): T {
   attachingAt = address;
   try {
@@ -61,39 +73,35 @@ export function attachAt<T>(address: PrimitiveAddress, make: () => T): T {
   }
 }
 
-/** Both set by the class, whose private parts they use. */
+// The class sets these four, because they use its private members.
 let AT_FORK_HOOKS: AtForkHooks<Primitive>;
 let attachmentOf: (primitive: Primitive) => Attachment<object>;
+let openBackendOf: (primitive: Primitive) => object | undefined;
 
 /**
- * What locks, semaphores, conditions, events and barriers have in common.
+ * The base class of locks, semaphores, conditions, events and barriers.
  *
- * @example Where a primitive lives
- * ```ts
- * import { Event, type Primitive } from "@multiproc/sync";
- *
- * const isShared = (primitive: Primitive) => primitive.form === "memory";
- * const event = new Event();
- * console.log(isShared(event) || event.form === "home"); // true
- * event.close();
- * ```
+ * @internal
  */
 export abstract class Primitive {
   readonly #kind: PrimitiveKind<object>;
+  readonly #onDetach: ((primitive: never) => void) | undefined;
   #attachment: Attachment<object>;
-  /** That of the seat, until it is closed. Every call needs it, so it is near at hand. */
+  /** The backend of the attachment, until `close()`. Every call needs it, so it has a field of its own. */
   #backend: object | undefined;
-  /** By what a forked child reaches a primitive whose memory it cannot see. */
+  /** The endpoint that a forked child dials if it cannot see the memory. It is exposed before the fork. */
   #endpoint: EndpointAddress | undefined;
 
   /**
-   * Made by the classes that extend it.
+   * For the subclasses.
    *
-   * @param kind how primitives of the class are made
+   * @param kind a {@link PrimitiveKind}
+   * @param onDetach called with this object when its backend is closed or replaced
    * @internal
    */
-  constructor(kind: object) {
+  constructor(kind: object, onDetach?: (primitive: never) => void) {
     this.#kind = kind as PrimitiveKind<object>;
+    this.#onDetach = onDetach;
     this.#attachment = attachingAt === undefined ? createLocal(this.#kind) : attach(this.#kind, attachingAt);
     this.#backend = this.#attachment.backend;
     attachingAt = undefined;
@@ -102,6 +110,7 @@ export abstract class Primitive {
 
   static {
     attachmentOf = (primitive) => primitive.#attachment;
+    openBackendOf = (primitive) => primitive.#backend;
     AT_FORK_HOOKS = {
       prepare(primitive) {
         const { memory, server, client } = primitive.#attachment;
@@ -112,55 +121,52 @@ export abstract class Primitive {
         if (primitive.#endpoint === undefined) return;
         primitive.#attachment = attachRemote(primitive.#kind, primitive.#endpoint);
         primitive.#backend = primitive.#attachment.backend;
-        primitive["multiproc:moved"]();
+        primitive.#onDetach?.(primitive as never);
       },
     };
   }
 
   /**
-   * Whether this process works on shared memory, or has a home process do it: `"memory"` or `"home"`. Calls that block the
-   * thread need shared memory.
+   * Where this process reaches the primitive: in `"shared-memory"`, or at the `"server"`, which is its owner process. The owner
+   * process itself also reports `"server"` if it has no shared memory. Calls that block the thread need shared memory.
    */
-  get backend(): "memory" | "home" {
-    return this.#attachment.memory?.isShared === true ? "memory" : "home";
+  get backend(): "shared-memory" | "server" {
+    return this.#attachment.memory?.isShared === true ? "shared-memory" : "server";
   }
 
   /**
-   * Releases it in this process; others are not touched. Waits that go on here end with an error. What is not closed is
-   * released when it is garbage, but for what was sent to another process.
+   * Releases the primitive in this process. Its waits in this process reject; other processes are not affected. A primitive
+   * that is not closed is released when it is garbage-collected, unless it was sent to another process.
    */
   close(): void {
     if (this.#backend === undefined) return;
     this.#backend = undefined;
-    this["multiproc:moved"]();
+    this.#onDetach?.(this as never);
     const { memory, client } = this.#attachment;
     memory?.close();
     client?.close();
   }
 
-  /** Releases it in this process. */
+  /** Releases the primitive in this process. */
   [Symbol.dispose](): void {
     this.close();
   }
-
-  /** Called when what its methods are built on is another, or nothing any more. @internal */
-  "multiproc:moved"(): void {}
-
-  /** What its methods are built on; refused after `close()`. @internal */
-  "multiproc:link"(call: string): object {
-    if (this.#backend === undefined) throw new SyncClosedError(`${call} was called after close()`);
-    return this.#backend;
-  }
 }
 
-/** What a primitive's methods are built on; refused after `close()`. */
-export function backendOf<L>(primitive: Primitive, call: string): L {
-  return primitive["multiproc:link"](call) as L;
+/**
+ * Returns the backend of a primitive.
+ *
+ * @throws {SyncClosedError} after `close()`
+ */
+export function backendOf<B>(primitive: Primitive, call: string): B {
+  const backend = openBackendOf(primitive);
+  if (backend === undefined) throw new SyncClosedError(`${call} was called after close()`);
+  return backend as B;
 }
 
-/** Where other processes find a primitive. */
+/** Returns the address at which other processes reach a primitive. */
 export function addressOf(primitive: Primitive): PrimitiveAddress {
-  backendOf(primitive, "Sending it"); // not after close()
+  backendOf(primitive, "Sending it"); // throws after close()
   const { memory, server, client } = attachmentOf(primitive);
   const segmentAddress = memory?.isShared === true ? memory.address() : undefined;
   return {
@@ -169,12 +175,22 @@ export function addressOf(primitive: Primitive): PrimitiveAddress {
   };
 }
 
-/** Refuses a call that blocks the thread where nothing could end it. */
-export function assertSharedMemory(primitive: Primitive, call: string, alternative: string): void {
-  if (primitive.backend === "home") requireSharedMemory(call, alternative);
+/** Refuses a call that blocks the thread if this process does not have the primitive in shared memory. */
+export function assertSharedMemory(primitive: Primitive, call: string): void {
+  if (primitive.backend === "server") requireSharedMemory(call);
 }
 
-/** A process that may not listen relies on the memory, if there is some. */
+/**
+ * Refuses a call that needs shared memory.
+ *
+ * @param alternative the code to write instead; by default the asynchronous method of the same name
+ */
+export function requireSharedMemory(call: string, alternative: string = `await ${call.replace("Sync", "")}`): never {
+  const reason = whyNoSharedMemory() ?? "this process cannot open the memory";
+  throw new CapabilityError(`${call} needs shared memory, which is not available here (${reason}): use ${alternative}`);
+}
+
+/** Exposes the endpoint of a server. Without the permission to listen, the memory alone must do, if there is any. */
 function endpointIfPossible(server: PrimitiveServer | undefined, hasMemory: boolean): EndpointAddress | undefined {
   try {
     return server?.endpoint();
@@ -186,7 +202,7 @@ function endpointIfPossible(server: PrimitiveServer | undefined, hasMemory: bool
 
 afterForkInChild(() => PrimitiveClient.resetAfterFork());
 
-function createLocal<L extends object>(kind: PrimitiveKind<L>): Attachment<L> {
+function createLocal<B extends object>(kind: PrimitiveKind<B>): Attachment<B> {
   const isShared = whyNoSharedMemory() === undefined;
   const attachment = attachLocal(
     kind,
@@ -196,7 +212,7 @@ function createLocal<L extends object>(kind: PrimitiveKind<L>): Attachment<L> {
   return attachment;
 }
 
-function attachLocal<L extends object>(kind: PrimitiveKind<L>, memory: SharedSegment): Attachment<L> {
+function attachLocal<B extends object>(kind: PrimitiveKind<B>, memory: SharedSegment): Attachment<B> {
   const backend = memory.singleton(kind.name, () => kind.open(memory));
   const server = memory.singleton("sync.server", () => {
     const server = new PrimitiveServer(backend);
@@ -206,7 +222,7 @@ function attachLocal<L extends object>(kind: PrimitiveKind<L>, memory: SharedSeg
   return { backend, memory, server };
 }
 
-function attach<L extends object>(kind: PrimitiveKind<L>, { memory, endpoint }: PrimitiveAddress): Attachment<L> {
+function attach<B extends object>(kind: PrimitiveKind<B>, { memory, endpoint }: PrimitiveAddress): Attachment<B> {
   if (memory !== undefined && whyNoSharedMemory() === undefined) {
     try {
       return attachLocal(kind, SharedSegment.attach(memory));
@@ -220,13 +236,7 @@ function attach<L extends object>(kind: PrimitiveKind<L>, { memory, endpoint }: 
   );
 }
 
-function attachRemote<L extends object>(kind: PrimitiveKind<L>, endpoint: EndpointAddress): Attachment<L> {
+function attachRemote<B extends object>(kind: PrimitiveKind<B>, endpoint: EndpointAddress): Attachment<B> {
   const client = PrimitiveClient.forEndpoint(endpoint);
   return { backend: client.singleton(kind.name, () => kind.connect(client)), client };
-}
-
-/** Refuses a call that blocks the thread where nothing could end it. */
-export function requireSharedMemory(call: string, alternative: string): never {
-  const reason = whyNoSharedMemory() ?? "its memory cannot be opened by this process";
-  throw new CapabilityError(`${call} needs shared memory, which is not to be had here (${reason}): use ${alternative}`);
 }

@@ -1,21 +1,33 @@
 import {
-  checkTimeout,
+  checkWaitOptions,
   currentThreadId,
   makeShareable,
   registerReviver,
   type SharedHandle,
   type WaitOptions,
 } from "@multiproc/core/internal";
-import { MAX_UNITS, type SemaphoreBackend, semaphoreKind } from "./backends/semaphore-backend.ts";
+import { MAX_UNITS, type SemaphoreBackend, type SemaphoreState, semaphoreKind } from "./backends/semaphore-backend.ts";
 import { MODULE } from "./module-id.ts";
 import { Guard } from "./ownership/lock-guard.ts";
-import { addressOf, attachAt, backendOf, type MaybePromise, Primitive, type PrimitiveAddress } from "./primitive.ts";
+import {
+  addressOf,
+  attachAt,
+  backendOf,
+  type MaybePromise,
+  Primitive,
+  type PrimitiveAddress,
+  RESOLVED,
+} from "./primitive.ts";
+
+const SYNC_OPTIONS = ["timeout"];
+/** The default options. A call without options checks nothing. */
+const NO_OPTIONS: WaitOptions = {};
 
 /**
- * A number of units for any number of processes: each `acquire()` takes one, and waits while there is none.
+ * A number of units for any number of processes: each `acquire()` takes one, and waits while none is left.
  *
- * Any process may release units, also ones that it has not taken. The units that a process has taken come back when it ends
- * without having released them.
+ * Any process may release units, also units that it did not take. If a process ends without releasing the units that it took,
+ * they become available again.
  *
  * @example At most two at a time
  * ```ts
@@ -25,90 +37,110 @@ import { addressOf, attachAt, backendOf, type MaybePromise, Primitive, type Prim
  * {
  *   using one = await semaphore.acquire();
  *   using two = await semaphore.acquire();
- *   console.log(await semaphore.getValue()); // 0
+ *   console.log(semaphore.getValue()); // 0
  *   console.log(await semaphore.acquire({ timeout: 10 })); // null
  * }
- * console.log(await semaphore.getValue()); // 2
+ * console.log(semaphore.getValue()); // 2
  * ```
  */
 export class Semaphore extends Primitive {
-  /** How many units there were at the beginning. */
+  /** The number of units at the beginning. */
   readonly initialValue: number;
+  readonly #maxUnits: number;
 
   /**
-   * Makes a semaphore.
+   * Creates a semaphore.
    *
-   * @param value how many units there are
+   * @param value the number of units
    * @default value 1
-   * @throws {RangeError} for anything but a whole number from 0
+   * @throws {RangeError} if `value` is not a whole number, 0 or more
    */
   constructor(value: number = 1) {
     super(semaphoreKind("Semaphore", checkedValue(value)));
     this.initialValue = value;
+    this.#maxUnits = this instanceof BoundedSemaphore ? value : MAX_UNITS;
   }
 
   /**
-   * Takes a unit; waits in the event loop while there is none.
+   * Takes a unit; waits in the event loop while none is left.
    *
-   * @returns the unit, for `using`; null if the time ran out
-   * @throws {SyncClosedError} after `close()`, or if the process that serves the semaphore is gone
+   * @returns the unit, for `using`; null if the timeout expired
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    * @throws the signal's reason
    */
-  async acquire(options: WaitOptions = {}): Promise<Guard | null> {
+  async acquire(options: WaitOptions = NO_OPTIONS): Promise<Guard | null> {
+    if (options !== NO_OPTIONS) checkWaitOptions("acquire()", options);
     const backend = backendOf<SemaphoreBackend>(this, "acquire()");
     return this.#guard(await backend.acquire("acquire()", options));
   }
 
   /**
-   * Takes a unit; blocks this thread while there is none.
+   * Takes a unit; blocks this thread while none is left.
    *
-   * @returns the unit, for `using`; null if the time ran out
-   * @throws {CapabilityError} where there is no shared memory
+   * @returns the unit, for `using`; null if the timeout expired
+   * @throws {CapabilityError} if the call would wait and there is no shared memory
    */
-  acquireSync(options: Pick<WaitOptions, "timeout"> = {}): Guard | null {
-    checkTimeout("acquireSync()", options.timeout);
+  acquireSync(options: Pick<WaitOptions, "timeout"> = NO_OPTIONS): Guard | null {
+    if (options !== NO_OPTIONS) checkWaitOptions("acquireSync()", options, SYNC_OPTIONS);
     return this.#guard(
       backendOf<SemaphoreBackend>(this, "acquireSync()").acquireSync("acquireSync()", options.timeout),
     );
   }
 
   /**
-   * Takes a unit if there is one at this moment.
+   * Takes a unit if one is left at this moment.
    *
-   * @returns the unit, for `using`; null if there is none
-   * @throws {CapabilityError} where another process serves the semaphore: use `acquire({ timeout: 0 })`
+   * @returns the unit, for `using`; null if none is left
+   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore: use `acquire({ timeout: 0 })`
    */
   tryAcquire(): Guard | null {
     return this.#guard(backendOf<SemaphoreBackend>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
   }
 
   /**
-   * Gives units back, or makes new ones.
+   * Releases units, or adds new ones. In shared memory, they are available when the call returns, so code that blocks its thread
+   * need not await the promise. Otherwise they are available when the promise settles.
    *
-   * @param units how many
+   * @param units the number of units
    * @default units 1
-   * @throws {RangeError} for anything but a whole number from 1, and if there would be too many
+   * @throws {RangeError} if `units` is not a whole number, 1 or more, and if there would be too many
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
-  release(units: number = 1): MaybePromise<void> {
-    if (!Number.isInteger(units) || units < 1)
-      throw new RangeError(`release() takes a number of units from 1, not ${String(units)}`);
-    return backendOf<SemaphoreBackend>(this, "release()").release("release()", units, this.limit());
+  release(units: number = 1): Promise<void> {
+    try {
+      return this.#release(units) ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
-  /** How many units are there at this moment. */
-  getValue(): MaybePromise<number> {
-    return backendOf<SemaphoreBackend>(this, "getValue()").value("getValue()");
+  /**
+   * Returns the number of units that are left at this moment.
+   *
+   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore: use {@link Semaphore.state}
+   * @throws {SyncClosedError} after `close()`
+   */
+  getValue(): number {
+    return backendOf<SemaphoreBackend>(this, "getValue()").value("getValue()", "value");
   }
 
-  /** Whether there is no unit at this moment. */
-  locked(): MaybePromise<boolean> {
-    const value = backendOf<SemaphoreBackend>(this, "locked()").value("locked()");
-    return value instanceof Promise ? value.then((value) => value === 0) : value === 0;
+  /**
+   * Whether no unit is left at this moment.
+   *
+   * @throws as {@link Semaphore.getValue}
+   */
+  locked(): boolean {
+    return backendOf<SemaphoreBackend>(this, "locked()").value("locked()", "isLocked") === 0;
   }
 
-  /** How many units there may be. @internal */
-  protected limit(): number {
-    return MAX_UNITS;
+  /**
+   * Reports the state of the semaphore at this moment. It works in every process: where `getValue()` and `locked()` cannot read
+   * the state at once, this method asks the owner process.
+   *
+   * @throws {SyncClosedError} after `close()`, or if the owner process is gone
+   */
+  async state(): Promise<SemaphoreState> {
+    return backendOf<SemaphoreBackend>(this, "state()").state("state()");
   }
 
   static {
@@ -124,16 +156,22 @@ export class Semaphore extends Primitive {
     };
   }
 
+  #release(units: number): MaybePromise<void> {
+    if (!Number.isInteger(units) || units < 1)
+      throw new RangeError(`release() takes a whole number of units, 1 or more, not ${String(units)}`);
+    return backendOf<SemaphoreBackend>(this, "release()").release("release()", units, this.#maxUnits);
+  }
+
   #guard(isTaken: boolean): Guard | null {
     if (!isTaken) return null;
     const thread = currentThreadId();
-    // In a forked child, the guard is about what its parent has taken.
-    return new Guard(false, { release: () => (currentThreadId() === thread ? this.release() : undefined) });
+    // In a forked child, the unit of the guard belongs to the parent.
+    return new Guard(false, { release: () => (currentThreadId() === thread ? this.#release(1) : undefined) });
   }
 }
 
 /**
- * A semaphore that refuses to have more units than at the beginning: a release too many is an error.
+ * A semaphore that never has more units than at the beginning: a release too many is an error.
  *
  * @example
  * ```ts
@@ -147,12 +185,7 @@ export class Semaphore extends Primitive {
  * }
  * ```
  */
-export class BoundedSemaphore extends Semaphore {
-  /** @internal */
-  protected override limit(): number {
-    return this.initialValue;
-  }
-}
+export class BoundedSemaphore extends Semaphore {}
 
 registerReviver("sync.Semaphore", (data) => {
   const [address, value] = data as [PrimitiveAddress, number];
@@ -165,6 +198,6 @@ registerReviver("sync.BoundedSemaphore", (data) => {
 
 function checkedValue(value: number): number {
   if (!Number.isInteger(value) || value < 0 || value > MAX_UNITS)
-    throw new RangeError(`A semaphore takes a value from 0 to ${MAX_UNITS}, not ${String(value)}`);
+    throw new RangeError(`A semaphore takes a whole number of units from 0 to ${MAX_UNITS}, not ${String(value)}`);
   return value;
 }

@@ -1,108 +1,85 @@
 /**
- * What conditions are built on: who waits, and who may go.
+ * The backend of conditions: which threads wait, and which of their flows may continue.
  *
- * Each thread has a row that says how many of its flows wait, and how many of them may go. `notify()` lets flows go, of the
- * thread first whose turn was longest ago; who may go takes that from its row. A thread that is gone takes nothing: what it
- * was given goes to others, by whoever waits.
+ * Each thread has a row with the number of its flows that wait, and the number of *grants*: flows among them that were notified
+ * and have not continued yet. `notify()` grants in turn, first to the thread whose last turn is longest ago. A waiter consumes a
+ * grant of its thread's row. The grants of a dead thread go to other threads; each waiter checks for dead threads.
  */
 import { ProcessError } from "@multiproc/core";
-import {
-  RobustMutex,
-  type SharedSegment,
-  type WaitOptions,
-  WaitQueue,
-  type WaitQueueOptions,
-} from "@multiproc/core/internal";
+import type { SharedSegment, WaitOptions, WaitQueueOptions } from "@multiproc/core/internal";
 import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
 import type { PrimitiveClient } from "../remote/primitive-client.ts";
 import type { Client, RequestHandler } from "../remote/primitive-server.ts";
-import { ThreadTable } from "./thread-table.ts";
+import { addTo, ClientSets, SEGMENT_BYTES, SharedBackend, STATE_WORD } from "./shared-backend.ts";
 
-/** Who waits for a condition, as processes. */
+/** The operations of a condition between processes, without its lock. */
 export interface ConditionBackend {
-  /** From now on this flow can be notified; gives the number by which it is known. */
+  /** Registers a wait: from now on it can be notified. Returns the id of the wait. */
   enroll(call: string): MaybePromise<number>;
-  /** Waits until the flow may go; false if the time ran out. */
+  /** Waits until the wait is granted; false if the timeout expired. */
   wait(call: string, waitId: number, options: WaitOptions): Promise<boolean>;
   waitSync(call: string, timeout: number | undefined): boolean;
-  /** The flow goes without; true if it had been let go, after all. */
+  /** Ends a wait without a grant. Returns true if it was granted before: then the caller has consumed that grant. */
   withdraw(call: string, waitId: number): MaybePromise<boolean>;
-  /** Lets so many go. */
+  /** Grants up to `count` waits. */
   notify(call: string, count: number): MaybePromise<void>;
 }
 
-const WAITER_SLOT_COUNT = 64;
-const WAIT_QUEUE_WORD = RobustMutex.wordCount(0) + 8;
-const LAST_TURN_WORD = RobustMutex.wordCount(0);
-const THREAD_TABLE_WORD = WAIT_QUEUE_WORD + WaitQueue.wordCount(WAITER_SLOT_COUNT);
-const SEGMENT_BYTES = 8192;
+const LAST_TURN_WORD = STATE_WORD;
+const STATE_WORD_COUNT = 8;
 const ROW_WAITING = 1;
 const ROW_GRANTED = 2;
 const ROW_TURN = 3;
 const ROW_WORDS = 4;
 
-class SharedCondition implements ConditionBackend, RequestHandler {
-  readonly #mutex: RobustMutex;
-  readonly #waitQueue: WaitQueue;
-  readonly #words: Int32Array;
-  readonly #threads: ThreadTable;
-  readonly #isShared: boolean;
-  /** The flows of guests that wait, by their numbers. */
-  readonly #clientWaits = new Map<Client, Set<number>>();
+class SharedCondition extends SharedBackend implements ConditionBackend, RequestHandler {
+  /** The ids of the waits of each client. */
+  readonly #clientWaits = new ClientSets();
   #lastWaitId = 0;
 
   constructor(memory: SharedSegment) {
-    this.#mutex = new RobustMutex(memory, 0, 0);
-    this.#words = new Int32Array(memory.buffer);
-    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
-    this.#threads = new ThreadTable(
-      this.#words,
-      THREAD_TABLE_WORD,
-      Math.floor((SEGMENT_BYTES / 4 - THREAD_TABLE_WORD) / ROW_WORDS),
-      ROW_WORDS,
-    );
-    this.#isShared = memory.isShared;
+    super(memory, STATE_WORD_COUNT, ROW_WORDS);
   }
 
   enroll(call: string): number {
-    return this.#mutex.withLock(() => {
-      const row = this.#threads.ownRow() ?? this.#ownRowAfterCleanup();
-      if (row === undefined) throw new ProcessError(`${call} found too many threads waiting`, { code: "ERR_TOO_MANY" });
-      if (this.#words[row + ROW_WAITING] === 0) this.#requeue(row);
-      this.#add(row + ROW_WAITING, 1);
+    return this.mutex.withLock(() => {
+      const row = this.threads.ownRow() ?? this.#ownRowAfterCleanup();
+      if (row === undefined)
+        throw new ProcessError(`${call} failed: too many threads wait for the condition`, { code: "ERR_TOO_MANY" });
+      if (this.words[row + ROW_WAITING] === 0) this.#requeue(row);
+      addTo(this.words, row + ROW_WAITING, 1);
       return ++this.#lastWaitId;
     });
   }
 
   wait(call: string, _waitId: number, options: WaitQueueOptions): Promise<boolean> {
-    return this.#waitQueue.wait((checkLiveness) => this.#tryConsume(checkLiveness), call, options);
+    return this.waitQueue.wait((checkLiveness) => this.#tryConsume(checkLiveness), call, options);
   }
 
   waitSync(call: string, timeout: number | undefined): boolean {
-    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
-    return this.#waitQueue.waitSync((checkLiveness) => this.#tryConsume(checkLiveness), timeout);
+    return this.blockUntil(call, (checkLiveness) => this.#tryConsume(checkLiveness), timeout);
   }
 
   withdraw(): boolean {
-    return this.#mutex.withLock(() => {
-      const row = this.#threads.ownRow();
+    return this.mutex.withLock(() => {
+      const row = this.threads.ownRow();
       if (row === undefined) return false;
-      const wasGranted = (this.#words[row + ROW_GRANTED] as number) >= (this.#words[row + ROW_WAITING] as number);
-      if (wasGranted) this.#add(row + ROW_GRANTED, -1);
-      this.#add(row + ROW_WAITING, -1);
+      const wasGranted = (this.words[row + ROW_GRANTED] as number) >= (this.words[row + ROW_WAITING] as number);
+      if (wasGranted) addTo(this.words, row + ROW_GRANTED, -1);
+      addTo(this.words, row + ROW_WAITING, -1);
       return wasGranted;
     });
   }
 
   notify(_call: string, count: number): void {
-    this.#mutex.withLock(() => this.#grant(count));
-    // Each looks at its own row.
-    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
+    this.mutex.withLock(() => this.#grant(count));
+    // All waiters wake, because each thread can only see the grants in its own row.
+    this.waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
   handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
     const [call, waitIdOrCount] = args as [string, number];
-    const waitIds = this.#waitIdsOf(client);
+    const waitIds = this.#clientWaits.of(client);
     switch (operation) {
       case "enroll": {
         const waitId = this.enroll(call);
@@ -110,13 +87,13 @@ class SharedCondition implements ConditionBackend, RequestHandler {
         return waitId;
       }
       case "wait":
-        return this.wait(call, waitIdOrCount, options).then((isDone) => {
-          // Of a guest that left meanwhile, all flows have been withdrawn: this one was another's turn.
-          if (isDone && !waitIds.delete(waitIdOrCount)) this.notify("notify()", 1);
-          return isDone;
+        return this.wait(call, waitIdOrCount, options).then((isGranted) => {
+          // If the client has gone, its waits were withdrawn, so this grant belongs to another wait.
+          if (isGranted && !waitIds.delete(waitIdOrCount)) this.notify("notify()", 1);
+          return isGranted;
         });
       case "withdraw":
-        // It was let go, and the answer is on its way.
+        // A wait that is not registered any more was granted, and the reply is on its way.
         return waitIds.delete(waitIdOrCount) ? this.withdraw() : true;
       default:
         return this.notify(call, waitIdOrCount);
@@ -124,27 +101,17 @@ class SharedCondition implements ConditionBackend, RequestHandler {
   }
 
   clientGone(client: Client): void {
-    for (const _ of this.#waitIdsOf(client)) if (this.withdraw()) this.notify("notify()", 1);
-    this.#clientWaits.delete(client);
+    for (const _ of this.#clientWaits.remove(client)) if (this.withdraw()) this.notify("notify()", 1);
   }
 
-  #waitIdsOf(client: Client): Set<number> {
-    let waitIds = this.#clientWaits.get(client);
-    if (waitIds === undefined) {
-      waitIds = new Set();
-      this.#clientWaits.set(client, waitIds);
-    }
-    return waitIds;
-  }
-
-  /** Whether one of this thread's flows may go, which it does then. */
+  /** Consumes a grant of this thread, if there is one. */
   #tryConsume(checkLiveness: boolean): boolean {
-    return this.#mutex.withLock(() => {
+    return this.mutex.withLock(() => {
       if (checkLiveness) this.#removeDead();
-      const row = this.#threads.ownRow();
-      if (row === undefined || this.#words[row + ROW_GRANTED] === 0) return false;
-      this.#add(row + ROW_GRANTED, -1);
-      this.#add(row + ROW_WAITING, -1);
+      const row = this.threads.ownRow();
+      if (row === undefined || this.words[row + ROW_GRANTED] === 0) return false;
+      addTo(this.words, row + ROW_GRANTED, -1);
+      addTo(this.words, row + ROW_WAITING, -1);
       return true;
     });
   }
@@ -153,17 +120,17 @@ class SharedCondition implements ConditionBackend, RequestHandler {
     for (let remaining = count; remaining > 0; remaining--) {
       const row = this.#nextRow();
       if (row === undefined) return;
-      this.#add(row + ROW_GRANTED, 1);
+      addTo(this.words, row + ROW_GRANTED, 1);
       this.#requeue(row);
     }
   }
 
-  /** The row with flows that may not go yet whose turn was longest ago. */
+  /** Returns the row whose last turn is longest ago, among those with flows that wait without a grant. */
   #nextRow(): number | undefined {
-    const words = this.#words;
+    const { words } = this;
     let nextRow: number | undefined;
     let firstTurn = 0;
-    for (const row of this.#threads.usedRows()) {
+    for (const row of this.threads.usedRows()) {
       if ((words[row + ROW_WAITING] as number) <= (words[row + ROW_GRANTED] as number)) continue;
       const turn = words[row + ROW_TURN] as number;
       if (nextRow !== undefined && ((turn - firstTurn) | 0) >= 0) continue;
@@ -173,31 +140,27 @@ class SharedCondition implements ConditionBackend, RequestHandler {
     return nextRow;
   }
 
-  /** Takes out those who are gone; what they may have been let go for, others are. */
+  /** Frees the rows of dead threads, and passes their grants on. */
   #removeDead(): void {
-    const words = this.#words;
+    const { words } = this;
     let orphanedCount = 0;
-    for (const row of this.#threads.deadRows((row) => words[row + ROW_GRANTED] !== 0)) {
+    for (const row of this.threads.deadRows((row) => words[row + ROW_GRANTED] !== 0)) {
       orphanedCount += words[row + ROW_GRANTED] as number;
-      this.#threads.freeRow(row);
+      this.threads.freeRow(row);
     }
     if (orphanedCount === 0) return;
     this.#grant(orphanedCount);
-    this.#waitQueue.wake(Number.POSITIVE_INFINITY);
+    this.waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
   #ownRowAfterCleanup(): number | undefined {
-    for (const row of this.#threads.deadRows(() => true)) this.#threads.freeRow(row);
-    return this.#threads.ownRow();
+    for (const row of this.threads.deadRows(() => true)) this.threads.freeRow(row);
+    return this.threads.ownRow();
   }
 
   #requeue(row: number): void {
-    this.#add(LAST_TURN_WORD, 1);
-    this.#words[row + ROW_TURN] = this.#words[LAST_TURN_WORD] as number;
-  }
-
-  #add(word: number, change: number): void {
-    this.#words[word] = (this.#words[word] as number) + change;
+    addTo(this.words, LAST_TURN_WORD, 1);
+    this.words[row + ROW_TURN] = this.words[LAST_TURN_WORD] as number;
   }
 }
 
@@ -217,7 +180,7 @@ class RemoteCondition implements ConditionBackend {
   }
 
   waitSync(call: string): boolean {
-    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call);
   }
 
   async withdraw(call: string, waitId: number): Promise<boolean> {
@@ -229,7 +192,6 @@ class RemoteCondition implements ConditionBackend {
   }
 }
 
-/** How conditions are made. */
 export const CONDITION_KIND: PrimitiveKind<ConditionBackend> = {
   name: "Condition",
   size: SEGMENT_BYTES,

@@ -1,4 +1,7 @@
-/** What locks are built on: one holder at a time among all processes, in shared memory or at a home process. */
+/**
+ * The backend of locks: one holder at a time among all processes. It does not know the async flows of a process; the ownership
+ * (`ownership/lock-ownership.ts`) does.
+ */
 import {
   type AcquireResult,
   OWNER_DIED,
@@ -10,40 +13,59 @@ import {
   WOULD_BLOCK,
 } from "@multiproc/core/internal";
 import { DeadlockError, NotHeldError } from "../errors.ts";
-import type { LockOwnership } from "../ownership/lock-ownership.ts";
 import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
 import type { PrimitiveClient } from "../remote/primitive-client.ts";
 import type { Client, RequestHandler } from "../remote/primitive-server.ts";
 
-/** A lock that knows processes, and nothing of flows. */
+/**
+ * The state of a lock at one moment, as `lock.state()` reports it.
+ *
+ * @example
+ * ```ts
+ * import { Lock, type LockState } from "@multiproc/sync";
+ *
+ * const lock = new Lock();
+ * await lock.acquire();
+ * const state: LockState = await lock.state();
+ * console.log(state); // { isLocked: true }
+ * ```
+ */
+export interface LockState {
+  /** Whether any process holds the lock. */
+  readonly isLocked: boolean;
+}
+
+/** The operations of a lock between processes. */
 export interface LockBackend {
-  /** What this process knows of its holder: one for all objects that stand for the same lock. */
-  ownership: LockOwnership | undefined;
   acquire(call: string, options: WaitOptions): Promise<AcquireResult>;
   acquireSync(call: string, timeout: number | undefined): AcquireResult;
   tryAcquire(call: string): AcquireResult;
-  /** Takes a lock that is free, if there is nothing to tell about it (see `decline()`): the shortest way there is. */
+  /** Acquires a free lock whose previous owner did not die. This is the fast path. */
   tryLockFast(): boolean;
-  /** Frees the lock, whoever has it. */
+  /** Frees the lock, whichever process holds it. @throws {NotHeldError} if it is free */
   release(call: string): MaybePromise<void>;
-  /** Frees a lock that its holder did not want, since the one before has died; the next is told as well. */
+  /** Frees a lock whose previous owner died. The next holder also learns of the death. */
   passOnOwnerDied(): void;
-  /** Whether a flow of this process has it. */
+  /** Whether a flow of this process holds the lock. */
   readonly isHeldHere: boolean;
-  locked(call: string): MaybePromise<boolean>;
+  /** Reads the lock at once. @throws {CapabilityError} if only the owner process can read it */
+  locked(call: string): boolean;
+  state(call: string): MaybePromise<LockState>;
 }
 
 const WAITER_SLOT_COUNT = 64;
-/** Whether the last holder died where others could not see it: as a guest, or before one who declined. */
+/**
+ * Whether the last owner died in a way that the mutex does not show: it was a client of this process, or a later holder passed
+ * its death on.
+ */
 const OWNER_DIED_FLAG = RobustMutex.wordCount(WAITER_SLOT_COUNT);
+const SEGMENT_BYTES = 4096;
 
-/** A lock in memory. */
 class SharedLock implements LockBackend, RequestHandler {
   readonly #mutex: RobustMutex;
   readonly #words: Int32Array;
   readonly #isShared: boolean;
-  ownership: LockOwnership | undefined;
-  /** The guest for which this process has the lock. */
+  /** The client for which this process holds the mutex. */
   #holdingClient: Client | undefined;
 
   constructor(memory: SharedSegment) {
@@ -76,10 +98,10 @@ class SharedLock implements LockBackend, RequestHandler {
   acquireSync(call: string, timeout: number | undefined): AcquireResult {
     const result = this.tryAcquire();
     if (result !== WOULD_BLOCK || timeout === 0) return result;
-    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    if (!this.#isShared) requireSharedMemory(call);
     if (timeout === undefined && this.#mutex.isOurs) {
       throw new DeadlockError(
-        `${call} would wait for ever: this thread has the lock in another flow, which cannot go on while the call blocks`,
+        `${call} would wait forever: another async flow of this thread holds the lock, and cannot continue while the thread is blocked. Use await acquire() instead`,
       );
     }
     return this.#withOwnerDeath(this.#mutex.acquireSync(timeout));
@@ -87,7 +109,8 @@ class SharedLock implements LockBackend, RequestHandler {
 
   release(call: string): void {
     this.#holdingClient = undefined;
-    if (!this.#mutex.releaseIfHeld()) throw new NotHeldError(`${call} was called on a lock that nobody holds`);
+    if (!this.#mutex.releaseIfHeld())
+      throw new NotHeldError(`${call} was called on a lock that is free: acquire it first`);
   }
 
   passOnOwnerDied(): void {
@@ -100,6 +123,10 @@ class SharedLock implements LockBackend, RequestHandler {
     return this.#mutex.isHeld;
   }
 
+  state(): LockState {
+    return { isLocked: this.#mutex.isHeld };
+  }
+
   handle(client: Client, operation: string, [call]: readonly unknown[], options: WaitQueueOptions): unknown {
     switch (operation) {
       case "acquire":
@@ -108,10 +135,10 @@ class SharedLock implements LockBackend, RequestHandler {
         return this.#grantTo(client, this.tryAcquire());
       case "release":
         return this.release(call as string);
-      case "decline":
+      case "passOnOwnerDied":
         return this.passOnOwnerDied();
       default:
-        return this.locked();
+        return this.state();
     }
   }
 
@@ -126,7 +153,7 @@ class SharedLock implements LockBackend, RequestHandler {
     return result;
   }
 
-  /** The same, with what its last holder left behind. */
+  /** Adds the death that `OWNER_DIED_FLAG` reports to the result of the mutex. */
   #withOwnerDeath(result: AcquireResult): AcquireResult {
     if (result === WOULD_BLOCK) return WOULD_BLOCK;
     this.#holdingClient = undefined;
@@ -136,10 +163,8 @@ class SharedLock implements LockBackend, RequestHandler {
   }
 }
 
-/** A lock that another process serves. */
 class RemoteLock implements LockBackend {
   readonly #client: PrimitiveClient;
-  ownership: LockOwnership | undefined;
   isHeldHere = false;
 
   constructor(client: PrimitiveClient) {
@@ -155,7 +180,7 @@ class RemoteLock implements LockBackend {
   }
 
   acquireSync(call: string): AcquireResult {
-    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call);
   }
 
   async acquire(call: string, options: WaitOptions): Promise<AcquireResult> {
@@ -178,19 +203,23 @@ class RemoteLock implements LockBackend {
 
   passOnOwnerDied(): void {
     this.isHeldHere = false;
-    this.#client.notify("decline");
+    this.#client.notify("passOnOwnerDied");
   }
 
-  async locked(call: string): Promise<boolean> {
-    return (await this.#client.request(call, "locked")) as boolean;
+  locked(call: string): boolean {
+    return requireSharedMemory(call, "(await lock.state()).isLocked");
+  }
+
+  async state(call: string): Promise<LockState> {
+    return (await this.#client.request(call, "state")) as LockState;
   }
 }
 
-/** How locks are made. */
+/** Returns the kind of a lock. `name` is the name of its class. */
 export function lockKind(name: string): PrimitiveKind<LockBackend> {
   return {
     name,
-    size: 4096,
+    size: SEGMENT_BYTES,
     open: (memory) => new SharedLock(memory),
     connect: (client) => new RemoteLock(client),
   };

@@ -1,75 +1,84 @@
 /**
- * What semaphores are built on.
+ * The backend of semaphores.
  *
- * What counts is how many units there are in all, and how many each thread has: the value is what is left, and is counted
- * again when somebody died while it was being written. When a thread that has units is gone, whoever waits takes its row out,
- * and its units are there again. A unit that is released by a thread that has none is taken from one that has some; if nobody
- * has, there is one more.
+ * The truth is the total number of units, and the number that each thread has. The value (the units that are left) is derived
+ * from them, and counted again if a process died while it wrote. A waiter removes the rows of dead threads, which makes their
+ * units available again.
+ *
+ * A thread without units may release one: it is taken from a thread that has some. If no thread has any, the total grows.
  */
 import {
   currentThreadId,
   hasExited,
   OWNER_DIED,
-  RobustMutex,
   type SharedSegment,
   TIMED_OUT,
   type WaitOptions,
-  WaitQueue,
   type WaitQueueOptions,
 } from "@multiproc/core/internal";
 import { type MaybePromise, type PrimitiveKind, requireSharedMemory } from "../primitive.ts";
 import type { PrimitiveClient } from "../remote/primitive-client.ts";
 import type { Client, RequestHandler } from "../remote/primitive-server.ts";
-import { ThreadTable } from "./thread-table.ts";
+import { addTo, SEGMENT_BYTES, SharedBackend, STATE_WORD } from "./shared-backend.ts";
 
-/** A semaphore that knows processes. */
+/**
+ * The state of a semaphore at one moment, as `semaphore.state()` reports it.
+ *
+ * @example
+ * ```ts
+ * import { Semaphore, type SemaphoreState } from "@multiproc/sync";
+ *
+ * const semaphore = new Semaphore(2);
+ * await semaphore.acquire();
+ * const state: SemaphoreState = await semaphore.state();
+ * console.log(state); // { value: 1, isLocked: false }
+ * ```
+ */
+export interface SemaphoreState {
+  /** The number of units that are left. */
+  readonly value: number;
+  /** Whether no unit is left. */
+  readonly isLocked: boolean;
+}
+
+/** The operations of a semaphore between processes. */
 export interface SemaphoreBackend {
-  /** Takes a unit; false if the time ran out. */
+  /** Takes a unit; false if the timeout expired. */
   acquire(call: string, options: WaitOptions): Promise<boolean>;
   acquireSync(call: string, timeout: number | undefined): boolean;
   tryAcquire(call: string): boolean;
-  /** Gives units back; no more than `limit` may be there then. */
+  /** Releases units. @throws {RangeError} if there would be more than `limit` */
   release(call: string, units: number, limit: number): MaybePromise<void>;
-  value(call: string): MaybePromise<number>;
+  /** Reads the value at once. @throws {CapabilityError} if only the owner process can read it */
+  value(call: string, property: keyof SemaphoreState): number;
+  state(call: string): MaybePromise<SemaphoreState>;
 }
 
-const WAITER_SLOT_COUNT = 64;
-const TOTAL_WORD = RobustMutex.wordCount(0);
-/** The life of one who has waited long: the last unit is kept for it. */
-const PRIORITY_WORD = TOTAL_WORD + 1;
-const VALUE_WORD = TOTAL_WORD + 2;
-const WAIT_QUEUE_WORD = TOTAL_WORD + 8;
-const THREAD_TABLE_WORD = WAIT_QUEUE_WORD + WaitQueue.wordCount(WAITER_SLOT_COUNT);
-const SEGMENT_BYTES = 8192;
+const TOTAL_WORD = STATE_WORD;
+/** The id of a thread that has waited for long. The last unit is reserved for it. */
+const PRIORITY_WORD = STATE_WORD + 1;
+const VALUE_WORD = STATE_WORD + 2;
+const STATE_WORD_COUNT = 8;
 const ROW_UNITS = 1;
+const ROW_WORDS = 2;
 const PRIORITY_AFTER_MS = 5;
-/** The most units, as in Python. */
+/** The maximum number of units, as in Python. */
 export const MAX_UNITS = 0x7fff_ffff;
 
-class SharedSemaphore implements SemaphoreBackend, RequestHandler {
-  readonly #mutex: RobustMutex;
-  readonly #waitQueue: WaitQueue;
-  readonly #words: Int32Array;
-  readonly #threads: ThreadTable;
-  readonly #isShared: boolean;
+class SharedSemaphore extends SharedBackend implements SemaphoreBackend, RequestHandler {
   readonly #clientUnits = new Map<Client, number>();
 
   constructor(memory: SharedSegment) {
-    this.#mutex = new RobustMutex(memory, 0, 0);
-    this.#words = new Int32Array(memory.buffer);
-    this.#waitQueue = new WaitQueue(memory, WAIT_QUEUE_WORD, WAITER_SLOT_COUNT);
-    this.#threads = new ThreadTable(this.#words, THREAD_TABLE_WORD, (SEGMENT_BYTES / 4 - THREAD_TABLE_WORD) >> 1, 2);
-    this.#isShared = memory.isShared;
+    super(memory, STATE_WORD_COUNT, ROW_WORDS);
   }
 
-  /** The units at the beginning. */
   setUnits(units: number): void {
-    this.#words[TOTAL_WORD] = units;
-    this.#words[VALUE_WORD] = units;
+    this.words[TOTAL_WORD] = units;
+    this.words[VALUE_WORD] = units;
   }
 
   tryAcquire(): boolean {
-    return !this.#waitQueue.isWaiting && this.#tryTake(false, 0);
+    return !this.waitQueue.isWaiting && this.#tryTake(false, 0);
   }
 
   acquire(call: string, options: WaitQueueOptions): Promise<boolean> {
@@ -78,7 +87,7 @@ class SharedSemaphore implements SemaphoreBackend, RequestHandler {
       startedAt ||= performance.now();
       return this.#tryTake(checkLiveness, performance.now() - startedAt);
     };
-    return this.#waitQueue.wait(condition, call, options).then(
+    return this.waitQueue.wait(condition, call, options).then(
       (isTaken) => this.#endWait(isTaken),
       (error) => {
         this.#endWait(false);
@@ -90,30 +99,35 @@ class SharedSemaphore implements SemaphoreBackend, RequestHandler {
   acquireSync(call: string, timeout: number | undefined): boolean {
     if (this.tryAcquire()) return true;
     if (timeout === 0) return false;
-    if (!this.#isShared) requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
     const startedAt = performance.now();
     return this.#endWait(
-      this.#waitQueue.waitSync((checkLiveness) => this.#tryTake(checkLiveness, performance.now() - startedAt), timeout),
+      this.blockUntil(call, (checkLiveness) => this.#tryTake(checkLiveness, performance.now() - startedAt), timeout),
     );
   }
 
   release(call: string, units: number, limit: number): void {
     this.#lock();
     try {
-      if (this.#value + units > limit) throw tooMany(call, limit);
-      const ownRow = this.#threads.ownRow();
+      if (this.#value + units > limit)
+        throw new RangeError(`${call} was called too often: the semaphore has at most ${limit} units`);
+      const ownRow = this.threads.ownRow();
       for (let i = 0; i < units; i++) this.#returnUnit(ownRow);
     } finally {
-      this.#mutex.release();
+      this.mutex.release();
     }
-    this.#waitQueue.wake(units);
+    this.waitQueue.wake(units);
   }
 
   value(): number {
     this.#lock();
     const value = this.#value;
-    this.#mutex.release();
+    this.mutex.release();
     return value;
+  }
+
+  state(): SemaphoreState {
+    const value = this.value();
+    return { value, isLocked: value === 0 };
   }
 
   handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown {
@@ -127,7 +141,7 @@ class SharedSemaphore implements SemaphoreBackend, RequestHandler {
         this.release(call, units, limit);
         return void this.#clientUnits.set(client, Math.max(0, (this.#clientUnits.get(client) ?? 0) - units));
       default:
-        return this.value();
+        return this.state();
     }
   }
 
@@ -147,7 +161,7 @@ class SharedSemaphore implements SemaphoreBackend, RequestHandler {
   #tryTake(checkLiveness: boolean, waitedMs: number): boolean {
     this.#lock();
     try {
-      const words = this.#words;
+      const { words } = this;
       const { id } = currentThreadId();
       if (checkLiveness && this.#value === 0) this.#removeDead();
       const available = this.#value;
@@ -158,53 +172,50 @@ class SharedSemaphore implements SemaphoreBackend, RequestHandler {
         return false;
       }
       if (hasPriority) words[PRIORITY_WORD] = 0;
-      const ownRow = this.#threads.ownRow();
-      // One too many to keep books on: its units do not come back by themselves.
-      if (ownRow === undefined) this.#add(TOTAL_WORD, -1);
-      else this.#add(ownRow + ROW_UNITS, 1);
-      this.#add(VALUE_WORD, -1);
+      const ownRow = this.threads.ownRow();
+      // If the table is full, the units of this thread cannot be recovered when it dies.
+      if (ownRow === undefined) addTo(words, TOTAL_WORD, -1);
+      else addTo(words, ownRow + ROW_UNITS, 1);
+      addTo(words, VALUE_WORD, -1);
       return true;
     } finally {
-      this.#mutex.release();
+      this.mutex.release();
     }
   }
 
   #returnUnit(ownRow: number | undefined): void {
-    const isHolder = (row: number): boolean => this.#words[row + ROW_UNITS] !== 0;
-    const row = ownRow !== undefined && isHolder(ownRow) ? ownRow : this.#threads.findRow(isHolder);
-    if (row === undefined) this.#add(TOTAL_WORD, 1);
-    else this.#add(row + ROW_UNITS, -1);
-    this.#add(VALUE_WORD, 1);
+    const { words } = this;
+    const isHolder = (row: number): boolean => words[row + ROW_UNITS] !== 0;
+    const row = ownRow !== undefined && isHolder(ownRow) ? ownRow : this.threads.findRow(isHolder);
+    if (row === undefined) addTo(words, TOTAL_WORD, 1);
+    else addTo(words, row + ROW_UNITS, -1);
+    addTo(words, VALUE_WORD, 1);
   }
 
   get #value(): number {
-    return this.#words[VALUE_WORD] as number;
-  }
-
-  #add(word: number, change: number): void {
-    this.#words[word] = (this.#words[word] as number) + change;
+    return this.words[VALUE_WORD] as number;
   }
 
   #lock(): void {
-    if (this.#mutex.acquireSync() === OWNER_DIED) this.#recount();
+    if (this.mutex.acquireSync() === OWNER_DIED) this.#recount();
   }
 
   #recount(): void {
-    let value = this.#words[TOTAL_WORD] as number;
-    for (const row of this.#threads.usedRows()) value -= this.#words[row + ROW_UNITS] as number;
-    this.#words[VALUE_WORD] = value;
+    let value = this.words[TOTAL_WORD] as number;
+    for (const row of this.threads.usedRows()) value -= this.words[row + ROW_UNITS] as number;
+    this.words[VALUE_WORD] = value;
   }
 
-  /** Takes out those who are gone. */
   #removeDead(): void {
-    for (const row of this.#threads.deadRows((row) => this.#words[row + ROW_UNITS] !== 0)) this.#threads.freeRow(row);
+    for (const row of this.threads.deadRows((row) => this.words[row + ROW_UNITS] !== 0)) this.threads.freeRow(row);
     this.#recount();
   }
 
+  /** Gives the priority of this thread to others, unless another wait of this thread needs it. */
   #endWait(isTaken: boolean): boolean {
-    if (isTaken || this.#waitQueue.isWaiting) return isTaken;
-    if (Atomics.compareExchange(this.#words, PRIORITY_WORD, currentThreadId().id, 0) === currentThreadId().id)
-      this.#waitQueue.wake(1);
+    if (isTaken || this.waitQueue.isWaiting) return isTaken;
+    if (Atomics.compareExchange(this.words, PRIORITY_WORD, currentThreadId().id, 0) === currentThreadId().id)
+      this.waitQueue.wake(1);
     return isTaken;
   }
 }
@@ -228,7 +239,7 @@ class RemoteSemaphore implements SemaphoreBackend {
   }
 
   acquireSync(call: string): boolean {
-    return requireSharedMemory(call, `await ${call.replace("Sync", "")}`);
+    return requireSharedMemory(call);
   }
 
   tryAcquire(call: string): boolean {
@@ -239,22 +250,22 @@ class RemoteSemaphore implements SemaphoreBackend {
     await this.#client.request(call, "release", [call, units, limit]);
   }
 
-  async value(call: string): Promise<number> {
-    return (await this.#client.request(call, "value", [call])) as number;
+  value(call: string, property: keyof SemaphoreState): number {
+    return requireSharedMemory(call, `(await semaphore.state()).${property}`);
+  }
+
+  async state(call: string): Promise<SemaphoreState> {
+    return (await this.#client.request(call, "state")) as SemaphoreState;
   }
 }
 
-/** How semaphores are made that have so many units at the beginning. */
+/** Returns the kind of a semaphore with a number of units. `name` is the name of its class. */
 export function semaphoreKind(name: string, units: number): PrimitiveKind<SemaphoreBackend> {
   return {
     name,
     size: SEGMENT_BYTES,
     open: (memory) => new SharedSemaphore(memory),
     connect: (client) => new RemoteSemaphore(client),
-    init: (link) => (link as SharedSemaphore).setUnits(units),
+    init: (backend) => (backend as SharedSemaphore).setUnits(units),
   };
-}
-
-function tooMany(call: string, limit: number): RangeError {
-  return new RangeError(`${call} was called too often: the semaphore has at most ${limit} units`);
 }

@@ -1,10 +1,12 @@
 /**
- * A table in memory of the threads that take part in something, and a number or two for each; read and changed under a lock of
- * the caller's, who also takes out the rows of threads that are gone.
+ * A table in shared memory with one row for each thread that takes part, such as the threads that hold units of a semaphore.
+ *
+ * A row survives its thread, so that other processes find out what a dead thread held. The caller holds a mutex for every
+ * access, and frees the rows of dead threads.
  */
 import { currentThreadId, hasExited } from "@multiproc/core/internal";
 
-/** Such a table, of rows of so many words; the first word of each is the life of its thread, 0 where it is free. */
+/** The table. The first word of a row is the id of its thread, or 0 if the row is free. The other words are the caller's. */
 export class ThreadTable {
   readonly #words: Int32Array;
   readonly #wordOffset: number;
@@ -19,7 +21,7 @@ export class ThreadTable {
     this.#rowWords = rowWords;
   }
 
-  /** This thread's row, which is made if there is none; undefined if there is no room. */
+  /** Returns the row of this thread, and claims a free one if it has none; undefined if the table is full. */
   ownRow(): number | undefined {
     const { id } = currentThreadId();
     if (this.#cachedRow >= 0 && this.#words[this.#cachedRow] === id) return this.#cachedRow;
@@ -30,7 +32,7 @@ export class ThreadTable {
     return row;
   }
 
-  /** All rows in use. */
+  /** Iterates over the rows in use. */
   *usedRows(): Generator<number> {
     for (let i = 0; i < this.#rowCount; i++) {
       const row = this.#wordOffset + i * this.#rowWords;
@@ -38,13 +40,13 @@ export class ThreadTable {
     }
   }
 
-  /** The first row in use that is so. */
+  /** Returns the first row in use that matches. */
   findRow(matches: (row: number) => boolean): number | undefined {
     for (const row of this.usedRows()) if (matches(row)) return row;
     return undefined;
   }
 
-  /** The rows of threads that are gone. Asks the system about each row for which `isOfInterest`. */
+  /** Returns the rows of dead threads among the relevant rows. Each relevant row costs a system call. */
   deadRows(isRelevant: (row: number) => boolean): number[] {
     const { id } = currentThreadId();
     const isDead = (row: number): boolean => {
@@ -54,7 +56,6 @@ export class ThreadTable {
     return [...this.usedRows()].filter(isDead);
   }
 
-  /** Frees a row. */
   freeRow(row: number): void {
     this.#words.fill(0, row, row + this.#rowWords);
   }

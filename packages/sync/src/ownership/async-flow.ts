@@ -1,34 +1,36 @@
 /**
- * Flows: who, within one process, holds a lock that may be taken again by its holder.
+ * Async flows: which piece of work in a process holds a reentrant lock.
  *
- * A process runs many pieces of work that take turns at each `await`. A lock that is re-entrant must know whether a call comes
- * from the piece of work that holds it. The host's storage that follows calls and promises (`AsyncLocalStorage`) can carry a
- * mark, but the mark must be set inside of the flow, after the lock was had: set at the call, it would also reach whoever
- * called the flow without waiting for it. There are three moments in which code of the flow itself is known to run:
+ * Many pieces of work of one process take turns at each `await`. An *async flow* is one of them, from the moment in which it
+ * acquired a lock until it released the lock. A reentrant lock must know whether a call comes from the flow that holds it.
  *
- * - `using held = await lock.acquire()` asks the guard for its disposal, right after the wait;
- * - what runs right after the wait, up to its next `await`: a call on a lock in there is a call of the flow;
- * - `acquireSync()` returns into it.
+ * `AsyncLocalStorage` carries a mark along calls and promises. The flow must set the mark inside itself, after it acquired the
+ * lock: a mark set by the call of `acquire()` would also reach the code that called the flow without waiting for it. There are
+ * three moments in which code of the flow itself certainly runs:
  *
- * In each of them the mark is set, and from then on follows the flow into whatever it calls.
+ * - `using held = await lock.acquire()` reads the guard's disposal, right after the wait;
+ * - the code right after the wait runs until its next `await`: a call on a lock in it comes from the flow;
+ * - `acquireSync()` returns into the flow.
+ *
+ * Each of them sets the mark, which then follows the flow into everything that it calls.
  */
 import { type AsyncStorage, afterForkInChild, host } from "@multiproc/core/internal";
 
-/** One piece of work, from when it took a lock until it gave it back; and the one that it is part of. */
+/** A flow, and the flow that it is part of. */
 export interface AsyncFlow {
   readonly parent: AsyncFlow | undefined;
   isEnded: boolean;
 }
 
 let storage: AsyncStorage | undefined;
-/** The flow whose wait was just over, while its code runs. */
+/** The flow whose wait has just ended, while the code right after the wait runs. */
 let resumedFlow: AsyncFlow | undefined;
 
 afterForkInChild(() => {
   resumedFlow = undefined;
 });
 
-/** The flow of the code that runs now; those that are over do not count. */
+/** Returns the innermost active flow of the running code. */
 export function currentFlow(): AsyncFlow | undefined {
   if (resumedFlow !== undefined) {
     enterFlow(resumedFlow);
@@ -37,34 +39,34 @@ export function currentFlow(): AsyncFlow | undefined {
   return nearestActive(storage?.getStore() as AsyncFlow | undefined);
 }
 
-/** A new flow inside of the current one. */
+/** Creates a flow inside the current one. */
 export function newFlow(): AsyncFlow {
   return { parent: currentFlow(), isEnded: false };
 }
 
-/** The code that runs now is that flow, or part of it. */
+/** Makes the running code part of a flow, unless it already is. */
 export function enterFlow(flow: AsyncFlow): void {
   storage ??= host.asyncLocalStorage();
   if (!isWithin(flow, storage.getStore() as AsyncFlow | undefined)) storage.enterWith(flow);
 }
 
-/** Ends a flow; the code that runs now is what it was before. */
+/** Ends a flow. The running code is part of the outer flow again. */
 export function endFlow(flow: AsyncFlow): void {
   flow.isEnded = true;
   if (resumedFlow === flow) resumedFlow = undefined;
   if (storage?.getStore() === flow) storage.enterWith(nearestActive(flow));
 }
 
-/** Whether a flow is that one, or part of it. */
+/** Whether `flow` is `outer`, or inside it. */
 export function isWithin(outer: AsyncFlow, flow: AsyncFlow | undefined): boolean {
   for (let ancestor = flow; ancestor !== undefined; ancestor = ancestor.parent) if (ancestor === outer) return true;
   return false;
 }
 
-/** Settles a wait; what runs right after it is known to be that flow. */
+/** Settles a wait, so that the code right after the wait counts as part of `flow`. */
 export function resumeInFlow(flow: AsyncFlow, settle: () => void): void {
   queueMicrotask(() => {
-    // In the order in which they are queued: before the code that waited, that code, and after it.
+    // These run in order: the first before the code right after the wait, which settle() queues, and the last after it.
     queueMicrotask(() => {
       resumedFlow = flow;
     });

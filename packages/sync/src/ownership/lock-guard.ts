@@ -1,18 +1,18 @@
-import type { MaybePromise } from "../primitive.ts";
+import { type MaybePromise, RESOLVED } from "../primitive.ts";
 
 /**
- * Where what a guard holds was taken from.
+ * The part of a lock or semaphore that its guards call.
  *
  * @internal
  */
 export interface Releaser {
   release(): MaybePromise<void>;
-  /** Makes the code that asks for the guard's disposal the flow that holds it. */
+  /** Makes the code that disposes of the guard part of the async flow that holds the lock. */
   enterFlow?(): void;
 }
 
 /**
- * What is held: a lock, or a unit of a semaphore. Leaving the block of `using` releases it.
+ * A guard: it holds a lock, or a unit of a semaphore, and releases it at the end of a `using` block.
  *
  * @example
  * ```ts
@@ -23,22 +23,22 @@ export interface Releaser {
  *   using held = await lock.acquire();
  *   console.log(held?.previousOwnerDied); // false
  * }
- * console.log(await lock.locked()); // false
+ * console.log(await lock.state()); // { isLocked: false }
  * ```
  */
 export class Guard {
   /**
-   * Whether the process that held it before has died without giving it back, so that what the lock guards may be half done.
-   * Always false for a semaphore, whose units come back by themselves.
+   * Whether the previous holder of the lock died without releasing it. The data that the lock guards may be inconsistent then.
+   * It is always false for a semaphore, which gets back the units of a dead process.
    */
   readonly previousOwnerDied: boolean;
   #releaser: Releaser | undefined;
 
   /**
-   * Made by `acquire()`.
+   * For `acquire()`.
    *
-   * @param previousOwnerDied whether the holder before has died
-   * @param source where it was taken from
+   * @param previousOwnerDied whether the previous holder died
+   * @param releaser the lock or semaphore
    * @internal
    */
   constructor(previousOwnerDied: boolean, releaser: Releaser) {
@@ -46,33 +46,45 @@ export class Guard {
     this.#releaser = releaser;
   }
 
-  /** Releases it; does nothing the second time. */
-  release(): MaybePromise<void> {
+  /**
+   * Releases the lock or unit. A second call does nothing. In shared memory, the lock is free when the call returns, so code
+   * that blocks its thread need not await the promise. Otherwise it is free when the promise settles.
+   *
+   * @throws {NotHeldError} if the lock was released by another call
+   */
+  release(): Promise<void> {
+    try {
+      return this.#release() ?? RESOLVED;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Releases the lock or unit.
+   *
+   * `using` reads this property right after the wait, in the flow that waited. That is how the flow of an `RLock` is known.
+   */
+  get [Symbol.dispose](): () => void {
+    this.#releaser?.enterFlow?.();
+    return this.#dispose;
+  }
+
+  /** Releases the lock or unit. The promise settles when it is free. */
+  get [Symbol.asyncDispose](): () => Promise<void> {
+    this.#releaser?.enterFlow?.();
+    return this.release;
+  }
+
+  #release(): MaybePromise<void> {
     const releaser = this.#releaser;
     if (releaser === undefined) return;
     this.#releaser = undefined;
     return releaser.release();
   }
 
-  /** Releases it. `using` asks for this right after the wait, in the flow that has waited: that is how a flow is known. */
-  get [Symbol.dispose](): () => void {
-    this.#releaser?.enterFlow?.();
-    return this.#dispose;
-  }
-
-  /** Releases it; settles when it is free. */
-  get [Symbol.asyncDispose](): () => Promise<void> {
-    this.#releaser?.enterFlow?.();
-    return this.#disposeAsync;
-  }
-
   #dispose(): void {
-    const released = this.release();
-    // Where a home process serves it and is gone, there is nothing left to release.
-    if (released instanceof Promise) released.catch(() => {});
-  }
-
-  async #disposeAsync(): Promise<void> {
-    await this.release();
+    // A release by the owner process fails only if that is gone. Then nothing is left to release.
+    this.#release()?.catch(() => {});
   }
 }

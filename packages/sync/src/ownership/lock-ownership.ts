@@ -1,8 +1,13 @@
-/** Who in this process holds a lock: nobody in particular for {@link Lock}, one flow for {@link RLock}. */
+/**
+ * The *ownership* of a lock: its holder as one process sees it. A {@link ProcessOwnership} (for `Lock`) knows only that the
+ * process holds the lock. A {@link FlowOwnership} (for `RLock`) also knows which async flow holds it, and how often.
+ *
+ * In a forked child, the guards from before the fork belong to the parent's holder: their release does nothing.
+ */
 import {
   type AcquireResult,
   type AtForkHooks,
-  checkTimeout,
+  checkWaitOptions,
   currentThreadId,
   OWNER_DIED,
   registerAtFork,
@@ -16,9 +21,9 @@ import { type AsyncFlow, currentFlow, endFlow, enterFlow, isWithin, newFlow, res
 import { Guard, type Releaser } from "./lock-guard.ts";
 
 /**
- * How a lock is waited for.
+ * The options of a call that acquires a lock.
  *
- * @example Wait a second, and be told when the holder has died
+ * @example Wait for a second, and fail if the previous owner died
  * ```ts
  * import { type AcquireOptions, Lock } from "@multiproc/sync";
  *
@@ -30,35 +35,48 @@ import { Guard, type Releaser } from "./lock-guard.ts";
  */
 export interface AcquireOptions extends WaitOptions {
   /**
-   * What to do when the process that held the lock before has died without giving it back: `"tell"` by
+   * What to do if the previous owner of the lock died without releasing it: `"report"` the death by
    * {@link Guard.previousOwnerDied}, or `"throw"` an {@link OwnerDiedError} and leave the lock to others.
    *
-   * @default "tell"
+   * @default "report"
    */
-  readonly onOwnerDeath?: "tell" | "throw";
+  readonly onOwnerDeath?: "report" | "throw";
 }
 
-/** How a lock is waited for by a call that blocks its thread, which no signal can end. */
+/** The options of a call that acquires a lock and blocks its thread. A signal cannot end it. */
 export type AcquireSyncOptions = Omit<AcquireOptions, "signal">;
 
-/** A lock as one process sees it. */
+export const TRY_OPTIONS: readonly string[] = ["onOwnerDeath"];
+export const SYNC_OPTIONS: readonly string[] = ["timeout", ...TRY_OPTIONS];
+const OPTIONS = ["signal", ...SYNC_OPTIONS];
+
+/** Checks the options of a call that acquires a lock. @throws the signal's reason if it is aborted */
+export function checkAcquireOptions(call: string, options: AcquireOptions, known: readonly string[] = OPTIONS): void {
+  checkWaitOptions(call, options, known);
+  const { onOwnerDeath, signal } = options;
+  if (onOwnerDeath !== undefined && onOwnerDeath !== "report" && onOwnerDeath !== "throw")
+    throw new TypeError(`${call} takes onOwnerDeath as "report" or "throw", not ${JSON.stringify(onOwnerDeath)}`);
+  signal?.throwIfAborted();
+}
+
+/** The holder of a lock as one process sees it. */
 export interface LockOwnership {
   acquire(call: string, options: AcquireOptions): Promise<Guard | null>;
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null;
   tryAcquire(call: string, options: AcquireSyncOptions): Guard | null;
   release(call: string): MaybePromise<void>;
-  /** Refuses a call of who does not hold the lock. */
+  /** Refuses a call from code that does not hold the lock. @throws {NotHeldError} */
   assertHeld(call: string): void;
-  /** Frees the lock, however often it was taken; `resume` takes it back as often. */
+  /** Frees the lock, however often it was acquired. `reacquire()` restores the returned state. */
   releaseAll(call: string): MaybePromise<unknown>;
   reacquire(call: string, state: unknown): Promise<void>;
   reacquireSync(call: string, state: unknown): void;
 }
 
-/** Set by the class, whose private parts it uses. */
+/** Set by the class, because it uses private members. */
 let AT_FORK_HOOKS: AtForkHooks<ProcessOwnership>;
 
-/** A lock that belongs to whoever took it last. */
+/** The ownership of a `Lock`, which any code of any process may release. */
 export class ProcessOwnership implements LockOwnership {
   readonly #backend: LockBackend;
   #releaser: ProcessReleaser;
@@ -80,14 +98,11 @@ export class ProcessOwnership implements LockOwnership {
   }
 
   acquire(call: string, options: AcquireOptions): Promise<Guard | null> {
-    const error = optionsError(call, options);
-    if (error !== undefined) return Promise.reject(error);
     return this.#backend.acquire(call, options).then((result) => this.#createGuard(call, result, options));
   }
 
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null {
-    if (options.timeout === undefined && this.#backend.tryLockFast()) return new Guard(false, this.#releaser);
-    checkTimeout(call, options.timeout);
+    if (this.#backend.tryLockFast()) return new Guard(false, this.#releaser);
     return this.#createGuard(call, this.#backend.acquireSync(call, options.timeout), options);
   }
 
@@ -122,10 +137,10 @@ export class ProcessOwnership implements LockOwnership {
   }
 }
 
-/** What the guards of one process have in common. */
+/** All guards of a lock in one process share this object. */
 class ProcessReleaser implements Releaser {
   readonly #backend: LockBackend;
-  /** In a forked child, guards from before are about what its parent holds. */
+  /** Whether the guards were created before this process was forked. */
   isInherited = false;
 
   constructor(backend: LockBackend) {
@@ -137,16 +152,16 @@ class ProcessReleaser implements Releaser {
   }
 }
 
-/** What a flow of this process holds. */
+/** A lock that a flow of this process holds. */
 interface FlowLock {
   readonly flow: AsyncFlow;
   readonly thread: unknown;
-  /** Whether code of the flow has been seen since it has the lock, so that others can be told from it. */
+  /** Whether code of the flow was seen since it acquired the lock. From then on other flows can be told apart from it. */
   isFlowSeen: boolean;
   count: number;
 }
 
-/** A lock that belongs to one flow, which can take it again. */
+/** The ownership of an `RLock`, which one flow holds and can acquire again. */
 export class FlowOwnership implements LockOwnership {
   readonly #backend: LockBackend;
   #flowLock: FlowLock | undefined;
@@ -156,8 +171,6 @@ export class FlowOwnership implements LockOwnership {
   }
 
   acquire(call: string, options: AcquireOptions): Promise<Guard | null> {
-    const error = optionsError(call, options);
-    if (error !== undefined) return Promise.reject(error);
     const reentered = this.#reenter();
     if (reentered !== undefined) return Promise.resolve(reentered);
     const flow = newFlow();
@@ -174,7 +187,6 @@ export class FlowOwnership implements LockOwnership {
   }
 
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null {
-    checkTimeout(call, options.timeout);
     return (
       this.#reenter() ??
       this.#acquireInCurrentFlow(call, options, () => this.#backend.acquireSync(call, options.timeout))
@@ -186,12 +198,7 @@ export class FlowOwnership implements LockOwnership {
   }
 
   release(call: string): MaybePromise<void> {
-    const flowLock = this.#requireHeld(call);
-    flowLock.count -= 1;
-    if (flowLock.count > 0) return;
-    this.#flowLock = undefined;
-    endFlow(flowLock.flow);
-    return this.#backend.release(call);
+    return this.#releaseOnce(call, this.#requireHeld(call));
   }
 
   assertHeld(call: string): void {
@@ -215,7 +222,7 @@ export class FlowOwnership implements LockOwnership {
     this.#flowLock = flowLock as FlowLock;
   }
 
-  /** Takes the lock once more, if this flow has it. */
+  /** Acquires the lock once more if the running code belongs to the flow that holds it. */
   #reenter(): Guard | undefined {
     const flow = currentFlow();
     const flowLock = this.#currentFlowLock();
@@ -225,7 +232,6 @@ export class FlowOwnership implements LockOwnership {
     return this.#createGuard(flowLock, false);
   }
 
-  /** Takes the lock in the code that runs now. */
   #acquireInCurrentFlow(call: string, options: AcquireSyncOptions, acquire: () => AcquireResult): Guard | null {
     const flow = newFlow();
     const result = acquire();
@@ -244,13 +250,7 @@ export class FlowOwnership implements LockOwnership {
 
   #createGuard(flowLock: FlowLock, previousOwnerDied: boolean): Guard {
     const release = (): MaybePromise<void> => {
-      // In a forked child, the guard is about what its parent holds.
-      if (this.#flowLock !== flowLock || flowLock.thread !== currentThreadId()) return;
-      flowLock.count -= 1;
-      if (flowLock.count > 0) return;
-      this.#flowLock = undefined;
-      endFlow(flowLock.flow);
-      return this.#backend.release("release()");
+      if (this.#currentFlowLock() === flowLock) return this.#releaseOnce("release()", flowLock);
     };
     const enterOwnFlow = (): void => {
       flowLock.isFlowSeen = true;
@@ -259,7 +259,18 @@ export class FlowOwnership implements LockOwnership {
     return new Guard(previousOwnerDied, { release, enterFlow: enterOwnFlow });
   }
 
-  /** What this flow holds. One that was never seen since it waited is taken to be whoever calls. */
+  #releaseOnce(call: string, flowLock: FlowLock): MaybePromise<void> {
+    flowLock.count -= 1;
+    if (flowLock.count > 0) return;
+    this.#flowLock = undefined;
+    endFlow(flowLock.flow);
+    return this.#backend.release(call);
+  }
+
+  /**
+   * Returns the lock that the running flow holds. If no code of the holding flow was seen since its wait, the caller is taken for
+   * that flow.
+   */
   #requireHeld(call: string): FlowLock {
     const flow = currentFlow();
     const flowLock = this.#currentFlowLock();
@@ -267,19 +278,9 @@ export class FlowOwnership implements LockOwnership {
     return flowLock;
   }
 
+  /** Returns the lock that a flow of this process holds. After a fork, the thread differs: the parent holds the lock. */
   #currentFlowLock(): FlowLock | undefined {
     return this.#flowLock?.thread === currentThreadId() ? this.#flowLock : undefined;
-  }
-}
-
-/** Why a call cannot even begin. */
-function optionsError(call: string, { timeout, signal }: AcquireOptions): unknown {
-  try {
-    checkTimeout(call, timeout);
-    signal?.throwIfAborted();
-    return undefined;
-  } catch (error) {
-    return error;
   }
 }
 
@@ -295,5 +296,5 @@ function throwOnOwnerDeath(
 }
 
 function notHeldError(call: string): NotHeldError {
-  return new NotHeldError(`${call} was called by who does not hold the lock: acquire it first`);
+  return new NotHeldError(`${call} was called by code that does not hold the lock: acquire it first`);
 }

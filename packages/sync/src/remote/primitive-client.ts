@@ -1,14 +1,14 @@
 /**
- * A primitive that another process serves; see `home.ts` for the other side.
+ * The client of a primitive that another process serves (see `primitive-server.ts`).
  *
  * ```text
- *   guest ── ASK [id, operation, arguments] ──> home
- *         <─ ANSWER [id, value] or FAILED [id, error] ──
- *         ── WITHDRAW id ──>   the wait is over here; if its answer is on the way, the guest undoes what it says
+ *   client ── REQUEST [id, operation, arguments] ──────────────> server
+ *          <── REPLY [id, value] or ERROR_REPLY [id, error] ────
+ *          ── CANCEL_REQUEST id ──>     the wait ended in the client; if a reply is on its way, the client undoes its effect
  * ```
  *
- * A channel keeps its order, so what is released first is free before the next call asks. When the channel ends, the home
- * releases all that the guest had, and the guest's calls fail.
+ * A channel keeps the order of its messages, so a lock that was released is free before the next request arrives. When the
+ * channel closes, the server releases everything that the client held, and the client's requests reject.
  */
 import {
   type Channel,
@@ -27,15 +27,16 @@ export const REPLY = 2;
 export const ERROR_REPLY = 3;
 export const CANCEL_REQUEST = 4;
 
-/** The links of this process to primitives that others serve, by the token of their invitation. */
+/** The clients of this process, by the token of their endpoint. */
 const clients = new Map<string, PrimitiveClient>();
 
-/** A channel to the process that serves a primitive; one for all objects of this process that stand for it. */
+/** A channel to the process that serves a primitive. All objects of the primitive in this process share it. */
 export class PrimitiveClient {
   readonly endpoint: EndpointAddress;
   #channel: Promise<Channel> | undefined;
   readonly #pendingRequests = new PendingRequests();
   readonly #singletons = new Map<string, object>();
+  /** The reference count: the number of objects that use this client. */
   #useCount = 0;
   #isClosed = false;
 
@@ -43,7 +44,7 @@ export class PrimitiveClient {
     this.endpoint = endpoint;
   }
 
-  /** The link to what was invited to; each call of this wants one of {@link PrimitiveClient.close}. */
+  /** Returns the client of an endpoint. Each call needs one call of {@link PrimitiveClient.close}. */
   static forEndpoint(endpoint: EndpointAddress): PrimitiveClient {
     let client = clients.get(endpoint.token);
     if (client === undefined) {
@@ -54,24 +55,24 @@ export class PrimitiveClient {
     return client;
   }
 
-  /** In a forked child: its parent's channels are not its own. */
+  /** Forgets the clients in a forked child: their channels belong to the parent. */
   static resetAfterFork(): void {
     clients.clear();
   }
 
-  /** What stands for the primitive in this process, once. */
+  /** Returns the object for `key`, and creates it at the first call. */
   singleton<T extends object>(key: string, make: () => T): T {
     if (!this.#singletons.has(key)) this.#singletons.set(key, make());
     return this.#singletons.get(key) as T;
   }
 
   /**
-   * Has the home do something.
+   * Sends a request, and waits for its reply.
    *
-   * @param call the call as the user wrote it, for errors
-   * @param undo takes back what the home did, when the wait was over before the answer came
-   * @returns {@link TIMED_OUT} if the time ran out
-   * @throws {SyncClosedError} if the home is gone
+   * @param call the call as the user writes it, for errors
+   * @param undo undoes the effect of a reply that arrives after the wait has ended
+   * @returns the value of the reply, or {@link TIMED_OUT}
+   * @throws {SyncClosedError} if the server is gone
    */
   async request(
     call: string,
@@ -83,7 +84,7 @@ export class PrimitiveClient {
     options.signal?.throwIfAborted();
     const channel = await this.#open(call);
     const { id, reply } = this.#pendingRequests.add(channel);
-    reply.catch(() => {}); // also if nobody waits for it any more
+    reply.catch(() => {}); // the wait may end before the reply is a rejection
     channel.send(REQUEST, [id, operation, args], "argument");
     let isSettled = false;
     try {
@@ -101,7 +102,7 @@ export class PrimitiveClient {
     }
   }
 
-  /** Tells the home something that has no answer worth waiting for; nothing if it is gone. */
+  /** Sends a request whose reply does not matter. It does nothing if the server is gone. */
   notify(operation: string, args: readonly unknown[] = []): void {
     this.request(operation, operation, args).catch(() => {});
   }
@@ -145,7 +146,7 @@ export class PrimitiveClient {
 
   #handleEnd(cause: unknown): void {
     const error = this.#isClosed
-      ? new SyncClosedError("It was closed in this process while it was waited for")
+      ? new SyncClosedError("The wait ended because close() was called in this process")
       : serverGone("The call", cause);
     this.#pendingRequests.rejectAll(error);
   }
@@ -154,7 +155,7 @@ export class PrimitiveClient {
 function serverGone(call: string, cause?: unknown): SyncClosedError {
   const options = cause === undefined ? {} : { cause };
   return new SyncClosedError(
-    `${call} cannot be served: the process that serves it is gone, or it was closed there`,
+    `${call} failed: the process that serves the object is gone, or has closed the object`,
     options,
   );
 }

@@ -1,4 +1,7 @@
-/** A primitive in the process that serves it to others: those that cannot open its memory. See `remote.ts`. */
+/**
+ * The server of a primitive: it runs the operations of client processes, which cannot map the primitive's memory. The protocol
+ * is explained in `primitive-client.ts`.
+ */
 import {
   type Channel,
   closeEndpoint,
@@ -10,18 +13,18 @@ import {
 } from "@multiproc/core/internal";
 import { CANCEL_REQUEST, ERROR_REPLY, REPLY, REQUEST } from "./primitive-client.ts";
 
-/** A process that is served. */
+/** A client process. */
 export interface Client {
   readonly pid: number;
-  /** Whether it has left: what it is given now, nobody takes. */
+  /** Whether the client has disconnected. Whatever it is granted now must be released again. */
   readonly isGone: boolean;
 }
 
-/** What serves guests. */
+/** The backend of a primitive, as its server uses it. */
 export interface RequestHandler {
-  /** Does what a guest asks for; may give a promise. Waits end with the signal. */
+  /** Runs an operation for a client. Its result may be a promise. A wait ends by the signal. */
   handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown;
-  /** A guest is gone: whatever it had is free. */
+  /** Releases everything that a client held, because it has disconnected. */
   clientGone(client: Client): void;
 }
 
@@ -37,7 +40,6 @@ class ClientSession implements Client {
   }
 }
 
-/** The door to a servant. */
 export class PrimitiveServer {
   readonly #handler: RequestHandler;
   readonly #sessions = new Set<ClientSession>();
@@ -45,7 +47,7 @@ export class PrimitiveServer {
 
   constructor(handler: RequestHandler) {
     this.#handler = handler;
-    // A forked child has no visitors, and an invitation of its own.
+    // A forked child has no clients, and exposes an endpoint of its own.
     registerAtFork<PrimitiveServer>(this, {
       prepare() {},
       inChild(server) {
@@ -55,7 +57,7 @@ export class PrimitiveServer {
     });
   }
 
-  /** By what others reach the servant. */
+  /** Returns the endpoint that clients dial, and exposes it at the first call. */
   endpoint(): EndpointAddress {
     this.#endpoint ??= exposeEndpoint((channel, pid) => this.#accept(channel, pid), { multiple: true });
     return this.#endpoint;
@@ -95,7 +97,7 @@ export class PrimitiveServer {
     let kind = REPLY;
     let value: unknown;
     try {
-      // The visitor's waits keep the visitor alive, not its host.
+      // The client's wait keeps the client alive. It does not keep this process alive.
       value = await this.#handler.handle(session, operation, args, { signal: controller.signal, keepAlive: false });
     } catch (error) {
       [kind, value] = [ERROR_REPLY, error];

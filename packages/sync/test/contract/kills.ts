@@ -9,14 +9,14 @@ import { linesOf, until } from "@multiproc/testing";
 import { expect, onTestFinished, test } from "vitest";
 import { startTask, tasks } from "./remote-controlled-child.ts";
 
-/** Where a process starts in some milliseconds; MULTIPROC_TEST_KILLS asks for so many everywhere. */
+/** The number of kills where a process starts in milliseconds. MULTIPROC_TEST_KILLS sets another number for every start method. */
 const KILL_COUNT_IF_FORKED = 100;
 const DEFAULT_KILL_COUNT = 20;
 const CHURNER_COUNT = 3;
 
-/** Whoever holds a lock is killed at any moment, again and again. */
+/** Kills the holder of a lock at random moments, again and again. */
 export function kills(): void {
-  test("holders are killed at random moments: there is no deadlock, and there are never two", {
+  test("a lock whose holders are killed at random moments never deadlocks, and never has two holders", {
     timeout: 180_000,
   }, async () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kills-"));
@@ -35,7 +35,7 @@ export function kills(): void {
         interval: 1,
         message: `another holder than ${last}`,
       });
-      process.kill(pid, "SIGKILL"); // it holds the lock, or has given it back by now
+      process.kill(pid, "SIGKILL"); // it still holds the lock, or has just released it
       last = pid;
       await (churners.get(pid) as Process).join();
       churners.delete(pid);
@@ -52,7 +52,7 @@ async function killCount(): Promise<number> {
   return isByFork ? KILL_COUNT_IF_FORKED : DEFAULT_KILL_COUNT;
 }
 
-/** The pid in the file, if somebody has the lock who is not `last`. */
+/** Returns the pid in the file, or 0 if the lock is free or its holder is `last`. */
 function holderIn(holderPath: string, last: number): number {
   const [pid = 0] = new Int32Array(new Uint8Array(fs.readFileSync(holderPath)).buffer);
   return pid === last ? 0 : pid;

@@ -3,14 +3,14 @@ import { type Connection, pipe } from "@multiproc/pipe";
 import { Process } from "@multiproc/process";
 import { fixture, noChildLeft } from "@multiproc/testing";
 
-const url = fixture(new URL("../puppet.ts", import.meta.url).href, "puppet.js");
-/** What children do. */
-export const tasks = fromModule<typeof import("../fixtures/puppet.js")>(url);
+const url = fixture(new URL("../remote-controlled-child.ts", import.meta.url).href, "remote-controlled-child.js");
+/** The tasks of child processes. */
+export const tasks = fromModule<typeof import("../fixtures/remote-controlled-child.js")>(url);
 
 const children: Process[] = [];
 const connections: Connection[] = [];
 
-/** A child process that does what it is told with the things that it was given. */
+/** A child process whose objects the test uses by calls. */
 export interface RemoteChild {
   readonly process: Process;
   readonly connection: Connection;
@@ -18,7 +18,7 @@ export interface RemoteChild {
   kill(): Promise<void>;
 }
 
-/** Starts a child; it ends with the test. */
+/** Starts a child process. It ends with the test. */
 export async function startTask(target: (...args: never[]) => unknown, ...args: unknown[]): Promise<Process> {
   const child = new Process({ target: target as never, args: args as never });
   children.push(child);
@@ -26,7 +26,7 @@ export async function startTask(target: (...args: never[]) => unknown, ...args: 
   return child;
 }
 
-/** Starts a child with things that it can use. */
+/** Starts a child process that has some objects. */
 export async function startRemoteChild(objects: Record<string, unknown>): Promise<RemoteChild> {
   const [ours, theirs] = pipe();
   const connection = ours as Connection;
@@ -50,7 +50,7 @@ export async function startRemoteChild(objects: Record<string, unknown>): Promis
     call(name, method, ...args) {
       id += 1;
       const reply = new Promise<never>((resolve, reject) => pendingCalls.set(id, { resolve, reject }));
-      reply.catch(() => {}); // of a puppet that is killed, nobody asks
+      reply.catch(() => {}); // a call to a killed child may be left unanswered
       connection.send([id, name, method, ...args]).catch(() => {});
       return reply;
     },
@@ -61,7 +61,7 @@ export async function startRemoteChild(objects: Record<string, unknown>): Promis
   };
 }
 
-/** For `afterEach`. */
+/** Ends all children and connections. For `afterEach`. */
 export async function endAll(): Promise<void> {
   for (const child of children.splice(0)) {
     child.kill();
