@@ -3,7 +3,8 @@
 //   npm run build && node packages/sync/bench/locks.mjs [--rounds=5] [--json]
 //   npx deno run -A packages/sync/bench/locks.mjs
 //
-// They take turns, each with as many operations; the table holds medians of nanoseconds for each acquire and release.
+// The contenders take turns, each with the same number of operations. The table shows the median
+// nanoseconds of one acquire and release.
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -20,7 +21,7 @@ const python = (kind, count) =>
 
 const pool = new Pool({ processes: 2 });
 
-/** In a process of its own, as Python's side: which classes a program uses tells how fast its loops are. */
+/** Runs in a process of its own, like Python's side: the classes that a program uses determine the speed of its loops. */
 async function alone(task) {
   const pool = new Pool({ processes: 1 });
   const time = await pool.apply(task, [ACQUIRE_COUNT]);
@@ -44,7 +45,7 @@ async function contended(isAsync) {
   return ((Math.max(...times.map(([, end]) => end)) - startedAt) / (2 * count)) * 1e6;
 }
 
-/** From the SIGKILL to the next holder, who waits in its event loop; in milliseconds. */
+/** Measures the milliseconds from the SIGKILL until a waiter in its event loop has the lock. */
 async function recovery() {
   const shared = new Lock();
   const [ours, theirs] = pipe();

@@ -1,4 +1,4 @@
-# Python's side of locks.mjs: nanoseconds for each acquire and release, alone and contended by two processes.
+# Python's side of locks.mjs: nanoseconds of one acquire and release, uncontended and contended by two processes.
 import multiprocessing as mp
 import sys
 import time

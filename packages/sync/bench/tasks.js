@@ -1,8 +1,9 @@
 import { task } from "@multiproc/core";
 import { Lock, Semaphore } from "@multiproc/sync";
 
-// Nanoseconds for each of so many times of taking and giving back what nobody else wants, compiled already. Each has a loop of
-// its own, as in programs: a place in the code that sees several classes is slower for all.
+// Each task measures the nanoseconds of one uncontended acquire and release, after a warm-up. Each
+// has a loop of its own, as in real programs: a call site that sees several classes is slower for
+// all of them.
 
 export const lockAlone = task(import.meta.url, function lockAlone(count) {
   const lock = new Lock();

@@ -48,8 +48,8 @@ import {
  */
 export interface BarrierOptions {
   /**
-   * Runs each time when all parties have arrived and before any continues, in the process of the last party. If the barrier is
-   * sent to other processes, the action must be a target.
+   * Runs each time when all parties have arrived and before any continues, in the process of the
+   * last party. If the barrier is sent to other processes, the action must be a target.
    */
   readonly action?: Target<() => unknown> | undefined;
   /** The timeout of waits that do not give one, in milliseconds. @default forever */
@@ -67,12 +67,12 @@ const BREAK_REASONS: Readonly<Record<number, string>> = {
 };
 
 /**
- * A point where a fixed number of async flows, in any processes, wait for each other. The last arrival releases all of them, and
- * the barrier can be used again.
+ * A point where a fixed number of async flows, in any processes, wait for each other. The last
+ * arrival releases all of them, and the barrier can be used again.
  *
- * The barrier breaks if a wait times out, if a waiting process dies, if its action fails, and by `abort()`. All current and
- * later waits then reject with a `BrokenBarrierError`, until `reset()`. A wait that ends by its signal takes its arrival back,
- * and does not break the barrier.
+ * The barrier breaks if a wait times out, if a waiting process dies, if its action fails, and by
+ * `abort()`. All current and later waits then reject with a `BrokenBarrierError`, until `reset()`.
+ * A wait that ends by its signal takes its arrival back, and does not break the barrier.
  *
  * @example
  * ```ts
@@ -110,7 +110,8 @@ export class Barrier extends Primitive {
   /**
    * Whether the barrier is broken at this moment.
    *
-   * @throws {CapabilityError} in a process without shared memory that does not own the barrier: use {@link Barrier.state}
+   * @throws {CapabilityError} in a process without shared memory that does not own the barrier: use
+   * {@link Barrier.state}
    * @throws {SyncClosedError} after `close()`
    */
   get broken(): boolean {
@@ -127,8 +128,8 @@ export class Barrier extends Primitive {
   }
 
   /**
-   * Reports the state of the barrier at this moment. It works in every process: where `broken` and `nWaiting` cannot read the
-   * state at once, this method asks the owner process.
+   * Reports the state of the barrier at this moment. It works in every process: where `broken` and
+   * `nWaiting` cannot read the state at once, this method asks the owner process.
    *
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
@@ -191,7 +192,8 @@ export class Barrier extends Primitive {
   }
 
   /**
-   * Breaks the barrier. In shared memory, it is broken when the call returns; otherwise when the promise settles.
+   * Breaks the barrier. In shared memory, it is broken when the call returns; otherwise when the
+   * promise settles.
    *
    * @throws {SyncClosedError} as {@link Barrier.state}
    */
@@ -200,8 +202,8 @@ export class Barrier extends Primitive {
   }
 
   /**
-   * Resets the barrier to its initial state. Current waits reject with a `BrokenBarrierError`. It takes effect like
-   * {@link Barrier.abort}.
+   * Resets the barrier to its initial state. Current waits reject with a `BrokenBarrierError`. It
+   * takes effect like {@link Barrier.abort}.
    *
    * @throws {SyncClosedError} as {@link Barrier.state}
    */

@@ -25,10 +25,11 @@ import {
 const SYNC_OPTIONS = ["timeout"];
 
 /**
- * A lock whose holder can wait for a notification: until another process, or another async flow, reports a change.
+ * A lock whose holder can wait for a notification: until another process, or another async flow,
+ * reports a change.
  *
- * `wait()` frees the lock, however often it was acquired, and reacquires it before it returns. If a process is killed while it
- * waits, its notification goes to another waiter.
+ * `wait()` frees the lock, however often it was acquired, and reacquires it before it returns. If a
+ * process is killed while it waits, its notification goes to another waiter.
  *
  * @example
  * ```ts
@@ -118,7 +119,8 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Frees the lock, waits for a notification, and reacquires the lock, also if the wait ends by its timeout or its signal.
+   * Frees the lock, waits for a notification, and reacquires the lock, also if the wait ends by its
+   * timeout or its signal.
    *
    * @returns false if the timeout expired
    * @throws {NotHeldError} if this flow does not hold the lock
@@ -169,7 +171,8 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Waits until `predicate` returns something truthy. It is called while the lock is held: at once, and after each notification.
+   * Waits until `predicate` returns something truthy. It is called while the lock is held: at once,
+   * and after each notification.
    *
    * @returns the last result of `predicate`, which is falsy if the timeout expired
    * @throws as {@link Condition.wait}
@@ -209,8 +212,9 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Notifies up to `count` waiters. They continue one by one, as they reacquire the lock. The promise settles when the waiters are
-   * notified; in shared memory, they are when the call returns.
+   * Notifies up to `count` waiters. They continue one by one, as they reacquire the lock. The
+   * promise settles when the waiters are notified; in shared memory, they are when the call
+   * returns.
    *
    * @default count 1
    * @throws {NotHeldError} if this flow does not hold the lock

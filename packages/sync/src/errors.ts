@@ -2,7 +2,8 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * The previous owner of a lock died without releasing it, and the call asked for an error in that case.
+ * The previous owner of a lock died without releasing it, and the call asked for an error in that
+ * case.
  *
  * @example Leave the lock of a killed process to others
  * ```ts
@@ -37,7 +38,8 @@ export class OwnerDiedError extends ProcessError {
 }
 
 /**
- * A barrier is broken: a wait timed out, a waiting process died, the action failed, or the barrier was aborted or reset.
+ * A barrier is broken: a wait timed out, a waiting process died, the action failed, or the barrier
+ * was aborted or reset.
  *
  * @example A party that does not arrive
  * ```ts
@@ -61,7 +63,8 @@ export class BrokenBarrierError extends ProcessError {
 }
 
 /**
- * A call needs a lock that its caller does not hold: to release it, or to wait for or notify its condition.
+ * A call needs a lock that its caller does not hold: to release it, or to wait for or notify its
+ * condition.
  *
  * @example Release a lock that is not held
  * ```ts
@@ -115,7 +118,8 @@ export class DeadlockError extends ProcessError {
 }
 
 /**
- * A lock, semaphore, condition, event or barrier is closed in this process, or its owner process is gone.
+ * A lock, semaphore, condition, event or barrier is closed in this process, or its owner process is
+ * gone.
  *
  * @example Use a lock after `close()`
  * ```ts

@@ -47,7 +47,8 @@ export class Event extends Primitive {
   /**
    * Whether the event is set at this moment.
    *
-   * @throws {CapabilityError} in a process without shared memory that does not own the event: use {@link Event.state}
+   * @throws {CapabilityError} in a process without shared memory that does not own the event: use
+   * {@link Event.state}
    * @throws {SyncClosedError} after `close()`
    */
   isSet(): boolean {
@@ -55,8 +56,8 @@ export class Event extends Primitive {
   }
 
   /**
-   * Reports the state of the event at this moment. It works in every process: where `isSet()` cannot read the state at once,
-   * this method asks the owner process.
+   * Reports the state of the event at this moment. It works in every process: where `isSet()`
+   * cannot read the state at once, this method asks the owner process.
    *
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
@@ -65,8 +66,8 @@ export class Event extends Primitive {
   }
 
   /**
-   * Sets the event, and wakes all waiters. In shared memory, the event is set when the call returns; otherwise when the promise
-   * settles.
+   * Sets the event, and wakes all waiters. In shared memory, the event is set when the call
+   * returns; otherwise when the promise settles.
    *
    * @throws {SyncClosedError} as {@link Event.state}
    */
@@ -79,7 +80,8 @@ export class Event extends Primitive {
   }
 
   /**
-   * Resets the event, so that later calls of `wait()` wait again. It takes effect like {@link Event.set}.
+   * Resets the event, so that later calls of `wait()` wait again. It takes effect like
+   * {@link Event.set}.
    *
    * @throws {SyncClosedError} as {@link Event.state}
    */

@@ -45,7 +45,10 @@ let forgetOwnership: (lock: BaseLock) => void;
  */
 export abstract class BaseLock extends Primitive {
   readonly #createOwnership: (backend: LockBackend) => LockOwnership;
-  /** A cache of the entry in `ownerships`: acquiring a free lock takes about 20 ns, and a look-up would add to it. */
+  /**
+   * A cache of the entry in `ownerships`: acquiring a free lock takes about 20 ns, and a look-up
+   * would add to it.
+   */
   #ownership: LockOwnership | undefined;
 
   /**
@@ -69,8 +72,8 @@ export abstract class BaseLock extends Primitive {
   }
 
   /**
-   * Acquires the lock; waits in the event loop while another holder has it. If its holder is killed, the next waiter gets the
-   * lock within 100 ms. No waiter starves.
+   * Acquires the lock; waits in the event loop while another holder has it. If its holder is
+   * killed, the next waiter gets the lock within 100 ms. No waiter starves.
    *
    * @returns a guard for `using`; null if the timeout expired
    * @throws {OwnerDiedError} if the previous owner died and `onOwnerDeath` is `"throw"`
@@ -91,7 +94,8 @@ export abstract class BaseLock extends Primitive {
    *
    * @returns a guard for `using`; null if the timeout expired
    * @throws {CapabilityError} if the call would wait and there is no shared memory
-   * @throws {DeadlockError} if another async flow of this thread holds the lock and the call has no timeout
+   * @throws {DeadlockError} if another async flow of this thread holds the lock and the call has no
+   * timeout
    * @throws {OwnerDiedError} if the previous owner died and `onOwnerDeath` is `"throw"`
    */
   acquireSync(options: AcquireSyncOptions = NO_OPTIONS): Guard | null {
@@ -103,7 +107,8 @@ export abstract class BaseLock extends Primitive {
    * Acquires the lock if it is free at this moment.
    *
    * @returns a guard for `using`; null if another holder has the lock
-   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use `acquire({ timeout: 0 })`
+   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use
+   * `acquire({ timeout: 0 })`
    */
   tryAcquire(options: Pick<AcquireSyncOptions, "onOwnerDeath"> = NO_OPTIONS): Guard | null {
     if (options !== NO_OPTIONS) checkAcquireOptions("tryAcquire()", options, TRY_OPTIONS);
@@ -111,11 +116,12 @@ export abstract class BaseLock extends Primitive {
   }
 
   /**
-   * Releases the lock. Any process may release a `Lock`, also one that did not acquire it. An `RLock` is released by the flow
-   * that holds it, and is free when it was released as often as it was acquired.
+   * Releases the lock. Any process may release a `Lock`, even if it did not acquire it. Only
+   * the flow that holds an `RLock` may release it; the lock is free when it was released as often
+   * as it was acquired.
    *
-   * In shared memory, the lock is free when the call returns, so code that blocks its thread need not await the promise.
-   * Otherwise it is free when the promise settles.
+   * In shared memory, the lock is free when the call returns, so code that blocks its thread need
+   * not await the promise. Otherwise it is free when the promise settles.
    *
    * @throws {NotHeldError} if nothing holds the `Lock`, or if this flow does not hold the `RLock`
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
@@ -131,7 +137,8 @@ export abstract class BaseLock extends Primitive {
   /**
    * Whether any process holds the lock at this moment.
    *
-   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use {@link Lock.state}
+   * @throws {CapabilityError} in a process without shared memory that does not own the lock: use
+   * {@link Lock.state}
    * @throws {SyncClosedError} after `close()`
    */
   locked(): boolean {
@@ -139,8 +146,8 @@ export abstract class BaseLock extends Primitive {
   }
 
   /**
-   * Reports the state of the lock at this moment. It works in every process: where `locked()` cannot read the state at once,
-   * this method asks the owner process.
+   * Reports the state of the lock at this moment. It works in every process: where `locked()`
+   * cannot read the state at once, this method asks the owner process.
    *
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
@@ -167,7 +174,8 @@ export abstract class BaseLock extends Primitive {
 /**
  * A lock for any number of processes: one holder at a time (mutual exclusion).
  *
- * Its holder is a process, not an async flow in it. A flow that acquires it twice waits for itself. Any process may release it.
+ * Its holder is a process, not an async flow in it. A flow that acquires it twice waits for itself.
+ * Any process may release it.
  *
  * @example A section that one process runs at a time
  * ```ts
@@ -198,11 +206,12 @@ export class Lock extends BaseLock {
 }
 
 /**
- * A reentrant lock: its holder can acquire it again, and must release it as often. The holder is one async flow in one process.
- * Other flows of that process wait like those of other processes.
+ * A reentrant lock: its holder can acquire it again, and must release it as often. The holder is
+ * one async flow in one process. Other flows of that process wait like those of other processes.
  *
- * A flow is known from the moment in which it acquires the lock by `using held = await lock.acquire()`, or by a call on the lock
- * right after the wait. The flow extends to everything that it calls from then on.
+ * A flow is known from the moment in which it acquires the lock by
+ * `using held = await lock.acquire()`, or by a call on the lock right after the wait. The flow
+ * extends to everything that it calls from then on.
  *
  * @example
  * ```ts

@@ -1,18 +1,21 @@
 /**
  * Locks, semaphores, conditions, events and barriers for any number of processes.
  *
- * One process creates a primitive. Other processes get it as an argument, or inside any value that is sent, and all of them
- * work on the same one. `using held = await lock.acquire()` releases the lock at the end of the block. A wait never blocks the
- * event loop, and takes a `timeout` and a `signal`. The methods that end in `Sync` block the thread instead.
+ * One process creates a primitive. Other processes get it as an argument, or inside any value that
+ * is sent, and all of them work on the same one. `using held = await lock.acquire()` releases the
+ * lock at the end of the block. A wait never blocks the event loop, and takes a `timeout` and a
+ * `signal`. The methods that end in `Sync` block the thread instead.
  *
- * If the process that holds a lock dies, the next waiter gets the lock, with `held.previousOwnerDied` set. The units of a
- * semaphore return, a barrier breaks, and no notification of a condition is lost.
+ * If the process that holds a lock dies, the next waiter gets the lock, with
+ * `held.previousOwnerDied` set. The units of a semaphore return, a barrier breaks, and no
+ * notification of a condition is lost.
  *
- * A primitive lives in shared memory if that is available. Otherwise its owner process serves it over a channel. The property
- * `backend` shows which of the two it is.
+ * A primitive lives in shared memory if that is available. Otherwise its owner process serves it
+ * over a channel. The property `backend` shows which of the two it is.
  *
- * Differences from Python: durations are in milliseconds; `acquire()` resolves to a guard or null; a process that dies releases
- * what it holds; a primitive can be sent at any time, not only at a child's start.
+ * Differences from Python: durations are in milliseconds; `acquire()` resolves to a guard or null;
+ * a process that dies releases what it holds; a primitive can be sent at any time, not only at a
+ * child's start.
  *
  * @module
  */

@@ -1,9 +1,10 @@
 /**
  * The base of all primitives: where a primitive lives, and how it reaches other processes.
  *
- * A primitive lives in shared memory if that is available, and each process that maps the memory works on it directly. A
- * process that cannot map it (no access to libc, or no permission) sends requests to a process that can: the one that sent the
- * primitive. If the process that created the primitive has no shared memory, it serves all others.
+ * A primitive lives in shared memory if that is available, and each process that maps the memory
+ * works on it directly. A process that cannot map it (no access to libc, or no permission) sends
+ * requests to the process that sent the primitive. If the process that created the primitive has no
+ * shared memory, it serves all others.
  *
  * ```text
  *   process A ──┐                     process D ── requests ──> process C
@@ -11,8 +12,8 @@
  *   process C ──┘
  * ```
  *
- * An *attachment* is the access of one process to one primitive: the mapped memory, or a client of the serving process. The
- * *backend* of a primitive has its operations, for the one or the other.
+ * An *attachment* is the access of one process to one primitive: the mapped memory, or a client of
+ * the serving process. The *backend* of a primitive has its operations, for either kind of attachment.
  */
 import { CapabilityError } from "@multiproc/core";
 import {
@@ -28,10 +29,16 @@ import { SyncClosedError } from "./errors.ts";
 import { PrimitiveClient } from "./remote/primitive-client.ts";
 import { PrimitiveServer, type RequestHandler } from "./remote/primitive-server.ts";
 
-/** The result of a backend's operation: a value in shared memory, a promise if another process serves the primitive. */
+/**
+ * The result of a backend's operation: a value in shared memory, a promise if another process
+ * serves the primitive.
+ */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** The result of a change that is in effect already. All such calls return this one promise, so none allocates. */
+/**
+ * The result of a change that is in effect already. All such calls return this one promise, so none
+ * allocates.
+ */
 export const RESOLVED: Promise<void> = Promise.resolve();
 
 /** How to create primitives of one kind, whose backend is a `B`. */
@@ -87,9 +94,15 @@ export abstract class Primitive {
   readonly #kind: PrimitiveKind<object>;
   readonly #onDetach: ((primitive: never) => void) | undefined;
   #attachment: Attachment<object>;
-  /** The backend of the attachment, until `close()`. Every call needs it, so it has a field of its own. */
+  /**
+   * The backend of the attachment, until `close()`. Every call needs it, so it has a field of its
+   * own.
+   */
   #backend: object | undefined;
-  /** The endpoint that a forked child dials if it cannot see the memory. It is exposed before the fork. */
+  /**
+   * The endpoint that a forked child dials if it cannot see the memory. It is exposed before the
+   * fork.
+   */
   #endpoint: EndpointAddress | undefined;
 
   /**
@@ -127,16 +140,18 @@ export abstract class Primitive {
   }
 
   /**
-   * Where this process reaches the primitive: in `"shared-memory"`, or at the `"server"`, which is its owner process. The owner
-   * process itself also reports `"server"` if it has no shared memory. Calls that block the thread need shared memory.
+   * Where this process reaches the primitive: in `"shared-memory"`, or at the `"server"`, which is
+   * its owner process. The owner process itself also reports `"server"` if it has no shared memory.
+   * Calls that block the thread need shared memory.
    */
   get backend(): "shared-memory" | "server" {
     return this.#attachment.memory?.isShared === true ? "shared-memory" : "server";
   }
 
   /**
-   * Releases the primitive in this process. Its waits in this process reject; other processes are not affected. A primitive
-   * that is not closed is released when it is garbage-collected, unless it was sent to another process.
+   * Releases the primitive in this process. Its waits in this process reject; other processes are
+   * not affected. A primitive that is not closed is released when it is garbage-collected, unless
+   * it was sent to another process.
    */
   close(): void {
     if (this.#backend === undefined) return;
@@ -175,7 +190,10 @@ export function addressOf(primitive: Primitive): PrimitiveAddress {
   };
 }
 
-/** Refuses a call that blocks the thread if this process does not have the primitive in shared memory. */
+/**
+ * Refuses a call that blocks the thread if this process does not have the primitive in shared
+ * memory.
+ */
 export function assertSharedMemory(primitive: Primitive, call: string): void {
   if (primitive.backend === "server") requireSharedMemory(call);
 }
@@ -190,7 +208,10 @@ export function requireSharedMemory(call: string, alternative: string = `await $
   throw new CapabilityError(`${call} needs shared memory, which is not available here (${reason}): use ${alternative}`);
 }
 
-/** Exposes the endpoint of a server. Without the permission to listen, the memory alone must do, if there is any. */
+/**
+ * Exposes the endpoint of a server. Without the permission to listen, the memory alone must do, if
+ * there is any.
+ */
 function endpointIfPossible(server: PrimitiveServer | undefined, hasMemory: boolean): EndpointAddress | undefined {
   try {
     return server?.endpoint();

@@ -24,10 +24,11 @@ const SYNC_OPTIONS = ["timeout"];
 const NO_OPTIONS: WaitOptions = {};
 
 /**
- * A number of units for any number of processes: each `acquire()` takes one, and waits while none is left.
+ * A number of units for any number of processes: each `acquire()` takes one, and waits while none
+ * is left.
  *
- * Any process may release units, also units that it did not take. If a process ends without releasing the units that it took,
- * they become available again.
+ * Any process may release units, also units that it did not take. If a process ends without
+ * releasing the units that it took, they become available again.
  *
  * @example At most two at a time
  * ```ts
@@ -91,19 +92,22 @@ export class Semaphore extends Primitive {
    * Takes a unit if one is left at this moment.
    *
    * @returns the unit, for `using`; null if none is left
-   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore: use `acquire({ timeout: 0 })`
+   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore:
+   * use `acquire({ timeout: 0 })`
    */
   tryAcquire(): Guard | null {
     return this.#guard(backendOf<SemaphoreBackend>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
   }
 
   /**
-   * Releases units, or adds new ones. In shared memory, they are available when the call returns, so code that blocks its thread
-   * need not await the promise. Otherwise they are available when the promise settles.
+   * Releases units, or adds new ones. In shared memory, they are available when the call returns,
+   * so code that blocks its thread need not await the promise. Otherwise they are available when
+   * the promise settles.
    *
    * @param units the number of units
    * @default units 1
-   * @throws {RangeError} if `units` is not a whole number, 1 or more, and if there would be too many
+   * @throws {RangeError} if `units` is not a whole number, 1 or more, and if there would be too
+   * many
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
   release(units: number = 1): Promise<void> {
@@ -117,7 +121,8 @@ export class Semaphore extends Primitive {
   /**
    * Returns the number of units that are left at this moment.
    *
-   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore: use {@link Semaphore.state}
+   * @throws {CapabilityError} in a process without shared memory that does not own the semaphore:
+   * use {@link Semaphore.state}
    * @throws {SyncClosedError} after `close()`
    */
   getValue(): number {
@@ -134,8 +139,8 @@ export class Semaphore extends Primitive {
   }
 
   /**
-   * Reports the state of the semaphore at this moment. It works in every process: where `getValue()` and `locked()` cannot read
-   * the state at once, this method asks the owner process.
+   * Reports the state of the semaphore at this moment. It works in every process: where
+   * `getValue()` and `locked()` cannot read the state at once, this method asks the owner process.
    *
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */

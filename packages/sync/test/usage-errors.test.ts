@@ -21,7 +21,10 @@ const owned = (): Primitives => ({
   event: new Event(),
   barrier: new Barrier(2),
 });
-/** The primitives as another process would have them. They reach the owner, which is this process too, by messages. */
+/**
+ * The primitives as another process would have them. They reach the owner, which is this process
+ * too, by messages.
+ */
 const received = (): Primitives => {
   const receive = <T extends object>(primitive: T): T => {
     const { kind, data } = handleOf(primitive);
@@ -60,10 +63,10 @@ const mistakes: { call: string; run: (all: Primitives) => Promise<unknown>; erro
     message: "acquire() takes a timeout of 0 or more milliseconds, not -1",
   },
   {
-    call: "rlock.acquire({ onOwnerDeath: 'tell' })",
-    run: ({ rlock }) => rlock.acquire(wrong({ onOwnerDeath: "tell" })),
+    call: "rlock.acquire({ onOwnerDeath: 'warn' })",
+    run: ({ rlock }) => rlock.acquire(wrong({ onOwnerDeath: "warn" })),
     error: TypeError,
-    message: 'acquire() takes onOwnerDeath as "report" or "throw", not "tell"',
+    message: 'acquire() takes onOwnerDeath as "report" or "throw", not "warn"',
   },
   {
     call: "rlock.acquire({ signal: controller })",

@@ -1,9 +1,10 @@
 /**
  * The backend of barriers.
  *
- * A *generation* of a barrier collects parties. It ends when the last party arrives, or when the barrier breaks; then the next
- * generation begins. A waiter learns afterwards how its own generation ended. While the last party runs the barrier's action,
- * the barrier is *tripping*, and new parties must wait for the action.
+ * A *generation* of a barrier collects parties. It ends when the last party arrives, or when the
+ * barrier breaks; then the next generation begins. A waiter learns afterwards how its own
+ * generation ended. While the last party runs the barrier's action, the barrier is *tripping*, and
+ * new parties must wait for the action.
  *
  * ```text
  *   open ── last arrival ──> tripping ── action done ──> open, next generation
@@ -23,7 +24,8 @@ import type { PrimitiveClient } from "../remote/primitive-client.ts";
 import type { Client, RequestHandler } from "../remote/primitive-server.ts";
 import { addTo, ClientSets, SEGMENT_BYTES, SharedBackend, STATE_WORD } from "./shared-backend.ts";
 
-// The outcomes of a generation. PROCESS_DIED is combined with the pid of the dead process, shifted by 8 bits.
+// The outcomes of a generation. PROCESS_DIED is combined with the pid of the dead process, shifted
+// by 8 bits.
 export const PASSED = 0;
 export const WAIT_TIMED_OUT = 1;
 export const ABORTED = 2;
@@ -31,10 +33,16 @@ export const RESET = 3;
 export const ACTION_FAILED = 4;
 export const PROCESS_DIED = 5;
 
-/** The result of an arrival: a generation to wait for, the reason why the barrier is broken, or that the barrier is tripping. */
+/**
+ * The result of an arrival: a generation to wait for, the reason why the barrier is broken, or that
+ * the barrier is tripping.
+ */
 export type Arrival = { generation: number; isLast: boolean } | { brokenReason: number } | { isTripping: true };
 
-/** The result of a departure: an index among the parties, or why the barrier broke; undefined if the generation has not ended. */
+/**
+ * The result of a departure: an index among the parties, or why the barrier broke; undefined if the
+ * generation has not ended.
+ */
 export type Departure = { index: number } | { brokenReason: number } | undefined;
 
 /**
@@ -69,7 +77,10 @@ export interface BarrierBackend {
   waitSync(call: string, generation: number | undefined, timeout: number | undefined): boolean;
   /** Returns how the generation ended. Each waiter calls it once. */
   depart(call: string, generation: number): MaybePromise<Departure>;
-  /** Ends the generation with an outcome, unless it has ended before. Without a generation, it ends the current one. */
+  /**
+   * Ends the generation with an outcome, unless it has ended before. Without a generation, it ends
+   * the current one.
+   */
   end(call: string, outcome: number, generation?: number): MaybePromise<void>;
   /** Takes back an arrival, without breaking the barrier. */
   withdraw(call: string, generation: number): MaybePromise<void>;

@@ -1,9 +1,10 @@
 /**
  * The backend of conditions: which threads wait, and which of their flows may continue.
  *
- * Each thread has a row with the number of its flows that wait, and the number of *grants*: flows among them that were notified
- * and have not continued yet. `notify()` grants in turn, first to the thread whose last turn is longest ago. A waiter consumes a
- * grant of its thread's row. The grants of a dead thread go to other threads; each waiter checks for dead threads.
+ * Each thread has a row with the number of its flows that wait, and the number of *grants*: flows
+ * among them that were notified and have not continued yet. `notify()` grants in turn, first to the
+ * thread whose last turn is longest ago. A waiter consumes a grant of its thread's row. The grants
+ * of a dead thread go to other threads; each waiter checks for dead threads.
  */
 import { ProcessError } from "@multiproc/core";
 import type { SharedSegment, WaitOptions, WaitQueueOptions } from "@multiproc/core/internal";
@@ -19,7 +20,10 @@ export interface ConditionBackend {
   /** Waits until the wait is granted; false if the timeout expired. */
   wait(call: string, waitId: number, options: WaitOptions): Promise<boolean>;
   waitSync(call: string, timeout: number | undefined): boolean;
-  /** Ends a wait without a grant. Returns true if it was granted before: then the caller has consumed that grant. */
+  /**
+   * Ends a wait without a grant. Returns true if it was granted before: then the caller has
+   * consumed that grant.
+   */
   withdraw(call: string, waitId: number): MaybePromise<boolean>;
   /** Grants up to `count` waits. */
   notify(call: string, count: number): MaybePromise<void>;
@@ -88,7 +92,8 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
       }
       case "wait":
         return this.wait(call, waitIdOrCount, options).then((isGranted) => {
-          // If the client has gone, its waits were withdrawn, so this grant belongs to another wait.
+          // If the client has gone, its waits were withdrawn, so this grant belongs to another
+          // wait.
           if (isGranted && !waitIds.delete(waitIdOrCount)) this.notify("notify()", 1);
           return isGranted;
         });
@@ -125,7 +130,10 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
     }
   }
 
-  /** Returns the row whose last turn is longest ago, among those with flows that wait without a grant. */
+  /**
+   * Returns the row whose last turn is longest ago, among those with flows that wait without a
+   * grant.
+   */
   #nextRow(): number | undefined {
     const { words } = this;
     let nextRow: number | undefined;

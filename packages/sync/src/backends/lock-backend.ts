@@ -1,6 +1,6 @@
 /**
- * The backend of locks: one holder at a time among all processes. It does not know the async flows of a process; the ownership
- * (`ownership/lock-ownership.ts`) does.
+ * The backend of locks: one holder at a time among all processes. It does not know the async flows
+ * of a process; the ownership (`ownership/lock-ownership.ts`) does.
  */
 import {
   type AcquireResult,
@@ -55,8 +55,8 @@ export interface LockBackend {
 
 const WAITER_SLOT_COUNT = 64;
 /**
- * Whether the last owner died in a way that the mutex does not show: it was a client of this process, or a later holder passed
- * its death on.
+ * Whether the last owner died in a way that the mutex does not show: it was a client of this
+ * process, or a later holder passed its death on.
  */
 const OWNER_DIED_FLAG = RobustMutex.wordCount(WAITER_SLOT_COUNT);
 const SEGMENT_BYTES = 4096;

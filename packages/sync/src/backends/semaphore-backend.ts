@@ -1,11 +1,12 @@
 /**
  * The backend of semaphores.
  *
- * The truth is the total number of units, and the number that each thread has. The value (the units that are left) is derived
- * from them, and counted again if a process died while it wrote. A waiter removes the rows of dead threads, which makes their
- * units available again.
+ * The truth is the total number of units, and the number that each thread has. The value (the units
+ * that are left) is derived from them, and counted again if a process died while it wrote. A waiter
+ * removes the rows of dead threads, which makes their units available again.
  *
- * A thread without units may release one: it is taken from a thread that has some. If no thread has any, the total grows.
+ * A thread without units may release one: it is taken from a thread that has some. If no thread has
+ * any, the total grows.
  */
 import {
   currentThreadId,

@@ -1,12 +1,16 @@
 /**
- * A table in shared memory with one row for each thread that takes part, such as the threads that hold units of a semaphore.
+ * A table in shared memory with one row for each thread that takes part, such as the threads that
+ * hold units of a semaphore.
  *
- * A row survives its thread, so that other processes find out what a dead thread held. The caller holds a mutex for every
- * access, and frees the rows of dead threads.
+ * A row survives its thread, so that other processes find out what a dead thread held. The caller
+ * holds a mutex for every access, and frees the rows of dead threads.
  */
 import { currentThreadId, hasExited } from "@multiproc/core/internal";
 
-/** The table. The first word of a row is the id of its thread, or 0 if the row is free. The other words are the caller's. */
+/**
+ * The table. The first word of a row is the id of its thread, or 0 if the row is free. The other
+ * words are the caller's.
+ */
 export class ThreadTable {
   readonly #words: Int32Array;
   readonly #wordOffset: number;
@@ -21,7 +25,10 @@ export class ThreadTable {
     this.#rowWords = rowWords;
   }
 
-  /** Returns the row of this thread, and claims a free one if it has none; undefined if the table is full. */
+  /**
+   * Returns the row of this thread, and claims a free one if it has none; undefined if the table is
+   * full.
+   */
   ownRow(): number | undefined {
     const { id } = currentThreadId();
     if (this.#cachedRow >= 0 && this.#words[this.#cachedRow] === id) return this.#cachedRow;
@@ -46,7 +53,10 @@ export class ThreadTable {
     return undefined;
   }
 
-  /** Returns the rows of dead threads among the relevant rows. Each relevant row costs a system call. */
+  /**
+   * Returns the rows of dead threads among the relevant rows. Each relevant row costs a system
+   * call.
+   */
   deadRows(isRelevant: (row: number) => boolean): number[] {
     const { id } = currentThreadId();
     const isDead = (row: number): boolean => {

@@ -1,15 +1,18 @@
 /**
  * Async flows: which piece of work in a process holds a reentrant lock.
  *
- * Many pieces of work of one process take turns at each `await`. An *async flow* is one of them, from the moment in which it
- * acquired a lock until it released the lock. A reentrant lock must know whether a call comes from the flow that holds it.
+ * Many pieces of work of one process take turns at each `await`. An *async flow* is one of them,
+ * from the moment in which it acquired a lock until it released the lock. A reentrant lock must
+ * know whether a call comes from the flow that holds it.
  *
- * `AsyncLocalStorage` carries a mark along calls and promises. The flow must set the mark inside itself, after it acquired the
- * lock: a mark set by the call of `acquire()` would also reach the code that called the flow without waiting for it. There are
- * three moments in which code of the flow itself certainly runs:
+ * `AsyncLocalStorage` carries a mark along calls and promises. The flow must set the mark inside
+ * itself, after it acquired the lock. A mark set by the call of `acquire()` would also reach the
+ * code that called the flow without waiting for it. There are three moments in which code of the
+ * flow itself certainly runs:
  *
  * - `using held = await lock.acquire()` reads the guard's disposal, right after the wait;
- * - the code right after the wait runs until its next `await`: a call on a lock in it comes from the flow;
+ * - the code right after the wait, until its next `await`: a call on a lock in it comes from the
+ *   flow;
  * - `acquireSync()` returns into the flow.
  *
  * Each of them sets the mark, which then follows the flow into everything that it calls.
@@ -66,7 +69,8 @@ export function isWithin(outer: AsyncFlow, flow: AsyncFlow | undefined): boolean
 /** Settles a wait, so that the code right after the wait counts as part of `flow`. */
 export function resumeInFlow(flow: AsyncFlow, settle: () => void): void {
   queueMicrotask(() => {
-    // These run in order: the first before the code right after the wait, which settle() queues, and the last after it.
+    // These run in order: the first before the code right after the wait, which settle() queues,
+    // and the last after it.
     queueMicrotask(() => {
       resumedFlow = flow;
     });

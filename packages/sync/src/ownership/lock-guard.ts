@@ -12,7 +12,8 @@ export interface Releaser {
 }
 
 /**
- * A guard: it holds a lock, or a unit of a semaphore, and releases it at the end of a `using` block.
+ * A guard: it holds a lock, or a unit of a semaphore, and releases it at the end of a `using`
+ * block.
  *
  * @example
  * ```ts
@@ -28,8 +29,9 @@ export interface Releaser {
  */
 export class Guard {
   /**
-   * Whether the previous holder of the lock died without releasing it. The data that the lock guards may be inconsistent then.
-   * It is always false for a semaphore, which gets back the units of a dead process.
+   * Whether the previous holder of the lock died without releasing it. The data that the lock
+   * guards may be inconsistent then. It is always false for a semaphore, which gets back the units
+   * of a dead process.
    */
   readonly previousOwnerDied: boolean;
   #releaser: Releaser | undefined;
@@ -47,8 +49,9 @@ export class Guard {
   }
 
   /**
-   * Releases the lock or unit. A second call does nothing. In shared memory, the lock is free when the call returns, so code
-   * that blocks its thread need not await the promise. Otherwise it is free when the promise settles.
+   * Releases the lock or unit. A second call does nothing. In shared memory, the lock is free when
+   * the call returns, so code that blocks its thread need not await the promise. Otherwise it is
+   * free when the promise settles.
    *
    * @throws {NotHeldError} if the lock was released by another call
    */
@@ -63,7 +66,8 @@ export class Guard {
   /**
    * Releases the lock or unit.
    *
-   * `using` reads this property right after the wait, in the flow that waited. That is how the flow of an `RLock` is known.
+   * `using` reads this property right after the wait, in the flow that waited. That is how the flow
+   * of an `RLock` is known.
    */
   get [Symbol.dispose](): () => void {
     this.#releaser?.enterFlow?.();

@@ -1,8 +1,10 @@
 /**
- * The *ownership* of a lock: its holder as one process sees it. A {@link ProcessOwnership} (for `Lock`) knows only that the
- * process holds the lock. A {@link FlowOwnership} (for `RLock`) also knows which async flow holds it, and how often.
+ * The *ownership* of a lock: its holder as one process sees it. A {@link ProcessOwnership} (for
+ * `Lock`) knows only that the process holds the lock. A {@link FlowOwnership} (for `RLock`) also
+ * knows which async flow holds it, and how often.
  *
- * In a forked child, the guards from before the fork belong to the parent's holder: their release does nothing.
+ * In a forked child, the guards from before the fork belong to the parent's holder: their release
+ * does nothing.
  */
 import {
   type AcquireResult,
@@ -36,7 +38,8 @@ import { Guard, type Releaser } from "./lock-guard.ts";
 export interface AcquireOptions extends WaitOptions {
   /**
    * What to do if the previous owner of the lock died without releasing it: `"report"` the death by
-   * {@link Guard.previousOwnerDied}, or `"throw"` an {@link OwnerDiedError} and leave the lock to others.
+   * {@link Guard.previousOwnerDied}, or `"throw"` an {@link OwnerDiedError} and leave the lock to
+   * others.
    *
    * @default "report"
    */
@@ -50,7 +53,9 @@ export const TRY_OPTIONS: readonly string[] = ["onOwnerDeath"];
 export const SYNC_OPTIONS: readonly string[] = ["timeout", ...TRY_OPTIONS];
 const OPTIONS = ["signal", ...SYNC_OPTIONS];
 
-/** Checks the options of a call that acquires a lock. @throws the signal's reason if it is aborted */
+/**
+ * Checks the options of a call that acquires a lock. @throws the signal's reason if it is aborted
+ */
 export function checkAcquireOptions(call: string, options: AcquireOptions, known: readonly string[] = OPTIONS): void {
   checkWaitOptions(call, options, known);
   const { onOwnerDeath, signal } = options;
@@ -156,7 +161,10 @@ class ProcessReleaser implements Releaser {
 interface FlowLock {
   readonly flow: AsyncFlow;
   readonly thread: unknown;
-  /** Whether code of the flow was seen since it acquired the lock. From then on other flows can be told apart from it. */
+  /**
+   * Whether code of the flow was seen since it acquired the lock. From then on, other flows can be
+   * distinguished from it.
+   */
   isFlowSeen: boolean;
   count: number;
 }
@@ -268,8 +276,8 @@ export class FlowOwnership implements LockOwnership {
   }
 
   /**
-   * Returns the lock that the running flow holds. If no code of the holding flow was seen since its wait, the caller is taken for
-   * that flow.
+   * Returns the lock that the running flow holds. If no code of the holding flow was seen since its
+   * wait, the caller is taken for that flow.
    */
   #requireHeld(call: string): FlowLock {
     const flow = currentFlow();
@@ -278,7 +286,10 @@ export class FlowOwnership implements LockOwnership {
     return flowLock;
   }
 
-  /** Returns the lock that a flow of this process holds. After a fork, the thread differs: the parent holds the lock. */
+  /**
+   * Returns the lock that a flow of this process holds. After a fork, the thread differs: the
+   * parent holds the lock.
+   */
   #currentFlowLock(): FlowLock | undefined {
     return this.#flowLock?.thread === currentThreadId() ? this.#flowLock : undefined;
   }

@@ -4,11 +4,14 @@
  * ```text
  *   client ── REQUEST [id, operation, arguments] ──────────────> server
  *          <── REPLY [id, value] or ERROR_REPLY [id, error] ────
- *          ── CANCEL_REQUEST id ──>     the wait ended in the client; if a reply is on its way, the client undoes its effect
+ *          ── CANCEL_REQUEST id ──>     the wait ended in the client
  * ```
  *
- * A channel keeps the order of its messages, so a lock that was released is free before the next request arrives. When the
- * channel closes, the server releases everything that the client held, and the client's requests reject.
+ * If a reply is already on its way when its request is cancelled, the client undoes its effect.
+ *
+ * A channel keeps the order of its messages, so a lock that was released is free before the next
+ * request arrives. When the channel closes, the server releases everything that the client held,
+ * and the client's requests reject.
  */
 import {
   type Channel,
@@ -30,7 +33,10 @@ export const CANCEL_REQUEST = 4;
 /** The clients of this process, by the token of their endpoint. */
 const clients = new Map<string, PrimitiveClient>();
 
-/** A channel to the process that serves a primitive. All objects of the primitive in this process share it. */
+/**
+ * A channel to the process that serves a primitive. All objects of the primitive in this process
+ * share it.
+ */
 export class PrimitiveClient {
   readonly endpoint: EndpointAddress;
   #channel: Promise<Channel> | undefined;
@@ -44,7 +50,9 @@ export class PrimitiveClient {
     this.endpoint = endpoint;
   }
 
-  /** Returns the client of an endpoint. Each call needs one call of {@link PrimitiveClient.close}. */
+  /**
+   * Returns the client of an endpoint. Each call needs one call of {@link PrimitiveClient.close}.
+   */
   static forEndpoint(endpoint: EndpointAddress): PrimitiveClient {
     let client = clients.get(endpoint.token);
     if (client === undefined) {

@@ -1,6 +1,6 @@
 /**
- * The server of a primitive: it runs the operations of client processes, which cannot map the primitive's memory. The protocol
- * is explained in `primitive-client.ts`.
+ * The server of a primitive: it runs the operations of client processes, which cannot map the
+ * primitive's memory. The protocol is explained in `primitive-client.ts`.
  */
 import {
   type Channel,

@@ -9,7 +9,10 @@ import { linesOf, until } from "@multiproc/testing";
 import { expect, onTestFinished, test } from "vitest";
 import { startTask, tasks } from "./remote-controlled-child.ts";
 
-/** The number of kills where a process starts in milliseconds. MULTIPROC_TEST_KILLS sets another number for every start method. */
+/**
+ * The number of kills where a process starts in milliseconds. MULTIPROC_TEST_KILLS sets another
+ * number for every start method.
+ */
 const KILL_COUNT_IF_FORKED = 100;
 const DEFAULT_KILL_COUNT = 20;
 const CHURNER_COUNT = 3;
