@@ -13,7 +13,7 @@ const classes = Object.entries(multiproc as unknown as Record<string, ErrorClass
 );
 
 describe("errors of this library", () => {
-  test("all arrive as themselves from a worker", async () => {
+  test("every error class of this library arrives from a worker as an instance of it", async () => {
     expect(classes.length).toBeGreaterThan(15);
     await using pool = new multiproc.Pool({ processes: 1 });
     for (const [name, Class] of classes) {
@@ -28,7 +28,7 @@ describe("errors of this library", () => {
     }
   });
 
-  test("all arrive as themselves through a pipe", async () => {
+  test("every error class of this library arrives through a pipe as an instance of it", async () => {
     const [here, there] = multiproc.pipe();
     const child = new multiproc.Process({ target: giveBack, args: [there] });
     await child.start();
@@ -39,7 +39,7 @@ describe("errors of this library", () => {
     here.close();
   });
 
-  test("one that a queue throws in a worker is the caller's own QueueFullError", async () => {
+  test("a QueueFullError of a worker is an instance of the class of the caller", async () => {
     await using pool = new multiproc.Pool({ processes: 1 });
     const queue = new multiproc.Queue<number>(2);
     const error = await pool.apply(overfill, [queue]).then(

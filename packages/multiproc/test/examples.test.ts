@@ -1,4 +1,4 @@
-// The programs in examples/ that people need most: each is run as they would run it.
+// Runs the most common programs in examples/ as users would run them.
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
@@ -13,7 +13,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "examples-test-"));
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-/** A command that gives what it runs a terminal. */
+/** A command that runs a program in a terminal. */
 const TERMINAL = ["sh", "-c", 'exec script -qefc "$*" /dev/null', "sh"];
 const hasTerminals = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
 
@@ -29,7 +29,7 @@ function startExample(name: string, args: string[], options: ProgramOptions): Re
 
 describe("thumbnails", () => {
   test(
-    "are made of every image of a folder, and what is no image is told",
+    "the example makes a thumbnail of every image in a folder, and reports other files",
     async () => {
       const images = path.join(folder, "images");
       fs.mkdirSync(images);
@@ -39,7 +39,7 @@ describe("thumbnails", () => {
       const { code } = await program.exited;
       expect(program.stdout, program.stderr).toMatch(/^12 thumbnails, \d+ bytes\n$/);
       expect(program.stderr).toMatch(/notes\.txt: .*unsupported image format/);
-      // Deno's Node layer takes some exit codes for signals; this one it tells as it is.
+      // The Node layer of Deno reports some exit codes as signals, but not this one.
       expect(code).toBe(1);
       const first = fs.readFileSync(path.join(folder, "thumbnails", "0.svg.webp"));
       expect(first.subarray(8, 12).toString()).toBe("WEBP");
@@ -50,7 +50,7 @@ describe("thumbnails", () => {
 
 describe.skipIf(!hasTerminals)("thumbnails on a terminal", () => {
   test(
-    "are counted while they are made",
+    "the example shows its progress on a terminal",
     async () => {
       const images = path.join(folder, "few");
       fs.mkdirSync(images);
@@ -66,10 +66,10 @@ describe.skipIf(!hasTerminals)("thumbnails on a terminal", () => {
 
 describe("a large file", () => {
   test(
-    "is parsed on all cores, and what is no JSON is counted",
+    "the example parses a file on all cores, and counts lines that are not JSON",
     async () => {
       const file = path.join(folder, "orders.ndjson");
-      const note = "x".repeat(4000); // a file that is larger than the memory that is allowed
+      const note = "x".repeat(4000); // makes the file larger than the permitted memory
       const lines = Array.from({ length: 60_000 }, (_, i) =>
         JSON.stringify({ id: i, country: ["de", "fr", "it"][i % 3], amount: i % 10, note }),
       );
@@ -82,7 +82,7 @@ describe("a large file", () => {
       expect(program.stdout).toContain("60000 lines, 1 of them invalid\n");
       const [, megabytes] = /, (\d+) MB in this process/.exec(program.stderr) ?? [];
       console.log(`parse-large: ${megabytes} MB for a file of ${Math.round(fs.statSync(file).size / 1e6)} MB`);
-      expect(Number(megabytes)).toBeLessThan(230); // mostly what the interpreter itself takes
+      expect(Number(megabytes)).toBeLessThan(230); // most of it is used by the interpreter itself
     },
     TEST_TIMEOUT_MS,
   );
@@ -90,7 +90,7 @@ describe("a large file", () => {
 
 describe("a pipeline", () => {
   test(
-    "carries every document through its stages, and ends by itself",
+    "the example sends every document through its stages, and ends by itself",
     async () => {
       const program = example("pipeline", "150");
       expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
@@ -100,7 +100,7 @@ describe("a pipeline", () => {
   );
 
   test(
-    "finishes what it has begun at Ctrl+C, and nothing is left of it",
+    "the example finishes pending documents at Ctrl+C, and leaves nothing behind",
     async () => {
       const program = example("pipeline", "100000000");
       await until(() => program.stdout.includes("The first"), { timeout: 60_000, message: () => program.stderr });

@@ -21,7 +21,9 @@ const OTHER_HOST: Host = host === "node" ? "deno" : "node";
 const ROUNDS = 2000;
 
 describe.skipIf(whyNoSharedMemory() !== undefined)("a program on Node and one on Deno", () => {
-  test("share locks, memory and queues, and one outlives the other", { timeout: 60_000 }, async () => {
+  test("programs on Node and Deno share locks, memory and queues, and one outlives the other", {
+    timeout: 60_000,
+  }, async () => {
     const memory = new SharedMemory({ create: true, size: 4096 });
     const counts = new Int32Array(memory.buf.buffer, 0, 2);
     const shared = {

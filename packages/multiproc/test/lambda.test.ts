@@ -1,4 +1,5 @@
-// examples/lambda-parallel: a handler of AWS Lambda that uses processes and pipes, a pool, and queues.
+// examples/lambda-parallel: a handler of AWS Lambda that uses processes and pipes, a pool, and
+// queues.
 import { descendants, host, noChildLeft, runProgram, until } from "@multiproc/testing";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
@@ -21,9 +22,9 @@ function runHandler(...events: object[]): ReturnType<typeof runProgram> {
 
 describe("the handler", () => {
   test(
-    "comes to the same sum one after the other and in parallel",
+    "the handler computes the same sum sequentially and in parallel",
     async () => {
-      // On Deno each child loads the AWS SDK anew: one way of starting it stands for all.
+      // On Deno each child loads the AWS SDK again, which is slow, so one mode is enough.
       const modes = host === "deno" ? ["sequential", "pool"] : ["sequential", "processes", "queue", "pool"];
       const program = runHandler(...modes.map((mode) => ({ mode, instances: ids })));
       expect(await program.exited, program.stdout + program.stderr).toEqual({ code: 0, signal: null });
@@ -33,7 +34,7 @@ describe("the handler", () => {
   );
 
   test.skipIf(host === "deno")(
-    "fails with the error of the child that failed, and works again after it",
+    "the handler fails with the error of its child, and the next invocation works",
     async () => {
       const wrong = { instances: [...ids, "i-unknown"] };
       const modes = ["processes", "queue", "pool"];
@@ -51,15 +52,16 @@ describe("the handler", () => {
 
 describe.skipIf(globalThis.process.platform === "win32")("a function that is frozen between two invocations", () => {
   test(
-    "goes on with the workers that it had, and no time-out fires for the time that it slept",
+    "a frozen function continues with the same workers, and frozen time does not count for timeouts",
     async () => {
       const program = await startFixture("warm.js", "first");
-      // Longer than the time limit of a task, and than the pool's own limits for a worker that does not answer.
+      // Longer than the time limit of a task, and than the limits of the pool for unresponsive
+      // workers.
       await freeze(program.pid, 4_000);
       program.kill("SIGUSR2");
       await until(() => program.stdout.includes("second"), { timeout: 30_000, message: () => program.stderr });
       const { code } = await program.exited;
-      // Deno's Node layer tells no exit code of a child that was stopped meanwhile.
+      // The Node layer of Deno has no exit code of a child that was stopped.
       if (host === "node") expect(code, program.stdout + program.stderr).toBe(0);
       const [first, second] = program.stdout.trim().split("\n");
       expect(second?.replace("second", "first")).toBe(first);
@@ -68,7 +70,7 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
   );
 
   test(
-    "ends what was under way: a task, a wait for a lock that another holds, and one for an item",
+    "a frozen function completes a pending task, a wait for a lock, and a wait for an item",
     async () => {
       const program = await startFixture("in-flight.js", "begun");
       await freeze(program.pid, 4_000);
@@ -80,7 +82,7 @@ describe.skipIf(globalThis.process.platform === "win32")("a function that is fro
   );
 });
 
-/** A fixture that runs, and has printed that word. */
+/** Starts a fixture, and waits until it has printed a word. */
 async function startFixture(name: string, word: string): Promise<ReturnType<typeof runProgram>> {
   const program = runProgram(new URL(`./fixtures/${name}`, import.meta.url));
   onTestFinished(() => program[Symbol.asyncDispose]());
@@ -88,7 +90,7 @@ async function startFixture(name: string, word: string): Promise<ReturnType<type
   return program;
 }
 
-/** Stops a program and all its children, as Lambda does, and lets them go on after that time. */
+/** Stops a program and its descendants for some time, as Lambda does. */
 async function freeze(pid: number, durationMs: number): Promise<void> {
   const all = [pid, ...descendants(pid)];
   for (const each of all) globalThis.process.kill(each, "SIGSTOP");

@@ -14,12 +14,15 @@ afterEach(async () => {
 });
 
 describe("multiproc", () => {
-  test.each(Object.entries({ core, pipe, pool, processes, queue }))("has all that %s has", (_, part) => {
-    const whole: Record<string, unknown> = { ...multiproc };
-    for (const [name, value] of Object.entries(part)) expect(whole[name]).toBe(value);
-  });
+  test.each(Object.entries({ core, pipe, pool, processes, queue }))(
+    "multiproc exports everything that %s exports",
+    (_, part) => {
+      const whole: Record<string, unknown> = { ...multiproc };
+      for (const [name, value] of Object.entries(part)) expect(whole[name]).toBe(value);
+    },
+  );
 
-  test("chooses the start method", () => {
+  test("setStartMethod() sets the start method once", () => {
     expect(multiproc.getAllStartMethods()[0]).toBe(multiproc.getStartMethod());
     expect(() => multiproc.setStartMethod("teleport" as never)).toThrow(multiproc.StartMethodError);
     multiproc.setStartMethod("spawn");
@@ -27,7 +30,7 @@ describe("multiproc", () => {
     multiproc.setStartMethod("spawn", { force: true });
   });
 
-  test("setExecutable() takes a path, and a process says when there is no such program", async () => {
+  test("start() rejects if the program of setExecutable() does not exist", async () => {
     expect(() => multiproc.setExecutable("")).toThrow(TypeError);
     multiproc.setExecutable("/no/such/interpreter");
     try {
@@ -40,7 +43,7 @@ describe("multiproc", () => {
 });
 
 describe("getContext()", () => {
-  test("has all of the library, bound to its method", () => {
+  test("a context has all of the library, bound to its start method", () => {
     for (const method of multiproc.getAllStartMethods()) {
       const context = multiproc.getContext(method);
       expect(context.getStartMethod()).toBe(method);
@@ -53,7 +56,7 @@ describe("getContext()", () => {
     expect(multiproc.getContext().getStartMethod()).toBe(multiproc.getStartMethod());
   });
 
-  test("starts processes and pools by its method, whatever the program has set", async () => {
+  test("a context starts processes and pools by its method, whatever the program has set", async () => {
     for (const method of multiproc.getAllStartMethods().filter((each) => each !== "fork")) {
       const { Process, Pool, Queue } = multiproc.getContext(method);
       const queue = new Queue<number>();

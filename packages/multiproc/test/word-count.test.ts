@@ -17,15 +17,16 @@ function count(directory: string): ReturnType<typeof runProgram> {
   return program;
 }
 
-describe("the main job", () => {
-  test("counts words and sizes, and reports what it cannot read", async () => {
+describe("the word-count example", () => {
+  test("the example counts words and sizes, and reports files that it cannot read", async () => {
     const tree = path.join(folder, "tree");
     fs.mkdirSync(path.join(tree, "deep"), { recursive: true });
     fs.writeFileSync(path.join(tree, "a.txt"), "one two two\n");
     fs.writeFileSync(path.join(tree, "deep", "b.txt"), "two drei 4");
     fs.writeFileSync(path.join(tree, "binary"), Uint8Array.from([0, 1, 2]));
     fs.writeFileSync(path.join(tree, "empty"), "");
-    // No one can read this one, not even root: it is gone before it is read, or its owner forbids it.
+    // Nothing can read this file, not even root: it is removed before it is read, or its owner
+    // forbids it.
     if (globalThis.process.getuid?.() !== 0) fs.writeFileSync(path.join(tree, "secret"), "x", { mode: 0 });
     const program = count(tree);
     const { code } = await program.exited;
@@ -40,14 +41,14 @@ describe("the main job", () => {
     expect(code).toBe(0);
   });
 
-  test("says so when the directory is missing, with exit code 2", async () => {
+  test("the example reports a missing directory, and exits with 2", async () => {
     const program = count(path.join(folder, "nowhere"));
     expect(await program.exited).toEqual({ code: 2, signal: null });
     expect(program.stderr).toMatch(/^Cannot list ".*nowhere": there is no such directory\n$/);
     expect(program.stdout).toBe("");
   });
 
-  test("ends at once and quietly at Ctrl+C, with exit code 130, and its workers with it", async () => {
+  test("Ctrl+C ends the example and its workers at once, without output, and with exit code 130", async () => {
     const tree = path.join(folder, "large");
     fs.mkdirSync(tree);
     const text = "some words and more words ".repeat(40_000);
@@ -57,10 +58,10 @@ describe("the main job", () => {
     const workers = descendants(program.pid);
     expect(workers.length).toBeGreaterThan(1);
     program.kill("SIGINT");
-    // Deno's Node layer reports the exit code 130 of a child as the signal that shells would mean by it, old ones beside the code.
+    // The Node layer of Deno reports exit code 130 of a child as SIGINT.
     const ended = host === "deno" ? { signal: "SIGINT" } : { code: 130, signal: null };
     expect(await program.exited).toMatchObject(ended);
     expect(program.stderr).toBe("");
-    await until(() => !workers.some(isAlive), { message: "the workers to be gone" });
+    await until(() => !workers.some(isAlive), { message: "the workers to end" });
   });
 });

@@ -1,4 +1,4 @@
-// The user's module of the benchmark: says at once that it runs.
+// The user module of the benchmark: reports at once that it runs.
 import fs from "node:fs";
 
 export async function sayHello(pipe, module) {

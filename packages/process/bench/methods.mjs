@@ -1,12 +1,12 @@
 /**
- * How long a `Process` takes from the call that starts it to its first line of user code, and until it is joined, by each start
- * method, against child_process.fork() and Python's start methods. All take turns in one run; the table has medians, and
- * ratios to start method `forkserver`.
+ * Measures the time from `start()` of a `Process` to its first line of user code, and to its end, for
+ * each start method, for child_process.fork(), and for the start methods of Python. The contenders
+ * take turns. The table shows medians, and ratios to start method `forkserver`.
  *
  *   npm run build && node packages/process/bench/methods.mjs [--rounds=20] [--many=100] [--typescript] [--json]
  *
- * With `--typescript`, that module is loaded in every process before its first code. With Node's own `--no-addons` in front,
- * `forkserver` has spares in place of forks.
+ * With `--typescript`, every process loads that module before its first code. With the flag
+ * `--no-addons` of Node, `forkserver` has spares instead of forks.
  */
 import childProcess from "node:child_process";
 import fs from "node:fs";
@@ -32,7 +32,7 @@ setForkserverPreload([...(typescript ? [typescript] : []), firstCode]);
 const { kind, reason } = await forkserverKind();
 const python = await startPython();
 const methods = ["forkserver", ...getAllStartMethods().filter((method) => method !== "forkserver")];
-// What a copy has loaded, its parent has.
+// A forked child has the modules that its parent has loaded.
 if (typescript) await import(typescript);
 const contenders = {
   ...Object.fromEntries(methods.map((method) => [`Process, ${method}`, (count) => byProcess(method, count)])),
@@ -59,7 +59,7 @@ async function compare(title, count, times) {
     for (const [name, run] of Object.entries(contenders)) {
       const pair = await run(count);
       if (round >= 0) found[name].push(pair);
-      // Spares are made in the background, and nobody starts processes all the time.
+      // Spares are started in the background; programs rarely start processes without a pause.
       if (kind === "spares" && count === 1)
         await new Promise((resolve) => setTimeout(resolve, typescript ? 1000 : 300));
     }
@@ -87,7 +87,7 @@ async function compare(title, count, times) {
 async function byProcess(startMethod, count) {
   const all = heard(count);
   const started = performance.now();
-  // A spawned process loads what the server, or the copied process, has loaded.
+  // A spawned process must load the module that a fork server or a forked process has loaded.
   const args = [pipe, startMethod === "spawn" ? typescript : ""];
   const children = Array.from({ length: count }, () => new Process({ target: sayHello, args, startMethod }));
   await Promise.all(children.map((child) => child.start()));
@@ -125,14 +125,14 @@ async function startPython() {
   };
 }
 
-/** A pipe that was made beforehand, as Python's are; `heard` waits until so many children have written to it. */
+/** Creates a pipe in advance, as for Python. `heard(count)` waits until `count` children have written to it. */
 function makePipe() {
   const folder = fs.mkdtempSync(`${os.tmpdir()}/methods-bench-`);
   const path = `${folder}/pipe`;
   childProcess.execFileSync("mkfifo", [path]);
   let bytesLeft = 0;
   let done;
-  // Open for both: it never ends, and opening it does not wait for a writer.
+  // Open for reading and writing: the pipe never ends, and opening it does not wait for a writer.
   new net.Socket({ fd: fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK) })
     .on("data", (bytes) => {
       bytesLeft -= bytes.length;

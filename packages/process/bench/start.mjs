@@ -1,9 +1,9 @@
-// Starting a trivial process and waiting for its end, against the bare host doing the same with an empty module.
+// Starts a trivial process and waits for its end, against the bare host with an empty module.
 //
 //   npm run build && node packages/process/bench/start.mjs [--rounds=20] [--json]
 //   npx deno run -A packages/process/bench/start.mjs
 //
-// Both take turns; the table holds medians in milliseconds, with the middle half of the rounds.
+// Both take turns. The table shows medians in milliseconds, and the middle half of the rounds.
 import { fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-// What a child of the stress test does before it answers.
+// The work of a child of the stress test.
 import fs from "node:fs/promises";
 
 export async function work(id, answer) {

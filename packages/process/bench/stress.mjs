@@ -1,6 +1,7 @@
 /**
- * Many children by start method `forkserver`, four at a time, that allocate 50 MB, collect, compile, do timers and files, and give
- * back a result; one in twenty is killed in the middle. Prints what was lost, and fails if that is anything.
+ * Starts many children by `forkserver`, four at a time. Each allocates 50 MB, collects garbage,
+ * compiles code, uses timers and files, and returns a result. One in twenty is killed before it ends. The
+ * program prints lost results, and fails if there are any.
  *
  *   npm run build && node packages/process/bench/stress.mjs [--count=2000]
  */

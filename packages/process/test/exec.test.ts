@@ -13,8 +13,8 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "exec-process-test-"));
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-describe.skipIf(process.platform !== "linux")("exec() in a family of processes", () => {
-  test("ends the children of the program that is replaced, and leaves no folder", async () => {
+describe.skipIf(process.platform !== "linux")("exec() in a process tree", () => {
+  test("exec() ends the children of the replaced program, and leaves no folder", async () => {
     const pidFile = path.join(folder, "pid");
     const temp = fs.mkdtempSync(path.join(folder, "t"));
     const program = runProgram(fixture(import.meta.url, "exec-with-child.js"), [pidFile], { env: { TMPDIR: temp } });
@@ -23,14 +23,14 @@ describe.skipIf(process.platform !== "linux")("exec() in a family of processes",
       fs.existsSync(`/proc/${program.pid}/comm`) && fs.readFileSync(`/proc/${program.pid}/comm`, "utf8") === "sleep\n";
     await until(isReplaced, { message: () => `the program to be replaced; ${program.stderr}` });
     const child = Number(fs.readFileSync(pidFile, "utf8"));
-    await until(() => !isAlive(child), { message: "the child to be gone" });
-    await until(() => fs.readdirSync(temp).length === 0, { message: "the folder to be gone" });
+    await until(() => !isAlive(child), { message: "the child to end" });
+    await until(() => fs.readdirSync(temp).length === 0, { message: "the folder to be removed" });
     expect(isAlive(program.pid)).toBe(true);
     program.kill("SIGKILL");
     await program.exited;
   });
 
-  test("gives join() the exit code of the program that a process became", async () => {
+  test("join() returns the exit code of the program that replaced the child", async () => {
     const { become } = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
     const child = new Process({ target: become, args: ["sh", "-c", "exit 21"] });
     await child.start();

@@ -14,27 +14,27 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-/** Starts a program whose temporary files are seen, and that is gone after the test. */
+/** Starts a program with a temporary folder of its own; it is killed after the test. */
 function run(name: string, args: string[] = []): ReturnType<typeof runProgram> {
   const program = runProgram(fixture(import.meta.url, name), args, { env: { TMPDIR: folder } });
   onTestFinished(() => program[Symbol.asyncDispose]());
   return program;
 }
 
-describe.skipIf(canFork)("fork, where no process can be forked", () => {
-  test("is not listed, and refused with the reason", () => {
+describe.skipIf(canFork)("start method fork on other hosts", () => {
+  test("fork is not listed where processes cannot be forked, and is refused with the reason", () => {
     expect(getAllStartMethods()).not.toContain("fork");
     expect(() => new Process({ startMethod: "fork", target: () => {} })).toThrow(StartMethodError);
     expect(() => new Process({ startMethod: "fork", target: () => {} })).toThrow("forking requires Node on Linux");
   });
 });
 
-describe.skipIf(!canFork)("fork", () => {
-  test("is listed last", () => {
+describe.skipIf(!canFork)("start method fork", () => {
+  test("getAllStartMethods() lists fork last", () => {
     expect(getAllStartMethods().at(-1)).toBe("fork");
   });
 
-  test("a child has all that its parent had, and is a process like any other", async () => {
+  test("a forked child has the state of its parent, and is a process like any other", async () => {
     const program = run("fork-contract.js");
     await program.exited;
     expect(program.stderr).toBe("");
@@ -54,14 +54,14 @@ describe.skipIf(!canFork)("fork", () => {
     expect(report.nested.stdout).toMatch(/^Process-\d+:1 9\n$/);
   });
 
-  test("does its parent no harm: servers, sockets, timers and listeners go on there, and there alone", async () => {
+  test("servers, sockets, timers and listeners of the parent continue, and do nothing in the child", async () => {
     const program = run("fork-beside-servers.js", ["20", path.join(folder, "socket")]);
     await program.exited;
     expect(program.stderr).toBe("");
     expect(JSON.parse(program.stdout)).toEqual({ right: 20, owned: 20, served: 40 });
   });
 
-  test("a child reads nothing from the pipes that its parent reads, held or not", async () => {
+  test("a forked child reads nothing from the pipes that its parent reads", async () => {
     const pipe = path.join(folder, "pipe-beside");
     execFileSync("mkfifo", [pipe]);
     const program = run("fork-beside-pipe.js", [pipe, "50"]);
@@ -74,7 +74,7 @@ describe.skipIf(!canFork)("fork", () => {
     ["inspector", "the inspector is active", 0],
     ["hooks", "hooks by module.register()", "StartMethodError"],
     ["request", "FSReqCallback", 0],
-  ])("is refused where it is not safe: %s", async (what, words, after) => {
+  ])("fork is refused where a copy is not safe: %s", async (what, words, after) => {
     const pipe = path.join(folder, `pipe-${what}`);
     execFileSync("mkfifo", [pipe]);
     const program = run("fork-refused.js", [what, pipe]);
@@ -85,13 +85,13 @@ describe.skipIf(!canFork)("fork", () => {
     expect(report.message).toContain(words);
   });
 
-  test("children, busy or idle, go with a parent that is SIGKILLed, and nothing is left", async () => {
+  test("busy and idle forked children end with a parent that is killed, and leave no files", async () => {
     const pids = path.join(folder, "pids");
     const program = run("fork-family.js", [pids]);
     const read = (): number[] => linesOf(pids).map(Number);
-    await until(() => read().length === 4, { message: () => `four to be up; ${program.stderr}` });
+    await until(() => read().length === 4, { message: () => `four to run; ${program.stderr}` });
     program.kill("SIGKILL");
-    await until(() => !read().some(isAlive), { message: "all four to be gone" });
+    await until(() => !read().some(isAlive), { message: "all four to end" });
     const remainingFolders = (): string[] => fs.readdirSync(folder).filter((name) => name.startsWith("multiproc-"));
     await until(() => remainingFolders().length === 0, { message: () => `no folder left: ${remainingFolders()}` });
   });

@@ -33,7 +33,7 @@ const newResultPath = (): string => path.join(folder, `result-${++count}.json`);
 const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 const untilWritten = (from: string) =>
   until(() => fs.existsSync(from) && read(from), { message: `${from} to be written` });
-/** Servers and spares. */
+/** Returns the pids of servers, preforked children and spares. */
 const helperPids = () => [...singleton("helper processes", () => new Set<number>())];
 const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
 
@@ -52,7 +52,7 @@ async function start<A extends unknown[]>(target: (...args: A) => unknown, args:
   return child;
 }
 
-/** What a child finds. */
+/** Starts a child; returns its report about its process. */
 async function childReport(options: OtherOptions = {}) {
   const to = newResultPath();
   const child = await start(tasks.lookAround, [to], options);
@@ -62,14 +62,14 @@ async function childReport(options: OtherOptions = {}) {
 }
 
 describe("forkserver", () => {
-  test("forkserverKind() tells whether children are forked, or why not", async () => {
+  test("forkserverKind() reports whether children are forked, or why not", async () => {
     const { kind, reason } = await forkserverKind();
     expect(kind).toBe(canFork ? "fork" : "spares");
     if (canFork) expect(reason).toBe(undefined);
     else expect(reason).toContain("forking requires Node on Linux");
   });
 
-  test("modules are loaded before the child is made", async () => {
+  test("preloaded modules are loaded before the child is created", async () => {
     setForkserverPreload([url("server-tasks.js")]);
     const [first, second] = [await childReport(), await childReport()];
     expect(first.pid).not.toBe(second.pid);
@@ -78,15 +78,15 @@ describe("forkserver", () => {
       expect(second.loadedBy).toBe(first.loadedBy);
     } else expect(first.loadedBy).toBe(first.pid);
     expect(() => setForkserverPreload([])).toThrow(StartMethodError);
-    setForkserverPreload([url("server-tasks.js")]); // the same again
+    setForkserverPreload([url("server-tasks.js")]); // the same modules are accepted
   });
 
-  test("setForkserverPreload() takes URLs", () => {
+  test("setForkserverPreload() refuses what is not an array of URLs", () => {
     expect(() => setForkserverPreload(["typescript"])).toThrow('import.meta.resolve("name"), not "typescript"');
     expect(() => setForkserverPreload("node:fs" as never)).toThrow(TypeError);
   });
 
-  test("an error of a preloaded module fails each start, as its cause", async () => {
+  test("an error of a preloaded module is the cause of each failed start", async () => {
     setForkserverPreload([url("preload-throws.js")]);
     for (let i = 0; i < 2; i++) {
       const error = await childReport().catch((thrown: unknown) => thrown);
@@ -98,7 +98,7 @@ describe("forkserver", () => {
     await childReport();
   });
 
-  test("a preloaded module that starts a process is refused", async () => {
+  test("a preloaded module cannot start a process", async () => {
     setForkserverPreload([url("preload-starts-process.js")]);
     await expect(childReport()).rejects.toThrow("Cannot start a process while this one is still importing its modules");
   });
@@ -106,7 +106,7 @@ describe("forkserver", () => {
   test.each([
     ["preload-opens-socket.js", /keep 1 socket open/],
     ["preload-starts-worker.js", /a worker/],
-  ])("%s cannot be forked: its children are spares", { timeout: 60_000 }, async (name, reason) => {
+  ])("children are spares if a preloaded module cannot be forked: %s", { timeout: 60_000 }, async (name, reason) => {
     setForkserverPreload([url(name)]);
     const found = await forkserverKind();
     expect(found.kind).toBe("spares");
@@ -114,7 +114,7 @@ describe("forkserver", () => {
     await childReport();
   });
 
-  test("a start that waits for a module can be aborted", async () => {
+  test("a signal cancels a start that waits for a module", async () => {
     setForkserverPreload([url("preload-never-loads.js")]);
     const abort = new AbortController();
     const pendingReport = childReport({ signal: abort.signal });
@@ -123,7 +123,7 @@ describe("forkserver", () => {
     await expect(forkserverKind({ timeout: 50 })).rejects.toThrow("forkserverKind()");
   });
 
-  test("a child has the environment and the folder of the call, not of the server", async () => {
+  test("a child has the environment and working directory of its owner, not those of the server", async () => {
     await forkserverKind();
     const [cwd] = [process.cwd()];
     try {
@@ -142,7 +142,7 @@ describe("forkserver", () => {
     await expect(childReport({ cwd: "/no/such/folder" })).rejects.toThrow(StartError);
   });
 
-  test("a child's children come by the same method, from the same server", async () => {
+  test("a grandchild is started by the same method and the same server", async () => {
     const to = newResultPath();
     const before = getStartMethod();
     setStartMethod("forkserver", { force: true });
@@ -153,11 +153,11 @@ describe("forkserver", () => {
     if (canFork) expect(read(`${to}.child`).ppid).toBe(read(to).ppid);
   });
 
-  test("a child that crashes takes no other with it", async () => {
+  test("a child that crashes does not end its siblings", async () => {
     const to = newResultPath();
     const busy = await start(tasks.spin, [to]);
     await untilWritten(to);
-    // Rust takes a segmentation fault that was only sent for one of its own, and goes on.
+    // The handler of Rust for segmentation faults ignores a signal that was only sent.
     const signal = host === "node" ? "SIGSEGV" : "SIGABRT";
     const crashing = await start(tasks.crash, [signal]);
     await crashing.join();
@@ -167,7 +167,7 @@ describe("forkserver", () => {
     await busy.join();
   });
 
-  test("a child is one of the spares that were there before", { timeout: 60_000 }, async () => {
+  test("an idle spare becomes the next child", { timeout: 60_000 }, async () => {
     setForkserverPreload([url("preload-starts-worker.js")]);
     expect((await forkserverKind()).kind).toBe("spares");
     for (let i = 0; i < 3; i++) {
@@ -191,13 +191,13 @@ describe("forkserver", () => {
     }
   });
 
-  test.skipIf(!canFork)("when the server is killed, its children are reported, and another serves", async () => {
+  test.skipIf(!canFork)("a killed server is replaced, and its children are reported as killed", async () => {
     const to = newResultPath();
     const children = [await start(tasks.spin, [to]), await start(tasks.spin, [newResultPath()])];
     await untilWritten(to);
     const { ppid } = await childReport();
     process.kill(ppid, "SIGKILL");
-    const next = childReport(); // at once: nobody has heard of it yet
+    const next = childReport(); // before this process has noticed the end of the server
     for (const child of children) {
       expect(await child.join()).toBe(-9);
       expect(child.signal).toBe("SIGKILL");
@@ -206,7 +206,7 @@ describe("forkserver", () => {
   });
 });
 
-test("MULTIPROC_START_METHOD names the default, and a wrong one is refused", async () => {
+test("MULTIPROC_START_METHOD sets the default start method, and an unknown name is refused", async () => {
   const run = async (method: string) => {
     await using program = runProgram(url("starts-one.js"), [], { env: { MULTIPROC_START_METHOD: method } });
     await program.exited;
@@ -222,14 +222,14 @@ describe.each([[], ...(canFork ? [WITHOUT_NATIVE] : [])])("an owner with %s", (.
   const run = (to: string) =>
     runProgram(url("owns-servers.js"), [to], host === "node" ? { execArgv: flags } : { execArgv: ["-A"] });
 
-  test("takes its servers, spares and children with it when it is killed", { timeout: 60_000 }, async () => {
+  test("a killed owner ends its servers, spares and children", { timeout: 60_000 }, async () => {
     const to = newResultPath();
     await using owner = run(to);
     const busy = await untilWritten(to);
     await until(() => owner.stdout.endsWith("\n"));
     const forks = canFork && flags.length === 0;
     expect(JSON.parse(owner.stdout)).toMatchObject({ kind: forks ? "fork" : "spares", exitCode: 0 });
-    // The spare that comes after the busy one.
+    // Wait for the spare that replaces the assigned one.
     if (!forks) await until(() => descendants(owner.pid).length >= 3);
     const descendantPids = descendants(owner.pid);
     expect(descendantPids).toContain(busy);

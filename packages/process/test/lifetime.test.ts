@@ -20,19 +20,22 @@ const read = (from: string) => JSON.parse(fs.readFileSync(from, "utf8"));
 afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-/** Starts a program that is gone after the test, also when the test fails. */
+/** Starts a program that is killed after the test, even if the test fails. */
 function run(...args: Parameters<typeof runProgram>): ReturnType<typeof runProgram> {
   const program = runProgram(...args);
   onTestFinished(() => program[Symbol.asyncDispose]());
   return program;
 }
 
-/** A folder for temporary files of one program alone, so that what it leaves is seen. */
+/**
+ * Creates a folder for the temporary files of one program, which shows what the program leaves
+ * behind.
+ */
 function privateTemp(): string {
   return fs.mkdtempSync(path.join(folder, "t"));
 }
 
-describe("nothing outlives its owner", () => {
+describe("the end of a process tree", () => {
   test.each([
     ["wait", "SIGKILL"],
     ["wait", "SIGTERM"],
@@ -40,26 +43,26 @@ describe("nothing outlives its owner", () => {
     ["wait", "SIGHUP"],
     ["throw", undefined],
     ["exit", undefined],
-  ])("busy children and grandchildren go with a parent that ends by: %s %s", async (how, signal) => {
+  ])("busy children and grandchildren end with a parent that ends by: %s %s", async (how, signal) => {
     const result = newResultPath();
     const temp = privateTemp();
     const program = run(fixture(import.meta.url, "family-of-three.js"), [how, result], {
       env: { TMPDIR: temp },
     });
-    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
+    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to run; ${program.stderr}` });
     const { pid: child } = read(result);
     const grandchild = read(`${result}.grandchild`);
     if (signal !== undefined) program.kill(signal);
     await until(() => !isAlive(program.pid));
     const startedAt = performance.now();
-    await until(() => !isAlive(child) && !isAlive(grandchild), { timeout: 5000, message: "both to be gone" });
-    // A bound a whole order above what is promised: this is no measurement, but a hang must fail.
+    await until(() => !isAlive(child) && !isAlive(grandchild), { timeout: 5000, message: "both to end" });
+    // Ten times the promised time: a slow machine must pass, and a hang must fail.
     expect(performance.now() - startedAt).toBeLessThan(2500);
     await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
     await program.exited;
   });
 
-  test("a child's children go when the child alone is killed", async () => {
+  test("the children of a child end when the child is killed", async () => {
     const result = newResultPath();
     const child = new Process({
       target: tasks.startChild,
@@ -71,10 +74,10 @@ describe("nothing outlives its owner", () => {
     expect(isAlive(grandchild)).toBe(true);
     child.kill();
     expect(await child.join()).toBe(-9);
-    await until(() => !isAlive(grandchild), { timeout: 5000, message: "the grandchild to be gone" });
+    await until(() => !isAlive(grandchild), { timeout: 5000, message: "the grandchild to end" });
   });
 
-  test("a program ends by itself: it waits for children, not for daemonic ones", async () => {
+  test("a program waits for its children before it ends, and ends its daemons", async () => {
     const temp = privateTemp();
     const program = run(fixture(import.meta.url, "ends-by-itself.js"), [], { env: { TMPDIR: temp } });
     const { code } = await program.exited;
@@ -82,40 +85,43 @@ describe("nothing outlives its owner", () => {
     expect(code).toBe(0);
     expect(program.stdout).toContain("the child has run");
     const daemon = Number(/daemon (\d+)/.exec(program.stdout)?.[1]);
-    await until(() => !isAlive(daemon), { message: "the daemonic child to be gone" });
+    await until(() => !isAlive(daemon), { message: "the daemonic child to end" });
     await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
   });
 
-  test("another guard takes over when somebody kills the first", async () => {
+  test("a new watchdog replaces a killed one", async () => {
     const result = newResultPath();
     const temp = privateTemp();
     const program = run(fixture(import.meta.url, "family-of-three.js"), ["wait", result], {
       env: { TMPDIR: temp },
     });
-    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to be up; ${program.stderr}` });
+    await until(() => fs.existsSync(`${result}.parent`), { message: () => `all three to run; ${program.stderr}` });
     const [first] = (await until(() => watchdogs(program.pid))) as number[];
     process.kill(first as number, "SIGKILL");
     const second = await until(() => watchdogs(program.pid)?.find((pid) => pid !== first));
     await until(() => fs.readFileSync(`/proc/${second}/cmdline`, "utf8").includes(temp));
     program.kill("SIGKILL");
-    await until(() => !isAlive(read(result).pid), { message: "the child to be gone" });
+    await until(() => !isAlive(read(result).pid), { message: "the child to end" });
     await until(() => fs.readdirSync(temp).length === 0, { message: () => `no folder left: ${fs.readdirSync(temp)}` });
     await program.exited;
   });
 });
 
-describe("a process that starts while modules are imported", () => {
-  // A copy imports nothing.
-  test.skipIf(getStartMethod() === "fork")("is refused in the child, so that spawning never recurses", async () => {
-    const program = run(fixture(import.meta.url, "starts-while-importing.js"));
-    await program.exited;
-    expect(program.stdout).toContain("exit code 1");
-    expect(program.stderr).toContain("Cannot start a process while this one is still importing its modules");
-  });
+describe("starts during imports", () => {
+  // A forked child imports nothing.
+  test.skipIf(getStartMethod() === "fork")(
+    "a child that imports a module cannot start processes, so that spawning never recurses",
+    async () => {
+      const program = run(fixture(import.meta.url, "starts-while-importing.js"));
+      await program.exited;
+      expect(program.stdout).toContain("exit code 1");
+      expect(program.stderr).toContain("Cannot start a process while this one is still importing its modules");
+    },
+  );
 });
 
-describe("a daemon whose output is read", () => {
-  test.each(["pipe", "reader"])("keeps no program alive: %s", async (mode) => {
+describe("daemons", () => {
+  test.each(["pipe", "reader"])("a daemon whose output is read keeps no program alive: %s", async (mode) => {
     const program = run(fixture(import.meta.url, "leaves-daemon.js"), [mode]);
     const { code } = await program.exited;
     const expected = mode === "pipe" ? "I am here\n" : "I am here\nend\n";
@@ -124,7 +130,7 @@ describe("a daemon whose output is read", () => {
 });
 
 describe("temporary folder", () => {
-  test("another one is used where TMPDIR cannot be written to", async () => {
+  test("a program uses another temporary folder if TMPDIR is not writable", async () => {
     const program = run(fixture(import.meta.url, "starts-one.js"), [], {
       env: { TMPDIR: "/proc/self/nowhere" },
     });
@@ -132,12 +138,12 @@ describe("temporary folder", () => {
     expect(program.stdout).toBe("exit code 0\n");
   });
 
-  // Needs a mount namespace: as root, or where users may make their own.
+  // Needs a mount namespace: root has one, or users may create their own.
   test.skipIf(spawnSync("unshare", ["-rm", "true"]).status !== 0).each([
-    ["no disk can be written to", "mount -o remount,ro"],
+    ["no disk is writable", "mount -o remount,ro"],
     ["every disk is full", "fill"],
-  ])("start() says what it tried when %s", async (_, makeUnwritable) => {
-    // The repository may itself lie in one of the folders.
+  ])("start() lists the folders that it tried when %s", async (_, makeUnwritable) => {
+    // The repository itself may be in one of the folders.
     const script = `
       fill() { i=0; while mkdir $1/fill-$i 2>/dev/null; do i=$((i + 1)); done; }
       mount --bind "$1" /mnt
@@ -156,7 +162,7 @@ describe("temporary folder", () => {
   });
 });
 
-/** The guards of a process: shells with the guard's name among its children. */
+/** Returns the watchdogs of a process: shells among its children with the name of the watchdog. */
 function watchdogs(pid: number): number[] | undefined {
   const found = fs
     .readdirSync("/proc")

@@ -17,12 +17,12 @@ async function permissionReports(execArgv: string[]): Promise<unknown[]> {
 }
 
 describe.skipIf(host !== "deno")("permissions of Deno children", () => {
-  test("are at most those of the parent", async () => {
+  test("a child has at most the permissions of its parent", async () => {
     const repository = new URL("../../..", import.meta.url).pathname;
     const own = ["--allow-run", "--allow-net", "--allow-write", `--allow-read=/tmp,${repository}`];
     expect(await permissionReports(own)).toEqual([
       { granted: ["write", "net", "run"], here: "granted", above: "granted" },
-      { granted: [], here: "granted", above: "prompt" }, // the folder of its own module, and no more
+      { granted: [], here: "granted", above: "prompt" }, // only the folder of its own module
       { granted: ["net"], here: "granted", above: "prompt" },
       { refused: expect.stringContaining('cannot be given permission "ffi" for all of it') },
       { refused: expect.stringContaining('cannot be given permission "sys" for "hostname"') },
@@ -30,7 +30,7 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
     ]);
   });
 
-  test("are all that the parent has, if that is all", async () => {
+  test("a child of a parent with all permissions has all permissions", async () => {
     const [inherited, none] = await permissionReports(["--allow-all"]);
     expect(inherited).toEqual({
       granted: ["read", "write", "net", "env", "sys", "run", "ffi"],
@@ -40,7 +40,7 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
     expect(none).toMatchObject({ granted: [] });
   });
 
-  test("need not cover the files of this library", async () => {
+  test("a child needs no permission for the files of this library", async () => {
     const temp = fs.mkdtempSync(path.join(os.tmpdir(), "permissions-test-"));
     onTestFinished(() => fs.rmSync(temp, { recursive: true }));
     const execArgv = [
@@ -56,7 +56,7 @@ describe.skipIf(host !== "deno")("permissions of Deno children", () => {
     expect(program.stdout).toBe("got 1,2\n0\n");
   });
 
-  test("never grow by what the parent is denied", async () => {
+  test("a child does not get permissions that its parent is denied", async () => {
     const [inherited] = (await permissionReports(["--allow-all", "--deny-env"])) as [{ granted: string[] }];
     expect(inherited.granted).not.toContain("env");
     const [partial] = (await permissionReports(["--allow-all", "--deny-read=/etc"])) as [{ granted: string[] }];

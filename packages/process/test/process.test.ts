@@ -13,8 +13,8 @@ import { afterAll, afterEach, describe, expect, test } from "vitest";
 const tasks = fromModule<typeof import("./fixtures/tasks.js")>(fixture(import.meta.url, "tasks.js"));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "process-test-"));
 /**
- * A copy has what it needs without being sent it, so that nothing of that can be refused; and it has the test runner's console.
- * What it does in place of that, `fork.test.ts` shows.
+ * A forked child receives no arguments, so none can be refused, and it has the console of vitest.
+ * Tests of both are skipped under `fork`; `fork.test.ts` has its own.
  */
 const isCopied = getStartMethod() === "fork";
 let count = 0;
@@ -27,7 +27,7 @@ afterEach(noChildLeft);
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 describe("Process", () => {
-  test("start() runs the target in another process, join() gives its exit code", async () => {
+  test("start() runs the target in another process, and join() returns its exit code", async () => {
     const result = newResultPath();
     const child = new Process({ target: tasks.whoAmI, args: [result] });
     expect(child.pid).toBe(undefined);
@@ -49,7 +49,7 @@ describe("Process", () => {
     });
   });
 
-  test("names count up, and can be chosen", async () => {
+  test("the default names of processes are numbered, and the option name replaces them", async () => {
     const first = new Process({ target: tasks.nothing });
     const second = new Process({ target: tasks.nothing });
     const numberOf = (name: string) => Number(/^Process-(\d+)$/.exec(name)?.[1]);
@@ -61,7 +61,7 @@ describe("Process", () => {
     expect(read(result).name).toBe("Ada");
   });
 
-  test("a child's child is named after both", async () => {
+  test("the name of a grandchild contains the name of the child", async () => {
     const result = newResultPath();
     const child = new Process({ target: tasks.startChild, args: [result, {}, "nothing", []] });
     await child.start();
@@ -69,7 +69,7 @@ describe("Process", () => {
     expect(read(result).name).toBe(`${child.name}:1`);
   });
 
-  test.skipIf(isCopied)("an inline() function travels with what it captures", async () => {
+  test.skipIf(isCopied)("an inline() function is sent with its captured values", async () => {
     const wanted = { answer: 42 };
     const target = inline((to: string) => console.log(to, wanted.answer), { wanted });
     const child = new Process({ target, args: ["the answer is"], stdio: "pipe" });
@@ -79,7 +79,7 @@ describe("Process", () => {
     expect(output).toBe("the answer is 42\n");
   });
 
-  test("fromModule() names any exported function, and the child can pass it on", async () => {
+  test("a function of fromModule() is a target, and the child can pass it to its own child", async () => {
     const result = newResultPath();
     const child = new Process({ target: tasks.plain, args: [result] });
     await child.start();
@@ -87,7 +87,7 @@ describe("Process", () => {
     expect(read(result)).toBe("plain");
   });
 
-  test.skipIf(isCopied)("a subclass' run() runs in the child with the instance's own fields", async () => {
+  test.skipIf(isCopied)("run() of a subclass runs in the child with the fields of the instance", async () => {
     const { Greeter, Unregistered } = await import("./fixtures/worker-class.js");
     const result = newResultPath();
     const child = new Greeter(result, "Hello");
@@ -97,7 +97,7 @@ describe("Process", () => {
     await expect(new Unregistered().start()).rejects.toThrow('start() cannot send the subclass "Unregistered"');
   });
 
-  test("env and cwd are the child's alone", async () => {
+  test("env and cwd change the child, and not this process", async () => {
     const result = newResultPath();
     const child = new Process({
       target: tasks.environment,
@@ -121,7 +121,7 @@ describe("Process", () => {
     },
   );
 
-  test("stdout is a stream with all that the child wrote, also when it exits at once", async () => {
+  test("stdout has the complete output of a child that exits right after writing", async () => {
     const text = "x".repeat(1_000_000);
     const child = new Process({ target: tasks.printAndExit, args: [text, 7], stdio: "pipe" });
     await child.start();
@@ -130,18 +130,21 @@ describe("Process", () => {
     expect(exitCode).toBe(7);
   });
 
-  test.skipIf(isCopied)("an uncaught error is printed with the process's name, and the exit code is 1", async () => {
-    for (const target of [tasks.fail, tasks.failLater]) {
-      const child = new Process({ target: target as never, name: "Failing", stdio: "pipe" });
-      await child.start();
-      const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
-      expect(exitCode).toBe(1);
-      expect(errors).toMatch(/Uncaught error in Failing \(pid \d+\)/);
-      expect(errors).toMatch(target === tasks.fail ? /It went wrong[\s\S]*the reason/ : /Nobody catches this/);
-    }
-  });
+  test.skipIf(isCopied)(
+    "an uncaught error is printed with the name of the process, and the exit code is 1",
+    async () => {
+      for (const target of [tasks.fail, tasks.failLater]) {
+        const child = new Process({ target: target as never, name: "Failing", stdio: "pipe" });
+        await child.start();
+        const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
+        expect(exitCode).toBe(1);
+        expect(errors).toMatch(/Uncaught error in Failing \(pid \d+\)/);
+        expect(errors).toMatch(target === tasks.fail ? /It went wrong[\s\S]*the reason/ : /This is not caught/);
+      }
+    },
+  );
 
-  test("kill(), terminate() and interrupt() end it by their signals", async () => {
+  test("kill(), terminate() and interrupt() end a child by their signals", async () => {
     for (const [call, signal, signalNumber] of [
       ["kill", "SIGKILL", 9],
       ["terminate", "SIGTERM", 15],
@@ -153,7 +156,7 @@ describe("Process", () => {
       child[call]();
       expect(await child.join()).toBe(-signalNumber);
       expect(child.signal).toBe(signal);
-      child[call](); // has ended: nothing happens
+      child[call](); // no effect after the end
     }
   });
 
@@ -166,14 +169,14 @@ describe("Process", () => {
       if (code === null) child.kill();
       return code;
     };
-    // Several at a time: a child that has the CPU to itself is too quick to be met in between.
+    // Several at a time: a child that has the CPU to itself is ready before the signal arrives.
     for (let round = 0; round < 10; round++) {
       const codes = await Promise.all([interrupted(), interrupted(), interrupted(), interrupted()]);
       expect(codes).toEqual([-2, -2, -2, -2]);
     }
   });
 
-  test("terminate() can be handled, kill() cannot", async () => {
+  test("a child can handle terminate(), but not kill()", async () => {
     const result = newResultPath();
     const child = new Process({ target: tasks.ignoreSigterm, args: [result] });
     await child.start();
@@ -185,7 +188,7 @@ describe("Process", () => {
     expect(await child.join()).toBe(-9);
   });
 
-  test("join() gives null when the time runs out, and the reason of its signal", async () => {
+  test("join() returns null if the time runs out, and rejects with the reason of its signal", async () => {
     const child = new Process({ target: tasks.waitForever });
     await child.start();
     expect(await child.join({ timeout: 10 })).toBe(null);
@@ -197,7 +200,7 @@ describe("Process", () => {
     await child.join();
   });
 
-  test("an aborted signal kills the child, before and after it is up", async () => {
+  test("an aborted signal kills the child during and after its start", async () => {
     const after = new AbortController();
     const child = new Process({ target: tasks.waitForever, signal: after.signal });
     await child.start();
@@ -213,7 +216,7 @@ describe("Process", () => {
     );
   });
 
-  test("activeChildren() lists those that run", async () => {
+  test("activeChildren() lists the running children", async () => {
     const children = [1, 2].map(() => new Process({ target: tasks.waitForever }));
     await Promise.all(children.map((child) => child.start()));
     expect(new Set(activeChildren())).toEqual(new Set(children));
@@ -222,7 +225,7 @@ describe("Process", () => {
     expect(activeChildren()).toEqual([]);
   });
 
-  test("currentProcess() and parentProcess() in the main process", () => {
+  test("currentProcess() is MainProcess in the main process, which has no parentProcess()", () => {
     expect(currentProcess().name).toBe("MainProcess");
     expect(currentProcess().pid).toBe(process.pid);
     expect(currentProcess().isAlive()).toBe(true);
@@ -230,7 +233,7 @@ describe("Process", () => {
     expect(parentProcess()).toBe(undefined);
   });
 
-  test("a daemonic child may have no children", async () => {
+  test("a daemonic child cannot start children", async () => {
     const result = newResultPath();
     const child = new Process({ target: tasks.startChild, args: [result, {}, "nothing", []], daemon: true });
     await child.start();
@@ -238,7 +241,7 @@ describe("Process", () => {
     expect(read(result)).toMatchObject({ code: "ERR_DAEMONIC" });
   });
 
-  test("await using ends and closes it", async () => {
+  test("disposing of a process ends the child and closes the object", async () => {
     const child = new Process({ target: tasks.waitForever });
     await child.start();
     const { pid } = child;
@@ -247,20 +250,20 @@ describe("Process", () => {
     expect(() => child.isAlive()).toThrow("after close()");
   });
 
-  test("100 MiB of arguments arrive", async () => {
+  test("a child receives 100 MiB of arguments, whose memory is free again after start()", async () => {
     const result = newResultPath();
     const bytes = new Uint8Array(100 * 1024 * 1024).fill(7);
     bytes[bytes.length - 1] = 9;
     const child = new Process({ target: tasks.countBytes, args: [result, bytes] });
     await child.start();
-    bytes.fill(0); // start() is over: the memory is ours again
+    bytes.fill(0); // the child must not see this
     expect(await child.join()).toBe(0);
     expect(read(result)).toEqual({ length: bytes.length, first: 7, last: 9 });
   });
 });
 
-describe("Process refuses", () => {
-  test.skipIf(isCopied)("a target that has no module, showing the ways", () => {
+describe("Process", () => {
+  test.skipIf(isCopied)("the constructor refuses a function without a module, and shows how to mark it", () => {
     expect(() => new Process({ target: function greet() {} })).toThrow(TargetError);
     expect(() => new Process({ target: function greet() {} })).toThrow(
       /"greet".*task\(import\.meta\.url.*fromModule.*inline/,
@@ -270,7 +273,7 @@ describe("Process refuses", () => {
     expect(() => new Process({ startMethod: "teleport" as never })).toThrow('Start method "teleport"');
   });
 
-  test.skipIf(isCopied)("arguments that cannot be sent, at the call and with their path", async () => {
+  test.skipIf(isCopied)("start() rejects for arguments that cannot be sent, with their path", async () => {
     const child = new Process({ target: tasks.writeJson, args: ["x", { handler() {} }] });
     const error = await child.start().catch((error) => error);
     expect(error).toBeInstanceOf(SendError);
@@ -278,7 +281,7 @@ describe("Process refuses", () => {
     expect(activeChildren()).toEqual([]);
   });
 
-  test("a second start(), and what comes before the first", async () => {
+  test("start() works once, and join() and kill() only after it", async () => {
     const child = new Process({ target: tasks.nothing });
     await expect(child.join()).rejects.toThrow("before it was started");
     expect(() => child.kill()).toThrow("before it was started");
@@ -290,10 +293,10 @@ describe("Process refuses", () => {
     }).toThrow(ProcessError);
     const { sentinel } = child;
     await child.join();
-    expect(child.sentinel).toBe(sentinel); // it is looked for among those that wait() gives
+    expect(child.sentinel).toBe(sentinel); // programs search for it in the result of wait()
   });
 
-  test("everything after close(), and close() while it runs", async () => {
+  test("no method works after close(), and close() is refused while the child runs", async () => {
     const child = new Process({ target: tasks.waitForever });
     await child.start();
     expect(() => child.close()).toThrow("while it runs");
@@ -313,31 +316,28 @@ describe("Process refuses", () => {
     }
   });
 
-  test.skipIf(isCopied)(
-    "a missing export, a module that fails and one that is not there: the child says so and exits with 1",
-    async () => {
-      const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(
-        fixture(import.meta.url, "one-export.js"),
-      );
-      const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
-      const { other } = fromModule<{ other(): void }>(fixture(import.meta.url, "not-there.js"));
-      const cases = [
-        [missing, /TargetError: Module "file:.*one-export\.js" has no export "missing"/],
-        [notAFunction, /Export "notAFunction" of module ".*" is not a function but number/],
-        [any, /Module ".*throws-while-loading\.js" could not be loaded: This module cannot be loaded/],
-        [other, /Module ".*not-there\.js" could not be loaded/],
-      ] as const;
-      for (const [target, message] of cases) {
-        const child = new Process({ target, stdio: "pipe" });
-        await child.start();
-        const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
-        expect(errors).toMatch(message);
-        expect(exitCode).toBe(1);
-      }
-    },
-  );
+  test.skipIf(isCopied)("a child whose target cannot be loaded prints the reason and exits with 1", async () => {
+    const { missing, notAFunction } = fromModule<{ missing(): void; notAFunction(): void }>(
+      fixture(import.meta.url, "one-export.js"),
+    );
+    const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
+    const { other } = fromModule<{ other(): void }>(fixture(import.meta.url, "not-there.js"));
+    const cases = [
+      [missing, /TargetError: Module "file:.*one-export\.js" has no export "missing"/],
+      [notAFunction, /Export "notAFunction" of module ".*" is not a function but number/],
+      [any, /Module ".*throws-while-loading\.js" could not be loaded: This module cannot be loaded/],
+      [other, /Module ".*not-there\.js" could not be loaded/],
+    ] as const;
+    for (const [target, message] of cases) {
+      const child = new Process({ target, stdio: "pipe" });
+      await child.start();
+      const [errors, exitCode] = await Promise.all([new Response(child.stderr).text(), child.join()]);
+      expect(errors).toMatch(message);
+      expect(exitCode).toBe(1);
+    }
+  });
 
-  test.skipIf(isCopied)("a child that ends before it is ready: start() says how", async () => {
+  test.skipIf(isCopied)("start() rejects with the exit code of a child that ends before it is ready", async () => {
     const child = new Process({ target: tasks.nothing, execArgv: ["--no-such-flag"], stdio: "ignore", name: "Early" });
     const error = await child.start().catch((error) => error);
     expect(error).toBeInstanceOf(StartError);
@@ -345,7 +345,7 @@ describe("Process refuses", () => {
     expect(error.exitCode).toBeGreaterThan(0);
   });
 
-  test("a folder that does not exist", async () => {
+  test("start() rejects if the working directory does not exist", async () => {
     const child = new Process({ target: tasks.nothing, cwd: path.join(folder, "nowhere") });
     await expect(child.start()).rejects.toThrow(StartError);
     await expect(new Process({ target: tasks.nothing, cwd: path.join(folder, "nowhere") }).start()).rejects.toThrow(
@@ -353,7 +353,7 @@ describe("Process refuses", () => {
     );
   });
 
-  test("task() with a name that is no name, inline() with what is no expression", () => {
+  test("task() refuses a missing name, and inline() a method or a native function", () => {
     expect(() => task(import.meta.url, () => {})).toThrow("needs the name");
     expect(() => task("./relative.js", function f() {})).toThrow("takes the URL of a module");
     expect(() => inline({ method() {} }.method)).toThrow("not as a method");

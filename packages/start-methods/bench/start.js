@@ -1,7 +1,7 @@
 /**
- * How long a process takes from the call that starts it to its first line of user code, and until it is joined:
- * the fork server against child_process.fork() and Python's start methods. All contenders take turns in one run; the table has
- * medians, and ratios to the fork server.
+ * Measures the time from the start of a process to its first line of user code, and to its end: the
+ * fork server against child_process.fork() and the start methods of Python. The contenders take
+ * turns. The table shows medians, and ratios to the fork server.
  *
  *   node packages/start-methods/bench/start.js [rounds] [how many at once] [--json]
  */
@@ -75,7 +75,7 @@ async function compare(title, contenders, rounds) {
   }
 }
 
-/** Waits until so many children have written to the pipe that was made for all of them, as Python's were beforehand. */
+/** Waits until `count` children have written to the pipe, which all of them share. */
 function waitForBytes(count) {
   return new Promise((resolve) => {
     onBytes = (bytes) => {
@@ -88,7 +88,7 @@ function waitForBytes(count) {
 function makePipe() {
   const folder = fs.mkdtempSync(`${os.tmpdir()}/fork-bench-`);
   childProcess.execFileSync("mkfifo", [`${folder}/pipe`]);
-  // Open for both: it never ends, and opening it does not wait for a writer.
+  // Open for reading and writing: the pipe never ends, and opening it does not wait for a writer.
   new net.Socket({ fd: fs.openSync(`${folder}/pipe`, fs.constants.O_RDWR | fs.constants.O_NONBLOCK) })
     .on("data", (bytes) => onBytes(bytes))
     .unref();
@@ -136,7 +136,7 @@ async function startPython() {
   };
 }
 
-/** Ten idle processes with typescript loaded: the sum of their proportional set sizes, with the server's. */
+/** Returns the total proportional set size of ten idle processes with typescript, and of their server. */
 async function compareMemory() {
   const received = waitForBytes(10);
   const children = await Promise.all(

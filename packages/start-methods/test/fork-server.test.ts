@@ -17,12 +17,12 @@ const tasks = fixture(import.meta.url, "fork-tasks.js").href;
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "fork-test-"));
 const call = (name: string) => ({ module: tasks, name });
 const canFork = host === "node" && process.platform === "linux" && process.arch === "x64";
-/** Each takes more than half a second of processor time; MULTIPROC_STRESS=2000 is for an hour that has them. */
+/** Each child needs more than 0.5 s of CPU time. MULTIPROC_STRESS=2000 sets another number. */
 const STRESS_CHILD_COUNT = Number(process.env.MULTIPROC_STRESS ?? 24);
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-/** Runs a task in a child; what it has printed and how it ended. */
+/** Runs a task in a child; returns its output and its end. */
 async function run(server: Server, name: string, args: string[] = [], order: Partial<ForkOrder> = {}) {
   const child = await server.start({ call: call(name), args, stdout: "pipe", ...order });
   const output = (stream: ReadableStream<Uint8Array> | null) => (stream === null ? "" : new Response(stream).text());
@@ -45,7 +45,7 @@ describe.skipIf(!canFork)("ForkServer", () => {
     await noChildLeft();
   });
 
-  test("start() runs a function in a child of the server", async () => {
+  test("ForkServer.start() runs a function in a child of the server", async () => {
     const child = await run(server, "whoAmI", ["a", "é€"]);
     expect(child.code).toBe(0);
     expect(JSON.parse(child.stdout)).toEqual({
@@ -59,7 +59,7 @@ describe.skipIf(!canFork)("ForkServer", () => {
     });
   });
 
-  test("env and cwd are the child's alone", async () => {
+  test("env and cwd change one child, and not the server", async () => {
     const real = fs.realpathSync(folder);
     const child = await run(server, "whoAmI", [], { env: { MP_TEST: "yes", PWD: null }, cwd: real });
     expect(JSON.parse(child.stdout)).toMatchObject({ value: "yes", cwd: real });
@@ -69,59 +69,60 @@ describe.skipIf(!canFork)("ForkServer", () => {
     );
   });
 
-  test("every exit code arrives", async () => {
+  test("exited resolves with every exit code", async () => {
     for (const code of [0, 1, 2, 42, 127, 128, 255]) {
       expect(await run(server, "exit", [String(code)])).toMatchObject({ code, signal: null });
     }
     expect(await run(server, "exitCode", ["9"])).toMatchObject({ code: 9, signal: null });
   });
 
-  test("an uncaught error is printed, and the exit code is 1", async () => {
+  test("a child with an uncaught error prints it and exits with 1", async () => {
     const child = await run(server, "throwError", [], { stderr: "pipe" });
     expect(child).toMatchObject({ code: 1, signal: null });
     expect(child.stderr).toContain("It went wrong");
   });
 
-  test("the signal that ended a child arrives", async () => {
+  test("exited resolves with the signal that ended the child", async () => {
     for (const signal of ["SIGTERM", "SIGKILL", "SIGSEGV", "SIGINT", "SIGUSR2", "SIGABRT"]) {
       expect(await run(server, "signalSelf", [signal])).toMatchObject({ code: null, signal });
     }
   });
 
-  test("kill() sends a signal, which the child may handle", async () => {
+  test("kill() sends a signal, which a child can handle", async () => {
     const child = await server.start({ call: call("onTerm"), args: [], stdout: "pipe" });
     const reader = (child.stdout as ReadableStream<Uint8Array>).getReader();
     expect(new TextDecoder().decode((await reader.read()).value)).toBe("ready");
     child.kill("SIGTERM");
     expect(await child.exited).toEqual({ code: 33, signal: null });
-    child.kill("SIGKILL"); // of no effect now
+    child.kill("SIGKILL"); // no effect after the end
     const busy = await server.start({ call: call("spin"), args: [] });
     busy.kill("SIGKILL");
     expect(await busy.exited).toEqual({ code: null, signal: "SIGKILL" });
   });
 
-  test("siblings draw different random numbers, by whatever way", async () => {
+  test("siblings draw different random numbers from every source", async () => {
     const siblings = await Promise.all(Array.from({ length: 8 }, () => run(server, "draw")));
     const drawn = siblings.flatMap(({ stdout }) => JSON.parse(stdout) as unknown[]);
     expect(drawn.length).toBe(8 * 27);
     expect(new Set(drawn).size).toBe(drawn.length);
   });
 
-  test("a child holds no file of the server", async () => {
+  test("a child holds no descriptor of the server", async () => {
     const others = [
       await server.start({ call: call("wait"), args: [] }),
       await server.start({ call: call("wait"), args: [] }),
     ];
     const child = await run(server, "files");
     const files = JSON.parse(child.stdout) as string[];
-    // No connection, no place to listen, no pidfd; what stands for 0, 1 and 2 it was given.
+    // Neither connections, nor listening sockets, nor pidfds. Descriptors 0, 1 and 2 are its own
+    // streams.
     expect(files.filter((file) => /^(\d\d|[3-9]) .*(socket|pidfd)/.test(file))).toEqual([]);
     expect(files.length).toBeGreaterThan(3);
     for (const other of others) other.kill("SIGKILL");
     await Promise.all(others.map(({ exited }) => exited));
   });
 
-  test("what a child writes arrives whole, also when it exits at once", async () => {
+  test("the output of a child arrives completely, even if it exits right after writing", async () => {
     const child = await run(server, "printMuch", ["1000000"]);
     expect(child.stdout.length).toBe(1_000_000);
     expect(child.code).toBe(7);
@@ -136,7 +137,7 @@ describe.skipIf(!canFork)("ForkServer", () => {
     });
   });
 
-  test("a child has workers, child processes and servers of its own", async () => {
+  test("a child can start workers, child processes and servers", async () => {
     expect(await run(server, "startOthers", [], { stderr: "pipe" })).toMatchObject({
       stdout: '"done"',
       stderr: "",
@@ -144,7 +145,7 @@ describe.skipIf(!canFork)("ForkServer", () => {
     });
   });
 
-  test(`${STRESS_CHILD_COUNT} children allocate, collect, compile, do timers, files and fetch`, {
+  test(`${STRESS_CHILD_COUNT} children allocate, collect garbage, compile, and use timers, files and fetch`, {
     timeout: 60_000 + STRESS_CHILD_COUNT * 2000,
   }, async () => {
     const web = http.createServer((_, response) => response.end("hello")).listen(0, "127.0.0.1");
@@ -166,10 +167,10 @@ describe.skipIf(!canFork)("ForkServer", () => {
   });
 });
 
-describe.skipIf(!canFork)("ForkServer and death", () => {
+describe.skipIf(!canFork)("the end of a ForkServer", () => {
   afterEach(noChildLeft);
 
-  test("when the server is killed, its children are too, and are reported so", async () => {
+  test("a killed server ends its children, which are reported as killed", async () => {
     const server = await ForkServer.start({ preload: [tasks] });
     const children = [
       await server.start({ call: call("wait"), args: [] }),
@@ -192,7 +193,7 @@ describe.skipIf(!canFork)("ForkServer and death", () => {
     await until(() => !isAlive(child.pid));
   });
 
-  test("when its owner is killed, the server and its children end", async () => {
+  test("a killed owner ends its server and the children of the server", async () => {
     await using owner = runProgram(fixture(import.meta.url, "fork-owner.js"));
     await until(() => owner.stdout.endsWith("\n"));
     const pids = JSON.parse(owner.stdout) as number[];
@@ -201,7 +202,7 @@ describe.skipIf(!canFork)("ForkServer and death", () => {
     await until(() => !pids.some(isAlive), { timeout: 2000 });
   });
 
-  test("who else asks for children owns them by its connection", async () => {
+  test("another client owns its children until it closes its connection", async () => {
     await using server = await ForkServer.start({ preload: [tasks] });
     const otherClient = new ServerConnection(await multiprocHost.connect(server.socketPath));
     const ownChild = await server.start({ call: call("spin"), args: [] });
@@ -212,7 +213,7 @@ describe.skipIf(!canFork)("ForkServer and death", () => {
     expect(await run(server, "askServer", [server.socketPath])).toMatchObject({ stdout: "5", code: 0 });
   });
 
-  test("the start can be aborted", async () => {
+  test("a signal cancels the start of a server", async () => {
     const abort = new AbortController();
     const start = ForkServer.start({
       preload: [fixture(import.meta.url, "fork-never-loads.js").href],
@@ -223,18 +224,18 @@ describe.skipIf(!canFork)("ForkServer and death", () => {
   });
 });
 
-describe.skipIf(!canFork)("ForkServer's modules", () => {
+describe.skipIf(!canFork)("the modules of a ForkServer", () => {
   afterEach(noChildLeft);
   const start = (name: string) => ForkServer.start({ preload: [fixture(import.meta.url, name).href] });
 
-  test("an error of one is the cause of the failed start", async () => {
+  test("an error of a module is the cause of the failed start", async () => {
     const error = await start("fork-throws.js").catch((error: unknown) => error);
     expect(error).toBeInstanceOf(StartError);
     expect((error as StartError).message).toContain("fork-throws.js");
     expect(((error as StartError).cause as Error).stack).toContain("This module does not load");
   });
 
-  test("one that ends the process is reported", async () => {
+  test("a module that ends the server fails the start with the exit code", async () => {
     await expect(start("fork-exits.js")).rejects.toThrow(/ended with exit code 3 while it loaded its modules/);
   });
 
@@ -243,14 +244,14 @@ describe.skipIf(!canFork)("ForkServer's modules", () => {
     ["fork-starts-worker.js", "event-loops", /a worker/],
     ["fork-registers-hooks.js", "event-loops", /module\.register/],
     ["fork-fails-self-test.js", "self-test", /a probe child ended with exit code 1/],
-  ])("%s is refused: %s", { timeout: 60_000 }, async (name, reason, message) => {
+  ])("a server that loads %s is refused: %s", { timeout: 60_000 }, async (name, reason, message) => {
     const error = (await start(name).catch((error: unknown) => error)) as InstanceType<typeof ForkRefusedError>;
     expect(error).toBeInstanceOf(ForkRefusedError);
     expect(error.reason).toBe(reason);
     expect(error.message).toMatch(message);
   });
 
-  test("one may print, and its children still write where they are told to", async () => {
+  test("children write to their own streams although a module has printed before", async () => {
     const server = await start("fork-prints.js");
     const child = await run(server, "say", ["hello"], { stderr: "pipe" });
     expect(child).toMatchObject({ stdout: "hello\n", stderr: "HELLO\n", code: 0 });
@@ -258,7 +259,7 @@ describe.skipIf(!canFork)("ForkServer's modules", () => {
   });
 });
 
-test.skipIf(!canFork)("ForkServer.start() is refused where there is no way to libc", async () => {
+test.skipIf(!canFork)("ForkServer.start() is refused where the C library cannot be called", async () => {
   await using program = runProgram(fixture(import.meta.url, "fork-without-addons.js"), [], {
     execArgv: [...WITHOUT_NATIVE],
   });

@@ -8,7 +8,7 @@ describe.skipIf(!canFork)("Forker", () => {
   afterEach(noChildLeft);
 
   test.each(["spins", "sleeps", "crashes", "leaves"])(
-    "fork() throws away a child that %s before it says hello, and forks again",
+    "fork() discards a child that %s before it is ready, and forks again",
     async (fault) => {
       await using program = runProgram(fixture(import.meta.url, "fork-faulty.js"), [fault]);
       expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
@@ -19,7 +19,7 @@ describe.skipIf(!canFork)("Forker", () => {
     },
   );
 
-  test("fork() gives up in bounded time, and says what was wrong with its copies", async () => {
+  test("fork() is refused after a bounded time, and counts the defects of its copies", async () => {
     await using program = runProgram(fixture(import.meta.url, "fork-faulty.js"), ["sleeps", "always"]);
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     const { refusal, counts } = JSON.parse(program.stdout);
@@ -29,7 +29,7 @@ describe.skipIf(!canFork)("Forker", () => {
     expect(counts.notReady).toBeGreaterThan(1);
   });
 
-  test("fork() needs no memory in the child before it has its threads", async () => {
+  test("a forked child allocates no memory before its threads run", async () => {
     await using program = runProgram(fixture(import.meta.url, "fork-large.js"));
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     const { codes, counts } = JSON.parse(program.stdout);
@@ -37,7 +37,7 @@ describe.skipIf(!canFork)("Forker", () => {
     expect(counts.notReady).toBeLessThan(3);
   });
 
-  test("fork() copies a process whose loop is at work, and the copy can fork again", async () => {
+  test("fork() copies a process with an active event loop, and the child can fork again", async () => {
     await using program = runProgram(fixture(import.meta.url, "fork-twice.js"));
     expect(await program.exited, program.stderr).toEqual({ code: 0, signal: null });
     expect(JSON.parse(program.stdout)).toEqual({ codes: [10, 11, 12, 13, 14], status: 200 });

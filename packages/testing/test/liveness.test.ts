@@ -5,15 +5,15 @@ import { afterEach, describe, expect, test } from "vitest";
 afterEach(noChildLeft);
 
 describe("isAlive()", () => {
-  test("is true for this process and false for one that ended", async () => {
+  test("isAlive() is true for this process, and false for a process that has ended", async () => {
     expect(isAlive(process.pid)).toBe(true);
     await using program = runProgram(fixture(import.meta.url, "says-hello.js"));
     await program.exited;
     expect(isAlive(program.pid)).toBe(false);
   });
 
-  test.runIf(process.platform === "linux")("is false for a zombie", async () => {
-    // The shell starts a child that ends at once, and becomes `sleep`, which never asks how the child ended.
+  test.runIf(process.platform === "linux")("isAlive() is false for a zombie", async () => {
+    // The shell starts a child that ends at once, and becomes `sleep`, which never calls waitpid().
     const shell = spawn("sh", ["-c", "sleep 0.05 & echo $!; exec sleep 60"]);
     try {
       let zombie = "";
@@ -28,7 +28,7 @@ describe("isAlive()", () => {
 });
 
 describe("descendants()", () => {
-  test("finds children and their children", async () => {
+  test("descendants() finds children and their children", async () => {
     const shell = spawn("sh", ["-c", "sh -c 'echo $$; sleep 60; true' & echo $!; wait"], { detached: true });
     try {
       let lines = "";
@@ -46,7 +46,7 @@ describe("descendants()", () => {
 });
 
 describe("noChildLeft()", () => {
-  test("rejects with pid and command line of a child that stays", async () => {
+  test("noChildLeft() rejects with the pid and command line of a child that stays", async () => {
     const child = spawn("sleep", ["61"]);
     try {
       await expect(noChildLeft({ timeout: 50 })).rejects.toThrow(new RegExp(`${child.pid} \\(.*sleep 61\\)`));
@@ -55,7 +55,7 @@ describe("noChildLeft()", () => {
     }
   });
 
-  test("waits for a child that is about to end", async () => {
+  test("noChildLeft() waits for a child that is about to end", async () => {
     spawn("sleep", ["0.1"]);
     await noChildLeft();
   });

@@ -8,18 +8,21 @@ const leavesAChild = fixture(import.meta.url, "leaves-a-child.js");
 afterEach(noChildLeft);
 
 describe("runProgram()", () => {
-  test("gives output and exit code of a program on the current host", async () => {
+  test("runProgram() records output and exit code of a program on the current host", async () => {
     await using program = runProgram(saysHello, ["big", "world"], { env: { GREETING: "welcome" } });
     expect(await program.exited).toEqual({ code: 3, signal: null });
     expect(program.stdout).toBe(`hello big world on ${host}\n`);
     expect(program.stderr).toBe("welcome\n");
   });
 
-  test.each(["node", "deno"] as const)("starts a program on %s when told so", async (other) => {
-    await using program = runProgram(saysHello, [], { host: other });
-    await program.exited;
-    expect(program.stdout).toContain(`on ${other}`);
-  });
+  test.each(["node", "deno"] as const)(
+    "runProgram() starts a program on %s if the option host says so",
+    async (other) => {
+      await using program = runProgram(saysHello, [], { host: other });
+      await program.exited;
+      expect(program.stdout).toContain(`on ${other}`);
+    },
+  );
 
   test("kill() ends the program with the signal", async () => {
     await using program = runProgram(neverExits);
@@ -28,7 +31,7 @@ describe("runProgram()", () => {
     expect(await program.exited).toEqual({ code: null, signal: "SIGKILL" });
   });
 
-  test("leaving its block kills the program", async () => {
+  test("await using kills the program at the end of its block", async () => {
     let pid: number;
     {
       await using program = runProgram(neverExits);

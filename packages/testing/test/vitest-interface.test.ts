@@ -1,4 +1,5 @@
-// The part of vitest that tests may use: vitest itself and its stand-in for old versions of Deno behave alike.
+// The part of vitest that tests may use: vitest itself and its stand-in for old versions of Deno
+// behave alike.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 
 describe("hooks", () => {
@@ -16,14 +17,14 @@ describe("hooks", () => {
     afterEach(() => void seen.push("inner after"));
     afterAll(() => void seen.push("inner all after"));
 
-    test("run around a test", () => {
+    test("hooks run around a test", () => {
       onTestFinished(() => void seen.push("finished 1"));
       onTestFinished(() => void seen.push("finished 2"));
       seen.push("test");
     });
   });
 
-  test("run in vitest's order", () => {
+  test("hooks run in the order of vitest", () => {
     expect(seen).toEqual([
       ...["all", "outer before", "inner before", "test", "inner after", "later outer after", "outer after", "cleanup"],
       ...["finished 2", "finished 1", "inner all after", "outer before"],
@@ -64,13 +65,13 @@ describe("variants", () => {
   let tries = 0;
   test("retry tries again", { retry: 2 }, () => expect(++tries).toBe(3));
 
-  test("ran as told", () => {
+  test("only the chosen tests have run", () => {
     expect(titles).toEqual(["skipIf", "runIf(true) runs", "x", "y"]);
   });
 });
 
 describe("expect()", () => {
-  test("compares values", () => {
+  test("matchers compare values", () => {
     expect({ a: [1, { b: new Map([[1, new Set([2])]]) }] }).toEqual({ a: [1, { b: new Map([[1, new Set([2])]]) }] });
     expect({ a: undefined }).toEqual({});
     expect({ a: undefined }).not.toStrictEqual({});
@@ -91,14 +92,14 @@ describe("expect()", () => {
     expect(3).toSatisfy((value: number) => value % 2 === 1);
   });
 
-  test("compares errors by class, message and cause", () => {
+  test("toEqual() compares errors by class, message and cause", () => {
     expect(new TypeError("a")).toEqual(new TypeError("a"));
     expect(new TypeError("a")).not.toEqual(new TypeError("b"));
     expect(new Error("a", { cause: 1 })).not.toEqual(new Error("a", { cause: 2 }));
     expect(Object.assign(new Error("a"), { code: "X" })).toMatchObject({ code: "X", message: "a" });
   });
 
-  test("takes asymmetric matchers", () => {
+  test("matchers accept asymmetric matchers", () => {
     expect({ pid: 4, name: "Process-1", at: new Date(), list: [1, 2, 3] }).toEqual({
       pid: expect.any(Number),
       name: expect.stringMatching(/^Process-\d+$/),
@@ -109,7 +110,7 @@ describe("expect()", () => {
     expect({ a: 1 }).toEqual(expect.not.objectContaining({ b: 2 }));
   });
 
-  test("looks at what is thrown", async () => {
+  test("toThrow() and rejects check errors", async () => {
     const fails = () => {
       throw new RangeError("out of range", { cause: "test" });
     };
@@ -124,7 +125,7 @@ describe("expect()", () => {
     await expect(expect(Promise.resolve(1)).rejects.toThrow()).rejects.toThrow(/instead of rejecting/);
   });
 
-  test("says what was expected", () => {
+  test("a failed assertion describes expected and actual value", () => {
     expect(() => expect([1, 2], "the list").toEqual([1, 3])).toThrow(
       "the list: expected [ 1, 2 ] to deeply equal [ 1, 3 ]",
     );
