@@ -3,8 +3,11 @@ import { noChildLeft } from "./liveness.ts";
 
 /** The members of `Process` that tests need. This package does not import `Process`. */
 export interface ChildProcess {
+  /** Starts the process. */
   start(): Promise<void>;
+  /** Kills the process. */
   kill(): void;
+  /** Waits until the process has ended. */
   join(): Promise<unknown>;
 }
 

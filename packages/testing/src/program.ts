@@ -44,6 +44,7 @@ export interface Exit {
 
 /** A program under test. `await using` kills it at the end of the block. */
 export interface Program extends AsyncDisposable {
+  /** The pid of the program. */
   readonly pid: number;
   /** The standard output so far. */
   readonly stdout: string;
