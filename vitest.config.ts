@@ -25,8 +25,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    // The host itself imports the packages, without vite, as for users: their build on Node, their source on Deno. So a
-    // source that a test imports by its path is the one that the packages import.
+    // The host itself imports the packages, without vite, as for users: their build on Node, their
+    // source on Deno. A source that a test imports by its path is then the same module instance.
     server: { deps: { external: [isDeno ? /\/packages\/[^/]+\/src\// : /\/packages\/[^/]+\/dist\//] } },
   },
 });
