@@ -8,8 +8,9 @@
  * repeated. Tasks that run at the same time have other contexts and may start processes.
  *
  * The context outlives the import, because code that the top level began (`main()` without `await`)
- * continues after it. On Node before 24, an async context in use slows down all promises. There,
- * the contexts are dropped once nothing runs that the import has begun.
+ * continues after it. On Node before 24, an async context in use slows down all promises by several
+ * times. There, the contexts are dropped once nothing runs that the import may have begun, and after
+ * 110 ms in any case: the child's target may have opened sockets since then.
  *
  * Depth is the second line of defence: each child knows how many processes and threads are between
  * it and the main program.
@@ -31,6 +32,8 @@ interface GuardedImport {
 
 interface ImportGuardState {
   storage: AsyncStorage | undefined;
+  /** Whether an async context of an import may exist. */
+  areContextsInUse: boolean;
   /** The modules whose import failed because they started something, each with its refusal. */
   readonly refusedModules: Map<string, ProcessError>;
   /** All refusals. The value says whether the import had ended before. */
@@ -42,13 +45,14 @@ interface ImportGuardState {
   cancelCheck: () => void;
 }
 
-/** The delays after an import until its resources are checked. The last one repeats. */
-const CHECK_DELAYS_MS: readonly number[] = [0, 10, 100, 1000];
+/** The delays between checks after an import. The contexts are dropped after the last one in any case. */
+const CHECK_DELAYS_MS: readonly number[] = [0, 10, 100];
 const DEFAULT_MAX_DEPTH = 8;
 const MAX_DEPTH_VARIABLE = "MULTIPROC_MAX_DEPTH";
 
 const state: ImportGuardState = singleton("import guard", () => ({
   storage: undefined,
+  areContextsInUse: false,
   refusedModules: new Map(),
   refusals: new WeakMap(),
   latestRefusal: undefined,
@@ -74,6 +78,7 @@ export function guardImport<T>(module: string, run: () => Promise<T>): Promise<T
   state.storage ??= host.asyncLocalStorage();
   const { storage } = state;
   state.activeImportCount++;
+  state.areContextsInUse = true;
   state.resourcesBefore ??= countResources();
   return new Promise((resolve, reject) => {
     const fail = (error: ProcessError): void => {
@@ -101,13 +106,15 @@ export function isImporting(): boolean {
 
 /** Runs code outside of all imports, although an import may have led to it. */
 export function outsideImports<T>(run: () => T): T {
-  return state.storage === undefined ? run() : state.storage.run(undefined, run);
+  // run() would switch a disabled storage on again.
+  return state.storage === undefined || !state.areContextsInUse ? run() : state.storage.run(undefined, run);
 }
 
 /** Drops the contexts of all imports. The caller knows that none of their code is running. */
 export function dropImportContexts(): void {
   state.cancelCheck();
   state.resourcesBefore = undefined;
+  state.areContextsInUse = false;
   state.storage?.disable();
 }
 
@@ -122,11 +129,10 @@ function scheduleCheck(checkCount: number): void {
     if (state.activeImportCount > 0) return;
     const { resourcesBefore } = state;
     const isIdle = [...countResources()].every(([kind, count]) => count <= (resourcesBefore?.get(kind) ?? 0));
-    if (isIdle) dropImportContexts();
+    if (isIdle || checkCount + 1 === CHECK_DELAYS_MS.length) dropImportContexts();
     else scheduleCheck(checkCount + 1);
   };
-  const delayMs = CHECK_DELAYS_MS[Math.min(checkCount, CHECK_DELAYS_MS.length - 1)] as number;
-  state.cancelCheck = host.timer(check, delayMs, false);
+  state.cancelCheck = host.timer(check, CHECK_DELAYS_MS[checkCount] as number, false);
 }
 
 function countResources(): Map<string, number> {
