@@ -43,6 +43,7 @@ export interface QueueState {
   readonly size: number;
   /** The number of items that the queue holds at most; 0 if it is unbounded. */
   readonly maxSize: number;
+  /** Whether a `get()` would wait. */
   readonly isEmpty: boolean;
   /** Whether a `put()` would wait. An unbounded queue is never full. */
   readonly isFull: boolean;

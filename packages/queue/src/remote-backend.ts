@@ -321,8 +321,8 @@ export class RemoteBackend implements QueueBackend {
   }
 
   /**
-   * Has acknowledgements sent before this process ends: an item that was taken must not be
-   * requeued.
+   * Sends the last acknowledgements when this process ends. Otherwise the broker would requeue the
+   * items.
    */
   #flushAcksAtExit(channel: Channel): void {
     const flush = (): void => {

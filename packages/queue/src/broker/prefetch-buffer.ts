@@ -40,10 +40,7 @@ export class PrefetchBuffer {
    */
   #takenCount = 0;
   #isReturning = false;
-  /**
-   * Whether arriving items are dropped: until the broker confirms the return, it has sent them
-   * before.
-   */
+  /** Whether arriving items are dropped. The broker sent them before it got the last return. */
   #isDropping = false;
   #isAcked = true;
   #ackedAt = 0;

@@ -16,9 +16,9 @@
  * position holds the sequence number of the next record and the start of its large parts. Head and
  * tail are therefore the whole state, and also give the number of items.
  *
- * **Putting.** The mutex serializes the producers, and nothing else uses it. A producer writes records
- * behind the head, then moves the head by one compare-and-swap. Until then nothing has happened. All
- * frames of one put appear together or not at all.
+ * **Putting.** The mutex serializes the producers, and nothing else uses it. A producer writes
+ * records behind the head, then moves the head by one compare-and-swap. Until then nothing has
+ * happened. All frames of one put appear together or not at all.
  *
  * **Taking** has no lock. A consumer copies the record at the tail, then takes it by moving the
  * tail by one compare-and-swap. The swap fails if the tail has moved in between, and then the copy
@@ -41,11 +41,10 @@
  *
  * **Closing.** The ring cannot serve every case: a very large item, more items than fit while no
  * process takes any, a process that cannot map memory. In these cases the owner process closes the
- * ring for good, and the broker keeps the items (`broker/protocol.ts`). Closing sets
- * CLOSED in head and tail, after which neither can move, and moves the items between them to the
- * broker in order. Every other process finds the ring closed at its next step, and sends its
- * requests to the owner process. The owner process never handles such a message before it has moved
- * the items.
+ * ring for good, and the broker keeps the items (`broker/protocol.ts`). Closing sets CLOSED in head
+ * and tail, after which neither can move, and moves the items between them to the broker in order.
+ * Every other process finds the ring closed at its next step, and sends its requests to the owner
+ * process. The owner process never handles such a message before it has moved the items.
  */
 import { type Frame, host, RobustMutex, SharedSegment, WaitQueue, WOULD_BLOCK } from "@multiproc/core/internal";
 import { LargePayloadArea } from "./large-payloads.ts";
@@ -77,7 +76,10 @@ const RECORDS_OFFSET = Math.ceil((AREA_ADDRESS_OFFSET + MAX_AREA_ADDRESS_BYTES) 
  */
 const MIN_READ_BYTES = 256;
 const MAX_READ_BYTES = 8 * 1024;
-/** Producers of an unbounded queue are woken when this much is used: one wakeup for many items. */
+/**
+ * Producers of an unbounded queue are woken when no more is used than this: one wakeup for many
+ * items.
+ */
 const WAKE_PUTTERS_BELOW_BYTES = RECORDS_BYTES / 2;
 /** How long a producer blocks its thread for the mutex, before it waits in the event loop. */
 const LOCK_TIMEOUT_MS = 10;
