@@ -57,6 +57,7 @@ const SYNC_OPTIONS = ["timeout"];
  * ```
  */
 export class Condition extends Primitive {
+  /** The lock that callers hold. */
   readonly lock: Lock | RLock;
 
   /**

@@ -121,7 +121,7 @@ export class DeadlockError extends ProcessError {
  * A lock, semaphore, condition, event or barrier is closed in this process, or its owner process is
  * gone.
  *
- * @example Use a lock after `close()`
+ * @example Use a closed lock
  * ```ts
  * import { Lock, SyncClosedError } from "@multiproc/sync";
  *

@@ -63,6 +63,7 @@ export interface BarrierState {
   readonly parties: number;
   /** The number of parties that wait. */
   readonly nWaiting: number;
+  /** Whether waits reject with a `BrokenBarrierError`. */
   readonly broken: boolean;
 }
 

@@ -28,6 +28,7 @@ import type { Client, RequestHandler } from "../remote/primitive-server.ts";
  * ```
  */
 export interface EventState {
+  /** Whether `set()` was called, and `clear()` was not called after it. */
   readonly isSet: boolean;
 }
 
