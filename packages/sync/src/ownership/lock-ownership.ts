@@ -258,7 +258,8 @@ export class FlowOwnership implements LockOwnership {
 
   #createGuard(flowLock: FlowLock, previousOwnerDied: boolean): Guard {
     const release = (): MaybePromise<void> => {
-      if (this.#currentFlowLock() === flowLock) return this.#releaseOnce("release()", flowLock);
+      if (this.#flowLock === flowLock && flowLock.thread === currentThreadId())
+        return this.#releaseOnce("release()", flowLock);
     };
     const enterOwnFlow = (): void => {
       flowLock.isFlowSeen = true;
