@@ -17,7 +17,7 @@ export type Waitable = Connection | Listener | Completion;
 /**
  * An object that ends once, such as the `sentinel` of a process.
  *
- * @example Any object with a promise named `ended`
+ * @example Any object with a promise named "ended"
  * ```ts
  * import { type Completion, wait } from "@multiproc/pipe";
  *

@@ -178,7 +178,7 @@ export interface TaskOptions {
  *
  * @typeParam A the parameters of the function
  *
- * @example A wrapper of `apply()`
+ * @example A wrapper of apply()
  * ```ts
  * import { type AsyncResult, type CallArguments, Pool } from "@multiproc/pool";
  * import { inline } from "@multiproc/core";
@@ -219,7 +219,7 @@ export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
  * @typeParam A the parameters of the function
  * @typeParam X one list of arguments
  *
- * @example Lists that are made by `map()`
+ * @example Lists that map() makes
  * ```ts
  * import { inline } from "@multiproc/core";
  * import { type ArgumentLists, Pool } from "@multiproc/pool";
@@ -230,21 +230,23 @@ export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
  * await pool.terminate();
  * ```
  */
-export type ArgumentLists<A extends readonly unknown[], X> = [Misfit<A, X>] extends [never] ? Inputs<X> : Inputs<A>;
-
-/** The members of the union `X` that are not arguments for the parameters `A`. */
-type Misfit<A extends readonly unknown[], X> = X extends readonly unknown[]
-  ? X extends (number extends X["length"] ? Readonly<A> | readonly EveryParameter<A>[] : Readonly<A>)
-    ? never
-    : X
-  : X;
-
-/** The type of a value that every parameter accepts: the intersection of their types. */
-type EveryParameter<A extends readonly unknown[]> = { [K in keyof A]: (value: A[K]) => void }[number] extends (
-  value: infer V,
-) => void
-  ? V
-  : never;
+export type ArgumentLists<A extends readonly unknown[], X> = [
+  // The members of the union `X` that are not arguments for the parameters `A`.
+  X extends readonly unknown[]
+    ? X extends
+        | Readonly<A>
+        | (number extends X["length"]
+            ? // A value that every parameter accepts has the intersection of their types.
+              readonly ({ [K in keyof A]: (value: A[K]) => void }[number] extends (value: infer V) => void
+                ? V
+                : never)[]
+            : never)
+      ? never
+      : X
+    : X,
+] extends [never]
+  ? Inputs<X>
+  : Inputs<A>;
 
 /**
  * Options of a map.
