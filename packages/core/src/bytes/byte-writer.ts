@@ -1,7 +1,8 @@
 /** A growing buffer into which a message is written. */
 export class ByteWriter {
   /**
-   * The buffer. Bytes before {@link ByteWriter.position} are written. It is replaced when it grows.
+   * The buffer. Only bytes before {@link ByteWriter.position} are written. A larger buffer replaces
+   * it when it is full.
    */
   bytes: Uint8Array;
   /** A view of the same buffer, for numbers of several bytes. */
@@ -22,8 +23,8 @@ export class ByteWriter {
   }
 
   /**
-   * Continues in a buffer of the caller, up to `limit`. If that is too small, the writer copies
-   * everything before the position into a larger buffer of its own.
+   * Writes into a buffer of the caller from now on, between `position` and `limit`. If the message
+   * does not fit, the writer copies all bytes before the position into a larger buffer of its own.
    */
   borrow(bytes: Uint8Array, view: DataView, position: number, limit: number): void {
     this.bytes = bytes;

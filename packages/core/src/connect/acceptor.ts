@@ -1,10 +1,10 @@
 /**
  * Endpoints: how a process lets other processes open channels to one of its objects.
  *
- * A process that exposes its first *endpoint* starts to listen on a Unix socket in the socket
- * folder of its process tree. Each endpoint has an *address*: the path of that socket and a random
- * token. The address travels in a message. The receiver dials it: it connects and sends the token,
- * and both sides have a channel.
+ * A process has one Unix socket for all of its *endpoints*, in the socket folder of its process
+ * tree. It starts to listen with the first endpoint. Each endpoint has an *address*: the path of the
+ * socket and a random token. The address is sent in a message. The receiver dials it: it connects to
+ * the socket and sends the token. Both sides then have a channel.
  *
  * ```text
  *   A: exposeEndpoint(accept) ── address, inside any message ──> B: dial(address)
@@ -12,9 +12,8 @@
  *   A: accept(channel)                                               B: channel
  * ```
  *
- * The token is a capability: a client without a valid token is disconnected without an answer. A
- * client that sends nothing is disconnected after a timeout. Until it is authenticated, it may send
- * one short message.
+ * The token is a capability. A client with a wrong token is disconnected without an answer, and so
+ * is a client that sends no token for 10 s. The first message of a client has at most 256 bytes.
  */
 import { randomToken } from "../bytes/random-token.ts";
 import type { ChannelOptions, SyncChannel } from "../channel/channel.ts";
@@ -29,7 +28,7 @@ import { cleanup } from "../runtime/process-cleanup.ts";
 import { responsiveTimeout } from "../runtime/responsive-timeout.ts";
 import { HELLO_MAX_BYTES, HELLO_TIMEOUT_MS, readHello } from "./handshake.ts";
 
-/** The address of an endpoint: plain data. A process that has it may open a channel. */
+/** The address of an endpoint, as plain data. Every process that has it can open a channel. */
 export interface EndpointAddress {
   readonly socketPath: string;
   readonly token: string;
@@ -39,7 +38,7 @@ export interface EndpointAddress {
 export interface EndpointOptions {
   /** Whether more than one client may dial the address. @default false */
   readonly multiple?: boolean;
-  /** Options of its channels. */
+  /** Options of the channels that the endpoint accepts. */
   readonly channel?: Pick<ChannelOptions, "shapes">;
 }
 
@@ -74,7 +73,7 @@ class Acceptor {
     return address;
   }
 
-  /** Resets the acceptor in a forked child: the socket and the endpoints belong to the parent. */
+  /** Resets the acceptor in a forked child, because socket and endpoints belong to the parent. */
   resetAfterFork(): void {
     this.#socketPath = undefined;
     this.#isListening = false;
@@ -87,8 +86,8 @@ class Acceptor {
 
   #authenticate(stream: ByteStream): void {
     let endpoint: Endpoint | undefined;
-    // The options are known only with the token. Until then the default does: every decoder reads
-    // both kinds of shapes.
+    // The endpoint's options are known only after the token has arrived. Reading the token does not
+    // depend on `shapes`, because that option only affects what this side sends.
     const channel = new StreamChannel(stream, { maxMessageBytes: HELLO_MAX_BYTES });
     const cancel = responsiveTimeout(() => channel.destroy(), HELLO_TIMEOUT_MS);
     channel.start({
@@ -122,7 +121,7 @@ export function reserveSocketPath(): string {
 }
 
 /**
- * Exposes an endpoint, and returns its address.
+ * Exposes an endpoint and returns its address.
  *
  * @param accept receives the channel and the pid of each client. It must start the channel before
  * it returns.
@@ -134,7 +133,7 @@ export function exposeEndpoint(
   return acceptor.register(accept, options);
 }
 
-/** Closes an endpoint: its address becomes invalid. Its open channels stay open. */
+/** Closes an endpoint. Clients can no longer dial its address; open channels stay open. */
 export function closeEndpoint(address: EndpointAddress): void {
   acceptor.unregister(address);
 }

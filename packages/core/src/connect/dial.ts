@@ -46,7 +46,7 @@ export function whyNoDialSync(): string | undefined {
  * memory from its first message on, see `transport-upgrade.ts`.
  *
  * @param peer the name of the other side in errors
- * @param deadline when to stop waiting for the other side, on the clock of `performance`
+ * @param deadline the value of `performance.now()` at which to stop waiting for the other side
  * @returns the channel, or `undefined` if the deadline has passed
  * @throws {CapabilityError} if shared memory is not available. {@link whyNoDialSync} also checks
  * the other requirements.

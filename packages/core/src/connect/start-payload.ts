@@ -1,21 +1,20 @@
 /**
- * The start payload: the first messages for a child as one text, if the start method can hand over
- * a text.
+ * The start payload: the parent's first messages to a child, packed into one text.
  *
- * A child with a start payload reads its first messages from it, and need not connect to its parent
- * for them.
+ * Some start methods can pass a text to the child. The child then reads its first messages from that
+ * text, and does not connect to its parent for them.
  */
 
 import type { EncodedMessage } from "../channel/encoded-message.ts";
 import { Frame } from "../channel/frame.ts";
 import { host } from "../host/mod.ts";
 
-/** Larger messages arrive faster over a connection. */
+/** The messages must be smaller than this in total. Larger ones arrive faster over a connection. */
 const MAX_START_PAYLOAD_BYTES = 32 * 1024;
 
 /**
- * Packs messages into a text with one character for each byte; `undefined` if they are too long, or
- * have binary parts.
+ * Packs messages into a text with one character for each byte. Returns `undefined` if they are too
+ * long or have binary parts.
  */
 export function packStartPayload(messages: readonly EncodedMessage[]): string | undefined {
   let length = 0;

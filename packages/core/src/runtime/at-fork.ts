@@ -1,15 +1,15 @@
 /**
  * Fork hooks: what an object does before `fork()` in the parent, and after it in the child.
  *
- * A forked child has copies of all objects of its parent, but it must not use the parent's
- * connections: two processes would share each of them. A module that holds resources of the system
- * resets them in a child hook. A shareable object (connection, queue) exposes an endpoint in its
- * prepare hook, and the copy in the child dials it.
+ * A forked child has copies of all objects of its parent. It must not use the copied connections,
+ * because parent and child would then read from the same socket. A module that holds descriptors,
+ * timers or sockets forgets them in its child hook. A shareable object (connection, queue) exposes
+ * an endpoint in its prepare hook, and its copy in the child dials that endpoint.
  */
 import { host } from "../host/mod.ts";
 import { singleton } from "../registry.ts";
 
-/** The hooks of a class, as those of `pthread_atfork()`. */
+/** The fork hooks of a class. They correspond to the handlers of `pthread_atfork()`. */
 export interface AtForkHooks<T> {
   /** Runs in the parent before the fork. */
   prepare(object: T): void;
@@ -45,8 +45,8 @@ export function isForkedChild(): boolean {
 }
 
 /**
- * Calls `run` in every forked child of this process, and in their forked children, before any code
- * of the program.
+ * Calls `run` in every process that is forked from this one, directly or through its forked
+ * children, before any code of the program.
  */
 export function afterForkInChild(run: () => void): void {
   state.childHooks.push(run);

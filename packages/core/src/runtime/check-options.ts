@@ -1,6 +1,6 @@
 /**
- * Checks the options of public calls: refuses options that are not one object, and unknown names.
- * An error proposes the nearest known name.
+ * Checks the options of public calls. Options that are not a plain object, and options with an
+ * unknown name, are errors. The error proposes the most similar known name.
  */
 
 /** Largest edit distance between a misspelt option and the option that an error proposes. */
@@ -10,8 +10,8 @@ const MAX_EDITS = 3;
  * Checks the names of the options of a call. The options may be `undefined`.
  *
  * @param call the call as the user writes it, for the error: `"new Pool()"`
- * @param options what the user passed
- * @param known the names of all options of the call; an error proposes the nearest
+ * @param options the argument that the user passed
+ * @param known the names of all options of the call
  * @param synonyms names that other libraries use, each with ours: `{ workers: "processes" }`
  * @throws {TypeError} if `options` is not a plain object, or has a name that is not in `known`
  */
@@ -37,11 +37,11 @@ export function checkOptions(
 function isPlainObject(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
-  // A plain object of another realm has another `Object.prototype`, whose prototype is null too.
+  // Each realm (`node:vm`) has its own `Object.prototype`. The prototype of each of them is null.
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** Returns whether a function was written as a class. */
+/** Returns whether a value is a function that was written with the keyword `class`. */
 export function isClass(value: unknown): boolean {
   return typeof value === "function" && /^class[\s{]/.test(Function.prototype.toString.call(value));
 }

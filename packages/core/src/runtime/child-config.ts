@@ -12,19 +12,20 @@ interface ChildConfig {
    */
   socketPath: string | undefined;
   /**
-   * Whether modules are being loaded before the child runs its target. They must not start
-   * processes at that time.
+   * Whether the child is loading modules before it runs its target. These modules must not start
+   * processes.
    */
   isImporting: boolean;
   /**
-   * The number of processes and threads from the main program to this one; 0 in the main program.
+   * The depth of this process or thread in the process tree: 0 in the main program, 1 in its
+   * children.
    */
   depth: number;
   /** Whether this is a worker thread of a `ThreadPool`. */
   isThread: boolean;
   /** Whether this process may have children although it is a daemon. They end with it. */
   mayHaveChildren: boolean;
-  /** The start method of its children by default: that of its parent. */
+  /** The default start method for its children. It is inherited from the parent. */
   startMethod: string | undefined;
 }
 

@@ -6,9 +6,9 @@ import { afterForkInChild } from "./at-fork.ts";
 
 /**
  * Callbacks that receive the output of a child as it arrives, instead of a `ReadableStream`. They
- * also receive the output of a child that fails to start. When this program exits, the output that
- * has arrived is delivered first, and then the end. On Deno, output that arrives during
- * `Deno.exit()` is lost.
+ * also receive the output of a child that fails to start. When this program exits, `data()` first
+ * receives the output that has arrived, and then `end()` is called. On Deno, output that arrives
+ * during `Deno.exit()` is lost.
  *
  * @example Read the output of a child as it arrives
  * ```ts
@@ -53,8 +53,9 @@ interface OpenOutput {
 }
 
 const openOutputs: Set<OpenOutput> = new Set();
-/** Number of chunks that have arrived, and that number when the event loop was last idle. */
+/** Chunks that have arrived. */
 let chunkCount = 0;
+/** The value of `chunkCount` when the event loop was last idle. */
 let chunkCountAtIdle = -1;
 let isDrainScheduled = false;
 afterForkInChild(() => openOutputs.clear()); // they belong to the parent
@@ -65,8 +66,9 @@ export function toStdio(output: ChildOutput = "inherit"): Stdio {
 }
 
 /**
- * Connects the output of a child with its destination. Returns the web stream that the caller
- * reads, if it is one.
+ * Connects the output of a child with its destination.
+ *
+ * @returns a web stream if `output` is not an `OutputReader`; `null` otherwise, or without a source
  */
 export function routeOutput(
   source: ByteSource | null | undefined,
@@ -98,8 +100,8 @@ function finish(output: OpenOutput): void {
 }
 
 /**
- * Delivers the output that children wrote before this program exits. It does not keep the program
- * alive.
+ * Makes this program deliver the output that its children have written before it exits. Children
+ * that are silent do not delay the exit.
  */
 function drainAtExit({ readNow }: ByteSource): void {
   if (isDrainScheduled) return;
@@ -114,8 +116,8 @@ function drainAtExit({ readNow }: ByteSource): void {
 }
 
 /**
- * Keeps the program alive for 1 ms at a time, until no chunk arrived during one. For hosts that
- * cannot read synchronously.
+ * Keeps the program alive for another millisecond if a chunk has arrived since the last idle event
+ * loop. Only hosts that cannot read synchronously need it.
  */
 function keepReading(): boolean {
   if (openOutputs.size === 0 || chunkCount === chunkCountAtIdle) return false;

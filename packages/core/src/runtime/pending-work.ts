@@ -1,4 +1,7 @@
-/** Work that must be finished before this process exits in an orderly way. */
+/**
+ * Pending work: promises that a child awaits before it exits, such as messages that are not sent
+ * yet. A crash, a signal or an explicit `exit()` of the program does not wait for them.
+ */
 
 import { singleton } from "../registry.ts";
 import { afterForkInChild } from "./at-fork.ts";
@@ -6,7 +9,7 @@ import { afterForkInChild } from "./at-fork.ts";
 class PendingWork {
   readonly #pending = new Set<Promise<unknown>>();
 
-  /** Delays the exit of this process until `work` settles. It must settle. */
+  /** Delays the exit of this child until `work` settles. A promise that never settles blocks it. */
   add(work: Promise<unknown>): void {
     this.#pending.add(work);
     const done = (): void => void this.#pending.delete(work);

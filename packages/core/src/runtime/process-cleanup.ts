@@ -1,10 +1,10 @@
 /**
- * Cleans up after this process: its socket folder is removed and its children are killed, however
- * it ends.
+ * Cleans up when this process ends, even by a crash or SIGKILL: removes its socket folder, and kills
+ * its children.
  *
- * An exit hook removes the folder at an orderly exit. For all other ends, a watchdog process does
- * the work, see `watchdog-scripts.ts`. A *process tree* is the main process with all of its
- * descendants. It shares one socket folder, which the first process that needs it creates.
+ * An exit hook removes the folder at an orderly exit. A watchdog process does the rest, see
+ * `watchdog-scripts.ts`. A *process tree* is the main process with all of its descendants. All of
+ * them share one socket folder. The first process that needs the folder creates it.
  */
 import { ProcessError } from "../errors.ts";
 import type { Subprocess } from "../host/host.ts";
@@ -15,11 +15,11 @@ import { childConfig } from "./child-config.ts";
 import { WATCHDOG_JS, WATCHDOG_SH } from "./watchdog-scripts.ts";
 
 /**
- * The limit for the path of the socket folder: a socket address takes 108 bytes, and the socket's
- * name is part of it.
+ * The longest path of the socket folder. A Unix socket address has room for 108 bytes, and also
+ * contains the name of the socket.
  */
 const MAX_SOCKET_DIR_BYTES = 80;
-/** Length of the name that the folder gets in its parent folder. */
+/** Bytes that are reserved for the folder's own name, which has a random part. */
 const SOCKET_DIR_NAME_BYTES = 20;
 
 class ProcessCleanup {
@@ -49,8 +49,8 @@ class ProcessCleanup {
   }
 
   /**
-   * Makes the watchdog kill a child when this process ends. Resolves when the watchdog has the
-   * order.
+   * Makes the watchdog kill a child when this process ends. Resolves when the order is written to
+   * the watchdog's pipe.
    */
   async watchChild(pid: number): Promise<void> {
     this.#children.add(pid);
@@ -64,14 +64,14 @@ class ProcessCleanup {
     void this.#watchdog?.then((watchdog) => watchdog?.write(`forget ${pid}\n`));
   }
 
-  /** Starts a watchdog, unless this is a child: the watchdog of its parent is enough then. */
+  /** Starts a watchdog in the main process. For a child, the watchdog of its parent is enough. */
   ensureWatchdog(): void {
     if (childConfig.socketPath === undefined) void this.#getWatchdog();
   }
 
   /**
-   * Resets the state in a forked child: the folder, the watchdog and the children belong to its
-   * parent.
+   * Resets the state in a forked child, because the folder, the watchdog and the children belong to
+   * its parent.
    */
   resetAfterFork(): void {
     this.#socketDir = undefined;
@@ -101,7 +101,10 @@ export const cleanup: ProcessCleanup = singleton("process cleanup", () => new Pr
 afterForkInChild(() => cleanup.resetAfterFork());
 
 /**
- * Starts a watchdog. The arguments are the folder, or "" for none, and the pids of the children.
+ * Starts a watchdog.
+ *
+ * @param args the socket folder ("" for none), then the pids of the children
+ * @returns `undefined` if no program for it can be started
  */
 async function startWatchdog(args: readonly string[]): Promise<Subprocess | undefined> {
   const options = { stdin: "write", stdout: "ignore", stderr: "ignore", detached: true, cwd: "/" } as const;
@@ -117,8 +120,8 @@ async function startWatchdog(args: readonly string[]): Promise<Subprocess | unde
       return watchdog;
     } catch {} // there is no shell, or no permission to run it: try the next program
   }
-  // Idle children still end when their channel closes. Only a busy child can outlive a parent that
-  // is killed by SIGKILL.
+  // Without a watchdog, an idle child still ends when its channel closes. Only a busy child can
+  // outlive a parent that was killed by SIGKILL.
   return undefined;
 }
 

@@ -1,6 +1,8 @@
 /**
- * The role of this process for processes that will be started: an ordinary process, a fork server,
- * or a spare.
+ * The role of this process in starting others.
+ *
+ * An ordinary process runs a target. A *standby* process has loaded modules in advance: a fork
+ * server forks children, and a spare waits to become a child itself.
  */
 
 import { singleton } from "../registry.ts";
@@ -16,12 +18,13 @@ export interface ForkServerAddress {
 
 interface ProcessRole {
   /**
-   * Whether this process only keeps modules loaded for its later children. An entry that is loaded
-   * here must not run.
+   * Whether this process is a standby. It loads the entry module of children in advance, and that
+   * module must not run a child here.
    */
   isStandby: boolean;
   /**
-   * The fork server that this process was forked by. It can fork the children of this process too.
+   * The fork server that forked this process, if one did. It can also fork the children of this
+   * process.
    */
   forkServer: ForkServerAddress | undefined;
 }
@@ -32,5 +35,5 @@ afterForkInChild(() => {
   processRole.isStandby = false;
 });
 
-/** The URLs of the modules of this library that children load first. */
+/** The URLs of library modules that a fork server loads in advance, because children need them. */
 export const childModules: Set<string> = singleton("child modules", () => new Set());

@@ -1,9 +1,8 @@
 /**
- * The options that every wait of this library takes, and how it ends: with a value, by its timeout,
- * or by its signal.
+ * The options `timeout` and `signal`, which every wait of this library takes.
  *
- * A call that returns a promise waits with {@link withTimeout}, which rejects for a wrong timeout
- * or signal. A call that blocks its thread uses {@link checkWaitOptions}, which throws.
+ * A call that returns a promise waits with {@link withTimeout}, which rejects if an option is
+ * invalid. A call that blocks its thread uses {@link checkWaitOptions}, which throws.
  */
 import { TimeoutError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -30,7 +29,7 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The longest delay of a timer, on Node and on Deno: they fire at once for a longer one. */
+/** The longest delay of a timer on Node and Deno, 25 days. A timer with a longer delay fires at once. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /**
@@ -39,12 +38,12 @@ export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
 
 /**
- * Waits for a promise until its timeout expires or its signal is aborted. Neither of them cancels
- * the work behind the promise: that is left to the caller.
+ * Waits for a promise until the timeout expires or the signal is aborted. The work behind the
+ * promise continues; the caller cancels it if needed.
  *
  * @param call the call as the user writes it, for errors
- * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason,
- * and for a wrong timeout or signal.
+ * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason, and
+ * if an option is invalid.
  */
 export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;
@@ -57,14 +56,15 @@ export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitO
       signal?.removeEventListener?.("abort", abort);
       run();
     };
-    // The handlers come first: a rejection of the promise is handled even if this wait ends before.
+    // The handlers are attached before anything can end this wait. A later rejection of the promise
+    // is therefore never reported as unhandled.
     promise.then(
       (value) => settle(() => resolve(value)),
       (error) => settle(() => reject(error)),
     );
     checkTimeoutAndSignal(call, options);
     if (signal?.aborted) return abort();
-    // A wait that is too long for a timer is as good as endless.
+    // A timeout that is too long for a timer never expires.
     const isLimited = timeout !== undefined && timeout <= MAX_TIMER_MS;
     if (isLimited) cancel = host.timer(() => settle(() => resolve(TIMED_OUT)), timeout, true);
     signal?.addEventListener("abort", abort, { once: true });
@@ -88,7 +88,8 @@ const WAIT_OPTIONS: readonly string[] = ["timeout", "signal"];
  * Checks the options of a call that waits: their names and their values.
  *
  * @param call the call as the user writes it, for the error
- * @param known the names of all options of the call, if it has others than those of a wait
+ * @param known the names of all options of the call
+ * @default known timeout and signal
  * @throws {TypeError} for an unknown option, and for a signal that is not an `AbortSignal`
  * @throws {RangeError} for a timeout that is not a duration
  */
@@ -114,8 +115,8 @@ export function checkTimeout(call: string, timeout: number | undefined): void {
 }
 
 /**
- * Keeps the program alive while {@link KeepAlive.active} is set, for waits without a socket that
- * would.
+ * Keeps the program alive while {@link KeepAlive.active} is set. A wait needs it if no open socket
+ * keeps the program alive.
  */
 export class KeepAlive {
   #cancelTimer: (() => void) | undefined;

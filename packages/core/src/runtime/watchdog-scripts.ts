@@ -1,24 +1,24 @@
 /**
  * The watchdog: kills the children of a process and removes its files after the process has ended.
  *
- * Every process that has children has one *watchdog*: a tiny program that reads from a pipe which
- * only its owner holds. The owner reports each child to it before that child runs any user code.
- * When the owner ends, in whatever way, the kernel closes the pipe. The watchdog then kills the
- * remaining children, removes the socket folder, and exits.
+ * Every process that has children owns one *watchdog*: a tiny program that reads from a pipe. Only
+ * the owner has the writing end. The owner reports each child before that child runs user code. When
+ * the owner ends, even by SIGKILL, the kernel closes the pipe. The watchdog then kills the remaining
+ * children, removes the socket folder, and exits.
  *
  * ```text
  *   owner ──pipe── watchdog       owner is SIGKILLed:   watchdog ── SIGKILL ──> child
  *     ├── child                                             └───── rm -rf ────> socket folder
- *     └── child ──pipe── its watchdog                   child is gone: its own watchdog does the same below it
+ *     └── child ──pipe── its watchdog                   its watchdog then kills the children of the child
  * ```
  *
- * A child in an endless loop is killed too, and the watchdog costs the child nothing: no thread, no
- * timer. The watchdog is a shell script (under 1 MB of memory, no start-up time). Without a shell,
- * the host's interpreter runs the same in JavaScript.
+ * A child in an endless loop is killed too. The child itself needs no thread and no timer for that.
+ * The watchdog is a shell script, because a shell starts fast and takes under 1 MB of memory. On a
+ * system without a shell, Node runs the same program in JavaScript. Deno then has no watchdog.
  *
- * The arguments of a watchdog are the folder (empty for none) and the pids of the children. Then it
- * reads lines: `watch PID`, `forget PID`, and `own FOLDER` for a folder that was created later. It
- * also deletes the files that dead processes left in the folders of named segments, see
+ * The arguments are the socket folder (empty for none) and the pids of the children. Each line of
+ * the input is a command: `watch PID`, `forget PID`, or `own FOLDER` for a folder that was created
+ * later. The watchdog also deletes files of ended processes in the folders of named segments, see
  * `named-segment.ts`.
  */
 

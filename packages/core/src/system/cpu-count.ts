@@ -1,10 +1,10 @@
 import { host } from "../host/mod.ts";
 
-/** Memory for which a Lambda function gets one CPU (AWS Lambda, "Configure function memory"). */
+/** AWS Lambda gives a function one CPU for this much memory (docs, "Configure function memory"). */
 const LAMBDA_MB_PER_CPU = 1769;
 const CGROUP_ROOT = "/sys/fs/cgroup";
 
-/** Reads files and environment variables, which hold the limits. A missing one is `undefined`. */
+/** Reads the files and environment variables with the limits. A missing one is `undefined`. */
 export interface LimitSource {
   file(path: string): string | undefined;
   variable(name: string): string | undefined;
@@ -29,8 +29,8 @@ export function cpuCount(): number {
 }
 
 /**
- * Returns the CPU limit; infinite without one. A fraction is rounded up, because that part of a CPU
- * would be idle otherwise.
+ * Returns the CPU limit in whole CPUs; infinite without a limit. A fraction of a quota is rounded
+ * up, because that part of a CPU would be idle otherwise. The Lambda limit is rounded to the nearest.
  */
 export function cpuLimit(source: LimitSource): number {
   const megabytes = Number(source.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
@@ -39,23 +39,23 @@ export function cpuLimit(source: LimitSource): number {
 }
 
 /**
- * Returns the smallest quota of the process's group and all groups around it. A container sees its
- * own group as the outermost.
+ * Returns the smallest quota of the process's control group and its ancestors. Inside a container,
+ * the container's own group is the root.
  */
 function cgroupQuota(source: LimitSource): number {
-  let least = Number.POSITIVE_INFINITY;
+  let smallest = Number.POSITIVE_INFINITY;
   for (const { folder, path, isUnified } of cpuCgroups(source)) {
     for (let group = path; ; group = group.slice(0, Math.max(0, group.lastIndexOf("/")))) {
-      least = Math.min(least, quotaOf(source, `${folder}${group}`, isUnified));
+      smallest = Math.min(smallest, quotaOf(source, `${folder}${group}`, isUnified));
       if (group === "") break;
     }
   }
-  return least;
+  return smallest;
 }
 
 /**
- * Returns the control groups that limit CPU time: the only group of version 2, or the `cpu` group
- * of version 1.
+ * Returns the control groups that limit the CPU time of this process: its group in the unified
+ * hierarchy of cgroup v2, or its group in the `cpu` hierarchy of cgroup v1.
  */
 function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; isUnified: boolean }> {
   const found = [];
@@ -72,8 +72,8 @@ function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; 
 }
 
 /**
- * Reads a quota. Version 2 has both numbers in one file, version 1 in two. "max" and -1 mean no
- * limit.
+ * Returns the quota of a control group in CPUs: the CPU time that it may use in each period, divided
+ * by the period. cgroup v2 has both numbers in one file, v1 in two. "max" and -1 mean no limit.
  */
 function quotaOf(source: LimitSource, folder: string, isUnified: boolean): number {
   const [max, period] = isUnified

@@ -1,6 +1,6 @@
 /**
- * Returns how much memory is free. A check is needed before a large allocation: Linux grants any
- * size, and kills a process when memory runs out.
+ * The amount of free memory, which is checked before a large allocation. Linux overcommits: it
+ * grants more memory than there is, and kills a process when memory runs out.
  */
 import type { Native } from "../native/mod.ts";
 import { readProcFile } from "../native/proc-file.ts";
@@ -17,8 +17,8 @@ export function freeMemory(native: Native): number {
 }
 
 /**
- * Returns the folders of control groups that may have a limit: of version 2 and 1, inside and
- * outside of a container.
+ * Returns the folders of control groups that may limit this process. A group of cgroup v2 or v1 is
+ * at its own path on the host, and at the root inside a container.
  */
 function cgroupDirs(cgroupText: string): string[] {
   const v2Path = /^0::(.*)$/m.exec(cgroupText)?.[1] ?? "";
@@ -30,7 +30,7 @@ function cgroupDirs(cgroupText: string): string[] {
   return roots.flatMap(([root, path]) => (path.length > 1 ? [root, root + path] : [root]));
 }
 
-/** Returns the bytes below the limit of a group. Inactive page cache counts as free. */
+/** Returns how many bytes a group may still use. Inactive page cache counts as free. */
 function cgroupFreeBytes(folder: string, read: (path: string) => string): number {
   const limit = Number.parseInt(read(`${folder}/memory.max`) || read(`${folder}/memory.limit_in_bytes`), 10);
   if (Number.isNaN(limit)) return Number.POSITIVE_INFINITY; // "max", or no such group
