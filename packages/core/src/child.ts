@@ -1,8 +1,9 @@
 /**
- * The entry point for children: what every child loads first, before it knows what to do.
+ * The entry point for children: the modules that every child loads first, before it receives its
+ * target.
  *
- * Every child pays for this code, so it leaves out what many children never need. The codec, for
- * example, is loaded with the first value that needs it.
+ * It delays the start of every child, so it imports only code that all children need. The codec,
+ * for example, is imported when the first value arrives.
  *
  * @module
  */
@@ -28,9 +29,9 @@ export { loadModules } from "./targets/module-loader.ts";
 export { isLocal, resolveTarget, targetOf } from "./targets/target.ts";
 
 /**
- * The path of the module with the codec. It is not a literal, because Deno preloads every module
- * that a literal import names. A child with few read permissions must be able to read it, see
- * {@link codecModule}.
+ * The path of the module with the codec. It is not a literal, because Deno preloads modules that
+ * are imported by a literal. A child with restricted read permissions needs permission to read it,
+ * so its URL is exported as {@link codecModule}.
  */
 const CODEC_PATH = `./internal${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
@@ -39,7 +40,7 @@ export const codecModule: string = new URL(CODEC_PATH, import.meta.url).href;
 
 /** The connection of a child to its parent. */
 export interface ParentConnection {
-  /** Returns the next message of the parent, which must be a text. */
+  /** Returns the next message of the parent as text. The parent must have sent it as text. */
   receiveText(): Promise<string>;
   /** Returns the next value of the parent, after loading the modules that it names. */
   receive(): Promise<unknown>;
@@ -48,11 +49,12 @@ export interface ParentConnection {
 }
 
 /**
- * Connects this child to its parent and runs `main`. The child exits when its parent exits.
+ * Connects this child to its parent and runs `main`, unless this process is a standby. The child
+ * exits when its parent exits.
  *
- * @returns a function that does the same with explicit arguments, for a child that was forked after
- * this module was loaded. The arguments name the parent's endpoint, or have a start payload
- * instead: then the fork server kills the child when the parent exits.
+ * @returns a function that does the same with explicit arguments, for a child that was forked from
+ * a standby. The arguments contain the address of the parent's endpoint or a start payload. A child
+ * with a start payload has no connection, so the fork server kills it when the parent exits.
  */
 export function enter(main: (parent: ParentConnection) => Promise<void>): (...args: string[]) => Promise<void> {
   if (!processRole.isStandby) void run(main, ...host.takeArgs());
@@ -76,7 +78,7 @@ async function run(
 }
 
 /**
- * Runs in a fork server what every child runs first, so that the code is compiled before the fork.
+ * Runs the start of a child in a fork server, so that its code is compiled before the fork.
  *
  * @param messages the start payload of a child
  */
@@ -131,7 +133,7 @@ async function connectToParent(parentSocketPath: string, token: string): Promise
     frames.push(frame);
     notifyArrival();
   });
-  // The parent has exited, so nothing is left to do.
+  // A child without a parent has nothing to do.
   const exitAsOrphan = (): never => host.exit(1);
   try {
     const stream = await host.connect(parentSocketPath);

@@ -95,7 +95,7 @@ export class SendError extends ProcessError {
 }
 
 /**
- * The peer sent bytes that are not a message. The channel is closed then.
+ * The peer sent bytes that are not a valid message. The channel closes.
  *
  * @example A peer of another version
  * ```ts

@@ -2,15 +2,17 @@
  * A first-in-first-out list: an array with a head index.
  *
  * `Array.prototype.shift()` moves all remaining items, which takes milliseconds for 100,000 items.
- * Here the head index moves instead. The taken part is cut off when it is longer than the rest, so
- * each item is moved once on average.
+ * Here the head index moves instead. The taken slots are cut off when they are more than half of
+ * the array, so cutting moves less than one item for each item taken.
  */
 
 /** The array is cut only when it has more taken items than this. */
 const MIN_CUT_ITEMS = 1024;
 
 export class Fifo<T> {
-  /** The items, and cleared slots before the head: the garbage collector can free taken items. */
+  /**
+   * The items from the head on. The slots before it are cleared, so taken items can be collected.
+   */
   #items: T[] = [];
   #head = 0;
 
@@ -65,7 +67,7 @@ export class Fifo<T> {
     const { first } = this;
     const last = items.at(-1);
     this.unshift(items);
-    // Returned items usually come before all others.
+    // The new items usually come before all others, and the list needs no sorting.
     if (first !== undefined && last !== undefined && compare(last, first) > 0) this.#items.sort(compare);
   }
 

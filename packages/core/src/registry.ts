@@ -2,15 +2,15 @@
  * The registry: the state that all copies of this package in one process share.
  *
  * Two versions of a dependency can bring two copies of this package into a process. Both must see
- * the same shareable objects, registered classes and loaded modules. These are therefore kept in
- * one object under a well-known symbol. The protocol version describes that object and the frames
- * between processes. Copies with different versions refuse to work together.
+ * the same shareable objects, registered classes and loaded modules. One object under a registered
+ * symbol (`Symbol.for()`) therefore holds them all. The protocol version describes that object and
+ * the frames between processes. Copies with different versions refuse to work together.
  */
 
 /** The protocol version of frames, handshakes and the registry. */
 export const PROTOCOL = 1;
 
-/** A class whose instances arrive as instances, see `registerClass()`. */
+/** A class whose instances arrive as instances of that class, see `registerClass()`. */
 export interface RegisteredClass {
   readonly module: string;
   readonly name: string;
@@ -67,8 +67,8 @@ function openRegistry(): Registry {
 export const registry: Registry = openRegistry();
 
 /**
- * Returns the object that this process has once under a name. The first call of any copy of this
- * package makes it.
+ * Returns the object with a name, which exists once in this process. The first call creates it with
+ * `make`, whichever copy of this package calls.
  */
 export function singleton<T>(name: string, make: () => T): T {
   if (!registry.singletons.has(name)) registry.singletons.set(name, make());

@@ -2,9 +2,9 @@
  * Endpoints: how a process lets other processes open channels to one of its objects.
  *
  * A process has one Unix socket for all of its *endpoints*, in the socket folder of its process
- * tree. It starts to listen with the first endpoint. Each endpoint has an *address*: the path of the
- * socket and a random token. The address is sent in a message. The receiver dials it: it connects to
- * the socket and sends the token. Both sides then have a channel.
+ * tree. It starts to listen with the first endpoint. Each endpoint has an *address*: the path of
+ * the socket and a random token. The address is sent in a message. The receiver dials it: it
+ * connects to the socket and sends the token. Both sides then have a channel.
  *
  * ```text
  *   A: exposeEndpoint(accept) ── address, inside any message ──> B: dial(address)

@@ -1,8 +1,8 @@
 /**
  * The start payload: the parent's first messages to a child, packed into one text.
  *
- * Some start methods can pass a text to the child. The child then reads its first messages from that
- * text, and does not connect to its parent for them.
+ * Some start methods can pass a text to the child. The child then reads its first messages from
+ * that text, and does not connect to its parent for them.
  */
 
 import type { EncodedMessage } from "../channel/encoded-message.ts";

@@ -1,6 +1,6 @@
 /**
- * Cleans up when this process ends, even by a crash or SIGKILL: removes its socket folder, and kills
- * its children.
+ * Cleans up when this process ends, even by a crash or SIGKILL: removes its socket folder, and
+ * kills its children.
  *
  * An exit hook removes the folder at an orderly exit. A watchdog process does the rest, see
  * `watchdog-scripts.ts`. A *process tree* is the main process with all of its descendants. All of

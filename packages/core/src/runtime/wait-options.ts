@@ -29,7 +29,10 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The longest delay of a timer on Node and Deno, 25 days. A timer with a longer delay fires at once. */
+/**
+ * The longest delay of a timer on Node and Deno, 25 days. A timer with a longer delay fires at
+ * once.
+ */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /**
@@ -42,8 +45,8 @@ export const TIMED_OUT: unique symbol = Symbol("timed out") as never;
  * promise continues; the caller cancels it if needed.
  *
  * @param call the call as the user writes it, for errors
- * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason, and
- * if an option is invalid.
+ * @returns a promise of the value, or of {@link TIMED_OUT}. It rejects with the signal's reason,
+ * and if an option is invalid.
  */
 export function withTimeout<T>(promise: Promise<T>, call: string, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
   const { timeout, signal } = options;

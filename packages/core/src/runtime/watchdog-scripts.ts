@@ -2,9 +2,9 @@
  * The watchdog: kills the children of a process and removes its files after the process has ended.
  *
  * Every process that has children owns one *watchdog*: a tiny program that reads from a pipe. Only
- * the owner has the writing end. The owner reports each child before that child runs user code. When
- * the owner ends, even by SIGKILL, the kernel closes the pipe. The watchdog then kills the remaining
- * children, removes the socket folder, and exits.
+ * the owner has the writing end. The owner reports each child before that child runs user code.
+ * When the owner ends, even by SIGKILL, the kernel closes the pipe. The watchdog then kills the
+ * remaining children, removes the socket folder, and exits.
  *
  * ```text
  *   owner ──pipe── watchdog       owner is SIGKILLed:   watchdog ── SIGKILL ──> child

@@ -2,13 +2,12 @@
  * Adaptive spinning: decides whether a thread should spin for a moment before it sleeps.
  *
  * Sleeping and being woken costs tens of microseconds. Spinning pays if the awaited event usually
- * comes within that time. The decision follows recent results: spin while it works, and probe now
- * and then after it has stopped working.
+ * comes within that time. The decision follows recent results: a thread spins as long as that pays
+ * off. After that it still spins in one wait of 16, to notice when spinning pays off again.
  */
 
 /**
- * After spinning stopped paying off, one wait in this many still spins, to notice when it pays off
- * again.
+ * While spinning is suspended, one wait in this many still spins.
  */
 const PROBE_INTERVAL = 16;
 

@@ -1,13 +1,14 @@
 /**
  * Doorbells wake the event loop of another process after a change in shared memory.
  *
- * Each thread that waits has one doorbell: an anonymous pipe, whose reading end its event loop
- * watches. The thread writes its thread id, the descriptor and the inode of the pipe into shared
- * memory. Another thread opens the pipe once, through `/proc/<pid>/fd`, and writes a byte to ring.
+ * Each waiting thread has one *doorbell*: an anonymous pipe. Its event loop watches the reading
+ * end. The thread writes its thread id, and the descriptor and inode of the pipe, into shared
+ * memory. To ring, another thread opens the pipe through `/proc/<tid>/fd` and writes a byte. It
+ * keeps the pipe open for later rings.
  *
- * A pipe has no name and leaves nothing behind. Watching it uses no thread pool, does not keep the
- * program alive, and costs nothing until the doorbell rings. A ring is only a hint that something
- * may have changed: every listener checks again.
+ * A pipe has no name and leaves nothing behind. Watching it does not occupy a thread of the thread
+ * pool and does not keep the program alive. A ring is only a hint that something may have changed,
+ * so every listener checks again.
  */
 
 import { host } from "../host/mod.ts";
@@ -28,7 +29,7 @@ export interface Doorbell {
 }
 
 const NO_DOORBELL: Doorbell = { fd: -1, inode: 0 };
-/** Pipes of other threads that stay open. The oldest is closed for a new one. */
+/** The most pipes of other threads that stay open. At the limit, the oldest is closed. */
 const MAX_OPEN_PIPES = 256;
 const RING_BYTE = new Uint8Array([1]);
 
@@ -38,8 +39,8 @@ const listeners = new Set<() => void>();
 const peerPipes = new Map<number, { readonly threadId: number; readonly fd: number }>();
 
 afterForkInChild(() => {
-  // The inherited reading end has been replaced already, so the child receives no rings that are
-  // meant for its parent.
+  // `detach-inherited.ts` has already replaced the inherited reading end. The child therefore
+  // cannot read rings that are meant for its parent.
   const [, writeFd] = ownPipe?.fds ?? [];
   if (writeFd !== undefined) native()?.libc.close(writeFd);
   ownPipe = undefined;
@@ -76,12 +77,12 @@ export function ringDoorbell(threadId: number, doorbell: Doorbell): boolean {
   if (peerPipe === undefined) {
     if (hasExited(threadId)) return false;
     const fd = openPeerPipe(api, threadId, doorbell);
-    // No permission, or not open yet: the waiting thread also checks from time to time.
+    // The pipe cannot be opened, or is closed. The waiting thread also checks by timer.
     if (fd === undefined) return true;
     peerPipe = { threadId, fd };
     cachePeerPipe(api, doorbell.inode, peerPipe);
   }
-  // A full pipe means that it has been rung already.
+  // EAGAIN: the pipe is full of rings that the thread has not read yet.
   if (api.libc.write(peerPipe.fd, RING_BYTE, 1) === 1 || api.errno() === EAGAIN) return true;
   closePeerPipe(api, doorbell.inode);
   return !hasExited(threadId);
@@ -99,10 +100,10 @@ function openDoorbell(): { doorbell: Doorbell; fds: number[] } {
   });
   if (!isWatched) {
     for (const fd of fds) api.libc.close(fd);
-    return { doorbell: NO_DOORBELL, fds: [] }; // waiting threads check from time to time
+    return { doorbell: NO_DOORBELL, fds: [] }; // this thread checks by timer
   }
-  // The writing end stays open: otherwise the pipe would end when the last thread that rang closes
-  // its end.
+  // This thread keeps a writing end too. Otherwise the reading end would report end-of-file when
+  // the last thread that rang closes its writing end.
   return { doorbell: inode === undefined ? NO_DOORBELL : { fd: readFd, inode }, fds: [readFd, writeFd] };
 }
 

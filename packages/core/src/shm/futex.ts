@@ -2,8 +2,8 @@
  * The futex system call of Linux: a thread sleeps on a word of shared memory until another thread
  * wakes it.
  *
- * Only calls that may block their thread use it. A wait in the event loop is woken by a doorbell,
- * see `doorbell.ts`.
+ * Only synchronous calls use it, because it blocks the thread. Asynchronous waits use a doorbell
+ * instead, see `doorbell.ts`.
  */
 import { FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX } from "../native/linux.ts";
 import type { Call, Native } from "../native/mod.ts";

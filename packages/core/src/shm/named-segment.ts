@@ -8,15 +8,15 @@
  *       4712.19                  the content is the size of the segment, and the name that the system shows for it
  * ```
  *
- * The kernel frees the segment, see `shared-memory-segment.ts`. Only these small files could be
- * left behind. Each process deletes its own file when it releases the segment, and then tries to
- * remove the folder of the name. That works only for an empty folder: so the last process frees the
- * name, and none frees a name that is in use.
+ * The kernel frees the segment, see `shared-memory-segment.ts`. Only these small files can be left
+ * behind. Each process deletes its own file when it releases the segment, and then calls `rmdir()`
+ * for the folder of the name. `rmdir()` removes only empty folders. The last process therefore
+ * frees the name, and a name in use is never freed.
  *
- * The file of a killed process is deleted by its own watchdog or by that of its parent, see
- * `watchdog-scripts.ts`. If those were killed too, the next process that uses the name deletes it:
- * a file counts only while its process has that segment open. All file access goes through libc,
- * because Deno would ask for permission to use the folder.
+ * The watchdog of a killed process, or that of its parent, deletes its file; see
+ * `watchdog-scripts.ts`. If both watchdogs were killed too, the file is stale. A file is ignored if
+ * its process does not have that segment open. The next process that creates the name deletes it.
+ * All file access goes through libc, because Deno would ask for permission to use the folder.
  */
 import { ProcessError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -43,8 +43,8 @@ import { isStillOpen, type SegmentAddress, SharedSegment } from "./shared-memory
  */
 const NAME_DIR_PARENTS = ["/tmp", "/var/tmp", "/dev/shm"];
 const NAME_PREFIX = "n.";
-/** File systems allow 255 bytes. */
-const MAX_ENCODED_NAME_LENGTH = 200;
+/** The longest file name of a segment. File systems allow 255 bytes. */
+const MAX_ENCODED_NAME_BYTES = 200;
 /** Attempts to create a name while other processes create and remove it. */
 const MAX_CREATE_ATTEMPTS = 100;
 /** Attempts to create the folder of a user while other processes remove it. */
@@ -73,7 +73,7 @@ export class NamedSegment {
     cleanup.ensureWatchdog();
     if (cleansAtExit) return;
     cleansAtExit = true;
-    // This deletes the files at an orderly exit, and also if there is no watchdog.
+    // At an orderly exit, this deletes the files even if there is no watchdog.
     host.onExit(() => {
       for (const path of useCounts.keys()) removeFile(path);
     });
@@ -119,8 +119,8 @@ export class NamedSegment {
   }
 
   /**
-   * Registers this process as a user of a name, for a segment that it has open. The name may have
-   * been freed.
+   * Registers this process as a user of a name, for a segment that it has open. If the name has
+   * been freed, it stays free.
    */
   static adopt(name: string, memory: SharedSegment): NamedSegment {
     const directory = new NameDirectory(name);
@@ -137,8 +137,8 @@ export class NamedSegment {
   }
 
   /**
-   * Returns what to do when this object is garbage-collected. The segment is then released by
-   * itself.
+   * Returns a function to call after this object was garbage-collected: it deletes the file of this
+   * process. The garbage collector releases the segment itself.
    */
   get finalizer(): () => void {
     const path = this.#path;
@@ -185,7 +185,7 @@ class NameDirectory {
   readonly #folder: string;
 
   constructor(name: string) {
-    // A process with shared memory has libc.
+    // A process that has shared memory also has libc.
     this.#api = native() as Native;
     this.#folder = `${userNameDir(this.#api)}/${fileName(name)}`;
   }
@@ -239,7 +239,7 @@ class NameDirectory {
 let cachedUserDir: string | undefined;
 
 /**
- * Returns the folder of this user, and creates it if needed. A folder that other users can write to
+ * Returns the folder of this user, and creates it if needed. A folder that other users can access
  * is not used.
  */
 function userNameDir(api: Native): string {
@@ -320,9 +320,9 @@ function listHolderFiles(api: Native, path: string): string[] {
 function fileName(name: string): string {
   const hex = (char: string): string => `%${char.charCodeAt(0).toString(16)}`;
   const encoded = encodeURIComponent(name).replace(/[!'()*~]/g, hex);
-  if (encoded.length <= MAX_ENCODED_NAME_LENGTH) return NAME_PREFIX + encoded;
+  if (encoded.length <= MAX_ENCODED_NAME_BYTES) return NAME_PREFIX + encoded;
   throw new RangeError(
-    `The name of shared memory takes at most ${MAX_ENCODED_NAME_LENGTH} bytes, with %-escapes: "${name.slice(0, 50)}…" is too long`,
+    `The name of shared memory takes at most ${MAX_ENCODED_NAME_BYTES} bytes, with %-escapes: "${name.slice(0, 50)}…" is too long`,
   );
 }
 

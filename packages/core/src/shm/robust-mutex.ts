@@ -1,22 +1,22 @@
 /**
- * A robust mutex in shared memory: if its owner dies, the next thread gets it and learns that.
+ * A robust mutex in shared memory: if its owner dies, the next owner gets the result `OWNER_DIED`.
  *
  * ```text
- * const mutex = new RobustMutex(segment, 0, 64); // 64 threads can wait in their event loop; 0 if all waits block
+ * const mutex = new RobustMutex(segment, 0, 64); // 64: threads that can wait in their event loop
  * const died = (await mutex.acquire("acquire()", {})) === OWNER_DIED; // repair what the mutex protects
  * mutex.release();
  * ```
  *
  * The owner is a thread of a process. An uncontended acquire and release take two atomic
- * operations, about 20 ns. Waiting threads notice a dead owner within some milliseconds at first,
- * and within 20 ms later. {@link RobustMutex.tryAcquire} checks for it too, at most every 5 ms. The
+ * operations, about 20 ns. A waiting thread checks for a dead owner after 1 or 2 ms at first, and
+ * later every 20 ms. {@link RobustMutex.tryAcquire} checks for it too, at most every 5 ms. The
  * mutex is not re-entrant: its owner waits like any other thread.
  *
  * ```text
  *   word 0 owner       0: free.  thread id: locked.  thread id | WAITERS_FLAG: locked, and a thread waits.
- *                      WAITERS_FLAG: free, but reserved for the thread in `priority`
+ *                      WAITERS_FLAG: free, but reserved for the thread in `priority` (0: any thread on the slow path)
  *        1 start time  when the owner started; 0 until it is written
- *        2 priority    the id of a thread that has waited long: it comes next, even if others are faster
+ *        2 priority    the id of a thread that has waited long: it gets the mutex next
  *        8 the wait queue, see `wait-queue.ts`
  * ```
  *
@@ -36,7 +36,7 @@ export type AcquireResult = 0 | 1 | 2;
 export const WOULD_BLOCK = 0;
 /** This thread has the mutex. */
 export const ACQUIRED = 1;
-/** This thread has the mutex, and its last owner died without releasing it. */
+/** This thread has the mutex, and the previous owner died without releasing it. */
 export const OWNER_DIED = 2;
 
 const OWNER = 0;
@@ -45,15 +45,15 @@ const PRIORITY = 2;
 const HEADER_WORDS = 8;
 const WAITERS_FLAG = 1 << 30;
 /**
- * Attempts to lock the mutex before a thread sleeps: most are held for less time than falling
- * asleep takes.
+ * Attempts to lock the mutex before a thread sleeps. Most owners release it sooner than a thread
+ * can fall asleep and be woken.
  */
-const SPIN_LIMIT = 20;
-/** Loop iterations between two attempts. */
+const MAX_SPIN_ATTEMPTS = 20;
+/** Iterations of the pause loop between two attempts. */
 const PAUSE_ITERATIONS = 2000;
 /** How long a thread waits before it requests priority. */
 const PRIORITY_AFTER_MS = 5;
-/** How often `tryAcquire()` asks the system whether the owner is alive. */
+/** The least time between two checks of `tryAcquire()` whether the owner is alive. */
 const LIVENESS_CHECK_INTERVAL_MS = 5;
 /** Consecutive checks that find another start time before the owner counts as dead. */
 const MISMATCHES_UNTIL_DEAD = 3;
@@ -65,7 +65,7 @@ export class RobustMutex {
   readonly #waitQueue: WaitQueue;
   #livenessCheckedAt = 0;
   /**
-   * The owner whose start time did not match at the last check, and how often in a row it did not.
+   * The owner at the last check, and how many checks in a row found another start time for it.
    */
   #mismatchedOwner = 0;
   #mismatchCount = 0;
@@ -74,7 +74,7 @@ export class RobustMutex {
    * Attaches to the mutex in a segment. Memory that is all zeros is a free mutex.
    *
    * @param wordOffset where the mutex begins, in words of four bytes
-   * @param slotCount how many threads can be woken in their event loop; 0 if all waits block
+   * @param slotCount how many threads can be woken in their event loop; 0 if threads only block
    */
   constructor(memory: SharedSegment, wordOffset: number, slotCount: number) {
     this.#words = new Int32Array(memory.buffer);
@@ -98,8 +98,8 @@ export class RobustMutex {
   }
 
   /**
-   * Locks the mutex on the fast path: it is free, not reserved, and no wait of this thread came
-   * first.
+   * Locks the mutex if it is free and not reserved, and this thread has no pending wait for it.
+   * Returns whether it did.
    */
   tryLockFast(): boolean {
     return !this.#waitQueue.isWaiting && this.#tryLockFast();
@@ -107,7 +107,7 @@ export class RobustMutex {
 
   /** Locks the mutex if that is possible without waiting. */
   tryAcquire(): AcquireResult {
-    if (this.#waitQueue.isWaiting) return WOULD_BLOCK; // the waits of this thread came first
+    if (this.#waitQueue.isWaiting) return WOULD_BLOCK; // pending waits of this thread come first
     if (this.#tryLockFast()) return ACQUIRED;
     const now = performance.now();
     const checkLiveness = now - this.#livenessCheckedAt > LIVENESS_CHECK_INTERVAL_MS;
@@ -130,8 +130,8 @@ export class RobustMutex {
   }
 
   /**
-   * Locks the mutex, and waits in the event loop until that is possible. The waits of one thread
-   * get it in their order.
+   * Locks the mutex, and waits in the event loop until that is possible. Waits of the same thread
+   * get the mutex in the order of their calls.
    *
    * @param call the call as the user writes it, for errors
    * @returns {@link WOULD_BLOCK} if the timeout expired
@@ -152,31 +152,31 @@ export class RobustMutex {
   /**
    * Unlocks the mutex. The caller must have it.
    *
-   * @param isReserved whether the fast path must not take it, because a thread has priority, or
-   * because the next owner has to read the caller's state first
+   * @param isReserved whether to keep other threads from locking it on the fast path. It is needed
+   * if a thread has priority, or if the next owner must first read state that the caller left.
    */
   release(isReserved: boolean = (this.#words[this.#wordOffset + PRIORITY] as number) !== 0): void {
     const words = this.#words;
     const wordOffset = this.#wordOffset;
-    // Plain access is enough, and much faster: the atomic exchange below orders it for readers that
-    // use Atomics.
+    // A plain write is much faster than an atomic one. The atomic exchange below makes it visible
+    // before the release.
     words[wordOffset + OWNER_START_TIME] = 0;
     const previous = Atomics.exchange(words, wordOffset + OWNER, isReserved ? WAITERS_FLAG : 0);
     if ((previous & WAITERS_FLAG) !== 0 || isReserved) this.#waitQueue.wake(isReserved ? Number.POSITIVE_INFINITY : 1);
   }
 
-  /** Unlocks the mutex of any owner. Returns false if it is not locked. */
+  /** Unlocks the mutex, whichever thread owns it. Returns false if it is not locked. */
   releaseIfHeld(): boolean {
-    // Plain access sees what this thread wrote, which is enough for the owner. It costs a third of
-    // an atomic load.
+    // A plain read takes a third of the time of an atomic load. The owner sees its own id with it.
+    // Any other thread that reads 0 repeats the check with an atomic load.
     if (((this.#words[this.#wordOffset + OWNER] as number) & ~WAITERS_FLAG) === 0 && !this.isHeld) return false;
     this.release();
     return true;
   }
 
   /**
-   * Blocks until it has the mutex and calls `run`. A change in `run` must need no repair if the
-   * thread dies during it.
+   * Locks the mutex, calls `run`, and unlocks it; blocks until that is possible. It ignores whether
+   * the previous owner died, so `run` must leave consistent data wherever the thread dies.
    */
   withLock<T>(run: () => T): T {
     this.acquireSync();
@@ -196,7 +196,7 @@ export class RobustMutex {
   }
 
   #trySpin(): boolean {
-    for (let i = 0; i < SPIN_LIMIT; i++) {
+    for (let i = 0; i < MAX_SPIN_ATTEMPTS; i++) {
       // Without pauses, the cache line would bounce between the processors and slow down the owner.
       cpuRelax();
       if (Atomics.load(this.#words, this.#wordOffset + OWNER) === 0 && this.#tryLockFast()) return true;
@@ -205,7 +205,7 @@ export class RobustMutex {
   }
 
   /**
-   * Returns the condition of a wait, and a function that returns the result of its last attempt.
+   * Returns a condition for a wait, which tries to lock the mutex, and the result of its last try.
    */
   #lockAttempts(): { condition: (checkLiveness: boolean) => boolean; result: () => AcquireResult } {
     let outcome: AcquireResult = WOULD_BLOCK;
@@ -256,9 +256,11 @@ export class RobustMutex {
   }
 
   /**
-   * Returns whether the owner has died. The two words of an owner are not read atomically, so a
-   * mismatch may come from two owners in quick succession. Only a mismatch that stays is another
-   * thread with the same TID.
+   * Returns whether the owner has died.
+   *
+   * Its id and its start time are not read in one atomic step. A mismatch may therefore come from
+   * two owners in quick succession. Only repeated mismatches mean that a new thread has the owner's
+   * TID.
    */
   #hasDied(owner: number): boolean {
     const startTime = startTimeOf(owner);
@@ -280,7 +282,8 @@ export class RobustMutex {
   }
 
   /**
-   * Returns whether a reserved mutex is reserved for this thread, or for a thread that has exited.
+   * Returns whether this thread may take a reserved mutex. It may if the reservation is for this
+   * thread, for any thread, or for a thread that has exited.
    */
   #isNext(id: number, checkLiveness: boolean): boolean {
     const words = this.#words;
@@ -291,8 +294,8 @@ export class RobustMutex {
   }
 
   /**
-   * Cancels the priority of this thread after its last wait. A mutex that is reserved for it
-   * becomes free.
+   * Cancels the priority of this thread, unless it has more waits. If the mutex is reserved for it,
+   * the mutex becomes free.
    */
   #cancelPriority(): void {
     const words = this.#words;

@@ -65,10 +65,10 @@ interface SharedMemorySupport {
 const SHARED_MEMORY_ENV = "MULTIPROC_SHARED_MEMORY";
 const MAX_SEGMENT_BYTES = 2 ** 47;
 /** Segments up to this size are created without a check of the free memory. */
-const SKIP_FREE_CHECK_BYTES = 2 ** 16;
+const MAX_UNCHECKED_BYTES = 2 ** 16;
 const linkBuffer = new Uint8Array(512);
 /**
- * The segments that this process has open, by name. An address that arrives twice leads to the same
+ * The segments that this process has open, by name. Attaching to one of them returns the same
  * object.
  */
 const openSegments: Map<string, WeakRef<SharedSegment>> = singleton("segments", () => new Map());
@@ -124,8 +124,9 @@ export class SharedSegment {
   }
 
   /**
-   * Opens a segment of another process, or of this one. A segment that is open already is returned
-   * again. It is closed when it was closed as often as it was opened.
+   * Opens a segment of another process, or of this one. If this process has the segment open
+   * already, the same object is returned. Each `create()` and `attach()` then needs its own
+   * `close()`.
    *
    * @throws {CapabilityError} if shared memory is not available, see {@link whyNoSharedMemory}
    * @throws {ProcessError} if none of the processes in the address has the segment open
@@ -140,7 +141,7 @@ export class SharedSegment {
     const { libc } = support.native;
     for (const [pid, peerFd] of address.openFds) {
       const path = `/proc/${pid}/fd/${peerFd}`;
-      // Another process may have that pid by now. A file with another name is not opened.
+      // The pid or the descriptor may have been reused. A file with another name is not opened.
       if (nameOf(support.native, path) !== address.name) continue;
       const fd = libc.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
       if (fd < 0) continue;
@@ -187,8 +188,8 @@ export class SharedSegment {
   }
 
   /**
-   * Returns the object of this process that manages a part of the memory. The first call for a key
-   * makes it.
+   * Returns the object of this process that manages a part of the memory. The first call with a key
+   * creates it with `make`.
    */
   singleton<T extends object>(key: string, make: () => T): T {
     let instance = this.#singletons.get(key);
@@ -287,10 +288,12 @@ function detectSupport(): SharedMemorySupport | string {
   return probe;
 }
 
-/** Opens a file of that size and reserves its space. */
+/**
+ * Opens a memfd or an unlinked file, reserves memory for `size` bytes, and returns its descriptor.
+ */
 function openReserved(native: Native, size: number): number {
   const { libc } = native;
-  if (size > SKIP_FREE_CHECK_BYTES && size > freeMemory(native))
+  if (size > MAX_UNCHECKED_BYTES && size > freeMemory(native))
     throw failure(`reserved: the system does not have ${size} bytes of free memory`);
   let fd = libc.memfd_create(`multiproc-${randomToken(12)}`, MFD_CLOEXEC);
   if (fd < 0) fd = openUnlinked(native);
@@ -329,7 +332,10 @@ function unmap({ native: { libc }, fd, start, size }: Mapping, closesFd = true):
   if (closesFd) libc.close(fd);
 }
 
-/** Returns the name of an open file; `undefined` if it is not open, or belongs to another user. */
+/**
+ * Reads the link of a descriptor in `/proc`: the name of the open file. Returns `undefined` if the
+ * descriptor is not open, or belongs to another user.
+ */
 function nameOf({ libc }: Native, path: string): string | undefined {
   const length = libc.readlink(path, linkBuffer, linkBuffer.length);
   return length < 0 ? undefined : host.utf8Read(linkBuffer, 0, length);

@@ -1,12 +1,12 @@
 /**
  * Thread ids name a thread in shared memory, and show other processes whether it has exited.
  *
- * A *thread id* packs the thread's TID (22 bits) and 8 bits of its start time into one word, so
- * that a single compare-and-swap claims a word for a thread. A second word has the whole start time
- * where there is room for it. The system reuses TIDs, but a new thread has another start time, so
- * it is not mistaken for the exited one. Ids name threads instead of processes, because the threads
- * of one process exclude each other too. Without access to the system, the id is the pid, and no
- * thread counts as exited.
+ * A *thread id* packs the thread's TID (22 bits) and 8 bits of its start time into one word. A
+ * single compare-and-swap can therefore claim a word for a thread. Data structures with a spare
+ * word also store the full start time. The system reuses TIDs, but a new thread has another start
+ * time than an exited one. Ids name threads instead of processes, because the threads of one
+ * process exclude each other too. Without access to libc, the id is the pid, and no thread counts
+ * as exited.
  */
 
 import { host } from "../host/mod.ts";
@@ -42,12 +42,12 @@ export function tidOf(id: number): number {
   return id & TID_MASK;
 }
 
-/** Returns whether a thread has exited. It asks the system, which takes some microseconds. */
+/** Returns whether a thread has exited. It reads `/proc`, which takes some microseconds. */
 export function hasExited(id: number): boolean {
   return startTimeOf(id) === undefined;
 }
 
-/** Returns when a thread started; `undefined` if it has exited, 0 without access to the system. */
+/** Returns when a thread started; `undefined` if it has exited, 0 without access to libc. */
 export function startTimeOf(id: number): number | undefined {
   const api = native();
   if (api === undefined) return 0;
@@ -68,7 +68,7 @@ function packThreadId(tid: number, startTime: number): number {
   return tid | ((startTime & 0xff) << TID_BITS);
 }
 
-/** Reads when a thread started; `undefined` if there is none, or if it is a zombie. */
+/** Returns when a thread started; `undefined` if it does not exist or is a zombie. */
 function readStartTime(native: Native, tid: number): number | undefined {
   const text = readProcFile(native, `/proc/${tid}/stat`);
   if (text === undefined || text === "") return undefined;

@@ -1,12 +1,11 @@
 /**
- * A wait queue in shared memory: threads of all processes wait in it for a condition, and are
- * woken.
+ * A wait queue in shared memory, in which threads of all processes wait for a condition.
  *
- * A wait has a condition: a function that checks whether the awaited change has happened, and
- * claims it. The condition is checked at once, after each {@link WaitQueue.wake}, and by a timer:
- * after 2 ms, then in growing intervals up to 20 ms. The checks by timer also look for dead
- * processes. They find changes whose wake-up went to a process that was killed before it claimed
- * them, so no wake-up is lost for long.
+ * A *condition* is a function that checks whether the awaited change has happened, and claims it:
+ * it takes the free lock or the item for this thread. It is called at once, when the thread is
+ * woken by {@link WaitQueue.wake}, and by a timer: after 2 ms, then in growing intervals up to 20
+ * ms. Checks by timer also look for dead processes. A wake-up is lost if its receiver is killed
+ * before it claims the change. The next check by timer of another thread then finds that change.
  *
  * ```text
  * const queue = new WaitQueue(segment, 16, 64);
@@ -18,12 +17,14 @@
  * blocks its thread on a futex.
  *
  * ```text
- *   word  0 signal          the futex of `waitSync()`; a wake-up that finds sleepers adds 1
+ *   word  0 signal          the futex of `waitSync()`; a wake-up adds 1 if threads may be asleep
  *         1 announced sync  a thread that is about to sleep adds 1
- *         2 served sync     the value of `announced sync` when a wake-up left no thread asleep; equal: no thread to wake
+ *         2 served sync     `announced sync` at the last wake-up that left no thread asleep. If both are equal, a
+ *                           wake-up has nothing to do
  *         3 announced slots, 4 served slots: the same for threads that wait in their event loop
- *         5 turn            a counter: the order in which threads took their slots
- *         8 slots of 8 words each: thread id, doorbell fd, doorbell inode, turn (0 while the slot is written), rung
+ *         5 turn            the highest turn so far; the waiting thread with the lowest turn is woken first
+ *         8 slots of 8 words each: thread id, doorbell fd, doorbell inode, turn (0 while the slot is being
+ *           filled), rung (1 from a ring until the thread checks its conditions)
  * ```
  *
  * A thread has one slot for all of its waits. If all slots are taken, the thread is not woken and
@@ -59,13 +60,14 @@ const MAX_RECHECK_WITHOUT_DOORBELL_MS = 5;
 const NO_SLOT = -1;
 /** Every taken slot has been rung. */
 const ALL_RUNG = -2;
-/** Wakes all threads: the largest count that a futex takes. */
+/** The largest count that a futex takes. It wakes all threads. */
 const ALL_THREADS = 0x7fff_ffff;
 
 /** Options of a wait in the event loop. */
 export interface WaitQueueOptions extends WaitOptions {
   /**
-   * Whether the wait keeps the program alive. A wait for another process need not. @default true
+   * Whether the wait keeps the program alive. A wait on behalf of another process does not need to.
+   * @default true
    */
   readonly keepAlive?: boolean;
 }
@@ -83,7 +85,7 @@ interface Waiter {
   settle(isDone: boolean, error?: unknown): void;
 }
 
-/** A forked child does not take part in the waits of its parent. */
+/** A forked child has copies of the queue, but not the waits of its parent. */
 const AT_FORK_HOOKS = {
   prepare(): void {},
   inChild(queue: WaitQueue): void {
@@ -99,7 +101,7 @@ export class WaitQueue {
   readonly #slotCount: number;
   readonly #maxRecheckMs: number;
   readonly #waiters = new Set<Waiter>();
-  /** The index of this thread's slot in the words, or {@link NO_SLOT}. */
+  /** The index of the first word of this thread's slot, or {@link NO_SLOT}. */
   #slot: number = NO_SLOT;
   #recheckMs = FIRST_RECHECK_MS;
   #cancelRecheck: (() => void) | undefined;
@@ -112,7 +114,7 @@ export class WaitQueue {
    * Attaches to the queue in a segment. Memory that is all zeros is an empty queue.
    *
    * @param wordOffset where the queue begins, in words of four bytes
-   * @param slotCount how many threads can be woken in their event loop; 0 if all waits block
+   * @param slotCount how many threads can be woken in their event loop; 0 if threads only block
    * @param maxRecheckMs the longest interval between two checks by timer
    */
   constructor(memory: SharedSegment, wordOffset: number, slotCount: number, maxRecheckMs: number = MAX_RECHECK_MS) {
@@ -183,8 +185,8 @@ export class WaitQueue {
     let recheckMs = FIRST_RECHECK_MS / 2;
     for (let checkLiveness = false; ; checkLiveness = true) {
       const signal = Atomics.load(words, this.#wordOffset + SIGNAL);
-      // The announcement comes before the check, so a thread that makes a change after the check
-      // sees the announcement.
+      // Announcing before checking makes sure that no change is missed: a thread that makes its
+      // change after the check sees the announcement and wakes this thread.
       Atomics.add(words, this.#wordOffset + ANNOUNCED_SYNC, 1);
       if (condition(checkLiveness)) return true;
       const remainingMs = deadline - performance.now();
@@ -195,8 +197,8 @@ export class WaitQueue {
   }
 
   /**
-   * Wakes up to `count` threads, the longest-waiting first. Call it after the change that they wait
-   * for.
+   * Wakes up to `count` threads that block, and up to `count` that wait in their event loop. In the
+   * event loop, the lowest turn comes first. Call it after the change that they wait for.
    */
   wake(count: number): void {
     this.#wakeSleepers(count);
@@ -227,28 +229,28 @@ export class WaitQueue {
         isEmpty = slot === NO_SLOT;
         break;
       }
-      if (!this.#ringSlot(slot)) remaining++; // its thread was dead
+      if (!this.#ringSlot(slot)) remaining++; // its thread has exited
     }
     if (isEmpty) Atomics.compareExchange(words, this.#wordOffset + SERVED_SLOTS, served, announced);
   }
 
   /**
-   * Returns the slot with the oldest turn that was not rung yet; else {@link NO_SLOT} or
+   * Returns the slot with the lowest turn among those that were not rung; else {@link NO_SLOT} or
    * {@link ALL_RUNG}.
    */
   #oldestSlot(): number {
     const words = this.#words;
     let oldest = NO_SLOT;
-    let firstTurn = 0;
+    let oldestTurn = 0;
     for (let i = 0; i < this.#slotCount; i++) {
       const slot = this.#slotOffset(i);
       if (Atomics.load(words, slot) === 0) continue;
       const turn = Atomics.load(words, slot + SLOT_TURN);
       if (turn === 0 || Atomics.load(words, slot + SLOT_RUNG) !== 0) {
         if (oldest === NO_SLOT) oldest = ALL_RUNG;
-      } else if (oldest < 0 || ((turn - firstTurn) | 0) < 0) {
+      } else if (oldest < 0 || ((turn - oldestTurn) | 0) < 0) {
         oldest = slot;
-        firstTurn = turn;
+        oldestTurn = turn;
       }
     }
     return oldest;
@@ -296,7 +298,8 @@ export class WaitQueue {
     if (this.#waiters.size === 0) this.#releaseSlot();
     else if (waiter.keepAlive && ![...this.#waiters].some(({ keepAlive }) => keepAlive))
       this.#scheduleRecheck(this.#recheckMs);
-    // The wait ended after a ring without claiming the change, so another thread is woken.
+    // This thread was rung, but the wait ended without claiming the change. Another thread is
+    // woken.
     if (!isDone && wasRung) this.wake(1);
   }
 
@@ -304,7 +307,7 @@ export class WaitQueue {
     const words = this.#words;
     const { id } = currentThreadId();
     const doorbell = ownDoorbell();
-    if (doorbell.fd < 0) return; // a wake-up for this thread would be lost, instead of reaching another one
+    if (doorbell.fd < 0) return; // a slot without a doorbell would swallow a wake-up for another thread
     this.#cancelListening ??= onRing(() => this.#recheckAll(false));
     for (const freesDeadFirst of [false, true]) {
       for (let i = 0; i < this.#slotCount; i++) {
@@ -405,7 +408,7 @@ export class WaitQueue {
     return this.#wordOffset + HEADER_WORDS + index * SLOT_WORDS;
   }
 
-  /** Resets the queue in a forked child: the waits and the slot belong to the parent. */
+  /** Resets the queue in a forked child, because the waits and the slot belong to the parent. */
   resetAfterFork(): void {
     this.#waiters.clear();
     this.#slot = NO_SLOT;

@@ -30,7 +30,8 @@ export function cpuCount(): number {
 
 /**
  * Returns the CPU limit in whole CPUs; infinite without a limit. A fraction of a quota is rounded
- * up, because that part of a CPU would be idle otherwise. The Lambda limit is rounded to the nearest.
+ * up, because that part of a CPU would be idle otherwise. The Lambda limit is rounded to the
+ * nearest.
  */
 export function cpuLimit(source: LimitSource): number {
   const megabytes = Number(source.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
@@ -72,8 +73,9 @@ function cpuCgroups(source: LimitSource): Array<{ folder: string; path: string; 
 }
 
 /**
- * Returns the quota of a control group in CPUs: the CPU time that it may use in each period, divided
- * by the period. cgroup v2 has both numbers in one file, v1 in two. "max" and -1 mean no limit.
+ * Returns the quota of a control group in CPUs: the CPU time that it may use in each period,
+ * divided by the period. cgroup v2 has both numbers in one file, v1 in two. "max" and -1 mean no
+ * limit.
  */
 function quotaOf(source: LimitSource, folder: string, isUnified: boolean): number {
   const [max, period] = isUnified

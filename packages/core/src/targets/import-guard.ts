@@ -2,18 +2,18 @@
  * The import guard: keeps a program from starting itself without end.
  *
  * A child imports the module of its target. If that module starts processes at its top level, each
- * child would start them again, and so would each of theirs. So a child imports every module in an
- * async context of its own (`AsyncLocalStorage`, which follows calls, promises, timers and
- * streams). Each start in that context is refused. The import fails with the refusal and is not
- * repeated. Tasks that run at the same time have other contexts and may start processes.
+ * child would start more children, without end. A child therefore imports every module in an async
+ * context of its own (`AsyncLocalStorage`, which follows calls, promises, timers and streams). Code
+ * in that context may not start processes: the start throws a *refusal*, and the import fails with
+ * it and is not repeated. Tasks that run at the same time have other contexts, so they may.
  *
  * The context outlives the import, because code that the top level began (`main()` without `await`)
  * continues after it. On Node before 24, an async context in use slows down all promises by several
  * times. There, the contexts are dropped once nothing runs that the import may have begun, and after
  * 110 ms in any case: the child's target may have opened sockets since then.
  *
- * Depth is the second line of defence: each child knows how many processes and threads are between
- * it and the main program.
+ * A limit of the depth is a second check: each child knows how many processes and threads are
+ * between it and the main program.
  */
 import { ProcessError } from "../errors.ts";
 import type { AsyncStorage } from "../host/host.ts";
@@ -36,11 +36,11 @@ interface ImportGuardState {
   areContextsInUse: boolean;
   /** The modules whose import failed because they started something, each with its refusal. */
   readonly refusedModules: Map<string, ProcessError>;
-  /** All refusals. The value says whether the import had ended before. */
+  /** All refusals. The value is true if no failed import reports the refusal. */
   readonly refusals: WeakMap<object, boolean>;
   latestRefusal: ProcessError | undefined;
   activeImportCount: number;
-  /** The active resources of each kind before the imports. */
+  /** How many resources of each kind were active before the imports. */
   resourcesBefore: ReadonlyMap<string, number> | undefined;
   cancelCheck: () => void;
 }
@@ -97,8 +97,8 @@ export function guardImport<T>(module: string, run: () => Promise<T>): Promise<T
 }
 
 /**
- * Returns whether the running code belongs to a module that a message named: to its top level, or
- * to code that it started.
+ * Returns whether the running code is the top level of a module that is imported for a message, or
+ * was started by it.
  */
 export function isImporting(): boolean {
   return childConfig.isImporting || currentImport() !== undefined;
@@ -110,7 +110,7 @@ export function outsideImports<T>(run: () => T): T {
   return state.storage === undefined || !state.areContextsInUse ? run() : state.storage.run(undefined, run);
 }
 
-/** Drops the contexts of all imports. The caller knows that none of their code is running. */
+/** Drops the contexts of all imports. Call it only if no code of these imports can run any more. */
 export function dropImportContexts(): void {
   state.cancelCheck();
   state.resourcesBefore = undefined;
@@ -119,8 +119,8 @@ export function dropImportContexts(): void {
 }
 
 /**
- * Checks, after a delay, whether the contexts can be dropped. Only hosts where they cost something
- * need that.
+ * Checks, after a delay, whether the contexts can be dropped. It does nothing on hosts on which an
+ * async context does not slow down promises.
  */
 function scheduleCheck(checkCount: number): void {
   if (host.isAsyncStorageFree) return;
@@ -144,8 +144,8 @@ function countResources(): Map<string, number> {
 /**
  * Refuses a start that could repeat itself without end.
  *
- * @throws {ProcessError} in code of a module that is being imported, and too deep below the main
- * program
+ * @throws {ProcessError} if the running code belongs to an import, or if this process is too deep
+ * below the main program
  */
 export function assertMayStart(): void {
   const own = currentImport();
@@ -161,9 +161,8 @@ export function assertMayStart(): void {
 }
 
 /**
- * Handles an uncaught error if it is a refusal: the code that asked for the start has ended, and
- * this process continues. A refusal before the end of its import is reported by the failed import;
- * a later one is written to standard error.
+ * Handles an uncaught error if it is a refusal, so that it does not end this process. A refusal
+ * during an import is reported by the failed import. A later one is written to standard error.
  *
  * @returns whether the error is a refusal
  */

@@ -1,9 +1,9 @@
 /**
  * Loads the modules that a message names, before the message is decoded.
  *
- * A module is named by its URL, and a package of this library by a *library module*: the URL of its
- * `mod` file and the package's name. A process that has the package already, for example in a
- * bundle, finds it by its name and loads nothing.
+ * A message names a module by its URL. It names a package of this library by a *library module*:
+ * the URL of the package's `mod` file, and the package's name. A process that already has the
+ * package, for example in a bundle, finds it by that name and does not load the URL.
  */
 import { TargetError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -12,7 +12,7 @@ import { isForkedChild } from "../runtime/at-fork.ts";
 import { childConfig } from "../runtime/child-config.ts";
 import { guardImport } from "./import-guard.ts";
 
-/** The main program waits this long for a module with declared exports before it uses these. */
+/** The main program waits this long for an import before it uses the module's declared exports. */
 const SUSPENDED_AFTER_MS = 100;
 
 /** Separates the URL and the name of a library module. */
@@ -35,10 +35,10 @@ export async function loadModules(urls: readonly string[]): Promise<void> {
 }
 
 /**
- * Returns whether all of `urls` are loaded. A message that names them can be decoded at once then.
+ * Returns whether all of `urls` are loaded. A message that names them can then be decoded at once.
  */
 export function areLoaded(urls: readonly string[]): boolean {
-  // Most messages name no module.
+  // Fast path: most messages do not name a module.
   return urls.length === 0 || urls.every((url) => registry.modules.has(url));
 }
 
@@ -92,9 +92,9 @@ async function loadModule(name: string): Promise<void> {
  * Imports a module.
  *
  * The module may be suspended at a top-level `await`. In a forked child, it may wait forever for an
- * event that only the parent receives. In the main program, it may wait for the very message that
- * names the module. Its declared exports are complete by then, and are used instead. An import of a
- * loaded module settles first.
+ * event that only the parent receives. In the main program, it may wait for the message that names
+ * the module, which would be a deadlock. The exports that the module has declared so far are then
+ * used instead. If the module is already loaded, its import settles before that.
  */
 async function importExports(url: string): Promise<Readonly<Record<string, unknown>>> {
   const loading: Promise<Readonly<Record<string, unknown>>> = import(url);

@@ -24,17 +24,18 @@ export interface SharedHandle {
   /** The argument of the reviver: any value that can be sent. */
   readonly data: unknown;
   /**
-   * Runs after the message with the handle was encoded. The scope is its delivery, if that is
-   * known.
+   * Runs after the message with the handle was encoded. The argument is the scope of its delivery,
+   * or `undefined` if that is not known.
    */
   readonly commit?: (scope: DeliveryScope | undefined) => void;
 }
 
 /**
- * The delivery of a message to its only receiver. Handles that were not used when it ends are void.
+ * The scope in which a message can reach its only receiver, such as a channel. When it ends,
+ * handles that the receiver has not used become invalid.
  */
 export interface DeliveryScope {
-  /** Calls `run` when the delivery has ended. */
+  /** Calls `run` when the scope has ended. */
   onEnd(run: () => void): void;
 }
 
@@ -49,9 +50,8 @@ export interface Shareable {
 }
 
 /**
- * Makes the instances of a class shareable. A class calls it in a static block, which may use its
- * private members. The methods are not declared, so they do not appear in the completion lists of
- * users.
+ * Makes the instances of a class shareable. A class calls it in a static block, where the callbacks
+ * can use private members. The class does not declare the methods, so editors do not suggest them.
  *
  * @param toHandle returns the handle of an instance
  * @param reattach see {@link REATTACH}

@@ -30,7 +30,9 @@ export type ModuleTargets<M extends object> = {
   readonly [K in keyof M as M[K] extends AnyFunction | (abstract new (...args: never[]) => unknown) ? K : never]: M[K];
 };
 
-/** Says how another process finds a target: in a module, or by compiling its source text. */
+/**
+ * The reference by which another process finds a target: a module and an export, or source text.
+ */
 export type TargetReference =
   | { readonly module: string; readonly name: string }
   | { readonly source: string; readonly captured: Readonly<Record<string, unknown>>; readonly name: string };
@@ -222,8 +224,9 @@ export function targetOf(fn: AnyFunction): TargetReference | undefined {
 }
 
 /**
- * Returns whether calling `fn` here does what its target does. It does not for a stub of
- * `fromModule()`, nor for a function of `inline()`, which may see other variables here.
+ * Returns whether a call of `fn` in this process does the same as its target in another process. It
+ * does not for a stub of `fromModule()`, which throws. A function of `inline()` may see other
+ * variables here.
  */
 export function isLocal(fn: AnyFunction): boolean {
   const reference = targetOf(fn);
@@ -255,7 +258,7 @@ export function resolveTarget(reference: TargetReference): AnyFunction {
   const { module, name } = reference;
   const found = exportOf(module, name);
   if (typeof found === "function") {
-    // The receiver can pass the function on by the same reference.
+    // With the reference, this process can send the function to others.
     if (targetOf(found as AnyFunction) === undefined && Object.isExtensible(found))
       setReference(found as AnyFunction, reference);
     return found as AnyFunction;
@@ -282,7 +285,7 @@ function compileInline(reference: Extract<TargetReference, { source: string }>):
   }
 }
 
-/** Refuses a call without the URL, which is a common slip: `task(function work() {…})`. */
+/** Throws if the URL is missing, which is a common mistake: `task(function work() {…})`. */
 function requireModuleFirst(call: string, moduleUrl: unknown, example: string): void {
   if (typeof moduleUrl === "function")
     throw new TypeError(`${call} takes the URL of its module first, then ${describeValue(moduleUrl)}: ${example}`);
