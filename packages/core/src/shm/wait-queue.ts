@@ -197,8 +197,8 @@ export class WaitQueue {
   }
 
   /**
-   * Wakes up to `count` threads that block, and up to `count` that wait in their event loop. In the
-   * event loop, the lowest turn comes first. Call it after the change that they wait for.
+   * Wakes up to `count` blocked threads, and up to `count` threads that wait in their event loop. The
+   * latter are woken in the order of their turns. Call it after the change that the threads wait for.
    */
   wake(count: number): void {
     this.#wakeSleepers(count);
