@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import process from "node:process";
 import { fromModule } from "@multiproc/core";
 import { type Connection, pipe } from "@multiproc/pipe";
@@ -13,6 +13,18 @@ const DENO_OWN_FD_COUNT = 2;
 
 afterEach(noChildLeft);
 
+/** Returns the targets of all descriptors of a process, for the message of a failure. */
+function describeFds(pid: number): string {
+  const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return "closed";
+    }
+  });
+  return targets.sort().join(", ");
+}
+
 describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }, () => {
   test("pipes that are closed leave no descriptor open in either process", async () => {
     const [here, there] = pipe<Connection>();
@@ -25,11 +37,14 @@ describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }
       expect(await a.recv()).toBe(1);
       a.close();
     };
-    await openAndClose();
+    // As many at a time as below, because Deno opens descriptors for itself when it is busy.
+    const openAndCloseMany = (): Promise<void[]> => Promise.all(Array.from({ length: 50 }, openAndClose));
+    await openAndCloseMany();
     const before = openFdCount();
-    for (let i = 0; i < PIPE_COUNT; i += 50) await Promise.all(Array.from({ length: 50 }, openAndClose));
+    for (let i = 0; i < PIPE_COUNT; i += 50) await openAndCloseMany();
     await until(() => openFdCount() <= before + 2 * DENO_OWN_FD_COUNT, {
-      message: () => `${openFdCount()} descriptors instead of ${before}`,
+      message: () =>
+        `${openFdCount()} descriptors instead of ${before}: ${describeFds(process.pid)}; ${describeFds(child.pid as number)}`,
     });
     here.close();
     await child.join();
