@@ -235,7 +235,7 @@ export class WaitQueue {
   }
 
   /**
-   * Returns the slot with the lowest turn among those that were not rung; else {@link NO_SLOT} or
+   * Returns the slot with the lowest turn that was not rung yet; else {@link NO_SLOT} or
    * {@link ALL_RUNG}.
    */
   #oldestSlot(): number {
