@@ -41,8 +41,8 @@ const DEFAULT_GRACE_PERIOD_MS = 500;
  * The workers start when the pool is created. A worker that dies fails only the task that it was
  * running, and a new worker replaces it. A pool does not keep a program alive; its work does.
  *
- * A call never throws: its promise, or the first `next()` of its iterator, rejects for every mistake
- * in the arguments and after `close()` and `terminate()`.
+ * A call never throws: its promise, or the first `next()` of its iterator, rejects for every
+ * mistake in the arguments and after `close()` and `terminate()`.
  *
  * @typeParam I the arguments of the initializer
  *
@@ -93,9 +93,10 @@ export class Pool<I extends unknown[] = unknown[]> {
     const { processes = cpuCount(), maxTasksPerChild, gracePeriod = DEFAULT_GRACE_PERIOD_MS } = settings;
     const { name = "PoolWorker", env, execArgv = host.debugFlags(), permissions, startMethod } = settings;
     const output = typeof settings.output === "function" ? host.bindAsyncContext(settings.output) : settings.output;
-    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemory } = settings;
-    const init = { initializer, initArgs, finalizer, maxMemory };
-    // Each worker gets its own copy later. This one only shows whether the arguments can be sent.
+    const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemoryBytes } = settings;
+    const init = { initializer, initArgs, finalizer, maxMemoryBytes };
+    // Checks that the arguments can be sent. The encoded message is dropped: each worker gets its
+    // own.
     encodeMessage(init, "Pool");
     this.#workerCount = processes;
     this.#traceContext = settings.traceContext;
@@ -155,7 +156,8 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @param inputs an iterable; it is read to its end before the work begins
    * @param options with `settle: true`; chunk size, timeout for each input, retries, signal,
    * progress
-   * @returns a promise as of {@link Pool.apply}, which also rejects with an error of the iterable
+   * @returns a promise that rejects as that of {@link Pool.apply}, and with an error of the
+   * iterable
    */
   map<T, R>(
     fn: (input: T) => R,
@@ -169,7 +171,8 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @param fn a target that takes one input
    * @param inputs an iterable; it is read to its end before the work begins
    * @param options chunk size, timeout for each input, retries, signal, progress
-   * @returns a promise as of {@link Pool.apply}, which also rejects with an error of the iterable
+   * @returns a promise that rejects as that of {@link Pool.apply}, and with an error of the
+   * iterable
    */
   map<T, R>(fn: (input: T) => R, inputs: Inputs<T>, options?: MapOptions): AsyncResult<Awaited<R>[]>;
   // biome-ignore lint/suspicious/noExplicitAny: the overloads have the types
@@ -405,8 +408,8 @@ export class Pool<I extends unknown[] = unknown[]> {
   }
 
   /**
-   * Keeps the program alive while there is work or a call of `join()`, and ends workers that are
-   * not needed.
+   * Keeps the program alive while tasks or calls of `join()` are pending. Once a closed pool has no
+   * jobs left, stops the workers, and then resolves `join()`.
    */
   #update(): void {
     this.#keepAlive.active = this.#workers.pendingCount > 0 || this.#joinWaiters.length > 0;

@@ -7,8 +7,10 @@
  *                 <────────────────────────────────  READY, or INIT_FAILED with the error
  *
  *     USE_FUNCTION id                    ────────>    selects the function of the next tasks
- *     FUNCTION reference                 ────────>    defines it; once for each function and worker
+ *     FUNCTION reference                 ────────>    defines it, unless the worker has it in its cache
+ *     EVICT_FUNCTION id                  ────────>    drops it from its cache
  *     CONTEXT {trace, stores}            ────────>    async context of the next task, if it has any
+ *     RANGE [start, end]                 ────────>    items of the next chunk to run, if not all
  *     CALL arguments                     ────────>
  *                 <────────────────────────────────  RESULT value, or FAILURE error,
  *                                                     or RESULTS [values] for a batch of calls
@@ -27,8 +29,8 @@
  *
  * **Order.** A worker runs its tasks in order, one at a time, and replies in that order. Only
  * CANCEL, RECALL and SPLIT overtake tasks. So replies need no numbers: a reply belongs to the first
- * task in flight. Messages to a worker stand alone. Messages from a worker share a dictionary of
- * shapes, so the pool decodes them in order.
+ * task in flight. Each message to a worker can be decoded alone. Messages from a worker share a
+ * dictionary of shapes, so the pool must decode them in order.
  *
  * **Acknowledgement.** The pool must know which task a dead worker was running. But a write to the
  * socket costs more than a small task. So each task has an *acknowledgement mode*:
@@ -36,18 +38,18 @@
  * - *sync*: the worker sends BEGIN and flushes before it runs the task, and flushes the result at
  *   once.
  * - *batched*, for tasks of microseconds: the worker sends no BEGIN, and batches the results of
- *   several calls. They leave within {@link MAX_BATCH_DELAY_MS}, or when the worker is idle. If the
+ *   several calls. It sends them within {@link MAX_BATCH_DELAY_MS}, or when it is idle. If the
  *   worker is killed, the pool cannot know which of them ran. It runs all of them again, in sync
  *   mode.
  *
- * A worker that ends with an exit code flushes its batch first, so nothing is uncertain then.
+ * A worker that ends with an exit code flushes its batch first. The pool then knows what ran.
  *
- * A chunk always sends BEGIN. In batched mode, the result of its first item leaves at once. The
- * others leave between two items, when {@link MAX_BATCH_DELAY_MS} have passed. If the worker is
- * killed and items take less than that, the chunk continues in sync mode from the first item
- * without a result.
+ * For a chunk, the worker always sends BEGIN. In batched mode, it sends the result of the first
+ * item at once. It sends later results between two items, when {@link MAX_BATCH_DELAY_MS} have
+ * passed. If it is killed and items take less than that, another worker continues the chunk in sync
+ * mode, from the first item without a result.
  *
- * **Durations.** The low bits of a reply's kind hold the duration of an item, as a power of two.
+ * **Durations.** The low bits of a result's kind hold the duration of an item, as a power of two.
  * The pool feeds them into its `DurationEstimate`.
  */
 import type { AnyFunction } from "@multiproc/core";
@@ -99,8 +101,8 @@ export interface Init {
   readonly initializer: AnyFunction | undefined;
   readonly initArgs: readonly unknown[];
   readonly finalizer: AnyFunction | undefined;
-  /** Memory limit, in bytes. */
-  readonly maxMemory: number | undefined;
+  /** The memory limit of the worker. */
+  readonly maxMemoryBytes: number | undefined;
 }
 
 /** The longest time for which a worker holds results back to batch them, in milliseconds. */

@@ -20,9 +20,10 @@
  * becomes a task for the idle worker. So neither the chunk size nor slow items matter much.
  *
  * **Retry.** A worker runs its tasks in order. When it is lost, its first task without a result was
- * running. Two cases are uncertain: it may not have begun, or, in batched mode, its result may be
- * lost (see `protocol.ts`). Then it goes back to the queue like all others, and runs in sync mode
- * the next time. A task that was certainly running is retried only if its `retries` allow it.
+ * running. Two cases are uncertain: that task may not have begun, or, in batched mode, its result
+ * may be lost (see `protocol.ts`). In these cases it is requeued like the tasks behind it. If a
+ * result may be lost, the task runs in sync mode the next time. A task that was certainly running
+ * is retried only if its `retries` allow it.
  *
  * **Timeouts.** A timer ends items that exceed their timeout, and kills a worker that does
  * not stop a cancelled task within the grace period.
@@ -33,7 +34,9 @@ import { TaskQueue } from "./task-queue.ts";
 import { MIN_SPLIT_MS, WorkerSet } from "./worker-set.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
-/** Retries of a task whose workers were lost before it began. They do not count as `retries`. */
+/**
+ * How often a task whose worker was lost before it began is requeued without using up `retries`.
+ */
 const MAX_NOT_STARTED_COUNT = 3;
 /** How long prefetched tasks wait behind a slow one before they are recalled, in milliseconds. */
 const STALL_MS = 5;
@@ -90,7 +93,7 @@ export class Scheduler<T extends Task, L> {
     }
   }
 
-  /** Cancels what is left in a source in the queue. */
+  /** Cancels the tasks left in a queued source. */
   cancelQueued(source: TaskSource<T>): void {
     this.pendingCount -= source.remaining;
     source.clear();
@@ -163,8 +166,8 @@ export class Scheduler<T extends Task, L> {
     if (!this.slots.has(slot)) return;
     this.#workerSet.markGone(slot);
     const { running } = slot;
-    // The failed task is removed first. Its job may then cancel its other tasks, and finds them in
-    // the slot.
+    // The running task fails before the slot is removed: its job may cancel its other tasks now,
+    // and must find those in the slot.
     if (running !== undefined && this.#failsWithWorker(running, slot, complete)) slot.remove(0);
     this.#workerSet.slots.delete(slot);
     for (const task of slot.removeAll()) this.#requeue(task, complete);
@@ -315,8 +318,8 @@ export class Scheduler<T extends Task, L> {
   }
 
   /**
-   * Sends tasks to a worker while it has room. It waits until half of the tasks in flight are done:
-   * otherwise, batches would become ever smaller.
+   * Sends tasks to a worker while it has room, but only after half of its tasks are done. If each
+   * result were followed by one task, batches would become ever smaller.
    */
   #fill(slot: WorkerSlot<T, L>): void {
     if (slot.state !== "ready" || slot.count * 2 > slot.highWater) return;
@@ -346,7 +349,7 @@ export class Scheduler<T extends Task, L> {
   #send(slot: WorkerSlot<T, L>, task: T | LazyTask<T>): void {
     slot.add(task, task.expectedMs);
     if (slot.count === 2) {
-      slot.repliesSeen = -1;
+      slot.doneCountSeen = -1;
       this.#setTimer(this.#now() + STALL_MS);
     }
     if (!(task instanceof Task)) return this.#commands.sendLazyTask(slot, task);
@@ -356,12 +359,12 @@ export class Scheduler<T extends Task, L> {
     task.answeredWhenSent = task.answeredCount;
     task.hasBegun = false;
     task.sequence = slot.sentCount - 1;
-    if (task.itemCount > 1) this.#setTimer(this.#now() + MIN_SPLIT_MS); // idle workers can steal from then on
+    if (task.itemCount > 1) this.#setTimer(this.#now() + MIN_SPLIT_MS); // from then on, idle workers can steal from it
     if (slot.count === 1) this.#startTimer(slot);
     this.#commands.send(slot, task);
   }
 
-  /** Starts the timeout of a worker: its first task begins now, or begins its next item. */
+  /** Starts the timeout of the running item, or the grace period of a cancelled running task. */
   #startTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     if (!(task instanceof Task)) return;
@@ -375,7 +378,7 @@ export class Scheduler<T extends Task, L> {
     this.#requestTimer(slot);
   }
 
-  /** Sets the timer for the timeout of a worker, if that is earlier. */
+  /** Sets the timer for the timeout or the kill deadline of a worker, if that is earlier. */
   #requestTimer(slot: WorkerSlot<T, L>): void {
     const { head: task } = slot;
     const isTimed = task instanceof Task && task.state === "sent" && task.timeout !== undefined;
@@ -391,10 +394,10 @@ export class Scheduler<T extends Task, L> {
   /** Recalls tasks that wait behind a slow one, so that other workers can run them. */
   #recallStalled(slot: WorkerSlot<T, L>): void {
     if (slot.count < 2 || slot.isStalled) return;
-    if (slot.replyCount === slot.repliesSeen && this.#workerSet.activeCount > 1) {
+    if (slot.doneCount === slot.doneCountSeen && this.#workerSet.activeCount > 1) {
       slot.isStalled = true;
       this.#commands.recall(slot, slot.tasks.slice(1));
     } else this.#setTimer(this.#now() + STALL_MS);
-    slot.repliesSeen = slot.replyCount;
+    slot.doneCountSeen = slot.doneCount;
   }
 }

@@ -20,8 +20,8 @@ const MAX_QUEUED_BYTES = 1024 * 1024;
 /** The least expected work that is worth stealing, in milliseconds. */
 export const MIN_SPLIT_MS = 2;
 /**
- * Workers that may fail in a row without a completed task. Then the pool waits before it starts
- * another.
+ * How many workers may end in a row before they are sent a task. Then the scheduler waits before it
+ * starts another. A completed task resets the count.
  */
 const MAX_START_FAILURES = 8;
 const START_RETRY_DELAY_MS = 5000;
@@ -34,7 +34,7 @@ export class WorkerSet<T extends Task, L> {
   readonly #options: SchedulerOptions;
   readonly #commands: SchedulerCommands<T, L>;
   readonly #now: () => number;
-  /** Failed workers in a row, and when the next one may be started. */
+  /** The count for MAX_START_FAILURES, and the time at which the next start may be tried. */
   #startFailures = 0;
   #retryAt = 0;
   #wasEverReady = false;
@@ -54,6 +54,7 @@ export class WorkerSet<T extends Task, L> {
 
   /** Starts the workers that are missing. */
   startMissing(): void {
+    // Before any worker was ready, one failure is enough: others would fail too.
     if (this.isClosed || this.#startFailures >= (this.#wasEverReady ? MAX_START_FAILURES : 1)) return;
     for (let count = this.activeCount; count < this.#options.processes; count++) {
       const slot = new WorkerSlot<T, L>();
@@ -70,19 +71,19 @@ export class WorkerSet<T extends Task, L> {
     this.startMissing();
   }
 
-  /** Notes that a worker has started. */
+  /** Records that a worker has started. */
   ready(slot: WorkerSlot<T, L>): void {
     slot.state = "ready";
     this.#wasEverReady = true;
   }
 
-  /** Notes that a worker has completed `count` tasks. */
+  /** Records that a worker has completed `count` tasks. */
   recordDone(slot: WorkerSlot<T, L>, count: number): void {
-    if (slot.replyCount === 0) this.#startFailures = 0;
-    slot.replyCount += count;
+    if (slot.doneCount === 0) this.#startFailures = 0;
+    slot.doneCount += count;
   }
 
-  /** Notes that a worker has ended. Its slot stays in the set until its tasks are settled. */
+  /** Records that a worker has ended. Its slot stays in the set until its tasks are settled. */
   markGone(slot: WorkerSlot<T, L>): void {
     const isStartFailure = slot.state !== "stopping" && slot.sentCount === 0;
     slot.state = "gone";
@@ -121,7 +122,7 @@ export class WorkerSet<T extends Task, L> {
     if (head === undefined) return true;
     if (slot.isStalled || (head instanceof Task && head.state !== "sent")) return false;
     if (slot.count >= MAX_IN_FLIGHT || slot.queuedBytes + source.size > MAX_QUEUED_BYTES) return false;
-    // An unknown duration is NaN, which makes this false: such a task is not prefetched.
+    // An unknown duration is NaN, so the comparison is false and the task is not prefetched.
     return slot.queuedMs + source.expectedMs <= MAX_QUEUED_MS;
   }
 

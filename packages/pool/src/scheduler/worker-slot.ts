@@ -13,12 +13,12 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
   returnedCount = 0;
   /** The number of tasks in flight after the last one was sent. */
   highWater = 0;
-  /** The expected work and the bytes in flight. */
+  /** The expected duration and the payload size of all tasks in flight. */
   queuedMs = 0;
   queuedBytes = 0;
   /** The number of completed tasks: now, and when the scheduler last checked for a stall. */
-  replyCount = 0;
-  repliesSeen = 0;
+  doneCount = 0;
+  doneCountSeen = 0;
   /** Whether its memory is over the limit: it gets no more tasks. */
   isOverLimit = false;
   /** Whether its running task takes longer than expected: nothing is sent behind it. */
@@ -27,7 +27,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
   itemStartedAt = 0;
   /** Whether it was asked to split its running task, and has not replied. */
   isSplitting = false;
-  /** When it is killed, unless it stops its cancelled task before. */
+  /** The time at which the worker is killed, unless it stops its cancelled task before. */
   killDeadline: number = Number.POSITIVE_INFINITY;
   /** The connection to the process. The scheduler does not use it. */
   connection: L | undefined;
@@ -65,8 +65,8 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
   }
 
   /**
-   * Creates the task of a lazy task, if it is in flight here, and of all others in this slot:
-   * cancellations usually come in groups.
+   * Materializes (creates the task objects of) all lazy tasks in this slot, if the given one is
+   * among them. All, because cancellations usually come in groups.
    */
   materialize(lazyTask: LazyTask<T>): void {
     if (this.#inFlight.includes(lazyTask)) void this.tasks;
@@ -117,7 +117,7 @@ export class WorkerSlot<T extends Task = Task, L = unknown> {
     task.state = "sent";
     task.slot = this;
     task.ackMode = "batched";
-    // The count is right: to remove a later task from the middle, all would have been materialized.
+    // No later task is missing from the count: removing one materializes all lazy tasks first.
     task.sequence = this.sentCount - (this.#inFlight.length - at);
     this.#inFlight[at] = task;
     return task;

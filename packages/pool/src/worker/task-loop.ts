@@ -20,19 +20,21 @@ import { ChunkRunner, isThenable } from "./chunk-runner.ts";
 import { FunctionCache, type LoadedFunction } from "./function-cache.ts";
 import { ResultWriter } from "./result-writer.ts";
 
-/** Handled messages are removed from an inbox that is never empty in steps of this many. */
+/** While the inbox does not run empty, handled messages are removed in steps of this many. */
 const INBOX_COMPACT_COUNT = 256;
 
-/** The interval between two checks of the memory limit. */
+/** The least time between two checks of the memory limit. */
 const MEMORY_CHECK_INTERVAL_MS = 5;
 
 /**
- * How long a chunk runs before it yields to the event loop, to receive CANCEL and SPLIT. Yielding
- * may take at most this share of the time. The upper limit bounds how long an idle worker waits for
- * stolen work, even if one turn of the event loop took long on a busy machine.
+ * A chunk runs at least this long before it yields to the event loop, to receive CANCEL and SPLIT.
  */
 const MIN_YIELD_INTERVAL_MS = 2;
+/**
+ * Yielding may take at most this share of the time, so a slow event loop lengthens the interval.
+ */
 const MAX_YIELD_TIME_RATIO = 0.03;
+/** The longest interval. It bounds how long an idle worker waits for work that it steals. */
 const MAX_YIELD_INTERVAL_MS = 100;
 
 /** A task as it was received. */
@@ -60,11 +62,12 @@ export class TaskLoop {
   readonly #inbox: Frame[] = [];
   #isRunning = false;
   #isReady = false;
+  /** The content of RANGE and the message CONTEXT, for the next task. */
   #range: readonly [number, number] | undefined;
   #context: Frame | undefined;
   #finalizer: AnyFunction | undefined;
-  #maxMemory: number | undefined;
-  /** When to check the memory limit next. */
+  #maxMemoryBytes: number | undefined;
+  /** The time of the next check of the memory limit. */
   #nextMemoryCheckAt = 0;
   /** The running chunk. */
   #chunk: ChunkRunner | undefined;
@@ -89,7 +92,10 @@ export class TaskLoop {
     });
   }
 
-  /** Sends the last results when the process ends. A module may end it after a refused start. */
+  /**
+   * Sends the last replies when the process ends. If a module ended it after a refused start, the
+   * running task fails with that refusal.
+   */
   finish(): void {
     const chunk = this.#chunk;
     this.#chunk = undefined;
@@ -137,7 +143,7 @@ export class TaskLoop {
       }
       const pending = this.#handle(frame);
       if (pending !== undefined) await pending;
-      if (this.#maxMemory !== undefined) this.#checkMemory(this.#maxMemory);
+      if (this.#maxMemoryBytes !== undefined) this.#checkMemory(this.#maxMemoryBytes);
       const flushed = this.#writer.flushedUnlessBatching();
       if (flushed !== undefined) await flushed;
     }
@@ -163,10 +169,10 @@ export class TaskLoop {
     const writer = this.#writer;
     try {
       await loadModules(frame.modules);
-      const { initializer, initArgs, finalizer, maxMemory } = decodeMessage(frame) as protocol.Init;
+      const { initializer, initArgs, finalizer, maxMemoryBytes } = decodeMessage(frame) as protocol.Init;
       await initializer?.(...initArgs);
       this.#finalizer = finalizer;
-      this.#maxMemory = maxMemory;
+      this.#maxMemoryBytes = maxMemoryBytes;
       this.#isReady = true;
       writer.send(protocol.READY);
     } catch (error) {
@@ -176,10 +182,10 @@ export class TaskLoop {
   }
 
   /** Reports, once, that this process is over its memory limit. */
-  #checkMemory(limit: number): void {
+  #checkMemory(maxBytes: number): void {
     const now = performance.now();
     if (now < this.#nextMemoryCheckAt) return;
-    const isTooLarge = host.memoryUsed() > limit;
+    const isTooLarge = host.memoryUsed() > maxBytes;
     this.#nextMemoryCheckAt = isTooLarge ? Number.POSITIVE_INFINITY : now + MEMORY_CHECK_INTERVAL_MS;
     if (isTooLarge) this.#writer.send(protocol.OVER_MEMORY);
   }
@@ -224,7 +230,7 @@ export class TaskLoop {
    * Loads the function first: its module may register classes of the arguments. Then runs the task.
    */
   async #prepare(received: ReceivedTask): Promise<void> {
-    void this.#writer.flushed();
+    void this.#writer.flushed(); // loading may take long, and must not hold results back
     try {
       const loaded = this.#functions.get(received.functionId) ?? (await this.#functions.load(received.functionId));
       await loadModules(received.frame.modules);
@@ -277,7 +283,7 @@ export class TaskLoop {
   }
 
   async #await(pending: PromiseLike<unknown>, startedAt: number): Promise<void> {
-    void this.#writer.flushed();
+    void this.#writer.flushed(); // the task may take long, and must not hold results back
     try {
       const result = await pending;
       this.#taskDone();
@@ -326,8 +332,8 @@ export class TaskLoop {
   }
 
   /**
-   * Sends the results so far, soon, while an item waits. Items that settle in microtasks run
-   * before.
+   * While an item waits, sends the results so far after the next I/O. Items that settle in
+   * microtasks are done before that, and their results are sent too.
    */
   #scheduleSend(chunk: ChunkRunner): void {
     if (this.#isSendScheduled) return;
