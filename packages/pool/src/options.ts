@@ -46,8 +46,8 @@ export interface PoolSettings {
   readonly env?: Readonly<Record<string, string>> | undefined;
   /**
    * Flags for the interpreter of the workers, instead of those of this process. If a program on
-   * Node is being debugged, its workers listen for a debugger too, each at a free port, which it
-   * prints on standard error.
+   * Node is being debugged, its workers listen for a debugger too. Each worker uses a free port and
+   * prints it on standard error.
    * @default the flags of this process
    */
   readonly execArgv?: readonly string[] | undefined;
@@ -57,8 +57,8 @@ export interface PoolSettings {
    */
   readonly permissions?: Permissions | undefined;
   /**
-   * Where the output of workers goes. Lines of several workers never mix, and the output of a
-   * worker that has ended is complete.
+   * Where the output of workers goes. Lines that the pool reads and forwards never mix, and the
+   * output of a worker that has ended is complete.
    *
    * - By default, workers write to the standard output of this process. The pool reads their
    *   standard error, forwards it unchanged, and keeps its end for `WorkerLostError.stderr`.
@@ -67,8 +67,8 @@ export interface PoolSettings {
    * - A function receives every line instead. An error that it throws is an uncaught error.
    * - `"inherit"`: workers write to both streams of this process, and the pool reads neither.
    *
-   * If a program calls `Deno.exit()` before its pool has ended, output on its way is lost, except
-   * with `"inherit"`.
+   * If a program calls `Deno.exit()` before its pool has ended, output that the pool has not
+   * forwarded yet is lost.
    */
   readonly output?: PoolOutput | undefined;
   /**
@@ -166,7 +166,7 @@ export interface TaskOptions {
   /** How often the task is retried after its worker died. @default 0 */
   readonly retries?: number | undefined;
   /**
-   * Where the call stands in a trace, such as the value of a W3C `traceparent` header. The task
+   * The position of the call in a trace, such as the value of a W3C `traceparent` header. The task
    * finds it in `currentTask().traceContext`.
    */
   readonly traceContext?: string | undefined;
@@ -212,9 +212,9 @@ export type Inputs<T> = Iterable<T> | AsyncIterable<T>;
 /**
  * Inputs of `Pool.starmap()`: one list of arguments for each call.
  *
- * A list with a known length must fit the parameters one by one: a tuple, a literal, or one marked
- * `as const`. A list of unknown length, such as `number[]`, must fit every parameter of the
- * function.
+ * A list of known length (a tuple, a literal, or an array marked `as const`) must fit the
+ * parameters one by one. A list of unknown length, such as `number[]`, must fit every parameter of
+ * the function.
  *
  * @typeParam A the parameters of the function
  * @typeParam X one list of arguments
@@ -264,9 +264,10 @@ export type ArgumentLists<A extends readonly unknown[], X> = [
  */
 export interface MapOptions extends TaskOptions {
   /**
-   * The number of inputs in a chunk: a batch that one worker receives as one task. By default, a
-   * worker gets about four chunks, each of at most 2048 inputs and, once the duration of an input
-   * is known, 20 milliseconds of work. A worker without work steals half of another worker's chunk.
+   * The number of inputs in a chunk: a batch that one worker receives as one task. By default, each
+   * worker gets about four chunks. A chunk has at most 2048 inputs and, once the duration of an
+   * input is known, at most 20 milliseconds of work. A worker without work steals half of another
+   * worker's chunk.
    */
   readonly chunkSize?: number | undefined;
   /**
@@ -297,7 +298,10 @@ export interface MapOptions extends TaskOptions {
  * ```
  */
 export interface ImapOptions extends TaskOptions {
-  /** The number of inputs in a chunk. @default 1, or more if an input takes only microseconds */
+  /**
+   * The number of inputs in a chunk.
+   * @default 1, or more if an input takes less than 0.1 ms and the inputs are not async
+   */
   readonly chunkSize?: number | undefined;
   /**
    * The limit of back-pressure: how many inputs may be read ahead of the results that the loop has
@@ -385,7 +389,7 @@ export interface PoolStats {
   readonly workers: number;
   /** Tasks that wait for a worker. */
   readonly waiting: number;
-  /** Tasks that were sent to workers. */
+  /** Tasks that are in flight: sent to a worker, and without a result. */
   readonly running: number;
   /** Tasks that succeeded. */
   readonly completed: number;

@@ -1,15 +1,17 @@
 /**
- * Estimates of task durations, as moving averages. The scheduler prefetches and batches by them.
+ * Estimates of task durations, as moving averages. They decide about prefetching and batching.
  */
 
-/** One sample raises the typical duration at most by this factor: a busy machine makes outliers. */
+/**
+ * A sample counts as at most this multiple of the typical duration: a busy machine has outliers.
+ */
 const OUTLIER_FACTOR = 8;
 /** The window of the moving average, in items. */
 const AVERAGE_WINDOW_ITEMS = 64;
 
 /** The duration of one item of a function, in milliseconds; NaN before the first sample. */
 export class DurationEstimate {
-  /** The duration of most items: a moving average that ignores outliers. */
+  /** The duration of most items: a moving average with capped outliers. */
   typicalMs: number = Number.NaN;
   /** The average duration, including outliers. */
   averageMs: number = Number.NaN;

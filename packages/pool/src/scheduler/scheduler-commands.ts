@@ -41,7 +41,7 @@ export interface SchedulerCommands<T extends Task, L> {
   reject(task: T): void;
   /** Fails the pool, because no worker can start. */
   failPool(): void;
-  /** Asks for a call of `tick()` at that time. It replaces the timer set before. */
+  /** Asks for a call of `tick()` at the time `at`, instead of the time that was set before. */
   setTimer(at: number): void;
 }
 

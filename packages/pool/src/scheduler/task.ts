@@ -1,15 +1,15 @@
 /**
  * Tasks as the scheduler sees them: state, counts and estimates, without payload.
  *
- * Most short calls never need a task object: a *lazy task* is sent as it waits, and its task is
- * created only if something unusual happens to it, such as a cancellation or the death of its
- * worker.
+ * Most short calls never need a task object. They are *lazy tasks*: the entry of the queue is sent
+ * itself. A task object is created only if something unusual happens, such as a cancellation or the
+ * death of the worker.
  */
 
 import { type AckMode, MAX_BATCH_DELAY_MS } from "../protocol.ts";
 import type { DurationEstimate } from "./duration-estimate.ts";
 
-/** Tasks that are shorter are batched. Sending BEGIN costs about a fifth of this time. */
+/** Shorter tasks are sent in batched mode. Sending BEGIN costs about a fifth of this time. */
 const BATCHED_ACK_BELOW_MS = 0.02;
 
 /** Options of a task. */
@@ -43,7 +43,7 @@ export interface TaskSource<T> {
  */
 export interface LazyTask<T> extends TaskSource<T> {
   readonly estimate: DurationEstimate;
-  /** Notes that it was sent, and is not in the queue any more. */
+  /** Records that the lazy task was sent, and is not in the queue any more. */
   markSent(): void;
 }
 
@@ -59,7 +59,7 @@ export function canBatchAcks(estimate: DurationEstimate, timeout: number | undef
   return estimate.typicalMs < BATCHED_ACK_BELOW_MS && timeout === undefined;
 }
 
-/** The slot of the worker that has a task, as far as a task knows it; see `WorkerSlot`. */
+/** The part of a `WorkerSlot` that a task knows. */
 export interface AssignedSlot {
   readonly head: unknown;
 }
@@ -69,18 +69,18 @@ export class Task {
   /** The estimated duration of one item of its function. */
   readonly estimate: DurationEstimate;
   /**
-   * The end of its items in the payload, which has more items if other workers have stolen the
-   * rest.
+   * The index after the last item of this task in the payload. The payload has more items if others
+   * were split off.
    */
   itemCount: number;
   /** The size of its payload, in bytes. */
   readonly size: number;
-  /** How often it is retried after a worker was lost while running it. */
+  /** How often the task is retried after a worker was lost while running it. */
   readonly retries: number;
   /** Timeout of one item, in milliseconds. */
   readonly timeout: number | undefined;
 
-  /** The items that have a result: now, and when the task was sent. */
+  /** The index of the first item without a result: now, and when the task was sent. */
   answeredCount = 0;
   answeredWhenSent = 0;
   /** A worker may still have a task that is `cancelled`. Its result is ignored. */
@@ -113,7 +113,7 @@ export class Task {
     this.timeout = traits.timeout;
   }
 
-  /** 1 while it waits, 0 otherwise. */
+  /** 1 while the task is queued, 0 otherwise. */
   get remaining(): number {
     return this.state === "queued" ? 1 : 0;
   }
