@@ -17,12 +17,12 @@ export interface CurrentTask {
   /** The name of its function. */
   readonly name: string;
   /**
-   * Aborted when the task is cancelled or its timeout expires. If it continues, its worker is
-   * killed.
+   * A signal that is aborted when the task is cancelled or its timeout expires. If the task
+   * continues for longer than the pool's `gracePeriod`, its worker is killed.
    */
   readonly signal: AbortSignal;
   /**
-   * Where the call stands in a trace, if its caller gave that: see
+   * The trace context of the call, if its caller or its pool has set one; see
    * {@link TaskOptions.traceContext}.
    */
   readonly traceContext: string | undefined;
@@ -68,8 +68,8 @@ export const running: { task: RunningTask | undefined } = singleton("running tas
 /**
  * Returns the task that this process is running as a worker of a pool, or undefined elsewhere.
  *
- * Call it before the first `await`. A worker starts its next task when a task has returned, even if
- * parts of that task still run.
+ * Call it before the first `await` of a task. Code that still runs after its task has returned
+ * would get the next task of the worker.
  *
  * @example A task that can be cancelled
  * ```ts

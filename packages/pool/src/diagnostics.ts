@@ -7,7 +7,8 @@
  *   the end, the same object is published again, with `ms` or `error`. A chunk is one task of
  *   several items.
  *
- * Without subscribers, events cost nothing: they are not created.
+ * `pool` is the option `name`, `worker` is a process id or thread id, and `task` names the
+ * function. Without subscribers, events cost nothing: they are not created.
  */
 import { type DiagnosticsChannel, host } from "@multiproc/core/internal";
 

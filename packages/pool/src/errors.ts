@@ -2,8 +2,8 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * A worker died while it ran a task. The task may have been done in part. Other tasks are not
- * affected.
+ * The error of a task whose worker died while running it. The task may have been done in part.
+ * Other tasks are not affected.
  *
  * @example Find out how a task ended its worker
  * ```ts
@@ -24,7 +24,7 @@ import { registerErrors } from "@multiproc/core/internal";
  * ```
  */
 export class WorkerLostError extends ProcessError {
-  /** The worker's process id. */
+  /** The worker's process id, or its thread id in a `ThreadPool`. */
   readonly pid: number;
   /** The exit code of the worker, or the negative number of the signal that ended it. */
   readonly exitCode: number | null;
@@ -53,8 +53,8 @@ export class WorkerLostError extends ProcessError {
     task: string,
     options: { cause?: unknown } = {},
   ) {
-    const end = exit.signal === null ? `exit code ${exit.exitCode}` : `signal ${exit.signal}`;
-    const message = `Worker ${pid} ended with ${end} while running "${task}"${LIKELY_CAUSES[exit.signal ?? ""] ?? ""}`;
+    const how = exit.signal === null ? `exit code ${exit.exitCode}` : `signal ${exit.signal}`;
+    const message = `Worker ${pid} ended with ${how} while running "${task}"${LIKELY_CAUSES[exit.signal ?? ""] ?? ""}`;
     super(message, { code: "ERR_WORKER_LOST", ...options });
     this.pid = pid;
     this.exitCode = exit.exitCode;
@@ -64,7 +64,7 @@ export class WorkerLostError extends ProcessError {
   }
 }
 
-/** The likely cause of a death by a signal. */
+/** The likely cause of the death of a worker, by the signal that ended it. */
 const LIKELY_CAUSES: Readonly<Record<string, string>> = {
   SIGKILL: ": the system may be out of memory",
   SIGABRT: ": it may have run out of memory, see its standard error",
@@ -74,8 +74,8 @@ const LIKELY_CAUSES: Readonly<Record<string, string>> = {
 };
 
 /**
- * A pool does not accept a call after `close()` or `terminate()`, or was terminated before the work
- * was done.
+ * The error of a call after `close()` or `terminate()`, and of work that was not done when the pool
+ * was terminated.
  *
  * @example A call after close()
  * ```ts

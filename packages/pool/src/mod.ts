@@ -26,14 +26,15 @@
  * ## Sharing with workers
  *
  * Arguments and results are copied. Shareable objects, such as connections, queues and locks,
- * arrive as themselves. The `initializer` receives, once for each worker, what every task needs. A
- * function is sent once to each worker: by its name or, for `inline()`, as its text.
+ * arrive as themselves. To send a worker what all its tasks need, pass it to the `initializer`:
+ * each worker calls that once. A function is sent once to each worker: by its name or, for
+ * `inline()`, as its text.
  *
  * ## Waiting, timeouts and cancellation
  *
  * `apply()` and `map()` return an {@link AsyncResult}, a promise: await it, or call
  * `get({ timeout })`, whose timeout does not affect the work. The options `timeout` and `signal` of
- * a call, and `cancel()`, stop the work itself. Tasks that wait are never run. A running task sees
+ * a call, and `cancel()`, stop the work itself. A task that still waits is never run. A running task sees
  * `currentTask().signal` aborted; if it continues for longer than `gracePeriod`, its worker is
  * killed and replaced.
  *
@@ -49,9 +50,9 @@
  * A worker that dies fails only the task that it was running, with {@link WorkerLostError}, which
  * has the end of the worker's standard error. Tasks that were sent to it and had not begun go to
  * another worker. A task that had begun is not run again, unless `retries` allow it. There is one
- * exception: tasks of microseconds are batched, and may run twice if their worker is killed in the
- * middle of a batch. If the workers cannot start, or the initializer fails, all work of the pool
- * fails with that error.
+ * exception: tasks that take microseconds are batched, and may run twice if their worker is killed
+ * in the middle of a batch. If the workers cannot start, or the initializer fails, all work of the
+ * pool fails with that error.
  *
  * ## Differences from Python
  *

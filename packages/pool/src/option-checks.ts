@@ -14,7 +14,7 @@ import {
 } from "@multiproc/core/internal";
 import type { ImapOptions, MapOptions, PoolOptions, TaskOptions } from "./options.ts";
 
-/** Options that workers which are threads do not have. */
+/** Options that a `ThreadPool` does not take, because its workers are not processes. */
 const PROCESS_OPTIONS = ["startMethod", "env", "execArgv", "permissions", "maxMemoryPerChild", "output"];
 const THREAD_POOL_OPTIONS = [
   "processes",
@@ -101,7 +101,7 @@ const CALLS: Readonly<Record<CallName, { known: readonly string[]; synonyms: Rea
 /** The name of a call that gives tasks to a pool, as the user writes it. */
 export type CallName = "apply()" | "map()" | "starmap()" | "imap()" | "imapUnordered()";
 
-/** Options of any call; checks look at each option whatever the call is. */
+/** The options of all calls. Their values are checked in the same way for every call. */
 type CallOptions = MapOptions & ImapOptions;
 
 /**
@@ -168,7 +168,7 @@ export function checkCallOptions(call: CallName, options: TaskOptions): void {
     throw new TypeError(`${call} takes a function as onProgress, not ${describeValue(onProgress)}`);
 }
 
-/** Checks a number of things. */
+/** Checks that an option, if it is given, is a whole number of at least `min`. */
 function checkCount(call: string, name: string, count: number | undefined, min: number): void {
   if (count === undefined || (Number.isInteger(count) && count >= min)) return;
   throw new RangeError(`${call} takes a whole number of at least ${min} as ${name}, not ${describeValue(count)}`);

@@ -19,7 +19,7 @@ export interface ProgressBarOptions {
   /** The text before the bar. @default "" */
   readonly title?: string | undefined;
   /**
-   * The format, as of the package `cli-progress`.
+   * The format, in the syntax of the package `cli-progress`.
    * @default title, bar, percentage, rate and time left
    */
   readonly format?: string | undefined;
@@ -40,7 +40,7 @@ export interface ProgressBarOptions {
  */
 export interface ProgressBar extends Disposable {
   (progress: Progress): void;
-  /** Ends the bar where it is: for a map that has failed. */
+  /** Ends the bar before it is full, for example when the map has failed. */
   stop(): void;
 }
 

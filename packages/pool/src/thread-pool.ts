@@ -3,7 +3,7 @@ import { checkThreadPoolOptions } from "./option-checks.ts";
 import type { InitializerOptions, PoolOptions, PoolSettings } from "./options.ts";
 import { Pool } from "./pool.ts";
 
-/** Options of a `ThreadPool`: those of a `Pool` without those of processes. */
+/** Options of a `ThreadPool`: the options of a `Pool` that also apply to threads. */
 export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
   PoolSettings,
   "startMethod" | "env" | "execArgv" | "permissions" | "maxMemoryPerChild" | "output"
@@ -14,8 +14,8 @@ export type ThreadPoolOptions<I extends unknown[] = unknown[]> = Omit<
  * A pool of worker threads of this process, with the interface of a {@link Pool}.
  *
  * Threads start sooner, use less memory than processes, and receive large binary values with one
- * copy less. But an event that ends the process ends all of them: a native crash, or native code
- * that runs out of memory. Each thread has its own modules and global state.
+ * copy less. But all threads end with the process, for example if native code crashes or runs out
+ * of memory. Each thread has its own modules and global state.
  *
  * Deno cannot terminate a thread in an endless loop. The task fails when its timeout expires, and
  * another thread takes over, but the old one runs until the program ends. Use a {@link Pool} for

@@ -12,7 +12,7 @@ export async function work(address: EndpointAddress): Promise<void> {
   try {
     channel = await dial(address, "the pool", { shapes: "dictionary" });
   } catch {
-    return; // the pool's process ended while this one started
+    return; // the pool's process ended while this process was starting
   }
   await serve(channel);
 }

@@ -17,7 +17,7 @@ import { Process, type ProcessOptions } from "@multiproc/process";
 import type { PoolOutput } from "../options.ts";
 import { WorkerOutput } from "./worker-output.ts";
 
-/** The sources have folders. The build puts all files of the package into one. */
+/** The source files are in several folders. The build puts all of its files into one folder. */
 const IS_SOURCE = import.meta.url.endsWith(".ts");
 const WORKER_URL = new URL(IS_SOURCE ? "../worker.ts" : "./worker.js", import.meta.url);
 const THREAD_URL = new URL(IS_SOURCE ? "../thread.ts" : "./thread.js", import.meta.url);
@@ -30,7 +30,7 @@ export type WorkerOptions = Omit<
   "target" | "args" | "daemon" | "signal" | "name" | "stdio"
 > & {
   readonly name: string;
-  /** Where its output goes. */
+  /** Where the output of the worker goes. */
   readonly output: PoolOutput | undefined;
 };
 
@@ -42,7 +42,7 @@ export interface WorkerExit {
   readonly error?: unknown;
   /** The end of its standard error, if the pool reads it. */
   readonly stderrTail?: string;
-  /** Whether all its messages have certainly arrived. */
+  /** Whether all messages of the worker are known to have arrived. */
   readonly complete: boolean;
 }
 
@@ -58,7 +58,7 @@ export interface WorkerBackend {
    * @throws {StartError} if it cannot start
    */
   run(onOpen: (channel: Channel) => void): Promise<WorkerExit>;
-  /** Asks the worker to end, by SIGTERM. A thread is killed. */
+  /** Sends SIGTERM to a worker process. A worker thread is killed instead. */
   terminate(): void;
   /** Kills the worker. */
   kill(): void;
@@ -86,7 +86,7 @@ export class ProcessWorker implements WorkerBackend {
 
   async run(onOpen: (channel: Channel) => void): Promise<WorkerExit> {
     const address = exposeEndpoint(onOpen);
-    const { signal: abort } = this.#startController;
+    const { signal: startSignal } = this.#startController;
     const { output: mode, ...options } = this.#options;
     const output = new WorkerOutput(this.name, () => this.id ?? 0, mode);
     try {
@@ -96,11 +96,11 @@ export class ProcessWorker implements WorkerBackend {
         target: work,
         args: [address],
         daemon: true,
-        signal: abort,
+        signal: startSignal,
       });
       this.#process = process;
       await process.start();
-      if (abort.aborted) process.kill();
+      if (startSignal.aborted) process.kill();
       await process.sentinel.ended;
       await output.drained();
       const { exitCode, signal } = process;
@@ -128,7 +128,7 @@ export class ProcessWorker implements WorkerBackend {
 export class ThreadWorker implements WorkerBackend {
   readonly name: string;
   #thread: Thread | undefined;
-  /** Ends the wait for the thread. */
+  /** Ends the wait for the end of the thread. */
   #stopWaiting: (end: ThreadExit) => void = () => {};
 
   constructor({ name }: WorkerOptions) {

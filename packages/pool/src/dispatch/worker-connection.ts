@@ -2,7 +2,7 @@
  * The connection to one worker: it starts the backend, sends tasks over the channel, and decodes
  * replies.
  *
- * Replies are delivered in order, and all replies before the end of the worker.
+ * It delivers replies in order, and reports the end of the worker after all of them.
  */
 import { ProtocolError } from "@multiproc/core";
 import { areLoaded, type Channel, type Frame, host, loadModules } from "@multiproc/core/internal";
@@ -29,10 +29,11 @@ import type { WorkerBackend, WorkerExit } from "./worker-backend.ts";
 
 const BATCHED_CALL = taskKind(CALL, "batched");
 /** The number of functions that a worker caches. */
-const MAX_FUNCTIONS = 256;
+const MAX_CACHED_FUNCTIONS = 256;
 /**
- * How long the end of a process and the end of its channel may be apart without a message, in
- * milliseconds. A program that the worker has started may keep the channel open.
+ * A worker that has ended may have a channel that stays open, because a program that it started
+ * holds it. The channel is destroyed when no message has arrived for this time. A worker whose
+ * channel has closed is killed after the same time.
  */
 const CHANNEL_DRAIN_MS = 1000;
 
@@ -56,7 +57,7 @@ export class WorkerConnection {
   readonly #init: Init;
   readonly #handlers: WorkerConnectionHandlers;
   #channel: Channel | undefined;
-  /** Messages that wait for the modules of their classes, with all messages after them. */
+  /** Messages that wait until the modules of their classes are loaded, and all later messages. */
   readonly #held: Frame[] = [];
   /** The functions in the cache of the worker, the oldest first. */
   readonly #functions: Set<number> = new Set();
@@ -82,7 +83,7 @@ export class WorkerConnection {
   /** Sends a task. */
   send(task: WorkTask): void {
     const channel = this.#channel;
-    // The worker has ended. The event follows, and puts the task back.
+    // The worker has ended. `exited()` follows, and the scheduler requeues the task.
     if (channel === undefined || channel.closed) return;
     if (this.#currentFunctionId !== task.fn.id) this.#useFunction(channel, task.fn);
     task.context?.sendTo(channel, CONTEXT);
@@ -124,7 +125,7 @@ export class WorkerConnection {
     if (this.#channel?.closed === false) this.#channel.send(SPLIT, task.sequence);
   }
 
-  /** Flushes all sent messages to the system. */
+  /** Writes all buffered messages to the system. */
   flush(): void {
     this.#channel?.flush();
   }
@@ -168,7 +169,7 @@ export class WorkerConnection {
   /** Sends a function to the worker, and evicts the oldest one if the cache is full. */
   #sendFunction(channel: Channel, { id, reference }: KnownFunction): void {
     const functions = this.#functions;
-    if (functions.size === MAX_FUNCTIONS) {
+    if (functions.size === MAX_CACHED_FUNCTIONS) {
       const [oldest] = functions;
       functions.delete(oldest as number);
       channel.send(EVICT_FUNCTION, oldest);
@@ -208,8 +209,8 @@ export class WorkerConnection {
     this.#handlers.message(frame.kind, frame.size, () => {
       if (failure === undefined) return this.#decode(frame);
       try {
-        this.#decode(frame); // it may define shapes that later messages use
-      } catch {} // the error below explains it
+        this.#decode(frame); // the message may define shapes that later messages use
+      } catch {} // `failure` is the cause, and is thrown below
       throw failure.error;
     });
   }
@@ -249,7 +250,7 @@ export class WorkerConnection {
         channel.start({ message: (frame) => this.#receive(frame), closed: () => this.#closed(close) });
         this.#initialize(channel);
       });
-      // Its last messages are still in the channel.
+      // The last messages of the worker may still be in the channel.
       if (this.#channel !== undefined) await this.#drainChannel(this.#channel, closed);
     } catch (error) {
       this.#error ??= error;

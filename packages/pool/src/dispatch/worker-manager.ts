@@ -38,7 +38,9 @@ export interface WorkerManagerOptions {
 
 type Slot = WorkerSlot<WorkTask, WorkerConnection>;
 
-/** A reply of this size takes longer to decode than to flush the tasks that follow. */
+/**
+ * Before the pool decodes a larger reply, it flushes the next tasks, so the worker need not wait.
+ */
 const FLUSH_BEFORE_DECODE_BYTES = 16 * 1024;
 
 /** The workers of a pool. */
@@ -52,9 +54,9 @@ export class WorkerManager implements Dispatcher {
   readonly #scheduler: Scheduler<WorkTask, WorkerConnection>;
   readonly #events: PoolEvents;
   #startedCount = 0;
-  /** The error of tasks that will not run. */
+  /** The error for tasks that will never run: why the pool has ended, or no worker can start. */
   #failReason: unknown;
-  /** The exit of the lost worker whose task fails now. */
+  /** The exit of the worker that was lost last, for the error of its task. */
   #lastExit: WorkerExit | undefined;
   #cancelTimer: () => void = () => {};
 
@@ -64,8 +66,8 @@ export class WorkerManager implements Dispatcher {
     // A worker may import a module that creates a pool at its top level. Such a pool starts no
     // workers until a task uses it.
     if (!isImporting()) this.#scheduler.startMissing();
-    // On Deno, loading diagnostics_channel takes some milliseconds. The workers start at the same
-    // time.
+    // After the start of the workers, because loading diagnostics_channel takes some milliseconds
+    // on Deno.
     this.#events = new PoolEvents();
   }
 
@@ -84,7 +86,7 @@ export class WorkerManager implements Dispatcher {
     return this.#scheduler.queuedCount;
   }
 
-  /** The number of ready workers, and of tasks in flight. */
+  /** The number of ready workers, and of tasks in flight that are not cancelled. */
   get state(): { workers: number; running: number } {
     let [workers, running] = [0, 0];
     for (const slot of this.#scheduler.slots) {
@@ -171,8 +173,8 @@ export class WorkerManager implements Dispatcher {
       message: (kind, size, read) => this.#receive(slot, kind, size, read),
       exited: (exit) => this.#exited(slot, exit),
     };
-    // The call was allowed already. Events of the worker must not inherit the async context of an
-    // import.
+    // This start has been allowed. The worker's events must not inherit the async context of an
+    // import, in which starts are refused.
     slot.connection = outsideImports(() => new WorkerConnection(backend, init, handlers));
   }
 
@@ -236,7 +238,7 @@ export class WorkerManager implements Dispatcher {
       else if (replyKind === protocol.BEGIN) return this.#scheduler.began(slot);
       else if (replyKind === protocol.CANCELLED) this.#scheduler.answered(slot, 0, 0, true);
       else if (replyKind === protocol.SPLIT_AT) this.#scheduler.split(slot, content.value as number);
-      else for (const ordinal of content.value as number[]) this.#scheduler.returned(slot, ordinal);
+      else for (const sequence of content.value as number[]) this.#scheduler.returned(slot, sequence);
     }
     this.#options.onChange();
   }
@@ -252,7 +254,7 @@ export class WorkerManager implements Dispatcher {
     const isLast = isFailure || replyKind === protocol.DONE || task.kind === protocol.CALL;
     const isWanted = task.state === "sent";
     if (isLast && !isFailure) {
-      // The worker gets its next tasks before its large result is decoded here.
+      // First, so that the worker gets its next tasks before a large result is decoded here.
       this.#scheduler.answered(slot, task.itemCount - task.answeredCount, ms, true);
       if (size > FLUSH_BEFORE_DECODE_BYTES) slot.connection?.flush();
     }
@@ -321,7 +323,7 @@ export class WorkerManager implements Dispatcher {
       if (count > 0) this.counts.lost++;
     }
     this.#lastExit = exit;
-    // A worker that ends by an exit code flushes its results first.
+    // A worker that exits with a code has flushed its results, so its replies are complete.
     this.#scheduler.lost(slot, exit.complete);
     this.#options.onChange();
   }

@@ -1,5 +1,5 @@
 /**
- * The output of workers: forwards it in whole lines, so that lines of several workers never mix.
+ * Forwards the output of workers in whole lines, so that lines of several workers never mix.
  *
  * By default, a pool leaves standard output alone. It reads standard error to forward it unchanged,
  * and keeps the end of it for `WorkerLostError.stderr`. Back-pressure: if the program's own stream
@@ -19,11 +19,11 @@ const MAX_LINE_BYTES = 1024 * 1024;
  * How long a partial line is held back in the default mode. It may be a prompt or a progress bar.
  */
 const PARTIAL_LINE_FLUSH_MS = 100;
-/** The size of the end of standard error that is kept. */
+/** How much of the end of standard error is kept. */
 const STDERR_TAIL_BYTES = 4096;
 /**
- * How long the streams of an ended worker are read without data. A program that it started may keep
- * them open.
+ * The streams of an ended worker are read until no data has arrived for this time. A program that
+ * the worker started may keep them open.
  */
 const STREAM_IDLE_MS = 100;
 
@@ -115,7 +115,7 @@ export class WorkerOutput {
   }
 }
 
-/** Writes to a standard stream of this process, with back-pressure on the worker. */
+/** A writer to a standard stream of this process, with back-pressure on the worker. */
 class StdioWriter {
   flowControl: FlowControl | undefined;
   readonly #name: StreamName;
@@ -137,7 +137,7 @@ class StdioWriter {
   }
 }
 
-/** Buffers partial lines. */
+/** A buffer that holds a partial line back until its end arrives. */
 class LineBuffer {
   readonly #sink: (lines: Uint8Array) => void;
   readonly #flushAfterMs: number | undefined;
@@ -190,8 +190,8 @@ class TailBuffer {
   #size = 0;
 
   add(bytes: Uint8Array): void {
-    // A copy, since a piece may be a small part of a large buffer. One byte more shows whether
-    // bytes are missing.
+    // Copied, because a small piece would keep the whole buffer of its bytes in memory. One byte
+    // more than the tail shows whether earlier bytes were dropped.
     const piece = bytes.slice(-STDERR_TAIL_BYTES - 1);
     this.#pieces.push(piece);
     this.#size += piece.length;
@@ -203,14 +203,14 @@ class TailBuffer {
   }
 
   /**
-   * The last bytes as text. If bytes before them are missing, it starts at a line start, if there
-   * is one.
+   * The last bytes as text. If earlier bytes were dropped, the text starts at the first whole line,
+   * or with the first byte if no line starts in it.
    */
   get text(): string {
     const bytes = concatBytes(this.#pieces, this.#size);
     const from = Math.max(0, bytes.length - STDERR_TAIL_BYTES);
-    const line = from === 0 ? 0 : bytes.indexOf(NEWLINE, from - 1) + 1;
-    return host.utf8Read(bytes, line < bytes.length && line > 0 ? line : from, bytes.length).trimEnd();
+    const lineStart = from === 0 ? 0 : bytes.indexOf(NEWLINE, from - 1) + 1;
+    return host.utf8Read(bytes, lineStart < bytes.length && lineStart > 0 ? lineStart : from, bytes.length).trimEnd();
   }
 }
 

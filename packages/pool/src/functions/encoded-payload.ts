@@ -1,7 +1,7 @@
 /**
  * Payloads: serialized arguments that wait to be sent.
  *
- * 100,000 of them may wait, so they use as few objects as possible. A payload is kept until its
+ * 100,000 payloads may wait, so they use as few objects as possible. A payload is kept until its
  * task is done, because a retry sends it again.
  */
 import type { Channel, EncodedMessage, EncodedSink } from "@multiproc/core/internal";
@@ -13,7 +13,7 @@ export interface EncodedPayload {
   sendTo(channel: Channel, kind: number): void;
 }
 
-/** Makes a payload of an encoded message. */
+/** A sink that makes a payload of the message that it receives. */
 export const toPayload: EncodedSink<EncodedPayload> = {
   putBytes: (bytes, start, end) => new BytesPayload(bytes, start, end),
   putMessage: (message) => new MessagePayload(message),
@@ -58,10 +58,10 @@ class MessagePayload implements EncodedPayload {
   }
 }
 
-/** Many payloads, stored in columns: plain bytes need no object of their own. */
+/** Many payloads, stored in parallel arrays, so that a payload of plain bytes needs no object. */
 export class PayloadList implements EncodedSink<void> {
   readonly #payloads: (EncodedPayload | Uint8Array | undefined)[] = [];
-  /** The start and the end of each payload of plain bytes, in turn. */
+  /** The start and end offsets of the payload at `i`, at `2 * i` and `2 * i + 1`. */
   readonly #bounds: number[] = [];
 
   get count(): number {

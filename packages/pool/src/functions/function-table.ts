@@ -12,6 +12,7 @@ import {
 } from "@multiproc/core/internal";
 import { DurationEstimate } from "../scheduler/duration-estimate.ts";
 
+/** Encoding without names for the values is faster. Names are needed only for errors. */
 const UNNAMED: readonly string[] = Object.freeze([]);
 
 /** A function with its number, its reference for workers, and its estimated duration. */
@@ -62,7 +63,7 @@ export class KnownFunction {
 export class FunctionTable {
   #count = 0;
   readonly #byFunction: WeakMap<AnyFunction, KnownFunction> = new WeakMap();
-  /** By module and name, because `fromModule()` makes a new function at every call. */
+  /** The same, by module and name, because `fromModule()` makes a new function at every call. */
   readonly #byName: Map<string, KnownFunction> = new Map();
 
   /**
@@ -78,7 +79,8 @@ export class FunctionTable {
     if (found !== undefined) return found;
     const reference = requireTarget(fn, call);
     const key = "module" in reference ? `${reference.module}#${reference.name}` : undefined;
-    // Each worker gets its own copy later. This one only shows whether the function can be sent.
+    // Checks that the function can be sent. The encoded message is dropped: each worker gets its
+    // own.
     if (key === undefined) encodeMessage(reference, "fn");
     const known =
       (key === undefined ? undefined : this.#byName.get(key)) ?? new KnownFunction(++this.#count, reference);

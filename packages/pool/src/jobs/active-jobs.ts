@@ -9,11 +9,11 @@ import type { Cancellable } from "./result.ts";
 
 /** Counts the jobs of a pool, and lists the jobs of `map()` and `imap()`. */
 export class ActiveJobs {
-  /** Jobs that may still submit tasks, or whose tasks are not done. */
+  /** The number of jobs that may still submit tasks, or whose tasks are not done. */
   count = 0;
   readonly #dispatcher: Dispatcher;
   readonly #onChange: () => void;
-  /** Jobs that read inputs by themselves, each with the listener of its signal. */
+  /** The jobs of `map()` and `imap()`, each with the listener on its signal, if it has one. */
   readonly #listed: Map<Cancellable, { signal: AbortSignal; abort: () => void } | undefined> = new Map();
   /** The services of every call of `apply()` without a signal: one object for all of them. */
   readonly services: JobServices;
@@ -26,8 +26,9 @@ export class ActiveJobs {
   }
 
   /**
-   * Returns the services of a job that {@link ActiveJobs.list} will list. The job may not exist
-   * yet.
+   * Returns the services of a job that {@link ActiveJobs.list} will list.
+   *
+   * @param job returns the job; a function, because the constructor of the job takes the services
    */
   servicesOfListed(job: () => Cancellable): JobServices {
     return {
@@ -50,7 +51,7 @@ export class ActiveJobs {
     if (listener !== undefined) signal?.addEventListener("abort", listener.abort, { once: true });
   }
 
-  /** Returns the services of a call of `apply()` that its signal can cancel. */
+  /** Cancels a call of `apply()` when its signal is aborted. Returns the services of its job. */
   servicesWithSignal(job: Cancellable, signal: AbortSignal): JobServices {
     const abort = (): void => job.cancel(signal.reason);
     signal.addEventListener("abort", abort, { once: true });

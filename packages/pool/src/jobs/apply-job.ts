@@ -2,8 +2,9 @@
  * The job of `apply()`: one call, one task, one result.
  *
  * A program may make 100,000 calls at once, and objects are then the largest cost of a call. So one
- * object plays five roles, each an interface that its user sees alone. A separate task object is
- * created only when it is needed: for a retry, a timeout, a cancellation or a slow function.
+ * object plays five roles. Each role is an interface, and the user of a role knows only that one. A
+ * separate task object is created only when it is needed: for example for a timeout, a cancellation
+ * or a slow function.
  *
  * | role         | type                     | user of the role                          |
  * | ------------ | ------------------------ | ----------------------------------------- |
@@ -28,13 +29,13 @@ export class ApplyJob extends Deferred<unknown> implements Job, EncodedPayload, 
   #services: JobServices | undefined;
   #traits: WorkTraits | undefined;
   /**
-   * The arguments, until the call has ended: a message, or the memory in which a message of bytes
-   * lies.
+   * The serialized arguments, until the call has ended: a payload, or the array with their bytes,
+   * from `#start` to `#end`.
    */
   #payload: EncodedPayload | Uint8Array | undefined;
   #start = 0;
   #end = 0;
-  /** The task; null if the call was sent as a lazy task, undefined if it waits. */
+  /** The task; null if the call was sent as a lazy task, undefined while the call is queued. */
   #task: WorkTask | null | undefined;
 
   constructor(fn: KnownFunction) {

@@ -6,7 +6,7 @@
  * ```text
  *   inputs ── InputReader ──> chunks ──> workers ──> #buffered ── next() ──> the user's loop
  *                 ^                                                  │
- *                 └──────────── room: readCount - takenCount ────────┘
+ *                 └──── room while readCount - takenCount < limit ────┘
  * ```
  */
 import { SendError } from "@multiproc/core";
@@ -43,7 +43,7 @@ interface Waiter {
 
 interface Failure {
   readonly error: unknown;
-  /** The index of the failed item. Results of earlier items are yielded first. */
+  /** The index of the failed item. `imap()` yields the results of earlier items first. */
   readonly at: number;
 }
 
@@ -56,14 +56,16 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
   readonly #tasks: Set<WorkTask> = new Set();
   readonly #waiters: Waiter[] = [];
   /**
-   * Results that were not taken, by their index. A map keeps the order of arrival, for
-   * `imapUnordered()`.
+   * Results that were not taken, by their index. A `Map` iterates in the order of arrival, in which
+   * `imapUnordered()` yields them.
    */
   readonly #buffered: Map<number, unknown> = new Map();
   #bufferedCount = 0;
   #takenCount = 0;
   #failure: Failure | undefined;
+  /** Whether the iteration has ended. */
   #isDone = false;
+  /** Whether the job has reported its end to the pool. */
   #isWorkDone = false;
 
   constructor(spec: ImapSpec, services: JobServices) {
@@ -188,7 +190,7 @@ export class ImapJob<R> implements Job, AsyncGenerator<R, void, undefined> {
     this.#bufferedCount++;
   }
 
-  /** Notes that the items of a task before the index `end` are done. */
+  /** Records that the items of a task before the index `end` are done. */
   #itemsDone(task: WorkTask, end: number): void {
     if (task.firstIndex + task.itemCount === end) this.#tasks.delete(task);
     this.#resolveWaiters();

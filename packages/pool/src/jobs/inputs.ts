@@ -31,7 +31,7 @@ export function checkArgumentLists(list: readonly unknown[]): void {
 }
 
 /**
- * Reads inputs to their end: at once if they are iterable. An array is returned as it is.
+ * Reads inputs to their end: synchronously if they are iterable. An array is returned unchanged.
  *
  * @param shouldContinue returns false to stop reading async inputs early
  */

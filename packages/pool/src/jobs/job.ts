@@ -26,23 +26,23 @@ export interface TaskEvent {
 export interface Job {
   /** The call as the user wrote it. */
   readonly call: string;
-  /** Receives the result of one item, which has that index. */
+  /** Receives the result of the item at index `at`. */
   result(task: WorkTask, value: unknown, at: number): void;
-  /** Receives the results of several items. The first has that index. The job may keep the list. */
+  /** Receives the results of the items from index `at` on. The job may keep the list. */
   results(task: WorkTask, values: unknown[], at: number): void;
-  /** Receives the error of the item with that index, which ends the task. */
+  /** Receives the error of the item at index `at`, which ends the task. */
   failed(task: WorkTask, error: unknown, at: number): void;
-  /** Called when another worker has stolen items of a task: they are a task of their own. */
+  /** Called with the new task that gets the items split off a task. */
   split(part: WorkTask): void;
 }
 
-/** The way from jobs to workers. */
+/** The part of a pool that queues the tasks of jobs and sends them to workers. */
 export interface Dispatcher {
   /** Queues a task, or a source of tasks. */
   submit(source: TaskSource<WorkTask>): void;
-  /** Cancels what is left in a source that still waits. It is empty afterwards. */
+  /** Cancels the tasks left in a source that is queued, and empties the source. */
   cancelQueued(source: TaskSource<WorkTask>): void;
-  /** Creates the task of a lazy task that was sent. */
+  /** Creates the task object of a lazy task that was sent. */
   materialize(lazyTask: LazyTask<WorkTask>): void;
   /** Whether a subscriber of the diagnostics channels wants an event for each task. */
   readonly hasSubscribers: boolean;
@@ -53,7 +53,7 @@ export interface Dispatcher {
    * not help. Without it, a running task may continue.
    */
   cancel(task: WorkTask, stop?: { readonly reason: unknown }): void;
-  /** Cancels all tasks of a job, whether they wait or were sent. */
+  /** Cancels all tasks of a job, queued or sent, but not the task `except`. */
   cancelJob(job: Job, stop?: { readonly reason: unknown }, except?: WorkTask): void;
 }
 
@@ -78,7 +78,7 @@ export class WorkTask extends Task {
   readonly payloadItemCount: number;
   readonly context: EncodedPayload | undefined;
   readonly trace: string | undefined;
-  /** Whether an item that throws has a result like others, as in `Promise.allSettled()`. */
+  /** Whether an item that throws gets a rejected result, as in `Promise.allSettled()`. */
   isSettling = false;
   /** The event for subscribers, if there are any. */
   event: TaskEvent | undefined;

@@ -17,22 +17,22 @@ import { ResultList } from "./result-list.ts";
 /** Chunks for each worker, as in Python. */
 const CHUNKS_PER_WORKER = 4;
 /**
- * The largest chunk, unless the user sets the size. A larger one would only delay the other
- * results.
+ * The largest chunk, unless the user sets the size. A larger chunk would not be faster, and would
+ * report its results later.
  */
 const MAX_CHUNK_ITEMS = 2048;
 /** The work in a chunk, in milliseconds, once the duration of an item is known. */
 const TARGET_CHUNK_MS = 20;
-/** The inputs in one source of tasks, with a chunk size of 1. */
+/** With a chunk size of 1, the number of inputs in one source of tasks. */
 const UNCHUNKED_GROUP_ITEMS = 4096;
 
 /**
- * Returns the chunk size of a map. Unless the user sets it, each worker gets several chunks, of
- * which none takes long.
+ * Returns the chunk size of a map. Unless the user sets it, each worker gets several chunks, and no
+ * chunk takes long.
  */
 export function chunkSizeFor(count: number, workers: number, fn: KnownFunction, options: MapOptions): number {
   const { chunkSize, settle, timeout } = options;
-  // A timeout ends the whole task, so each input has to be one.
+  // A timeout fails a whole task. Only an input that is a task of its own fails alone.
   if (settle === true && timeout !== undefined) return 1;
   if (chunkSize !== undefined) return chunkSize;
   const evenSize = Math.ceil(count / (workers * CHUNKS_PER_WORKER));
@@ -109,10 +109,10 @@ export class MapJob extends Deferred<unknown[]> implements Job {
 
   result(task: WorkTask, value: unknown, at: number): void {
     if (!this.isPending) return;
-    // The worker settles the items of a chunk. A single input is a plain call, which it does not
-    // settle.
-    const isBare = this.#settings.isSettling && task.kind === CALL;
-    this.#results?.put(at, isBare ? { status: "fulfilled", value } : value);
+    // The worker makes the settled results of a chunk. A single input is a plain call, so its
+    // settled result is made here.
+    const needsSettling = this.#settings.isSettling && task.kind === CALL;
+    this.#results?.put(at, needsSettling ? { status: "fulfilled", value } : value);
     this.#advance(1);
   }
 
@@ -158,7 +158,7 @@ export class MapJob extends Deferred<unknown[]> implements Job {
     this.#services.dispatcher.submit(rest);
   }
 
-  /** Fails the whole map. Running tasks continue, unless `stop` has a reason to cancel them. */
+  /** Fails the whole map. Running tasks continue, unless `stop` is given. */
   #fail(error: unknown, stop?: { readonly reason: unknown }, failed?: WorkTask): void {
     if (!this.isPending) return;
     this.reject(error);

@@ -1,14 +1,15 @@
 /** The results of a map: pieces arrive in any order and become one list. */
 
-/** Pieces that are shorter are appended to the piece before them. */
+/** A shorter piece is appended to the piece that ends where it starts. */
 const MIN_PIECE_LENGTH = 64;
 /**
- * The number of last pieces that are searched for it. A few suffice, since workers answer in turn.
+ * How many of the last pieces are searched for that piece. A few suffice: each worker usually adds
+ * to its own last piece.
  */
 const MERGE_LOOKBACK_COUNT = 16;
 /**
- * With more pieces than this, the list is built at once, since concat() takes them as its
- * arguments.
+ * concat() takes each piece as an argument, and a call has a limited number of arguments. More
+ * pieces than this are copied into one list.
  */
 const MAX_PIECE_COUNT = 8192;
 

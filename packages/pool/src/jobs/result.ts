@@ -9,7 +9,7 @@ export interface Cancellable {
   cancel(reason: unknown): void;
 }
 
-/** The work behind a result, as far as the result asks for it. */
+/** The work behind an `AsyncResult`, as the result sees it. */
 export interface Work extends Cancellable {
   readonly isPending: boolean;
   readonly isFulfilled: boolean;
@@ -106,9 +106,9 @@ export class AsyncResult<R> extends Promise<R> {
   }
 
   /**
-   * Cancels the work. Tasks that wait are never run. A running task sees `currentTask().signal`
-   * aborted; if it continues for longer than the pool's `gracePeriod`, its worker is killed and
-   * replaced.
+   * Cancels the work. A task that still waits is never run. A running task sees
+   * `currentTask().signal` aborted; if it continues for longer than the pool's `gracePeriod`, its
+   * worker is killed and replaced.
    *
    * @param reason the reason with which the result rejects
    * @default reason an AbortError
@@ -126,7 +126,7 @@ Object.defineProperty(AsyncResult.prototype, "constructor", { value: Promise, co
 /** Settles a promise with a value, or like another promise. */
 type Settle<R> = (value: R | Promise<R>) => void;
 
-/** The function that settles the promise made last. A closure for each promise would cost more. */
+/** The function that settles the latest promise. A closure for each promise would cost more. */
 let lastSettle: Settle<unknown> | undefined;
 
 function captureSettle(settle: Settle<never>): void {
@@ -152,7 +152,7 @@ function clearTurnStart(): void {
   turnStart = undefined;
 }
 
-/** Settles an {@link AsyncResult}, once: later values and errors are ignored. */
+/** The owner of an {@link AsyncResult}. It settles once: later values and errors are ignored. */
 export abstract class Deferred<R> implements Work {
   /** The promise that the user gets. */
   readonly promise: AsyncResult<R> = new AsyncResult<R>(this);
@@ -174,7 +174,7 @@ export abstract class Deferred<R> implements Work {
     const settle = this.#settle;
     if (settle === undefined) return;
     this.#isFulfilled = true;
-    this.#settle = undefined; // first: the engine reads `then` of the value, and a getter may call anything
+    this.#settle = undefined; // before settle(), which reads `then` of the value: a getter may call this again
     settle(value);
   }
 
@@ -221,8 +221,8 @@ async function rejectWithTrace(promise: Promise<unknown>, reason: unknown): Prom
   // for them.
   for (let i = 0; i < 3; i++) await undefined;
   const error = continueTrace(reason);
-  // This handler makes an unhandled failure silent. Attached earlier, it would be the awaiting
-  // function.
+  // This handler makes an unhandled failure silent. If it were attached earlier, the engine would
+  // take it for the function that awaits the result.
   promise.then(undefined, () => {});
   throw error;
 }

@@ -18,7 +18,8 @@ const PACKAGE_URLS: string[] = (import.meta.url.endsWith(".ts") ? ["../../dist/"
 );
 
 /**
- * Appends the frames of the caller to the trace of an error from another process or from an event.
+ * Appends the frames of the caller to the trace of an error, which lacks them if the error comes
+ * from another process or from an event handler.
  *
  * The engine knows the frames that await the current async function, so this must be called in one.
  *

@@ -1,9 +1,9 @@
 /**
  * Runs the items of a chunk in a worker, in strides.
  *
- * A *stride* is a number of items between two looks at the clock. It doubles while it takes less
- * than a fraction of a millisecond, so that reading the clock costs little even if an item takes
- * nanoseconds.
+ * A *stride* is the number of items between two readings of the clock. It doubles while it takes
+ * less than a fraction of a millisecond, so that reading the clock costs little even if an item
+ * takes nanoseconds.
  */
 
 import type { AnyFunction } from "@multiproc/core";
@@ -18,8 +18,9 @@ export class ChunkRunner {
   readonly #fn: AnyFunction;
   readonly #items: readonly unknown[];
   readonly #isStar: boolean;
-  /** Whether an item that throws has a result like others, as in `Promise.allSettled()`. */
+  /** Whether an item that throws gets a rejected result, as in `Promise.allSettled()`. */
   readonly isSettling: boolean;
+  /** The index of the next item, or of the item whose promise is awaited. */
   #next: number;
   /** The index after its last item. */
   #end: number;
@@ -97,7 +98,7 @@ export class ChunkRunner {
     return pending;
   }
 
-  /** Fails the next item with an error that arrived too late for its own. */
+  /** Fails the chunk at its next item, because the result of an earlier item cannot be sent. */
   fail(error: unknown): void {
     this.#failure = { error };
   }
@@ -113,7 +114,7 @@ export class ChunkRunner {
   }
 
   /**
-   * Removes and returns the results since the last time, with their average duration in
+   * Removes and returns the results since the last call, with the average duration of an item in
    * milliseconds.
    */
   take(now: number): { results: unknown[]; ms: number } {

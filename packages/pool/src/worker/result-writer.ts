@@ -2,8 +2,8 @@
  * Writes the replies of a worker, and decides when to flush them: results of short calls are
  * batched.
  *
- * Batching coalesces many small writes into one system call. It must not hold back what shows which
- * task runs; see "Acknowledgement" in `protocol.ts`.
+ * Batching coalesces many small writes into one system call. It must not hold back replies that
+ * show the pool which task runs; see "Acknowledgement" in `protocol.ts`.
  */
 import { ProcessError } from "@multiproc/core";
 import { assumeDense, type Channel } from "@multiproc/core/internal";
@@ -13,10 +13,11 @@ import type { ChunkRunner } from "./chunk-runner.ts";
 /** The longest text that is batched, in characters. */
 const MAX_BATCHED_TEXT_LENGTH = 256;
 
-/** The writing half of the channel to the pool. */
+/** The writer of replies to the pool. */
 export class ResultWriter {
   readonly #channel: Channel;
   #flushedAt = 0;
+  /** Whether results are held back, to be flushed with later ones. */
   #isBatching = false;
   #isFlushing = false;
   /** Results of calls that will be sent as one message, and the sum of their durations. */
@@ -50,7 +51,7 @@ export class ResultWriter {
   }
 
   /**
-   * Sends the results of a chunk since the last time.
+   * Sends the results that a chunk has made since the last call.
    *
    * @throws {SendError} if one of them cannot be sent; the results before it were sent
    */
@@ -111,7 +112,7 @@ export class ResultWriter {
     }
   }
 
-  /** Flushes all replies to the system. */
+  /** Writes all replies to the system. */
   flush(now: number = performance.now()): void {
     this.endBatch();
     this.#isBatching = false;
@@ -121,8 +122,8 @@ export class ResultWriter {
   }
 
   /**
-   * Returns a promise to await before the next task begins, if a flush is in progress. Some hosts
-   * write asynchronously, and cannot write while a task blocks the thread.
+   * Flushes a batch. If a flush is in progress, returns a promise to await before the next task
+   * begins. Some hosts write asynchronously, and cannot write while a task blocks the thread.
    */
   flushed(): Promise<void> | undefined {
     if (this.#isBatching) this.flush();
@@ -137,8 +138,8 @@ export class ResultWriter {
   }
 
   /**
-   * Sends the result of an item. If it cannot be sent, the item fails, or the chunk unless it
-   * settles.
+   * Sends the result of an item. If that fails, a settling chunk sends a rejected result instead.
+   * Any other chunk fails.
    */
   #sendItem(kind: number, result: unknown, isSettling: boolean): void {
     try {
