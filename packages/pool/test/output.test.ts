@@ -31,7 +31,7 @@ const linesOfWorker = (lines: readonly string[], id: number): string[] =>
 describe("a program that ends without closing its pool has the complete output of its workers", () => {
   const ends = host === "deno" ? (["runs out"] as const) : (["runs out", "exit"] as const);
 
-  test.each(ends)("unchanged, by default: %s", async (end) => {
+  test.each(ends)("by default, the output of workers is complete and unchanged: %s", async (end) => {
     const { out, err } = await outputOf("default", end);
     for (const id of [1, 2])
       expect([linesOfWorker(out, id), linesOfWorker(err, id)]).toEqual([
@@ -41,7 +41,7 @@ describe("a program that ends without closing its pool has the complete output o
     expect([out.length, err.length, err.at(-1)]).toEqual([2 * LINE_COUNT, 2 * LINE_COUNT + 1, "no end"]);
   });
 
-  test.each(ends)("with a prefix: %s", async (end) => {
+  test.each(ends)("output with a prefix is complete: %s", async (end) => {
     const { out, err } = await outputOf("prefix", end);
     const label = /^\[PoolWorker-\d\] /;
     expect([...out, ...err.slice(0, -1)].filter((line) => !label.test(line))).toEqual([]);
@@ -87,7 +87,7 @@ test("new Pool() throws for an unknown output", () => {
 describe("the end of standard error is in the WorkerLostError", () => {
   const silent: PoolOutput = () => {};
 
-  test("if the worker exits or is killed, without the output of its successor", async () => {
+  test("a WorkerLostError has the end of the worker's standard error, without that of its successor", async () => {
     const pool = poolOf({ processes: 1, output: silent });
     const lost = (text: string, signal?: string) =>
       pool.apply(writers.dieTalking, [text, signal]).then(
@@ -103,19 +103,22 @@ describe("the end of standard error is in the WorkerLostError", () => {
     expect(stderr.length).toBeLessThanOrEqual(4096);
   });
 
-  test.skipIf(process.platform === "win32")("if a program that the worker started keeps its streams open", async () => {
-    const pool = poolOf({ processes: 1, output: silent });
-    const error = await pool
-      .apply(writers.leaveHeir, ["It lives"])
-      .get()
-      .catch((error: unknown) => error);
-    const [, orphanPid] = /^It lives (\d+)$/.exec((error as { stderr: string }).stderr) ?? [];
-    process.kill(Number(orphanPid), "SIGKILL");
-    expect(error).toMatchObject({ name: "WorkerLostError", signal: "SIGKILL" });
-    expect(await pool.apply(tasks.square, [3])).toBe(9);
-  });
+  test.skipIf(process.platform === "win32")(
+    "a WorkerLostError has the standard error even if a program keeps the worker's streams open",
+    async () => {
+      const pool = poolOf({ processes: 1, output: silent });
+      const error = await pool
+        .apply(writers.leaveHeir, ["It lives"])
+        .get()
+        .catch((error: unknown) => error);
+      const [, orphanPid] = /^It lives (\d+)$/.exec((error as { stderr: string }).stderr) ?? [];
+      process.kill(Number(orphanPid), "SIGKILL");
+      expect(error).toMatchObject({ name: "WorkerLostError", signal: "SIGKILL" });
+      expect(await pool.apply(tasks.square, [3])).toBe(9);
+    },
+  );
 
-  test("unless the pool does not read it", async () => {
+  test("a WorkerLostError has no standard error if the pool does not read it", async () => {
     const pool = poolOf({ processes: 1, output: "inherit" });
     await expect(pool.apply(writers.dieTalking, ["", undefined])).rejects.toMatchObject({ exitCode: 3, stderr: "" });
   });

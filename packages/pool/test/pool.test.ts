@@ -225,7 +225,7 @@ describe("a worker that dies", () => {
     expect(pool.stats().lost).toBe(1);
   });
 
-  test("by an exit code, also 0, fails the task that it was running, and no other", async () => {
+  test("a worker that exits, also with 0, fails the task that it was running, and no other", async () => {
     const pool = poolOf({ processes: 1 });
     for (const code of [0, 3]) {
       const queued = [pool.apply(tasks.square, [1]), pool.apply(tasks.exit, [code]), pool.apply(tasks.square, [2])];
@@ -236,7 +236,7 @@ describe("a worker that dies", () => {
     }
   });
 
-  test("is survived by its task if the task has retries left", async () => {
+  test("a task with retries left survives the death of its worker", async () => {
     const pool = poolOf({ processes: 1 });
     expect(await pool.apply(tasks.killOnce, [file()], { retries: 1 })).toBe("survived");
     await expect(pool.apply(tasks.kill, ["SIGKILL"], { retries: 2 })).rejects.toThrow(WorkerLostError);
@@ -244,7 +244,7 @@ describe("a worker that dies", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("while it is idle is replaced", async () => {
+  test("a worker that dies while it is idle is replaced", async () => {
     const pool = poolOf({ processes: 1 });
     const pid = await pool.apply(tasks.myPid);
     globalThis.process.kill(pid, "SIGKILL");
@@ -255,7 +255,7 @@ describe("a worker that dies", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("in a map fails the map", async () => {
+  test("a worker that dies in a map fails the map", async () => {
     const pool = poolOf();
     await expect(pool.map(tasks.kill, ["SIGKILL", "SIGKILL"])).rejects.toThrow(WorkerLostError);
     expect(await pool.map(tasks.square, [1, 2])).toEqual([1, 4]);
@@ -263,7 +263,7 @@ describe("a worker that dies", () => {
 });
 
 describe("a pool", () => {
-  test("refuses functions that workers cannot find, and invalid numbers", async () => {
+  test("a pool refuses functions that workers cannot find, and invalid numbers", async () => {
     const pool = poolOf({ processes: 1 });
     await expect(pool.apply(function greet() {})).rejects.toThrow(TargetError);
     await expect(pool.imap(function greet() {}, []).next()).rejects.toThrow(/imap\(\) cannot use "greet"/);
@@ -277,7 +277,7 @@ describe("a pool", () => {
     expect(() => new Pool({ initializer: function local() {} })).toThrow(TargetError);
   });
 
-  test("fails tasks whose module throws or has no such export, and continues", async () => {
+  test("a pool fails tasks whose module throws or has no such export, and continues", async () => {
     const pool = poolOf({ processes: 1 });
     const { any } = fromModule<{ any(): void }>(fixture(import.meta.url, "throws-while-loading.js"));
     const { missing } = fromModule<{ missing(): void }>(fixture(import.meta.url, "tasks.js"));
@@ -286,7 +286,7 @@ describe("a pool", () => {
     expect(await pool.apply(tasks.square, [3])).toBe(9);
   });
 
-  test("refuses work after close() and terminate(), and join() before", async () => {
+  test("a pool refuses work after close() and terminate(), and join() before", async () => {
     const pool = poolOf({ processes: 1 });
     await expect(pool.join()).rejects.toThrow("call close() or terminate() first");
     const last = pool.apply(tasks.square, [4]);
@@ -309,7 +309,7 @@ describe("a pool", () => {
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("before it was ready");
   });
 
-  test("whose initializer fails fails with that error, and starts no more workers", async () => {
+  test("a pool whose initializer fails fails with that error, and starts no more workers", async () => {
     const pool = poolOf({ processes: 2, initializer: tasks.failToInitialize });
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow(RangeError);
     await expect(pool.apply(tasks.square, [1])).rejects.toThrow("This worker does not want to");
@@ -321,19 +321,19 @@ describe("a pool", () => {
 });
 
 describe("workers", () => {
-  test("call the initializer before their first task", async () => {
+  test("workers call the initializer before their first task", async () => {
     const pool = poolOf({ processes: 1, initializer: tasks.initialize, initArgs: ["Good morning"] });
     expect(await pool.apply(tasks.greet, ["Ada"])).toBe("Good morning Ada");
   });
 
-  test("are replaced after maxTasksPerChild tasks", async () => {
+  test("workers are replaced after maxTasksPerChild tasks", async () => {
     const pool = poolOf({ processes: 1, maxTasksPerChild: 2 });
     const pids = await Promise.all(Array.from({ length: 6 }, () => pool.apply(tasks.myPid)));
     expect(new Set(pids).size).toBe(3);
     expect(pids).toEqual([pids[0], pids[0], pids[2], pids[2], pids[4], pids[4]]);
   });
 
-  test("stop a cancelled task by its signal, and are killed if that does not help", async () => {
+  test("workers stop a cancelled task by its signal, and are killed if that does not help", async () => {
     const pool = poolOf({ processes: 1, gracePeriod: 100 });
     const marks = file();
     const soft = pool.apply(tasks.untilAborted, [marks]);
@@ -356,7 +356,7 @@ describe("workers", () => {
     expect(await pool.apply(tasks.square, [1])).toBe(1);
   });
 
-  test("never receive a task that was cancelled in the queue", async () => {
+  test("workers never receive a task that was cancelled in the queue", async () => {
     const pool = poolOf({ processes: 1 });
     const [gate, marks] = [file(), file()];
     const first = pool.apply(tasks.waitForFile, [gate, 1]);
@@ -369,7 +369,7 @@ describe("workers", () => {
     expect(linesOf(marks)).toEqual([]);
   });
 
-  test("do not keep a program alive", async () => {
+  test("workers do not keep a program alive", async () => {
     const program = runProgram(fixture(import.meta.url, "no-close.js"));
     onTestFinished(() => program[Symbol.asyncDispose]());
     const { code } = await program.exited;
@@ -378,7 +378,7 @@ describe("workers", () => {
     expect(code).toBe(0);
   });
 
-  test.each(["SIGKILL", "SIGTERM", "SIGINT"])("that are busy end with a parent that ends by %s", async (signal) => {
+  test.each(["SIGKILL", "SIGTERM", "SIGINT"])("busy workers end with a parent that ends by %s", async (signal) => {
     const marks = file();
     const program = runProgram(fixture(import.meta.url, "busy.js"), [marks]);
     onTestFinished(() => program[Symbol.asyncDispose]());
@@ -389,7 +389,7 @@ describe("workers", () => {
     expect((await program.exited).signal).toBe(signal);
   });
 
-  test("can be killed at random, and every task settles", { timeout: 60_000 }, async () => {
+  test("workers can be killed at random, and every task settles", { timeout: 60_000 }, async () => {
     const pool = poolOf({ processes: 2 });
     let random = 7;
     const next = (n: number) => (random = (random * 16807) % 2147483647) % n;

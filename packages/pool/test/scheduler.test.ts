@@ -97,7 +97,7 @@ describe("prefetch", () => {
 });
 
 describe("a lost worker", () => {
-  test("fails the task it ran, and no other", () => {
+  test("a lost worker fails the task it ran, and no other", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     for (const name of ["a", "b", "c"]) submit(name, 0.1);
@@ -110,7 +110,7 @@ describe("a lost worker", () => {
     expect(log()).toEqual(["send c to w2"]);
   });
 
-  test("does not fail a task that it had not begun", () => {
+  test("a lost worker does not fail a task that it had not begun", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     const task = submit("a");
@@ -123,7 +123,7 @@ describe("a lost worker", () => {
     expect(log()).toEqual(["fail a by w2", "start w3"]);
   });
 
-  test("fails its task only after all retries", () => {
+  test("a lost worker fails its task only after all retries", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     submit("a", undefined, { retries: 1 });
@@ -135,7 +135,7 @@ describe("a lost worker", () => {
     expect(log()).toEqual(["send a to w1", "start w2", "send a to w2", "fail a by w2", "start w3"]);
   });
 
-  test("that was killed in a batch has its tasks retried in sync mode", () => {
+  test("tasks of a worker that was killed in a batch are retried in sync mode", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     const tasks = ["a", "b"].map((name) => submit(name, TINY_MS));
@@ -149,7 +149,7 @@ describe("a lost worker", () => {
     expect(log().at(-2)).toBe("fail b by w2");
   });
 
-  test("loses only the rest of a chunk", () => {
+  test("a lost worker loses only the rest of a chunk", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     const task = submit("a", SLOW_MS, { items: 4, retries: 1 });
@@ -162,7 +162,7 @@ describe("a lost worker", () => {
     expect(log().at(-1)).toBe("send a to w2");
   });
 
-  test("is replaced again and again while tasks kill every worker", () => {
+  test("a lost worker is replaced again and again while tasks kill every worker", () => {
     const { scheduler, up, submit, slots, log } = schedulerHarness({ processes: 1 });
     up();
     for (let i = 0; i < 20; i++) {

@@ -16,7 +16,7 @@ const own = fromModule<typeof import("./fixtures/worker-environment.js")>(
 const lines = (from: string): string[] => fs.readFileSync(from, "utf8").trim().split("\n");
 
 describe("workers", () => {
-  test("call the finalizer after their last task: when the pool is closed, and when they are replaced", async () => {
+  test("workers call the finalizer after their last task: when the pool is closed, and when they are replaced", async () => {
     const marks = file();
     const pool = poolOf({
       ...{ processes: 1, maxTasksPerChild: 2 },
@@ -29,7 +29,7 @@ describe("workers", () => {
     expect(lines(marks).toSorted()).toEqual(expected.toSorted());
   });
 
-  test("are replaced when they exceed maxMemoryPerChild", async () => {
+  test("workers are replaced when they exceed maxMemoryPerChild", async () => {
     const pool = poolOf({ processes: 1, maxMemoryPerChild: 1024 ** 3 });
     const small = await pool.apply(own.grow, [1]);
     expect(await pool.apply(own.grow, [1])).toBe(small);
@@ -44,7 +44,7 @@ describe("workers", () => {
 });
 
 describe("a call", () => {
-  test("propagates its async context and its trace to its task only", async () => {
+  test("a call propagates its async context and its trace to its task only", async () => {
     const pool = poolOf({
       processes: 1,
       traceContext: () => requests.getStore() && `trace-${requests.getStore()?.id}`,
@@ -72,7 +72,7 @@ describe("a call", () => {
     await expect(pool.map(tasks.square, [1], { traceContext: 7 as never })).rejects.toThrow(TypeError);
   });
 
-  test("calls onProgress in the async context of the caller", async () => {
+  test("a call calls onProgress in the async context of the caller", async () => {
     const pool = poolOf({ processes: 1 });
     const ids: unknown[] = [];
     const onProgress = () => ids.push(requests.getStore()?.id);
@@ -80,7 +80,7 @@ describe("a call", () => {
     expect(ids).toEqual([7, 7]);
   });
 
-  test("is published on diagnostics channels, and so are the start and end of workers", async () => {
+  test("a call is published on diagnostics channels, and so are the start and end of workers", async () => {
     const seen: [string, any][] = [];
     for (const name of ["worker:start", "worker:end", "task:start", "task:end", "task:error"]) {
       const note = (message: unknown) => void seen.push([name, message]);
