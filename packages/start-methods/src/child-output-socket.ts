@@ -61,7 +61,7 @@ class ChildOutputSocket implements ByteSource {
   readonly #server: { close(): void };
   #connection: ByteSource | undefined;
   #handlers: Handlers | undefined;
-  #isOpen = true;
+  #isListening = true;
   #isPaused = false;
   #keepsAlive = true;
 
@@ -76,7 +76,7 @@ class ChildOutputSocket implements ByteSource {
   start(handlers: Handlers): void {
     this.#handlers = handlers;
     this.#startReading();
-    if (this.#connection === undefined && !this.#isOpen) handlers.end();
+    if (this.#connection === undefined && !this.#isListening) handlers.end();
   }
 
   pause(): void {
@@ -110,8 +110,8 @@ class ChildOutputSocket implements ByteSource {
 
   /** Stops listening. If the child has not connected, its stream ends. */
   close(): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
+    if (!this.#isListening) return;
+    this.#isListening = false;
     this.#server.close();
     host.remove(this.socketPath);
     if (this.#connection === undefined) this.#handlers?.end();
@@ -130,7 +130,7 @@ class ChildOutputSocket implements ByteSource {
     const [connection, handlers] = [this.#connection, this.#handlers];
     if (connection === undefined || handlers === undefined) return;
     const end = (): void => {
-      connection.destroy(); // closes our half too
+      connection.destroy(); // closes the half for writing too
       handlers.end();
     };
     connection.start({ data: (bytes) => handlers.data(bytes), end, drain: () => {} });

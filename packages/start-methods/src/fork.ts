@@ -36,7 +36,10 @@ import { getForkSupport, StartMethodError } from "./start-method.ts";
 
 /** Worker threads of V8 in a child. */
 const V8_THREAD_COUNT = 2;
-/** Turns of the event loop in which a fork is tried; each attempt ends after some seconds. */
+/**
+ * The number of times that a fork is tried while other threads keep running. Each attempt has its
+ * own turn of the event loop and takes at most about 5 s.
+ */
 const MAX_FORK_ATTEMPTS = 2;
 
 type EntryFunction = (...args: string[]) => Promise<void>;
@@ -56,7 +59,7 @@ export async function forkChild(options: StartOptions, args: readonly string[]):
   if (cwd !== undefined && !forkApi.isDirectory(cwd))
     throw new StartError(`Cannot start ${name}: there is no folder "${cwd}" to start in`);
   const entry = await loadEntry(options.entry);
-  // One self-test at a time: a second one would find the event loop busy.
+  // Simultaneous starts share one self-test, because a second test would find the event loop busy.
   selfTest ??= runSelfTest(forkApi, support);
   throwIfRefused(name, await selfTest, () => (selfTest = undefined));
   signal?.throwIfAborted();
@@ -99,7 +102,7 @@ async function forkWhenIdle(
       return undefined;
     });
     if (result === "again") continue;
-    // The next turn of the event loop may find the threads at rest.
+    // In the next turn of the event loop the other threads may be idle.
     if (result.role === "refused" && result.refusal.reason === "unstable" && attempt++ < MAX_FORK_ATTEMPTS) continue;
     if (result.role === "refused") throwIfRefused(name, result.refusal);
     if (result.role === "parent") return result.pid;
@@ -165,7 +168,7 @@ function childOf(forkApi: Forking, native: Native, pid: number, outputs: ChildOu
   };
 }
 
-/** Opens the descriptor that the child writes to, if it is not that of its parent. */
+/** Opens the descriptor for the output of the child; undefined if it inherits that of its parent. */
 function openOutput(
   native: Native,
   output: ChildOutput | undefined,

@@ -3,10 +3,10 @@
  * advance.
  *
  * On Node on Linux a server forks the children (`fork-server/`). Where processes cannot be forked,
- * interpreters that were started in advance become the children (`spares/`). The two differ in time
- * and memory alone. The first start creates the server or the spares. They serve this process as
- * long as it lives, and are replaced when they end. A forked process asks the server that forked
- * it.
+ * interpreters that were started in advance become the children (`spares/`). The two differ only in
+ * time and memory. The first start creates the server or the spares. They end with this process,
+ * and are replaced if they end before. A forked process requests its children from the server that
+ * forked it.
  */
 import {
   afterForkInChild,
@@ -27,7 +27,7 @@ import { SparePool } from "./spares/spare-pool.ts";
 import { filePath, spawnChild } from "./spawn.ts";
 import { StartMethodError } from "./start-method.ts";
 
-/** A fork server or a stock of spares. */
+/** A fork server or a pool of spares. */
 interface ChildSource {
   readonly kind: ForkserverKind;
   readonly isRunning: boolean;
@@ -35,25 +35,26 @@ interface ChildSource {
   close(): Promise<void>;
 }
 
-/** A source that is being started, shared by all starts that wait for it. */
-interface PendingSource {
+/** The source of this process, from the beginning of its start. All starts share it. */
+interface SharedSource {
   readonly source: Promise<ChildSource>;
   readonly abort: AbortController;
   /** The interpreter of the source. */
   readonly executable: string | undefined;
+  /** The number of starts that wait until the source is open. */
   waiterCount: number;
   opened: ChildSource | undefined;
 }
 
-const state: { preload: readonly string[] | undefined; pending: PendingSource | undefined } = singleton(
+const state: { preload: readonly string[] | undefined; shared: SharedSource | undefined } = singleton(
   "forkserver",
   () => ({
     preload: undefined,
-    pending: undefined,
+    shared: undefined,
   }),
 );
 afterForkInChild(() => {
-  state.pending = undefined; // it belongs to the parent
+  state.shared = undefined; // the source belongs to the parent
 });
 
 /**
@@ -83,7 +84,7 @@ export function setForkserverPreload(modules: readonly (string | URL)[]): void {
     throw new TypeError(`setForkserverPreload() takes an array of URLs, not ${describeValue(modules)}`);
   const preload = modules.map(checkedUrl);
   const isSame = JSON.stringify(preload) === JSON.stringify(state.preload ?? []);
-  if (state.pending !== undefined && !isSame) {
+  if (state.shared !== undefined && !isSame) {
     throw new StartMethodError(
       'setForkserverPreload() was called after the first start by "forkserver": call it at the start of the program',
     );
@@ -120,10 +121,10 @@ export async function forkserverKind(options: WaitOptions = {}): Promise<Forkser
  * @internal
  */
 export async function closeForkserver(): Promise<void> {
-  const { pending } = state;
-  state.pending = undefined;
-  pending?.abort.abort();
-  await pending?.source.then(
+  const { shared } = state;
+  state.shared = undefined;
+  shared?.abort.abort();
+  await shared?.source.then(
     (opened) => opened.close(),
     () => {},
   );
@@ -132,11 +133,11 @@ export async function closeForkserver(): Promise<void> {
 /** Starts a child by the fork server or from a spare. */
 export async function forkserverChild(options: StartOptions, args: readonly string[]): Promise<Child> {
   const { entry, execArgv, permissions = "inherit", signal } = options;
-  // Such a child may have too few permissions for the modules of a spare, or for reading files of
-  // this library later.
+  // A spare loads its modules in advance, and the entry when it is assigned. A child may lack the
+  // permission to read them: if it has `permissions`, or if this process cannot read the entry.
   if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.canRead(path)))
     return spawnChild(options, args);
-  const executable = state.pending?.executable ?? getExecutable();
+  const executable = state.shared?.executable ?? getExecutable();
   if (execArgv !== undefined || getExecutable() !== executable)
     return new SparePool(modulesToLoad()).launchDedicated(options, args);
   for (let attempt = 0; ; attempt++) {
@@ -145,13 +146,13 @@ export async function forkserverChild(options: StartOptions, args: readonly stri
     try {
       return (await withTimeout(launching, "start()", { signal })) as Child;
     } catch (error) {
-      // The caller never receives this child.
+      // An aborted start does not return this child to the caller.
       if (signal?.aborted)
         void launching.then(
           (child) => child.kill("SIGKILL"),
           () => {},
         );
-      // A source that has just ended has not started the child: another one can.
+      // The source has ended, and no child of it is left. A new source can start the child.
       if (childSource.isRunning || attempt > 0 || signal?.aborted) throw error;
     }
   }
@@ -160,32 +161,32 @@ export async function forkserverChild(options: StartOptions, args: readonly stri
 /** Returns the source of children; starts one if there is none. */
 async function currentSource(signal: AbortSignal | undefined): Promise<ChildSource> {
   signal?.throwIfAborted();
-  if (state.pending?.opened?.isRunning === false) state.pending = undefined;
-  state.pending ??= startSource();
-  const { pending } = state;
-  pending.waiterCount++;
+  if (state.shared?.opened?.isRunning === false) state.shared = undefined;
+  state.shared ??= startSource();
+  const { shared } = state;
+  shared.waiterCount++;
   try {
-    return (await withTimeout(pending.source, "start()", { signal })) as ChildSource;
+    return (await withTimeout(shared.source, "start()", { signal })) as ChildSource;
   } finally {
-    pending.waiterCount--;
-    // All starts that waited for it were cancelled.
-    if (pending.waiterCount === 0 && pending.opened === undefined) {
-      pending.abort.abort();
-      if (state.pending === pending) state.pending = undefined;
+    shared.waiterCount--;
+    // The source cannot be started, or all starts that waited for it were cancelled.
+    if (shared.waiterCount === 0 && shared.opened === undefined) {
+      shared.abort.abort();
+      if (state.shared === shared) state.shared = undefined;
     }
   }
 }
 
-function startSource(): PendingSource {
+function startSource(): SharedSource {
   const abort = new AbortController();
-  const pending: PendingSource = {
-    source: openSource(abort.signal).then((opened) => (pending.opened = opened)),
+  const shared: SharedSource = {
+    source: openSource(abort.signal).then((opened) => (shared.opened = opened)),
     abort,
     executable: getExecutable(),
     waiterCount: 0,
     opened: undefined,
   };
-  return pending;
+  return shared;
 }
 
 async function openSource(signal: AbortSignal): Promise<ChildSource> {

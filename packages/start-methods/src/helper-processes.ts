@@ -1,4 +1,4 @@
-/** The processes that this one keeps for its start method, and that run no code of the program. */
+/** The helper processes of this process, which the program did not start as children. */
 import { afterForkInChild, singleton } from "@multiproc/core/internal";
 
 /**

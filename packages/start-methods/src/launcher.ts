@@ -1,6 +1,4 @@
-/**
- * The types that the start methods share: what is started, the started child, and what starts it.
- */
+/** The types that the start methods share: the options of a start, the child, and the launcher. */
 import type { ChildOutput, Permissions } from "@multiproc/core";
 import { type EncodedMessage, type ExitStatus, packStartPayload } from "@multiproc/core/internal";
 
@@ -66,8 +64,8 @@ export interface Child {
   /** Resolves when the child has ended; never rejects. */
   readonly exited: Promise<ExitStatus>;
   /**
-   * Whether the child was created with its messages. It then ends with this process in any case,
-   * and does not connect to the endpoint of this process.
+   * Whether the child got its messages in its arguments. It then does not connect to the endpoint of
+   * this process. The kernel, its fork server or the channel of a spare ends it with this process.
    */
   readonly hasPayload?: boolean;
   kill(signal: string): void;
@@ -92,7 +90,7 @@ export type Launcher = (options: StartOptions, args: readonly string[]) => Promi
 
 /**
  * Returns the arguments of a child with its messages in them; undefined if the messages are too
- * long for that.
+ * long, or have binary parts.
  */
 export function argsWithPayload(
   { messages }: StartOptions,

@@ -38,7 +38,7 @@ const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
 const EACCES = 13;
 /** Errors after which the search continues with the next folder. */
 const KEEP_SEARCHING_ERRORS = new Set(["ENOENT", "ENOTDIR", "EACCES"]);
-/** These numbers are the same on Linux and macOS. */
+/** The names of errors by their numbers, which are the same on Linux and macOS. */
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: "EPERM",
   2: "ENOENT",
@@ -67,8 +67,8 @@ const ERRNO_REASONS: Readonly<Record<string, string>> = {
  *
  * Standard input, output and error stay open; other descriptors of this program are closed. Signal
  * handlers are reset. `exit` listeners do not run. For children, queues and pipes of this library,
- * this process has ended. If the process is the child of a `Process`, `join()` in its parent
- * returns the exit code of the new program, which does not outlive that parent either.
+ * this process has ended. In the child of a `Process`, the new program ends with the parent, as the
+ * child would. `join()` in the parent returns the exit code of the new program.
  *
  * @param file the path of the program; a name without a slash is looked up in `PATH`
  * @param args its arguments, without its name
@@ -131,7 +131,7 @@ function execFirstFound(nativeApi: Native, file: string, argv: readonly string[]
     const errno = nativeApi.errno();
     const name = ERRNO_NAMES[errno] ?? `errno ${errno}`;
     if (!KEEP_SEARCHING_ERRORS.has(name)) return name;
-    // A program that exists and may not be executed explains more than a missing one.
+    // "May not be executed" helps the caller more than "not found" in a later folder.
     if (name === "EACCES" || errorName !== "EACCES") errorName = name;
   }
   return errorName;
@@ -147,8 +147,8 @@ function candidatePaths(file: string, env: ExecOptions["env"]): string[] {
  * Resets standard streams and signals for the new program; returns a function that restores them.
  */
 function resetStdioAndSignals({ libc }: Native): () => void {
-  // Hosts mark terminals as close-on-exec once they are opened as streams. A duplicate has no such
-  // mark.
+  // Hosts set close-on-exec on a terminal that they open as a stream. A duplicate does not have
+  // this flag.
   for (const fd of [0, 1, 2]) {
     const copyFd = libc.dup(fd);
     if (copyFd < 0) continue;
@@ -157,8 +157,8 @@ function resetStdioAndSignals({ libc }: Native): () => void {
   }
   host.restoreStandardStreams();
   const previousActions = new Map<number, number>();
-  // Hosts ignore these signals, and the new program would inherit that. The system itself resets
-  // handlers.
+  // Hosts ignore these signals, and the new program would ignore them too. Signals with a handler
+  // are reset by the system.
   for (const signal of ["SIGPIPE", "SIGXFSZ"].map((name) => host.signalNumber(name)))
     previousActions.set(signal, libc.signal(signal, 0));
   const mask = new Uint8Array(128);

@@ -18,17 +18,17 @@ import { getForkSupport, StartMethodError } from "./start-method.ts";
 
 /** Children of `fork()` that `waitpid()` has not returned yet. */
 const children = new Map<number, WatchedChild>();
-let isTested = false;
+let hasPassedTest = false;
 const FORK_TAKES_NOTHING =
   'fork() takes no arguments: to run a function in a copy of this process, write new Process({ target, startMethod: "fork" })';
 
 /**
  * Copies this process, as the system call does. It returns in both processes, on the same line.
  *
- * The child has everything that its parent has. Both run the same timers, both serve the same
- * sockets and servers, the child waits for whatever the parent waits for, and `exit` listeners run
- * in each. The child should therefore end soon, by `process.exit()` or `exec()`. A `Process` with
- * start method `"fork"` has none of these pitfalls.
+ * The child has everything that its parent has. Both run the same timers, and both serve the same
+ * sockets and servers. Promises that are pending in the parent are pending in the child too, and
+ * `exit` listeners run in both. The child should therefore end soon, by `process.exit()` or
+ * `exec()`. A `Process` with start method `"fork"` has none of these pitfalls.
  *
  * The child has its own pid and new random numbers. Connections and queues work in it. No `Process`
  * represents it: it may outlive its parent, and {@link waitpid} returns its exit code.
@@ -75,8 +75,8 @@ export function fork(): number {
 }
 
 /**
- * Waits for the end of a child of {@link fork}, as the system call does. It returns the end of each
- * child once.
+ * Waits for the end of a child of {@link fork}, as the system call does. The end of each child is
+ * returned once.
  *
  * @param pid the result of `fork()`
  * @param options the limit of the wait, and a signal that cancels it
@@ -116,13 +116,13 @@ export async function waitpid(pid: number, options: WaitOptions = {}): Promise<n
 }
 
 /**
- * Runs the self-test of forks once in a process. `fork()` is synchronous, so only the quick part
- * fits.
+ * Runs the quick self-test of forks, until it has passed once. The full test needs the event loop,
+ * and `fork()` is synchronous.
  */
 function runQuickTest({ native, forker }: ForkSupport): ForkRefusal | undefined {
-  if (isTested) return undefined;
+  if (hasPassedTest) return undefined;
   const refusal = forking().quickTest(native, forker);
-  isTested = refusal === undefined;
+  hasPassedTest = refusal === undefined;
   return refusal;
 }
 

@@ -51,7 +51,7 @@ function reasonOf(cause: Error & { code?: string }, file: string, cwd: string | 
     : `there is no program "${file}", or no folder "${cwd}" to start it in`;
 }
 
-/** Returns the path of a module, if it is a file. */
+/** Returns the path of a module in an array, which is empty if the module is not a file. */
 export function filePath(url: string): string[] {
   return url.startsWith("file:") ? [decodeURIComponent(new URL(url).pathname)] : [];
 }

@@ -51,8 +51,8 @@ const chosen: { method: StartMethod | undefined } = singleton("start method", ()
 
 /**
  * Returns the start methods that this host has, the default first. `fork` is among them on Node on
- * Linux, if this build of Node can be copied and its C library can be called (by `node:ffi` or
- * koffi). A single start can still be refused, while worker threads or operations are under way.
+ * Linux, if this build of Node can be copied. It also needs `node:ffi` or koffi to call the C
+ * library. A single start can still be refused, while worker threads or operations are under way.
  *
  * @example
  * ```ts
@@ -66,9 +66,9 @@ export function getAllStartMethods(): StartMethod[] {
 }
 
 /**
- * Returns the start method of processes that name none. It is the method set here or in the parent
- * process, else the one named by the environment variable `MULTIPROC_START_METHOD`, else the first
- * of {@link getAllStartMethods}.
+ * Returns the start method of processes that name none. A method that was set here or in the parent
+ * process comes first, then the environment variable `MULTIPROC_START_METHOD`. Without either, it
+ * is the first of {@link getAllStartMethods}.
  *
  * @throws {StartMethodError} if the variable names a method that is not available here
  *

@@ -10,8 +10,8 @@
  *
  * Invariant: a child runs code of the program only once the watchdog knows it, so that it cannot
  * outlive a parent that dies at any moment. Until then it waits for the channel, and ends when the
- * channel closes. A forked child needs no channel: the kernel or its fork server ends it with its
- * parent, so it is created together with its messages.
+ * channel closes. A forked child or a spare does not need this channel: the kernel, the fork server
+ * or the channel of the spare ends it with its parent. It gets short messages in its arguments.
  */
 import { StartError } from "@multiproc/core";
 import {
@@ -51,12 +51,12 @@ export async function start(options: StartOptions): Promise<Child> {
   signal?.throwIfAborted();
   const deliveryEnd = deferred<unknown>();
   const scope: DeliveryScope = { onEnd: (run) => void deliveryEnd.promise.then(run) };
-  // Objects count as handed over from the call on, whatever happens while the child starts.
+  // From now on, the shareable objects in the messages are handed over, even if the start fails.
   for (const message of options.messages) message.commit(scope);
   const socketPath = reserveSocketPath();
   const connected = deferred<Channel>();
   const endpoint = exposeEndpoint((channel) => {
-    // The connection itself is the news; the child sends nothing on this channel.
+    // The connection shows that the child runs. The child sends nothing: a message is an error.
     channel.start({ message: () => channel.destroy(), closed: () => {} });
     connected.resolve(channel);
   });
@@ -77,7 +77,7 @@ export async function start(options: StartOptions): Promise<Child> {
     }
     const [channel] = await Promise.all([waitForConnection(connected.promise, ended, child, options), watched]);
     for (const { frame } of options.messages) if (!channel.closed) channel.forward(0, frame);
-    // Large binary arguments are read from the memory of the caller, who may change it after the
+    // Large binary arguments are sent from the memory of the caller, which may change after the
     // start.
     await channel.flushed();
     return child;

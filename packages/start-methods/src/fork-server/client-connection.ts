@@ -1,14 +1,11 @@
-/** A client of the fork server: a process that requests children. */
+/** The server side of a connection to a *client*: a process that requests children. */
 import type { Native } from "@multiproc/core/internal";
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from "@multiproc/core/internal";
 import { LineReader, type Reply, type Request, type StartupResult, toLine } from "./protocol.ts";
 
 const CHUNK_BYTES = 65_536;
 
-/**
- * The connection to a client, in the server. Without the event loop: the server polls the
- * descriptor.
- */
+/** A connection to a client. It does not use the event loop: the server polls the descriptor. */
 export class ClientConnection {
   readonly fd: number;
   /** The pids of its running children, by the ids of the requests. */
@@ -48,7 +45,7 @@ export class ClientConnection {
     while (this.#queued.length > 0) {
       const bytes = this.#queued[0] as Uint8Array;
       const sent = this.#native.libc.send(this.fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (sent < 0) return; // full, or closed: read() reports that
+      if (sent < 0) return; // the socket is full, or is closed, which read() reports
       if (sent < bytes.length) this.#queued[0] = bytes.subarray(sent);
       else this.#queued.shift();
     }

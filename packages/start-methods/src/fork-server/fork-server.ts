@@ -12,8 +12,8 @@ export interface ForkServerOptions {
   /** URLs of the modules that the server loads, in this order. @default [] */
   readonly preload?: readonly string[];
   /**
-   * Those of them whose export `warmUp()` runs the first steps of a child, so that children inherit
-   * compiled code.
+   * Modules of `preload` whose export `warmUp()`, if there is one, runs the first steps of a child in
+   * the server. Children then inherit compiled code.
    */
   readonly warmUpModules?: readonly string[] | undefined;
   /** The number of worker threads of V8 in each child. @default 1 */
@@ -38,9 +38,9 @@ const ENTRY = new URL(
  */
 export class ForkServer {
   /**
-   * Variables of the server that its owner does not have. A ring of io_uring cannot be copied, and
-   * its kernel thread never appears idle. Every thread of the server is inspected twice at a fork,
-   * and children create their own thread pool, so two threads are enough.
+   * Environment variables that the server has in addition to those of its owner. io_uring is off,
+   * because its ring cannot be copied and its kernel thread never appears idle. The thread pool is
+   * small, because each fork inspects every thread twice. Children create their own pool.
    */
   static readonly extraEnv: Readonly<Record<string, string>> = { UV_USE_IO_URING: "0", UV_THREADPOOL_SIZE: "2" };
 
@@ -164,7 +164,7 @@ function awaitConnection(): {
         resolveConnected([connection, result as StartupResult]),
       );
     },
-    () => {}, // the server cannot connect, and ends
+    () => {}, // if this process cannot listen, the server cannot connect, and ends
   );
   const close = (): void => {
     server.close();

@@ -1,8 +1,8 @@
 /**
  * Listening Unix sockets without the event loop.
  *
- * The fork server has no socket that libuv knows. A child would inherit it and have to close it,
- * and libuv removes the path of a listening socket when it closes the socket.
+ * The fork server does not listen by libuv. A child would have to close the inherited socket, and
+ * libuv then removes the path, which the server still needs.
  */
 import { type Native, openSocket, SOCK_CLOEXEC, socketAddress, socketFailure } from "@multiproc/core/internal";
 

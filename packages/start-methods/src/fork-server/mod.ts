@@ -1,7 +1,4 @@
-/**
- * Fork servers. Loaded on demand, so that processes that start no children by fork do not pay for
- * it.
- */
+/** Fork servers. A process loads this module when it first uses one, to start faster. */
 
 export { ForkRefusedError } from "./fork-refused-error.ts";
 export { ForkServer } from "./fork-server.ts";

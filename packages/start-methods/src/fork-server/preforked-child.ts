@@ -28,8 +28,8 @@ export class PreforkedChild {
     this.pid = pid;
     this.pidfd = pidfd;
     this.pipeFd = pipeFd;
-    // Ctrl+C must not reach it: the blocked signal would stay pending until the child is assigned.
-    // So it has its own group.
+    // A process group of its own keeps Ctrl+C away. SIGINT is blocked in the child, and would stay
+    // pending until the child has a request.
     native.libc.setpgid(pid, pid);
   }
 

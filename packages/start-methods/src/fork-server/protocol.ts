@@ -10,9 +10,9 @@
  *   (closes the connection) ────────────>   kills the remaining children of the client
  * ```
  *
- * A connection owns its children: a client keeps it open as long as they may live. The server
- * itself connects to its owner. Its first message on that connection is the result of its start,
- * and it ends when that connection closes.
+ * A client keeps its connection open as long as its children may live. The server itself connects
+ * to its owner. Its first message on that connection is the result of its start, and the server
+ * ends when that connection closes.
  */
 import type { ExitStatus, ForkRefusal } from "@multiproc/core/internal";
 import type { Failure } from "../start-failure.ts";
@@ -26,15 +26,15 @@ export interface ServerConfig {
   /** Modules that are loaded before children are created, in this order. */
   readonly preload: readonly string[];
   /**
-   * Modules whose `warmUp()` runs after loading, so that children inherit compiled code for their
-   * first steps.
+   * Modules of `preload` whose export `warmUp()`, if there is one, is called after loading. Children
+   * then inherit compiled code for their first steps.
    */
   readonly warmUpModules: readonly string[];
   /** The number of worker threads of V8 in each child. */
   readonly threads: number;
 }
 
-/** A function by its module and export. */
+/** The module and the export name of a function. */
 export interface FunctionName {
   readonly module: string;
   readonly name: string;

@@ -2,9 +2,9 @@
  * The loop of a fork server. It waits in `poll()`, without the event loop, for requests, for ends
  * of children, and for the end of its owner.
  *
- * Without the event loop, no timer and no handler of the server runs in a child. `fork()` returns
- * in the child as in C: the loop returns, and the event loop of the child begins. A pidfd reports
- * the end of exactly one child, at once.
+ * Without the event loop, no timer and no handler of the server runs in a child. In a child the loop
+ * returns, and the event loop of the child starts. A pidfd reports the end of one child without
+ * delay, so the server needs neither SIGCHLD nor a timer.
  *
  * While there are no requests, the server forks one child in advance; see {@link PreforkedChild}.
  */
@@ -159,7 +159,7 @@ export class RequestLoop {
   #handle(client: ClientConnection, request: Request): ChildTask | undefined {
     if (request.do === "fork") return this.#fork(client, request.id, request.request);
     const pid = client.childPids.get(request.id);
-    // The pid of a child cannot be reused before waitpid() has returned it.
+    // The system does not reuse the pid of a child before waitpid() has collected the child.
     if (pid !== undefined) this.#native.libc.kill(pid, request.signal);
     return undefined;
   }
@@ -216,8 +216,8 @@ export class RequestLoop {
   }
 
   #forkProcess(): ForkResult {
-    // A child must not hold the connections to clients: they would stay open when the server closes
-    // them.
+    // A child closes the descriptors of the server. Otherwise a connection to a client would stay
+    // open after the server has closed it.
     const ownFds = [this.#listenFd, ...this.#clients.keys()];
     for (const { pidfd } of this.#children.values()) if (pidfd >= 0) ownFds.push(pidfd);
     if (this.#standby !== undefined) ownFds.push(this.#standby.pidfd, this.#standby.pipeFd);

@@ -1,4 +1,4 @@
-/** The client of a fork server: one connection, and the children requested on it. */
+/** The client side of a connection to a fork server, and the children requested on it. */
 import { type ChildOutput, StartError } from "@multiproc/core";
 import { type ExitStatus, host } from "@multiproc/core/internal";
 import { ChildOutputSockets } from "../child-output-socket.ts";
@@ -17,7 +17,7 @@ export interface ForkOrder extends Omit<ForkRequest, "stdout" | "stderr"> {
 
 type Stream = Awaited<ReturnType<typeof host.connect>>;
 
-/** The status of the children when their server dies: the kernel kills them. */
+/** The status of running children when the connection closes: the server or the kernel kills them. */
 const KILLED_STATUS: ExitStatus = { code: null, signal: "SIGKILL" };
 
 /** A connection to a fork server. */

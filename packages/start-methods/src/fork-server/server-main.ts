@@ -37,8 +37,8 @@ import { RequestLoop } from "./request-loop.ts";
 import { warmUpSessions } from "./warm-up.ts";
 
 /**
- * Rounds of warm-up: V8 collects feedback from the second call of a function on, and compiles it
- * after some more.
+ * The number of times that the warm-up calls each function. V8 collects type feedback from the
+ * second call on, and compiles the function some calls later.
  */
 const WARM_UP_ROUNDS = 25;
 /** More than the size of `struct sigaction` on any system. Its content is opaque. */
@@ -65,7 +65,8 @@ export async function runForkServer(): Promise<void> {
   owner.send(result);
   // Ctrl+C in a terminal is meant for the children; the server ends with its owner.
   const unblockSigint = blockSignal(nativeApi, SIGINT);
-  // In a turn of its own, so that no microtask of the loaded modules runs again in every child.
+  // The loop runs in its own turn of the event loop. A microtask of the loaded modules that is still
+  // queued would otherwise run in every child.
   host.afterIo(() => {
     const support = forkApi.openForker();
     if ("reason" in support) return host.exit(1);
@@ -108,7 +109,9 @@ async function prepareServer(config: ServerConfig, nativeApi: Native, forkApi: F
   } catch (error) {
     return { failed: failureOf(error) };
   }
-  dropImportContexts(); // they would cost each child time, and waitUntilIdle() has made sure that no import is running
+  // The contexts of imports would cost each child time. Without them, `isImporting` of the server
+  // still refuses starts of its modules.
+  dropImportContexts();
   await warmUpChild(WARM_UP_ROUNDS, config, nativeApi, forkApi);
   const busyRefusal = await forkApi.waitUntilIdle(ownSockets);
   if (busyRefusal !== undefined) return { refused: busyRefusal };
@@ -154,7 +157,7 @@ async function warmUpChild(
 
 async function runChild(request: ForkRequest, nativeApi: Native, forkApi: Forking): Promise<void> {
   const { call, args, env, cwd, stdout, stderr } = request;
-  // The child itself opens the streams, because a preforked child is older than its request.
+  // The child itself opens the streams, because a preforked child exists before its request.
   for (const [name, output] of [
     ["stdout", stdout],
     ["stderr", stderr],
@@ -176,7 +179,7 @@ function openOutput(nativeApi: Native, output: OutputTarget): number | undefined
   try {
     return connectTo(nativeApi, output.socketPath);
   } catch (error) {
-    // The client does not listen any more: it has ended.
+    // The client has ended, and does not listen any more.
     const { errno } = error as { errno?: number };
     if (errno === ECONNREFUSED || errno === ENOENT) nativeApi.libc._exit(0);
     throw error;
@@ -188,8 +191,8 @@ function openOutput(nativeApi: Native, output: OutputTarget): number | undefined
  * instead of being lost, because a blocked signal is never ignored (signal(7)). The other threads
  * of the server do not block the signal; they ignore it.
  *
- * The whole action is restored with its flags: the handler of Node for SIGINT raises the signal
- * again, and relies on being called once.
+ * The action is restored with its flags. The handler of Node for SIGINT raises the signal again, and
+ * relies on SA_RESETHAND: it must not be called a second time.
  */
 function blockSignal({ libc }: Native, signal: number): () => void {
   const [blocked, previousMask] = [new Uint8Array(SIGSET_BYTES), new Uint8Array(SIGSET_BYTES)];

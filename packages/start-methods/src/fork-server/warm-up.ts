@@ -5,6 +5,7 @@
 import { dial, encodeMessage, type Frame, host, StreamChannel } from "@multiproc/core/internal";
 
 const WARM_UP_SESSIONS = 25;
+const MESSAGES_PER_SESSION = 4;
 /** A message with the kinds of values that every start sends. */
 const SAMPLE_MESSAGE = {
   name: "Process-1",
@@ -39,8 +40,8 @@ export async function warmUpSessions(socketPath: string): Promise<void> {
       closed: onClosed,
     });
     child.ref();
-    for (let j = 0; j < 4; j++) parent.forward(0, encodeMessage(SAMPLE_MESSAGE, "warm-up").frame);
-    for (let j = 0; j < 4; j++) {
+    for (let j = 0; j < MESSAGES_PER_SESSION; j++) parent.forward(0, encodeMessage(SAMPLE_MESSAGE, "warm-up").frame);
+    for (let j = 0; j < MESSAGES_PER_SESSION; j++) {
       while (frames.length === 0) await new Promise<void>((resolve) => (onFrame = resolve));
       child.decode(frames.shift() as Frame);
     }

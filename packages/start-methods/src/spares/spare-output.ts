@@ -1,8 +1,8 @@
 /**
  * A standard stream of a spare.
  *
- * The stream is read from the start of the spare, before anything reads the output of the child
- * that it becomes. Until then the output is written to the same stream of the owner.
+ * The owner reads the stream from the start of the spare. It writes the output to its own stream of
+ * the same name, until the spare is a child whose output is read.
  */
 import type { OutputReader } from "@multiproc/core";
 import { type ByteSource, host } from "@multiproc/core/internal";

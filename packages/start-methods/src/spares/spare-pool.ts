@@ -1,5 +1,5 @@
 /**
- * A stock of spares: the source of `forkserver` children where processes cannot be forked.
+ * A pool of spares: the source of `forkserver` children where processes cannot be forked.
  *
  * ```text
  * owner                                  spare
@@ -10,10 +10,10 @@
  *   after REFILL_DELAY_MS: the next spare
  * ```
  *
- * A spare that is never assigned ends with its owner. The stock grows by one spare whenever none is
- * ready, up to one for each CPU. A running interpreter cannot change its environment, working
- * directory, flags or permissions: a child that needs other ones gets a spare of its own, which is
- * assigned as soon as it is ready. Spares with other standard streams are counted apart.
+ * A spare that is never assigned ends with its owner. The pool grows by one spare whenever a start
+ * finds none ready, up to one for each CPU. Each combination of standard streams has its own count.
+ * A running interpreter cannot change its environment, working directory, flags or permissions. A
+ * child that needs other ones gets a spare of its own, which is assigned as soon as it is ready.
  */
 import { cpuCount, StartError } from "@multiproc/core";
 import {
@@ -115,12 +115,12 @@ export class SparePool {
   }
 
   #take(key: string, stdioKey: string): Spare | undefined {
-    // The environment, working directory or interpreter has changed since these were started.
+    // Spares with another key were started with another environment, working directory or interpreter.
     for (const spare of this.#idle.filter((each) => each.key !== key)) spare.end();
     this.#idle = this.#idle.filter((each) => each.key === key && !each.isGone);
     const candidates = this.#idle.filter((each) => each.stdioKey === stdioKey);
     const ready = candidates.find(({ isReady }) => isReady);
-    // No spare was ready in time, so the stock grows.
+    // No spare was ready in time, so the pool grows.
     if (ready === undefined)
       this.#targetSizes.set(stdioKey, Math.min((this.#targetSizes.get(stdioKey) ?? 0) + 1, cpuCount()));
     const taken = ready ?? candidates[0];
@@ -203,7 +203,7 @@ class Spare {
       };
       helperPids.delete(child.pid);
       channel.send(ASSIGN, { entry: entry.href, args: payloadArgs ?? args, endsWithOwner } satisfies SpareAssignment);
-      // Without this reply the spare may have died before the assignment.
+      // Until this reply arrives, the spare may have died before the assignment.
       await withTimeout(this.#assigned.promise, "start()", { signal });
       return Object.assign(child, { hasPayload: endsWithOwner });
     } catch (error) {
@@ -294,7 +294,10 @@ function canUseIdleSpare({ env, cwd, execArgv, permissions }: StartOptions): boo
   return env === undefined && cwd === undefined && execArgv === undefined && (permissions ?? "inherit") === "inherit";
 }
 
-/** Returns a key that is equal for spares of which each can take the place of the other. */
+/**
+ * Returns the command line, working directory and environment of a spare as a key. Spares with the
+ * same key are interchangeable.
+ */
 function compatibilityKey({ entry, modules }: StartOptions): string {
   const requiredAccess = { read: modules.flatMap(filePath), write: [], sockets: [] };
   const command = host.interpreter({ entry, args: [], executable: getExecutable(), requiredAccess });
