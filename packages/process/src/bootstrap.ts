@@ -1,4 +1,4 @@
-/** The life of a child, from its first message to its exit. */
+/** Runs a child, from its first message to its exit. */
 import {
   afterForkInChild,
   childConfig,
@@ -14,17 +14,17 @@ import type { PreparationData } from "./preparation-data.ts";
 import { processTree } from "./process-tree.ts";
 
 /**
- * Assembled at run time: Deno loads every module in advance whose path is a literal, and few
- * children need this one.
+ * The path of a module that few children need. It is not a literal, because Deno loads modules with
+ * literal paths in advance.
  */
 const SUBCLASS_MODULE = `./subclass-instance${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`;
 
 /**
- * Whether this process prints uncaught errors. A fork server does so during the warm-up for its
- * children.
+ * Whether this process has the handler of uncaught errors. A fork server installs it during the
+ * warm-up, and its children inherit it. Start method `fork` removes it from the child.
  */
-let reportsUncaughtErrors = false;
-afterForkInChild(() => (reportsUncaughtErrors = false));
+let hasErrorHandler = false;
+afterForkInChild(() => (hasErrorHandler = false));
 
 /** Runs the process described by the parent, and exits with its exit code. */
 export async function bootstrap(parent: ParentConnection): Promise<void> {
@@ -34,7 +34,7 @@ export async function bootstrap(parent: ParentConnection): Promise<void> {
   processTree.parent = preparation.parent;
   childConfig.startMethod = preparation.startMethod;
   childConfig.depth = preparation.depth;
-  if (!reportsUncaughtErrors) reportUncaughtErrors();
+  if (!hasErrorHandler) reportUncaughtErrors();
   try {
     const run = await prepare(preparation, parent);
     await run();
@@ -72,7 +72,7 @@ export async function warmUp(): Promise<void> {
 }
 
 function reportUncaughtErrors(): void {
-  reportsUncaughtErrors = true;
+  hasErrorHandler = true;
   host.onUncaughtError((error) => {
     if (claimRefusal(error)) return;
     reportError(processTree.self.name, error);

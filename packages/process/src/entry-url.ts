@@ -1,11 +1,11 @@
-/** The entry modules of a child, and the modules that it loads on demand. */
+/** The entry module of a child, and the modules of this library that it loads at run time. */
 import { codecModule } from "@multiproc/core/child";
 import { childModules, host } from "@multiproc/core/internal";
 
 const EXTENSION = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
 const ENTRY = new URL(`./process-entry${EXTENSION}`, import.meta.url);
 const BUNDLED_ENTRY = new URL(`./process-entry-bundled${EXTENSION}`, import.meta.url);
-/** Modules of this library that a child loads on demand. */
+/** Modules of this library that a child loads at run time: its entry, and the codec. */
 export const LAZY_MODULES: readonly string[] = [ENTRY.href, codecModule];
 for (const module of LAZY_MODULES) childModules.add(module);
 
@@ -15,8 +15,8 @@ export function entryUrl(): URL {
 }
 
 /**
- * Returns whether a child, whose permissions are at most those of this process, can read these
- * modules.
+ * Returns whether this process can read the folders of these modules. If it cannot, its children
+ * cannot either, because they have at most the same permissions.
  */
 function canReadLazyModules(): boolean {
   return LAZY_MODULES.every(

@@ -1,6 +1,6 @@
 /**
- * The transfer of shareable objects to a forked child. The child has a copy of every object, but
- * connections do not work in the copy: shareable objects are attached again.
+ * The transfer of shareable objects to a forked child. The child has a copy of every object.
+ * Connections do not work in the copy, so shareable objects are attached again.
  */
 import {
   type DeliveryScope,
@@ -35,8 +35,8 @@ export class ForkTransfer {
 }
 
 /**
- * Returns the function to call, in the child, if the target only names it, as that of
- * `fromModule()` does. Returns undefined if the target is the function itself.
+ * Returns, in the child, the function that a target of `fromModule()` names. Returns undefined if
+ * the target is the function itself.
  */
 export async function localTarget<F extends (...args: never[]) => unknown>(
   target: F | undefined,

@@ -4,7 +4,7 @@ import { checkOptions, describeValue, requireTarget } from "@multiproc/core/inte
 import { getStartMethod, requireStartMethod, type StartMethod } from "@multiproc/start-methods";
 
 /**
- * What a `Process` runs, and how it is started.
+ * The options of a `Process`: its function, and how the child is started.
  *
  * @typeParam A the arguments of the target
  *
@@ -39,16 +39,16 @@ export type ProcessOptions<A extends unknown[] = unknown[]> = {
    * current process
    */
   readonly daemon?: boolean | undefined;
-  /** How the child is created. @default getStartMethod() */
+  /** The start method of the child. @default getStartMethod() */
   readonly startMethod?: StartMethod | undefined;
   /** Variables added to the environment. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** The working directory of the child. @default that of this process */
   readonly cwd?: string | undefined;
   /**
-   * Where standard output and standard error of the child go, both or each. `"pipe"` makes them
-   * streams of this object. An `OutputReader` of `@multiproc/core` receives the bytes as they
-   * arrive; its reading keeps no program alive for a daemon.
+   * The destination of standard output and standard error of the child, or one for each. `"pipe"`
+   * makes them streams of the `Process`. An `OutputReader` of `@multiproc/core` receives the bytes as
+   * they arrive. Reading the output of a daemon does not keep this program alive.
    *
    * @default "inherit"
    */
@@ -92,7 +92,7 @@ const SYNONYMS: Readonly<Record<string, keyof ProcessOptions>> = {
   environment: "env",
   output: "stdio",
 };
-/** Whether an option has the right type, and the words for that type. */
+/** A predicate for the value of an option, and the expected type in words. */
 type OptionCheck = readonly [isValid: (value: unknown) => boolean, expected: string];
 
 const CHECKS: Readonly<Partial<Record<keyof ProcessOptions, OptionCheck>>> = {
@@ -111,7 +111,7 @@ const CHECKS: Readonly<Partial<Record<keyof ProcessOptions, OptionCheck>>> = {
  *
  * @throws {TargetError} if another process cannot find the target
  * @throws {StartMethodError} if the start method is not available
- * @throws {TypeError} for the rest
+ * @throws {TypeError} for an unknown option, or a value of the wrong type
  */
 export function checkProcessOptions(options: Pick<ProcessOptions<never>, "startMethod" | "target">): void {
   checkOptions("new Process()", options, OPTIONS, SYNONYMS);

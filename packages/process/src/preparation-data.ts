@@ -2,14 +2,15 @@
  * The first message of a parent to a child, as JSON. It describes the child, and lists the messages
  * that follow.
  *
- * Each value follows as a message of its own, and only if it exists. Most children call a function
- * of a module with few arguments, and start sooner the less they have to decode.
+ * Each value follows as a message of its own, and only if it exists. Most children have few values,
+ * and start sooner if they decode less.
  */
 export interface PreparationData {
   readonly name: string;
   readonly daemon: boolean;
   /** The default start method of the children of the child. */
   readonly startMethod: string;
+  /** Its place in the process tree: [1, 2] is the second child of the first child. */
   readonly identity: readonly number[];
   /** The number of processes and threads from the main program to the child. */
   readonly depth: number;
@@ -21,6 +22,6 @@ export interface PreparationData {
   readonly subclass: { readonly module: string; readonly name: string } | null;
   /** The values in the messages that follow, in this order. */
   readonly payloadNames: ReadonlyArray<"target" | "args" | "fields">;
-  /** Whether the child was forked from its parent, so that it has the process object. */
+  /** Whether the child was forked from its parent, and therefore has a copy of the process object. */
   readonly isCopy: boolean;
 }

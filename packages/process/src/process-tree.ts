@@ -52,7 +52,7 @@ export const processTree: ProcessTree = singleton("process tree", () => ({
   childCount: 0,
   pendingCopies: new Map(),
 }));
-// The first message describes the child itself.
+// `self` and `parent` are set by the first message to the child.
 afterForkInChild(() => {
   processTree.children.clear();
   processTree.childCount = 0;

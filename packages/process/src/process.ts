@@ -54,7 +54,7 @@ export class Process<A extends unknown[] = unknown[]> {
   #state: "initial" | "starting" | "started" | "closed" = "initial";
   #child: Child | undefined;
   #sentinel: Sentinel | undefined;
-  /** The function to call, in a forked child, if the target only names it. */
+  /** In a forked child, the function that a target of `fromModule()` names. */
   #localTarget: ((...args: A) => unknown) | undefined;
   #ended: Promise<ExitStatus> | undefined;
   #status: ExitStatus | undefined;
@@ -213,7 +213,7 @@ export class Process<A extends unknown[] = unknown[]> {
     this.#name = name;
   }
 
-  /** Whether the child ends with this process, unawaited. Set it before the start. */
+  /** Whether the child ends with this process, which does not wait for it. Set it before the start. */
   get daemon(): boolean {
     return this.#daemon;
   }
@@ -261,7 +261,7 @@ export class Process<A extends unknown[] = unknown[]> {
   get sentinel(): Sentinel {
     this.#assertUsable("sentinel");
     const { pid } = this.#requireStarted("sentinel");
-    // Programs look for this object in the result of wait().
+    // A program compares this object with the results of wait(), so it is created once.
     return (this.#sentinel ??= new Sentinel(pid, this.#ended as Promise<ExitStatus>));
   }
 
@@ -275,7 +275,10 @@ export class Process<A extends unknown[] = unknown[]> {
     return this.#child?.stderr ?? null;
   }
 
-  /** Returns the message for a forked child, to which only shareable objects are handed over. */
+  /**
+   * Returns the message for a forked child. The child has copies of its arguments and fields, and
+   * only shareable objects are handed over.
+   */
   #startForkPayload(): { messages: EncodedMessage[]; modules: string[] } {
     const { args = [] } = this.#options;
     const transfer = new ForkTransfer([args, { ...this }]);

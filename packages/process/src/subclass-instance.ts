@@ -5,7 +5,10 @@ import type { PreparationData } from "./preparation-data.ts";
 import { Process } from "./process.ts";
 import { processTree } from "./process-tree.ts";
 
-/** Constructs the base class only, because the fields of the subclass arrive with the message. */
+/**
+ * Constructs an instance of a subclass without running the constructor of the subclass, because the
+ * fields were sent.
+ */
 export function rebuildSubclass(
   subclass: NonNullable<PreparationData["subclass"]>,
   options: ProcessOptions,
