@@ -1,4 +1,4 @@
-/** `getContext()`: all of this library, bound to one start method. */
+/** `getContext()`: the processes, pools and primitives of this library under one start method. */
 import * as core from "@multiproc/core";
 import * as pipes from "@multiproc/pipe";
 import * as pools from "@multiproc/pool";
@@ -9,8 +9,8 @@ import { getStartMethod, requireStartMethod, type StartMethod, StartMethodError 
 import * as syncs from "@multiproc/sync";
 
 /**
- * The exports of this library, with a `Process` and a `Pool` of one start method; see
- * {@link getContext}.
+ * The exports of this library except those of start methods, with a `Process` and a `Pool` of one
+ * start method; see {@link getContext}.
  */
 export type Context = typeof core &
   typeof memories &
@@ -26,7 +26,7 @@ export type Context = typeof core &
 const contexts = new Map<StartMethod, Context>();
 
 /**
- * Returns all of this library bound to one start method, so that libraries in one program can use
+ * Returns this library bound to one start method, so that libraries in one program can use
  * different ones. A `Process` or `Pool` of the context uses that method, whatever
  * `setStartMethod()` says.
  *
@@ -70,10 +70,10 @@ export function getContext(method?: StartMethod): Context {
 }
 
 /**
- * Returns a class whose instances have a start method. `instanceof` and subclasses see the class
- * itself.
+ * Returns a class whose constructor adds a start method to the options. Instances are those of the
+ * class itself, so `instanceof` works with both.
  *
- * @param toOptions turns another first argument of the constructor into options
+ * @param toOptions turns the first argument of the constructor into options, if it is something else
  */
 // biome-ignore lint/suspicious/noExplicitAny: a class of any parameters
 function bindToMethod<C extends new (...args: any[]) => object>(
@@ -86,7 +86,7 @@ function bindToMethod<C extends new (...args: any[]) => object>(
     construct(target, [options, ...rest], newTarget) {
       const instanceClass = newTarget === bound ? target : newTarget;
       const given = toOptions(options === undefined ? {} : options);
-      // The constructor itself refuses what is not an object.
+      // The constructor itself refuses an argument that is not an object.
       if (typeof given !== "object" || given === null)
         return Reflect.construct(target, [options, ...rest], instanceClass);
       const { startMethod = method } = given as { startMethod?: StartMethod };
@@ -95,7 +95,7 @@ function bindToMethod<C extends new (...args: any[]) => object>(
           `new ${name}() of the context "${method}" cannot use start method "${startMethod}": take it from getContext("${startMethod}")`,
         );
       }
-      // The prototype stays, so that the constructor can refuse what is not a plain object.
+      // The copy keeps the prototype, so that the constructor can refuse an object that is not plain.
       const withMethod = Object.assign(Object.create(Object.getPrototypeOf(given)), given, { startMethod });
       return Reflect.construct(target, [withMethod, ...rest], instanceClass);
     },
