@@ -74,8 +74,8 @@ export async function endAssertions(test: AssertingTest): Promise<void> {
 }
 
 /**
- * Appends the difference between expected and actual value to the message, because Deno's reporter
- * shows only that.
+ * Appends the difference between expected and actual value to the message of an error. The reporter
+ * of Deno shows only the message.
  */
 export function appendDiff(error: unknown): unknown {
   if (!(error instanceof chai.AssertionError)) return error;

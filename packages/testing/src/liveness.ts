@@ -1,4 +1,4 @@
-/** Which processes run, according to the system. */
+/** The running processes, as the operating system lists them. */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
@@ -51,8 +51,7 @@ const pidsAtLoad = new Set(descendants(process.pid));
  * @throws Error with the remaining pids and their command lines
  */
 export async function noChildLeft(options: { timeout?: number } = {}): Promise<void> {
-  // As an argument of `afterEach`, it is called with the context of the test, which has no such
-  // option.
+  // `afterEach` passes the context of the test, which does not have this option.
   const timeout = typeof options?.timeout === "number" ? options.timeout : 5_000;
   // The watchdog of a process lives as long as the process.
   const isWatchdog = (pid: number) => commandOf(pid).includes("multiproc-watchdog");

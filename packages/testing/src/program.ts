@@ -56,6 +56,9 @@ export interface Program extends AsyncDisposable {
   kill(signal?: string): void;
 }
 
+/** The time without output after which the output of a program that has ended counts as read. */
+const DRAIN_MS = 100;
+
 const repository = new URL("../../../", import.meta.url);
 
 /** Starts a program in a new process. */
@@ -78,9 +81,8 @@ export function runProgram(file: string | URL, args: string[] = [], options: Pro
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal }));
     child.on("exit", (code, signal) => {
-      // A child that outlives the program keeps its pipes open, so "close" may never come. Output
-      // from before the end is read well within this time.
-      const drainTimer = setTimeout(() => resolve({ code, signal }), 100);
+      // A child that outlives the program keeps its pipes open, so "close" may never come.
+      const drainTimer = setTimeout(() => resolve({ code, signal }), DRAIN_MS);
       for (const stream of [child.stdout, child.stderr]) stream.on("data", () => drainTimer.refresh());
     });
   });

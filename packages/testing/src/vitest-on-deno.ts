@@ -47,7 +47,7 @@ interface Suite {
   testsLeft: number;
   /** The run of the `beforeAll` hooks. If it fails, every test of the suite fails, as in vitest. */
   beforeAllRun: Promise<void> | undefined;
-  ended: boolean;
+  hasEnded: boolean;
 }
 
 interface RunningTest extends AssertingTest {
@@ -89,7 +89,8 @@ export const suite = describe;
 /** The arguments of a test. */
 interface Row {
   args: unknown[];
-  context: boolean;
+  /** Whether the context of the test follows the arguments. */
+  hasContext: boolean;
 }
 
 type Register = (name: unknown, optionsOrBody: unknown, bodyOrOptions: unknown, row: Row, preset: TestOptions) => void;
@@ -99,7 +100,7 @@ type Register = (name: unknown, optionsOrBody: unknown, bodyOrOptions: unknown, 
 // biome-ignore lint/suspicious/noExplicitAny: tests are compiled against vitest's types
 function withVariants(register: Register, preset: TestOptions = {}): any {
   const call = (name: unknown, first?: unknown, second?: unknown) =>
-    register(name, first, second, { args: [], context: true }, preset);
+    register(name, first, second, { args: [], hasContext: true }, preset);
   const variant = (more: TestOptions) => withVariants(register, { ...preset, ...more });
   const rows = (spread: boolean) => (cases: Iterable<unknown>) => (name: string, first?: unknown, second?: unknown) => {
     let index = 0;
@@ -111,7 +112,7 @@ function withVariants(register: Register, preset: TestOptions = {}): any {
         titleOf(name, Array.isArray(item) ? item : [item], index++),
         first,
         second,
-        { args, context: !spread },
+        { args, hasContext: !spread },
         preset,
       );
     }
@@ -194,7 +195,7 @@ async function tryTest(suite: Suite, name: string, body: Body, row: Row, timeout
       if (typeof cleanup === "function") cleanups.push({ run: cleanup as Body, timeout });
     }
     beginAssertions(thisTest);
-    await withTimeout(timeout, "Test", () => body(...row.args, ...(row.context ? [context] : [])), abort);
+    await withTimeout(timeout, "Test", () => body(...row.args, ...(row.hasContext ? [context] : [])), abort);
     await endAssertions(thisTest);
   });
   const afterEachHooks = suiteChain(suite)
@@ -209,8 +210,8 @@ async function tryTest(suite: Suite, name: string, body: Body, row: Row, timeout
 }
 
 async function endSuite(suite: Suite): Promise<void> {
-  if (suite.ended || !suite.beforeAllRun) return;
-  suite.ended = true;
+  if (suite.hasEnded || !suite.beforeAllRun) return;
+  suite.hasEnded = true;
   await runHooks(suite.hooks.afterAll.toReversed(), "afterAll");
 }
 
@@ -245,7 +246,7 @@ function hook(name: HookName): (run: Body, timeout?: number) => void {
 
 function newSuite(name: string, parent: Suite | undefined, options: TestOptions): Suite {
   const hooks = { beforeAll: [], afterAll: [], beforeEach: [], afterEach: [] };
-  return { name, parent, options, hooks, testsLeft: 0, beforeAllRun: undefined, ended: false };
+  return { name, parent, options, hooks, testsLeft: 0, beforeAllRun: undefined, hasEnded: false };
 }
 
 /** Returns a suite and its ancestors, the outermost first. */
