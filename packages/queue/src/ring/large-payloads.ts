@@ -1,9 +1,10 @@
 /**
  * The area for large binary parts of the items in a ring. It is a second segment of shared memory.
  *
- * The area is a ring buffer as well: parts lie in the order of their records. A record says where
- * its first part begins, and the sizes give the others. The used space therefore lies between the
- * first parts of the records at the tail and at the head, and taking a record frees its parts.
+ * The area is a ring buffer as well: parts lie in the order of their records. A record holds the
+ * position of its first part and the sizes of all its parts, which give the other positions. The
+ * used space begins at the first part of the record at the tail. It ends where the next record, at
+ * the head, will place its first part. Taking a record therefore frees its parts.
  */
 import { type SegmentAddress, SharedSegment } from "@multiproc/core/internal";
 
@@ -12,8 +13,8 @@ const UNIT_BYTES = 64;
 const AREA_BYTES = 16 * 1024 * 1024;
 const AREA_UNITS = AREA_BYTES / UNIT_BYTES;
 /**
- * Half the area: parts of this size, together, fit into the empty area wherever the last part
- * ended.
+ * The largest total size of the parts of one item. A part may skip the end of the area, but half the
+ * area always fits into an empty area, wherever the last part ended.
  */
 export const MAX_LARGE_PARTS_BYTES: number = AREA_BYTES / 2;
 
@@ -38,9 +39,9 @@ export class LargePayloadArea {
   }
 
   /**
-   * Returns where parts would end that begin at `from`.
+   * Returns the position after the last of `parts`, if the first one begins at `from`.
    *
-   * @param oldest where the oldest part in use begins
+   * @param oldest the position of the oldest part in use
    * @returns undefined if the area has too little free space
    */
   static endOf(from: number, oldest: number, parts: readonly Uint8Array[]): number | undefined {
@@ -49,7 +50,7 @@ export class LargePayloadArea {
     return (end - oldest) >>> 0 <= AREA_UNITS ? end : undefined;
   }
 
-  /** Writes parts that fit, from a position on. */
+  /** Writes parts, the first one at `from`. `endOf()` must have found space for them. */
   write(from: number, parts: readonly Uint8Array[]): void {
     let position = from;
     for (const part of parts) {
@@ -59,7 +60,7 @@ export class LargePayloadArea {
     }
   }
 
-  /** Copies the parts that begin at `from` and have these sizes. */
+  /** Returns copies of the parts of these sizes, of which the first one begins at `from`. */
   read(from: number, sizes: readonly number[]): Uint8Array[] {
     let position = from;
     return sizes.map((size) => {
@@ -76,8 +77,8 @@ function unitCount(size: number): number {
 }
 
 /**
- * Returns where a part begins. A part is contiguous, so it skips the end of the area if it does not
- * fit there.
+ * Returns the position of a part that follows another one. A part is contiguous. If it does not fit
+ * before the end of the area, it begins at the start of the area.
  */
 function contiguousStart(position: number, size: number): number {
   const unitsToEnd = AREA_UNITS - (position & (AREA_UNITS - 1));

@@ -6,7 +6,7 @@
  *   words   0  robust mutex of the producers (robust-mutex.ts)
  *          32  head: where the next record will be written | SHUT_DOWN | CLOSED
  *          48  tail: where the first record is | CLOSED
- *          64  maxSize; quarters of 2^32 that the head has passed; length of the text at ADDRESS
+ *          64  maxSize; how often the head has crossed a multiple of 2^30; length of the text at ADDRESS
  *          80  wait queue of the consumers, then that of the producers (wait-queue.ts)
  *   ADDRESS the address of the large-payload area (large-payloads.ts), as JSON, once it is allocated
  *   DATA    records (records.ts)
@@ -17,8 +17,8 @@
  * tail are therefore the whole state, and also give the number of items.
  *
  * **Putting.** The mutex serializes the producers, and nothing else uses it. A producer writes
- * records behind the head, then moves the head by one compare-and-swap. Until then nothing has
- * happened. All frames of one put appear together or not at all.
+ * records from the head on, then moves the head by one compare-and-swap. Consumers see nothing of
+ * the records before that. All frames of one put appear together or not at all.
  *
  * **Taking** has no lock. A consumer copies the record at the tail, then takes it by moving the
  * tail by one compare-and-swap. The swap fails if the tail has moved in between, and then the copy
@@ -27,7 +27,7 @@
  * **Death and SIGSTOP.** A process that is killed or stopped has done all of a step or nothing of
  * it, so nothing needs repair. A consumer that is stopped while it takes delays no other process. A
  * producer that is stopped while it has the mutex delays the other producers until it continues or
- * is killed. They wait in their event loops.
+ * is killed, or the ring is closed.
  *
  * **Waking.** No wakeup is lost. A waiting thread registers first and then checks the ring. A
  * thread that changes the ring changes it first and then checks for registered threads. All four
@@ -35,9 +35,9 @@
  * the other. If a woken thread dies before it checks, the others find the item themselves: each
  * checks twice a second, and more often at first.
  *
- * **Large parts** lie in an area of their own. The owner process allocates it when the first one is
- * put, because the area must live as long as the queue. Large parts are written before the head
- * moves, and copied before the tail moves.
+ * **Large parts** lie in an area of their own, which is allocated when the first one is put. The
+ * owner process allocates it, because the area must live as long as the queue. Producers write large
+ * parts before they move the head. Consumers copy large parts before they move the tail.
  *
  * **Closing.** The ring cannot serve every case: a very large item, more items than fit while no
  * process takes any, a process that cannot map memory. In these cases the owner process closes the
@@ -58,12 +58,12 @@ const AREA_ADDRESS_LENGTH_WORD = 66;
 const WAIT_QUEUES_WORD = 80;
 const CLOSED_BIT = 1;
 const SHUT_DOWN_BIT = 2;
-/** Threads that can be woken at the same time. Further threads poll. */
+/** Threads that can wait at a wait queue and be woken. Further threads check by timer. */
 const WAITER_SLOT_COUNT = 64;
 /**
  * The longest time between two checks of a waiting thread that is not woken. It is long because a
- * wait must use no CPU. The end of a channel reports the death of the owner process; only a blocked
- * thread finds it by these checks.
+ * wait should use no CPU. It may be long because the end of a channel reports the death of the owner
+ * process. Only a blocked thread detects that death by these checks.
  */
 const MAX_RECHECK_MS = 500;
 const WAIT_QUEUE_WORD_COUNT = WaitQueue.wordCount(WAITER_SLOT_COUNT);
@@ -71,20 +71,26 @@ const AREA_ADDRESS_OFFSET = (WAIT_QUEUES_WORD + 2 * WAIT_QUEUE_WORD_COUNT) * 4;
 const MAX_AREA_ADDRESS_BYTES = 1024;
 const RECORDS_OFFSET = Math.ceil((AREA_ADDRESS_OFFSET + MAX_AREA_ADDRESS_BYTES) / 4096) * 4096;
 /**
- * Bytes that a consumer copies at once. The number doubles with each copy, and returns to the least
- * when another consumer has taken a record: then most of a copy would be wasted.
+ * Bytes that a consumer copies at once. The number doubles with each copy. It returns to the minimum
+ * when another consumer has taken a record of the copy, since the rest of the copy is wasted then.
  */
 const MIN_READ_BYTES = 256;
 const MAX_READ_BYTES = 8 * 1024;
 /**
- * Producers of an unbounded queue are woken when no more is used than this: one wakeup for many
- * items.
+ * A producer that waits for memory is woken when at most this much of the ring is used. It then has
+ * space for many items, so that one wakeup serves them all.
  */
 const WAKE_PUTTERS_BELOW_BYTES = RECORDS_BYTES / 2;
-/** How long a producer blocks its thread for the mutex, before it waits in the event loop. */
+/** How long a producer blocks its thread for the mutex. After that, the put is "busy". */
 const LOCK_TIMEOUT_MS = 10;
 
-/** The result of a put. Only "accepted" has changed the ring. */
+/**
+ * The result of a put. Only "accepted" has changed the ring.
+ *
+ * - "full": the queue holds `maxSize` items.
+ * - "no space": the memory of the ring or of the large-payload area does not suffice.
+ * - "busy": another producer has held the mutex for LOCK_TIMEOUT_MS.
+ */
 export type PutResult = "accepted" | "full" | "no space" | "busy" | "shut down" | "closed";
 
 const NO_BYTES = new Uint8Array(0);
@@ -100,13 +106,18 @@ export class MpmcRing {
   readonly #records: RingRecords;
   readonly #lock: RobustMutex;
   #largeArea: LargePayloadArea | undefined;
-  /** A copy of records that may be taken, and its position in the ring. */
+  /** A copy of the records at the tail, its position in the ring, and the size of the next copy. */
   #readBytes: Uint8Array = NO_BYTES;
   #readPosition = 0;
   #readSize = MIN_READ_BYTES;
+  /** The word at QUARTER_COUNT_WORD when the copy was made. */
   #quarterCount = 0;
-  /** The next record of the copy, and the tail if no other consumer has moved it. */
+  /** The position of the next record of the copy. */
   #nextPosition = 0;
+  /**
+   * The value of the tail, if no other consumer has moved it. It differs from `#nextPosition` only
+   * if the next record begins at the start of the memory and the tail is still before the end.
+   */
   #expectedTail = 0;
 
   private constructor(memory: SharedSegment) {
@@ -129,7 +140,7 @@ export class MpmcRing {
     return ring;
   }
 
-  /** Returns the ring in a segment; one object for each segment. */
+  /** Returns the ring in a segment. Every call returns the same object for the same segment. */
   static of(memory: SharedSegment): MpmcRing {
     return memory.singleton("queue.MpmcRing", () => new MpmcRing(memory));
   }
@@ -142,7 +153,7 @@ export class MpmcRing {
     do {
       tail = Atomics.load(words, TAIL_WORD);
       count = this.#records.sequenceAt(Atomics.load(words, HEAD_WORD)) - this.#records.sequenceAt(tail);
-      // While the tail stays, no producer overwrites the records behind it.
+      // While the tail stays, no producer overwrites the records from the tail on.
     } while (Atomics.compareExchange(words, TAIL_WORD, tail, tail) !== tail);
     return count | 0;
   }
@@ -227,6 +238,7 @@ export class MpmcRing {
       const frame = this.#nextFrame();
       if (accept !== undefined) this.#checkAccepted(accept, frame, tail);
       if (Atomics.compareExchange(words, TAIL_WORD, tail, this.#expectedTail) === tail) {
+        // A producer may wait for this item to leave, or for the memory of its large parts.
         if ((words[MAX_SIZE_WORD] as number) > 0 || frame.bytes !== readBytes || frame.parts.length > 0)
           this.putters.wake(1);
         return frame;
@@ -276,8 +288,7 @@ export class MpmcRing {
       accept(frame);
     } catch (error) {
       this.#readBytes = NO_BYTES;
-      // If another consumer has taken the item, `take()` finds that out and continues with the next
-      // item.
+      // If the tail has moved, another consumer has the item, and `take()` continues with the next.
       if (Atomics.load(this.#words, TAIL_WORD) === tail) throw error;
     }
   }
@@ -300,8 +311,7 @@ export class MpmcRing {
       const end = this.#records.write(frames, head, tail);
       if (end === undefined) return "no space";
       if (((head ^ end) & (3 << 30)) !== 0) Atomics.add(words, QUARTER_COUNT_WORD, 1);
-      // Another process may have set a flag: the owner closes the ring, and any process may shut it
-      // down.
+      // The swap fails if another process has set a flag of the head. Then the loop reads the flag.
       if (Atomics.compareExchange(words, HEAD_WORD, head, end) === head) return "accepted";
     }
   }
@@ -325,15 +335,15 @@ export class MpmcRing {
 
   /** Whether the copy holds the next record. */
   #isNextRead(): boolean {
-    // ABA problem: after 2^32 bytes the tail has its old value again. By then the head has passed
-    // quarters of 2^32, so a changed count invalidates the copy.
+    // ABA problem: after 2^32 bytes the tail has its old value again. By then the head has crossed
+    // multiples of 2^30, so the changed count invalidates the copy.
     return (
       wholeRecordSize(this.#readBytes, this.#nextPosition - this.#readPosition) > 0 &&
       this.#quarterCount === Atomics.load(this.#words, QUARTER_COUNT_WORD)
     );
   }
 
-  /** Copies records from the tail on. Returns false if there are none. */
+  /** Copies records from the tail on. Returns false if the ring is empty or closed. */
   #readMore(): boolean {
     const words = this.#words;
     while (true) {
@@ -356,7 +366,7 @@ export class MpmcRing {
     }
   }
 
-  /** Returns the frame of the next record of the copy, and advances to the record behind it. */
+  /** Returns the frame of the next record of the copy, and advances to the record after it. */
   #nextFrame(): Frame {
     const offset = this.#nextPosition - this.#readPosition;
     const frame = this.#records.frameIn(this.#readBytes, offset);

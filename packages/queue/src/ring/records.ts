@@ -9,7 +9,7 @@
  * ```
  *
  * A record is contiguous and begins at a multiple of 16. A position counts bytes, modulo 2^32; its
- * lowest four bits may hold flags. A body of more than 16 KiB becomes the first large part.
+ * lowest four bits may hold flags. A body of more than 16 KiB is stored as the first large part.
  */
 import { copyBytes, Frame, host, type SharedSegment } from "@multiproc/core/internal";
 import { LargePayloadArea, MAX_LARGE_PARTS_BYTES } from "./large-payloads.ts";
@@ -23,24 +23,23 @@ const HEADER_BYTES = 16;
 const SEQUENCE_WORD = 1;
 const LARGE_PARTS_WORD = 2;
 const LENGTH_MASK = 0xffff;
-/** A longer body is stored with the large parts. */
-const MAX_BODY_BYTES = 16 * 1024;
+/** A longer body is stored as the first large part. */
+export const MAX_INLINE_BODY_BYTES: number = 16 * 1024;
 /**
- * The longest record. Several must fit into the ring, or producer and consumer would take turns.
+ * The longest record. Several records must fit into the ring. Otherwise a producer and a consumer
+ * would have to wait for each other after every record.
  */
 const MAX_RECORD_BYTES = 64 * 1024;
 const WRAP_MARKER = -1;
 
-/**
- * Whether the first large part is the body; the modules of the frame; the sizes of the large parts.
- */
+/** The fields of a record's metadata. With `isBodySeparate`, the first large part is the body. */
 type Metadata = [isBodySeparate: 0 | 1, modules: readonly string[], sizes: readonly number[]];
 
 const NO_PARTS: readonly Uint8Array[] = [];
 const NO_MODULES: readonly string[] = [];
 const NO_BYTES = new Uint8Array(0);
 /**
- * Encoded metadata of frames without large parts, by their list of modules, which many frames
+ * Encoded metadata of frames without large parts. The key is the list of modules, which many frames
  * share.
  */
 const metadataCache = new WeakMap<readonly string[], Uint8Array>();
@@ -67,11 +66,12 @@ export class RingRecords {
   /**
    * Writes one record for each frame, from the position `from` on.
    *
-   * @returns the position of the next record; undefined if a frame is too large, or the free space
-   * too small
+   * @returns the position of the next record; undefined if a frame is too large, the free space is
+   * too small, or the large-payload area is not allocated
    */
   write(frames: readonly Frame[], from: number, tail: number): number | undefined {
     const words = this.#words;
+    // The header of the next record must not overwrite the record at the tail.
     const freeBytes = RECORDS_BYTES - HEADER_BYTES - ((from - tail) >>> 0);
     let position = from;
     let sequence = this.sequenceAt(from);
@@ -111,16 +111,14 @@ export class RingRecords {
     return position;
   }
 
-  /**
-   * Returns the sequence number of the record at a position, which may be the next to be written.
-   */
+  /** Returns the sequence number of the record at a position, which may be the head. */
   sequenceAt(position: number): number {
     return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + SEQUENCE_WORD] as number;
   }
 
   /**
-   * Returns where the record at a position begins: there, or at the start of the memory if the rest
-   * is unused.
+   * Returns the position of the next record from `position` on. It is the start of the memory if the
+   * rest of the memory is unused.
    */
   recordStart(position: number): number {
     const offset = position & OFFSET_MASK;
@@ -131,7 +129,7 @@ export class RingRecords {
     return sizeOf(this.#words[(position & OFFSET_MASK) >> 2] as number);
   }
 
-  /** Copies `size` bytes from a position on, or those up to the end of the memory. */
+  /** Copies `size` bytes from a position on, but none after the end of the memory. */
   copy(position: number, size: number): Uint8Array {
     const offset = position & OFFSET_MASK;
     return this.#bytes.slice(offset, Math.min(offset + size, RECORDS_BYTES));
@@ -158,7 +156,7 @@ export class RingRecords {
     return new Frame(0, body, 0, body.length, others, modules);
   }
 
-  /** Returns where the large parts of the record at a position begin. */
+  /** Returns the position of the first large part of the record at a position. */
   #areaPositionAt(position: number): number {
     return this.#words[((position & OFFSET_MASK & POSITION_MASK) >> 2) + LARGE_PARTS_WORD] as number;
   }
@@ -203,12 +201,12 @@ function wordAt(bytes: Uint8Array, at: number): number {
 
 /** Returns the number of bytes of the body that are stored in the record. */
 function inlineBodySize({ start, end }: Frame): number {
-  return end - start > MAX_BODY_BYTES ? 0 : end - start;
+  return end - start > MAX_INLINE_BODY_BYTES ? 0 : end - start;
 }
 
 /** Returns the parts that are stored in the large-payload area. */
 function largePartsOf({ bytes, start, end, parts }: Frame): readonly Uint8Array[] {
-  return end - start > MAX_BODY_BYTES ? [bytes.subarray(start, end), ...parts] : parts;
+  return end - start > MAX_INLINE_BODY_BYTES ? [bytes.subarray(start, end), ...parts] : parts;
 }
 
 /** Returns the encoded metadata of a frame. */

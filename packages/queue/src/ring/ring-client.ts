@@ -14,12 +14,14 @@ import {
 import { type BlockOptions, isNonBlocking, withRemainingTimeout } from "../backend.ts";
 import { QueueEmptyError, QueueFullError, QueueShutDownError } from "../errors.ts";
 import type { MpmcRing } from "./mpmc-ring.ts";
+import { MAX_INLINE_BODY_BYTES } from "./records.ts";
 
 /**
- * How long a put waits for space before it asks the owner process to close the ring. The short
- * timeout applies until a consumer takes the first item. Then the long one does: the consumer may
- * only lack a CPU for a moment, and a closed ring stays closed. But slow consumers must not hold up
- * producers, so the short one applies again after MAX_LONG_WAIT_COUNT long waits in a row.
+ * How long a put waits for memory before it asks the owner process to close the ring. The short
+ * timeout applies until a consumer has taken the first item. The long timeout applies after that,
+ * because the consumer may only lack a CPU for a moment, and a closed ring stays closed. Slow
+ * consumers must not delay producers, though. The short timeout therefore applies again after
+ * MAX_LONG_WAIT_COUNT puts in a row that waited for more than SHORT_SPACE_TIMEOUT_MS.
  */
 const SHORT_SPACE_TIMEOUT_MS = 50;
 const LONG_SPACE_TIMEOUT_MS = 500;
@@ -27,7 +29,7 @@ const MAX_LONG_WAIT_COUNT = 8;
 /** Puts of one event-loop turn enter the ring as one batch, up to this size. */
 const MAX_BATCH_BYTES = 16 * 1024;
 
-/** How long a consumer spins before it sleeps. Being woken costs more. */
+/** How long a consumer spins before it sleeps. A wakeup takes longer than that. */
 const SPIN_MS = 0.1;
 
 const SETTLED: Promise<void> = Promise.resolve();
@@ -40,16 +42,16 @@ export interface RingClientContext {
   /** Asks the owner process to close the ring. */
   closeRing(): void;
   /**
-   * Asks the owner process for the large-payload area. It wakes the producers then, or closes the
-   * ring.
+   * Asks the owner process for the large-payload area. The owner process allocates the area and
+   * wakes the producers. If it cannot, it closes the ring.
    */
   addLargeArea(): void;
   /**
-   * Puts an item into the broker, after the ring was closed. The item has its place in the order
-   * when this returns.
+   * Sends an item to the broker, after the ring was closed. The item has its place in the order of
+   * puts when this call returns, before the promise settles.
    */
   putToBroker(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void>;
-  /** Counts the waits of this process: while there are some, the program may have to stay alive. */
+  /** Counts the waiting calls of this process, which may keep the program alive. */
   waitersChanged(change: 1 | -1): void;
 }
 
@@ -67,17 +69,17 @@ class Batch {
   });
 }
 
-/** The use of a ring by one process. */
+/** Puts and takes the items of one process in a ring; see the header of this file. */
 export class RingClient {
   readonly ring: MpmcRing;
   readonly #context: RingClientContext;
-  /** The puts of this turn, not in the ring yet. */
+  /** The puts of this event-loop turn that are not in the ring yet. */
   #batch: Batch | undefined;
   /** The promise of the last batch. */
   #lastPut: Promise<void> = SETTLED;
   /** Waiting puts, in order. Only the first may enter the ring. */
   readonly #putOrder: object[] = [];
-  /** Consecutive waits for space that exceeded the short timeout. */
+  /** Successful puts in a row that waited for more than SHORT_SPACE_TIMEOUT_MS. */
   #longWaitCount = 0;
   #isLargeAreaRequested = false;
   /** Whether a `get()` of this process spins. */
@@ -95,25 +97,25 @@ export class RingClient {
   }
 
   /**
-   * Whether puts go through this object: while the ring is open, and then until all earlier puts
-   * have their place.
+   * Whether puts go through this object. They do while the ring is open. After that, they do until
+   * all earlier puts have their place in the order.
    */
   get isInUse(): boolean {
     return this.isOpen || this.hasPendingPuts;
   }
 
-  /** Whether an earlier put has no place in the queue yet. */
+  /** Whether an earlier put has no place in the order yet. */
   get hasPendingPuts(): boolean {
     return this.#batch !== undefined || this.#putOrder.length > 0;
   }
 
   /**
-   * Puts an item into an unbounded queue, with no limit to the wait. The puts of one turn share a
-   * promise.
+   * Puts an item into an unbounded queue, and waits as long as necessary. The puts of one
+   * event-loop turn share a promise.
    */
   putBatched(message: EncodedMessage): Promise<void> {
     const { frame } = message;
-    if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
+    if (frame.size > MAX_INLINE_BODY_BYTES) this.#ensureLargeArea(frame);
     let batch = this.#batch;
     if (batch === undefined) {
       this.#batch = batch = new Batch();
@@ -127,11 +129,11 @@ export class RingClient {
     return batch.done;
   }
 
-  /** Puts an item, at once if there is space. */
+  /** Puts an item; waits while the ring has no space or earlier puts wait. */
   async put(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const { frame } = message;
     this.flush();
-    if (frame.size > MAX_BATCH_BYTES) this.#ensureLargeArea(frame);
+    if (frame.size > MAX_INLINE_BODY_BYTES) this.#ensureLargeArea(frame);
     const startedAt = performance.now();
     const fullError = (): QueueFullError => new QueueFullError(call, this.#context.maxSize, item);
     let brokerPut: Promise<void> | undefined;
@@ -147,14 +149,14 @@ export class RingClient {
     };
     if (this.#putOrder.length > 0 && isNonBlocking(options)) throw fullError();
     if (this.#putOrder.length > 0 || !attempt()) {
-      // A non-blocking put fails only if the queue has `maxSize` items. If the ring lacks memory,
-      // the put waits for the broker.
+      // If the ring lacks memory, even a non-blocking put waits, because the queue is not full. The
+      // ring is closed after the timeout, and the broker accepts the item.
       if (!(await this.#waitTurn(attempt, call, isNonBlocking(options) ? {} : options))) throw fullError();
     }
     return brokerPut;
   }
 
-  /** Puts the batch of this turn into the ring. */
+  /** Puts the batch of this event-loop turn into the ring, or lets it wait for space. */
   flush(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
@@ -164,13 +166,13 @@ export class RingClient {
     this.#waitTurn(() => this.#putBatch(batch), "put()", {}).catch(batch.reject);
   }
 
-  /** Settles when all batches have their place in the queue. */
+  /** Settles when the last batch belongs to the queue, or was refused. */
   async flushed(): Promise<void> {
     this.flush();
     await this.#lastPut.catch(() => {});
   }
 
-  /** Takes the next item, unless an earlier `get()` of this process waits for it. */
+  /** Takes the next item. Returns undefined if an earlier `get()` of this process waits for it. */
   take(): Frame | undefined {
     if (this.#batch !== undefined) this.flush();
     return this.#isSpinning || this.ring.getters.isWaiting ? undefined : this.#take();
@@ -198,7 +200,7 @@ export class RingClient {
     return found;
   }
 
-  /** Spins for an item for a moment. Other waits of this process are served later. */
+  /** Spins for SPIN_MS until an item arrives. Later calls of `get()` must wait for that long. */
   async #spinForItem({ timeout = SPIN_MS, signal }: WaitOptions): Promise<Frame | undefined> {
     const { ring } = this;
     if (this.#isSpinning || ring.getters.isWaiting || timeout < SPIN_MS) return undefined;
@@ -231,7 +233,7 @@ export class RingClient {
     }
   }
 
-  /** Asks for what a large item needs: the large-payload area, or the broker. */
+  /** Requests the large-payload area if an item needs it. Closes the ring if it does not fit. */
   #ensureLargeArea(frame: Frame): void {
     if (!this.ring.fits(frame)) return this.#context.closeRing();
     if (!this.ring.needsLargeArea(frame) || this.ring.hasLargeArea) return;
@@ -264,7 +266,7 @@ export class RingClient {
   }
 
   /**
-   * Waits until all earlier puts of this process are done and `attempt` has succeeded.
+   * Waits until all earlier puts of this process have left the order and `attempt` has succeeded.
    *
    * @returns false if the timeout expired
    */
@@ -292,7 +294,7 @@ export class RingClient {
     } finally {
       const index = this.#putOrder.indexOf(turn);
       if (index >= 0) this.#putOrder.splice(index, 1);
-      // The next put in order may try now.
+      // This put has failed, so the next one in order may try.
       if (index >= 0 && this.#putOrder.length > 0) this.ring.putters.wake(1);
     }
   }
@@ -304,8 +306,8 @@ export class RingClient {
   }
 
   /**
-   * Waits until `check` returns true. A wait with a timeout keeps the program alive. Another wait
-   * does not: the connections to processes that may end it do.
+   * Waits until `check` returns true. A wait with a timeout keeps the program alive by itself. During
+   * any other wait, the connections to the processes that may end it keep the program alive.
    */
   async #wait(waitQueue: WaitQueue, check: () => boolean, call: string, options: WaitOptions): Promise<boolean> {
     this.#context.waitersChanged(1);
