@@ -1,6 +1,6 @@
 /**
- * `put()` and `get()` of a client while the items are with the broker; see `protocol.ts`. It is
- * used by `RemoteBackend`, which opens the channel.
+ * `put()` and `get()` of a client while the items are in the broker; see `protocol.ts`.
+ * `RemoteBackend` uses this class, and opens the channel.
  */
 import {
   type Channel,
@@ -54,7 +54,7 @@ const PUT_OUTCOMES: ReadonlyMap<number, PutOutcome> = new Map([
 ]);
 const SETTLED: Promise<void> = Promise.resolve();
 
-/** The use of a broker by one client. */
+/** Puts and takes the items of one client at the broker; see the header of this file. */
 export class BrokerClient {
   readonly #context: BrokerClientContext;
   readonly #prefetchBuffer: PrefetchBuffer = new PrefetchBuffer((ack, flush) => this.#sendAck(ack, flush));
@@ -100,7 +100,7 @@ export class BrokerClient {
     return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
-  /** Puts an encoded item, which has its place in the order when this returns. */
+  /** Puts an encoded item. It has its place in the order of puts when this call returns. */
   async putEncoded(call: string, item: unknown, message: EncodedMessage, options: BlockOptions): Promise<void> {
     const channel = this.#putChannel;
     if (channel === undefined) return this.#putWhenOpen(call, item, message, options);
@@ -110,7 +110,7 @@ export class BrokerClient {
     return this.#context.maxSize === 0 ? this.#flushTurn(channel) : this.#putReply(call, channel, item, options);
   }
 
-  /** Sends all unsent puts by `put`: into the ring, or to the broker. */
+  /** Calls `put` for every unsent put. `put` sends the item to the ring, or to the broker. */
   sendUnsentPuts(put: PutEncoded): void {
     const unsent = [...this.#unsentPuts];
     this.#unsentPuts.clear();
@@ -231,7 +231,7 @@ export class BrokerClient {
     const opening = this.#channel === undefined ? this.#context.connect(call) : Promise.resolve(this.#channel);
     opening.then(
       (channel) => {
-        // If there is a ring, the puts are in it by now.
+        // If there is a ring, the puts have been sent to it by now.
         if (this.#unsentPuts.size === 0) return;
         channel.ref();
         if (this.#context.maxSize > 0) this.#startPuts(channel);

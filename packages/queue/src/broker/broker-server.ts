@@ -1,6 +1,6 @@
 /**
- * The owner's end of `protocol.ts`: accepts the clients, recalls prefetched items, closes the ring,
- * shuts the queue down, and answers requests. `LocalBackend` creates it.
+ * The owner process's end of `protocol.ts`. The server accepts the clients, recalls prefetched items,
+ * closes the ring, shuts the queue down, and answers requests. `LocalBackend` creates it.
  */
 import { type Channel, responsiveTimeout } from "@multiproc/core/internal";
 import type { Question } from "../backend.ts";
@@ -12,7 +12,7 @@ import { type Joiner, type LostTasks, UnfinishedTasks } from "./unfinished-tasks
 
 /** How long a consumer may ignore RECALL before the broker serves others without its items. */
 const RECALL_TIMEOUT_MS = 500;
-/** A consumer that asked for items this often in a row counts as the sole consumer. */
+/** Repeated requests of one consumer, without another in between, that make it the sole consumer. */
 const SOLE_CONSUMER_AFTER_COUNT = 3;
 
 /** The server of one queue; see the header of this file. */
@@ -26,8 +26,9 @@ export class BrokerServer implements BrokerServices {
   /** Clients that have not answered RECALL, each with the function that cancels its timeout. */
   readonly #pendingRecalls = new Map<ClientSession, () => void>();
   #recallWaiters: Array<() => void> = [];
-  /** The consumer that asked for an item last. */
+  /** The consumer that sent the last request for an item. */
   #lastConsumer: unknown;
+  /** Its requests since then, without a request of another consumer in between. */
   #sameConsumerCount = 0;
   /** Producers that have not replied to SHUT_DOWN. */
   readonly #unacknowledgedShutdowns = new Set<ClientSession>();
@@ -88,7 +89,7 @@ export class BrokerServer implements BrokerServices {
     }
   }
 
-  /** Records which consumer asks for an item. Returns whether it counts as the sole consumer. */
+  /** Records which consumer asks for an item. Returns true if it counts as the sole consumer. */
   checkSoleConsumer(consumer: object): boolean {
     if (consumer === this.#lastConsumer) return ++this.#sameConsumerCount >= SOLE_CONSUMER_AFTER_COUNT;
     this.#lastConsumer = consumer;

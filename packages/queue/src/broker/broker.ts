@@ -4,7 +4,7 @@
  *
  * An item that was given to a consumer is *unacked* until `acknowledge()`. It still counts for the
  * size, and it returns to its old place if the consumer dies. While a consumer has prefetched
- * items, no other gets one: it would overtake those.
+ * items, no other consumer gets an item, because that item would overtake the prefetched ones.
  */
 import { Fifo, type Frame } from "@multiproc/core/internal";
 import type { UnfinishedTasks } from "./unfinished-tasks.ts";
@@ -18,7 +18,7 @@ export interface Item {
 /** A wait for an item. */
 export interface Getter {
   /**
-   * Receives the item, which is unacked until the broker gets an acknowledgement, or the item back.
+   * Receives the item. The item is unacked until the broker gets an acknowledgement, or requeues it.
    */
   deliver(item: Item): void;
   /** The queue was shut down, and has no items left. */
@@ -45,7 +45,7 @@ export class Broker {
   /** Called when a consumer must wait because others have prefetched items. */
   readonly #recallPrefetched: () => void;
   readonly #prefetchers = new Set<Getter>();
-  /** Whether no item can arrive any more, so that a wait for an item of an empty queue must end. */
+  /** Whether no item can arrive any more: the queue is shut down, and all producers know it. */
   #isSealed = false;
   /** Whether items that arrive or return are dropped. */
   #isDropping = false;

@@ -27,7 +27,7 @@ export interface BrokerServices {
   answer(session: ClientSession, id: number, question: Question, argument: unknown): void;
 }
 
-/** A client; see the header of this file. */
+/** The session of one client; see the header of this file. */
 export class ClientSession implements Getter {
   readonly channel: Channel;
   readonly pid: number;
@@ -97,7 +97,7 @@ export class ClientSession implements Getter {
   deliver(item: Item): void {
     this.#waitingCount -= 1;
     this.#send(item);
-    // Later, so that items which arrive in this turn can be sent along.
+    // Items that arrive until the microtask runs are prefetched together with the others.
     if (this.#isPrefetchScheduled || !this.#mayPrefetch || this.#credit <= this.#sentCount) return;
     this.#isPrefetchScheduled = true;
     queueMicrotask(() => {
@@ -187,7 +187,7 @@ export class ClientSession implements Getter {
     if (returned === 1) this.#requeueReturned();
     else if (this.#prefetchedCount > 0 && this.#unacked.size < this.#prefetchedCount)
       this.#setPrefetched(this.#unacked.size);
-    // The client drops items until it has answered RECALL, and its answer carries the demand again.
+    // The client would drop items that are sent now. Its answer to RECALL carries the demand again.
     if (this.#isRecalled) return;
     const demandChange = demand - this.#sentCount - this.#waitingCount;
     if (demandChange > 0) this.#mayPrefetch = this.#server.checkSoleConsumer(this);
@@ -203,8 +203,8 @@ export class ClientSession implements Getter {
     const items = this.#unacked.clear();
     this.#unackedBytes = 0;
     this.#isRecalled = false;
-    // Items that were sent since then return as well: the client drops all that arrive before
-    // RETURNED.
+    // Items that were sent after the client sent this ACK return as well. The client drops all items
+    // that arrive before RETURNED.
     this.reply(kinds.RETURNED, null);
     this.#server.broker.requeueUnacked(items);
     this.#setPrefetched(0);

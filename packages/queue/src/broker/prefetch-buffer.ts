@@ -10,13 +10,16 @@ import { Fifo, type Frame, host } from "@multiproc/core/internal";
 import type { Ack } from "./protocol.ts";
 
 /**
- * The time in which the prefetched items should be taken. A consumer that takes longer for one item
- * is slow.
+ * The time in which a consumer should take all prefetched items. A consumer that needs longer for
+ * one item is slow.
  */
 const PREFETCH_BUDGET_MS = 1;
 const MAX_PREFETCH_COUNT = 256;
-/** The longest delay of an acknowledgement, which lets one message acknowledge several items. */
-const MAX_ACK_DELAY_MS = 0.2;
+/**
+ * An acknowledgement is sent at once if the last one is older than this. Otherwise it waits for the
+ * end of the event-loop turn, so that one message acknowledges several items.
+ */
+const MIN_ACK_INTERVAL_MS = 0.2;
 const SETTLED: Promise<void> = Promise.resolve();
 
 /** A waiting `get()`. */
@@ -35,19 +38,18 @@ export class PrefetchBuffer {
   readonly #waiters = new Set<Waiter>();
   /** Items that ever arrived. */
   #receivedCount = 0;
-  /**
-   * Content of the next ACK: items taken since the last one, and whether all others are returned.
-   */
+  /** The content of the next ACK: items taken since the last ACK, and whether it returns the others. */
   #takenCount = 0;
   #isReturning = false;
-  /** Whether arriving items are dropped. The broker sent them before it got the last return. */
+  /** Whether arriving items are dropped, because the broker requeues them. True until RETURNED. */
   #isDropping = false;
+  /** Whether the last ACK is still up to date. */
   #isAcked = true;
   #ackedAt = 0;
   #isMicrotaskAckPlanned = false;
   #isTurnEndAckPlanned = false;
   #prefetchLimit = 0;
-  /** When the last item was taken, and the moving average of the time between two. */
+  /** When the last item was taken, and the moving average of the time between two items. */
   #takenAt = 0;
   #msPerItem = PREFETCH_BUDGET_MS;
 
@@ -66,7 +68,7 @@ export class PrefetchBuffer {
     if (frame === undefined) return undefined;
     const now = performance.now();
     this.#takenCount += 1;
-    if (!this.#isFast(now)) this.#returnPrefetched();
+    if (!this.#recordPace(now)) this.#returnPrefetched();
     else if (this.#prefetched.size === this.#prefetchLimit >> 1) this.#ackInMicrotask();
     else this.#ackTaken(now);
     this.#takenAt = now;
@@ -76,7 +78,7 @@ export class PrefetchBuffer {
   /** Waits for the next item, when none is prefetched. */
   wait(waiter: Waiter): void {
     if (this.#waiters.size === 0) {
-      const isFast = this.#isFast(performance.now());
+      const isFast = this.#recordPace(performance.now());
       this.#prefetchLimit = isFast
         ? Math.min(2 * this.#prefetchLimit + 4, Math.floor(PREFETCH_BUDGET_MS / this.#msPerItem), MAX_PREFETCH_COUNT)
         : 0;
@@ -88,7 +90,7 @@ export class PrefetchBuffer {
   /** Cancels a wait. Returns false if it already has its item. */
   withdraw(waiter: Waiter): boolean {
     if (!this.#waiters.delete(waiter)) return false;
-    // The caller may not come back for items that are on their way.
+    // The caller may not call again for the items that are on their way. Prefetch none.
     this.#prefetchLimit = 0;
     this.#ackInMicrotask();
     return true;
@@ -144,10 +146,11 @@ export class PrefetchBuffer {
   }
 
   /**
-   * Whether the consumer was fast with the last item. Updates the average, and stops the prefetch
-   * if it was slow.
+   * Records the time that the consumer needed for the last item. Stops prefetching if it was slow.
+   *
+   * @returns whether the consumer was fast
    */
-  #isFast(now: number): boolean {
+  #recordPace(now: number): boolean {
     const elapsed = now - this.#takenAt;
     this.#msPerItem = Math.max(0.001, this.#msPerItem + (elapsed - this.#msPerItem) / 4);
     if (elapsed <= PREFETCH_BUDGET_MS) return true;
@@ -166,7 +169,7 @@ export class PrefetchBuffer {
 
   #ackTaken(now: number): void {
     this.#isAcked = false;
-    if (now - this.#ackedAt > MAX_ACK_DELAY_MS) return this.sendAck(true);
+    if (now - this.#ackedAt > MIN_ACK_INTERVAL_MS) return this.sendAck(true);
     if (this.#isTurnEndAckPlanned) return;
     this.#isTurnEndAckPlanned = true;
     host.afterIo(() => {

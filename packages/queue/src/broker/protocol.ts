@@ -1,5 +1,5 @@
 /**
- * The messages of a queue whose items are with the broker, and of every queue when it is opened.
+ * The messages of a queue whose items are in the broker, and the first messages of every queue.
  *
  * The *owner process* created the queue. Its *broker* keeps the items as encoded bytes. Every other
  * process that has the queue is a *client*, with one channel to the owner process.
@@ -11,30 +11,32 @@
  * ```
  *
  * **Putting.** An unbounded queue accepts every item, so PUT has no reply. A put is done when the
- * system has its bytes: they reach the broker even if the producer is SIGKILLed then. A bounded
+ * system has its bytes. They reach the broker even if the producer is SIGKILLed then. A bounded
  * queue replies ACCEPTED as soon as it has space, which gives producers back-pressure. It replies
  * FULL to a PUT_NOW if it has none, WITHDRAWN to a WITHDRAW that arrived before the item was
- * accepted, and REFUSED after a shutdown. Both ends of a channel count the PUTs, and the replies
- * carry the count.
+ * accepted, and REFUSED after a shutdown. Both ends of a channel count the PUTs and PUT_NOWs. A
+ * reply carries the number of its put.
  *
  * **Getting** uses credit-based flow control. ACK carries the state of a consumer: how many more
  * items it has taken, whether it returns the others, its demand and its credit. *Demand* is the
- * number of waiting calls; *credit* also includes the items that it would prefetch. Both are
- * counted from the first item that was ever sent on the channel, so a later ACK replaces an earlier
- * one.
+ * number of waiting calls; *credit* also includes the items that it would prefetch. In the message,
+ * both include all items that ever arrived on the channel. A later ACK therefore replaces an earlier
+ * one, whatever is on its way.
  *
  * - Demand is served as soon as there are items. The consumer that has waited longest comes first.
  * - Credit beyond the demand is used only for a sole consumer, together with its demand or on its
  *   next ACK. Items sent on credit are *prefetched*. The credit follows from how fast the consumer
  *   has been (`prefetch-buffer.ts`).
- * - When another consumer wants an item, the prefetching one gets RECALL. It returns at once what
- *   it has not taken. RETURNED confirms that the items which were on their way are back, too. Until
- *   then no other consumer gets an item, so the order is kept. A consumer that does not answer,
- *   because it computes, is skipped after RECALL_TIMEOUT_MS, and keeps its items.
+ * - When another consumer wants an item, the prefetching one gets RECALL. It drops the items that it
+ *   has not taken, and says so by an ACK. The broker then requeues these items and those on their
+ *   way, and replies RETURNED. The consumer drops all items that arrive before RETURNED.
+ * - Until that ACK arrives, no other consumer gets an item, so the order is kept. A consumer may
+ *   compute and not answer. It keeps its items then, and others are served after RECALL_TIMEOUT_MS.
  * - An item that was sent is *in flight* until the consumer acknowledges it. It still belongs to
  *   the queue: it counts for `qsize()` and `maxSize`. If the channel ends first, the broker
  *   requeues the item at its old place.
- * - PROBE asks for an item at this moment. PROBE_REPLY arrives after every item that could be sent.
+ * - A `get()` that does not wait sends PROBE. PROBE_REPLY arrives after every item that the broker
+ *   could send at that moment.
  *
  * An item is therefore *delivered* when the system has its ACK. The consumer sends the ACK as soon
  * as `get()` has the item, unless its last ACK is less than 0.2 ms old. In that case the next
@@ -42,9 +44,9 @@
  *
  * **Shutting down.** An item on its way must not be lost, nor arrive after the consumers have left.
  * A client of an unbounded queue therefore sends REGISTER_PRODUCER before its first PUT, and waits
- * for REGISTERED. A shutdown sends SHUT_DOWN to the producers, which put nothing after that and
- * reply SHUTDOWN_ACK. When all have replied, the shutdown is complete: consumers get END once no
- * item is left.
+ * for REGISTERED. To shut down, the broker sends SHUT_DOWN to the producers, which put nothing after
+ * that and reply SHUTDOWN_ACK. When all have replied, the shutdown is complete. Waiting consumers get
+ * END once no item is left.
  *
  * **The ring.** HELLO is the first message that a client gets. It has the address of the ring
  * (`ring/mpmc-ring.ts`) if the items are in shared memory. While they are, no message above is

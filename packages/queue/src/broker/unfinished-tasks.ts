@@ -3,7 +3,7 @@
  */
 import { TasksLostError } from "../errors.ts";
 
-/** Decides over the unfinished tasks of a process that ended; see `JoinableQueueOptions`. */
+/** The treatment of unfinished tasks whose process has ended; see `JoinableQueueOptions`. */
 export type LostTasks = "throw" | "requeue";
 
 /** A wait until all tasks are done. */
@@ -58,8 +58,8 @@ export class UnfinishedTasks {
   }
 
   /**
-   * Ends all waits because a process ended with unfinished tasks. If there are none, the next
-   * `join()` reports the loss.
+   * Ends every `join()` because a process ended with unfinished tasks. If no `join()` waits, the next
+   * one reports the loss.
    */
   lost(pid: number, count: number): void {
     const lostCount = Math.min(count, this.#unfinishedCount);
