@@ -25,7 +25,8 @@ export class QueueEmptyError extends ProcessError {
 }
 
 /**
- * The queue is full, and the call does not wait any longer.
+ * The queue is full, and the call does not wait any longer. An unbounded queue is full while its
+ * shared memory is.
  *
  * @example The error has the item
  * ```ts
@@ -51,7 +52,7 @@ export class QueueFullError extends ProcessError {
   constructor(call: string, maxSize: number, item: unknown) {
     const reason =
       maxSize === 0
-        ? "timed out: the owner process of the queue does not respond"
+        ? "found no space in time: the shared memory of the queue is full, or its owner process does not respond"
         : `found the queue full: it holds at most ${maxSize} ${maxSize === 1 ? "item" : "items"}`;
     super(`${call} ${reason}`, { code: "ERR_QUEUE_FULL" });
     this.item = item;
@@ -152,12 +153,12 @@ export class TasksLostError extends ProcessError {
   }
 }
 
-/** Creates the error of a wait whose queue is closed in the same process. */
+/** Creates the error of a wait that ended because its process has closed the queue. */
 export function closedInThisProcess(): QueueClosedError {
   return new QueueClosedError("The wait ended because the queue was closed in this process");
 }
 
-/** Creates the error of a call or wait whose owner process has ended. */
+/** Creates the error of a call or wait on a queue whose owner process has ended. */
 export function ownerGone(ownerPid: number, cause?: unknown): QueueClosedError {
   return new QueueClosedError(
     `The owner of the queue, process ${ownerPid}, is gone, and the items with it: keep the process that created a queue alive while others use it`,
