@@ -22,7 +22,7 @@ export interface BlockOptions extends WaitOptions {
   readonly block?: boolean;
 }
 
-/** How long a call that blocks its thread may wait. A signal cannot end it. */
+/** How long a call that blocks its thread may wait. A signal cannot end such a wait. */
 export type BlockSyncOptions = Omit<BlockOptions, "signal">;
 
 /**
@@ -50,16 +50,18 @@ export interface QueueState {
 }
 
 /**
- * Where the items of a queue are: in memory that its processes share, or with its owner process.
+ * Where the items of a queue are: in memory that its processes share, or in the broker of its owner
+ * process.
  */
 export type BackendKind = "shared-memory" | "broker";
 
 /**
- * Where a ring is. It is plain data, so that a process can map the ring before it has a channel.
+ * The address of a ring. The handle of a queue contains it, so that a process can map the ring
+ * before it has a channel.
  */
 export interface RingAddress {
   readonly memory: SegmentAddress;
-  /** The thread that owns the queue; see `thread-id.ts` of core. */
+  /** The id of the owner's thread, by which others check that it lives; see `thread-id.ts` of core. */
   readonly ownerThreadId: number;
 }
 
@@ -74,7 +76,7 @@ export interface QueueBackend {
   readonly ringAddress: RingAddress | undefined;
   /** Puts an item. Settles when the item belongs to the queue. */
   put(call: string, item: unknown, options: BlockOptions): Promise<void>;
-  /** Takes the next item if this process can have it without a wait. The item is still encoded. */
+  /** Takes the next item, still encoded, if this process can get it without a wait. */
   take(): Frame | undefined;
   /** Waits for the next item, after `take()` returned none. */
   get(call: string, options: BlockOptions): Promise<Frame>;
@@ -89,24 +91,26 @@ export interface QueueBackend {
    * @throws {CapabilityError} if only the owner process can read it
    */
   sizeNow(call: string, alternative: string): number;
+  /** Sends a question to the owner process, unless this process can answer it. */
   ask(call: string, question: Question, argument: unknown, options: WaitOptions): Promise<unknown>;
+  /** Reports where the items are. */
   backend(): Promise<BackendKind>;
-  /** Settles when the system has every item that this process put. */
+  /** Settles when the operating system has every item that this process put. */
   flush(): Promise<void>;
   /** Returns the endpoint by which other processes reach the owner process. */
   endpoint(): EndpointAddress;
-  /** Notes that the queue was sent to another process. `scope` is the carrier, if it is known. */
+  /** Notes that the queue was sent to another process. `scope` ends with the receiver. */
   sentTo(scope: DeliveryScope | undefined): void;
   /** Ends every wait in this process with an error. */
   close(): void;
 }
 
-/** Whether the caller does not wait. */
+/** Whether the call must not wait. */
 export function isNonBlocking(options: BlockOptions): boolean {
   return options.block === false || options.timeout === 0;
 }
 
-/** Whether a wait ends only by success, or with the queue. */
+/** Whether only success or the end of the queue ends a wait: it has no timeout and no signal. */
 export function waitsForever(options: BlockOptions): boolean {
   return options.timeout === undefined && options.signal === undefined && options.block !== false;
 }

@@ -27,10 +27,10 @@ export interface JoinableQueueOptions {
    * `"throw"`: the tasks are lost, and `join()` rejects with a {@link TasksLostError}. How far each
    * task had come is unknown.
    *
-   * `"requeue"`: the tasks return to their old place in the queue, and other consumers get them. As
-   * in every queue, `taskDone()` finishes the task that its process took first. The queue keeps a
-   * copy of each task until it is done. After `shutdown()`, consumers wait until all tasks are
-   * done, since one may still return.
+   * `"requeue"`: the tasks return to their old place in the queue, and other consumers get them. A
+   * call of `taskDone()` finishes the task that its process took first. The queue keeps a copy of
+   * each task until it is done. After `shutdown()`, consumers wait until all tasks are done, because
+   * a task may still return.
    *
    * @default "throw"
    */
@@ -79,7 +79,7 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
   }
 
   /**
-   * Reports that a task is done. It need not be the process that took the task.
+   * Reports that a task is done. Any process may report a task, not only the process that took it.
    *
    * @throws {RangeError} if there are more reports than items that were put
    * @throws {QueueClosedError} as {@link Queue.get}

@@ -1,7 +1,7 @@
 /**
- * A queue in its owner process: the calls that are made there. `BrokerServer` serves the other
- * processes. The items are in the broker until the queue is sent to another process. Then they move
- * into a ring in shared memory, if the system has it.
+ * The backend of a queue in its owner process. It handles the calls of this process; `BrokerServer`
+ * serves the other processes. The broker keeps the items until the queue is first sent to another
+ * process. Then they move into a ring in shared memory, if the system has shared memory.
  */
 import {
   currentThreadId,
@@ -43,12 +43,13 @@ export class LocalBackend implements QueueBackend {
   readonly maxSize: number;
   readonly #server: BrokerServer;
   #endpoint: EndpointAddress | undefined;
-  /** Set once there is a ring. The items are in it while it is open. */
+  /** Set once a ring is created. The items are in the ring while it is open. */
   #ringClient: RingClient | undefined;
   #isClosed = false;
+  /** Waiting calls of this process. */
   #waitCount = 0;
   /** Living processes that the queue was sent to, connected or not. */
-  #pendingReceivers = 0;
+  #livingReceiverCount = 0;
   readonly #receiverKeepAlive = new KeepAlive();
   /** Ends the waits of this process when the queue is closed. */
   readonly #rejectWaits = new Set<(error: Error) => void>();
@@ -65,7 +66,7 @@ export class LocalBackend implements QueueBackend {
 
   put(call: string, item: unknown, options: BlockOptions): Promise<void> {
     const message = encodeMessage(item, "item");
-    // Earlier puts that still wait for space in the ring come first, even if the ring is closed.
+    // Earlier puts may still wait in the ring client, even if the ring is closed. They come first.
     const ringClient = this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
     if (ringClient === undefined) return this.#putToBroker(call, item, message, options);
     return this.maxSize === 0 && waitsForever(options)
@@ -86,30 +87,30 @@ export class LocalBackend implements QueueBackend {
     return this.#ringClient?.isOpen === true ? this.#getFromRing(call, options) : this.#getFromBroker(call, options);
   }
 
-  getSync(name: string, options: BlockSyncOptions): Frame {
+  getSync(call: string, options: BlockSyncOptions): Frame {
     const ringClient = this.#ringClient?.isOpen === true ? this.#ringClient : undefined;
     ringClient?.flush();
-    // Allocate the large-payload area now: a producer would have to ask this thread for it, and
-    // this thread is about to block.
+    // A producer of a large item asks this thread for the large-payload area. A blocked thread
+    // cannot answer, so it allocates the area before it blocks.
     if (!isNonBlocking(options)) this.#server.addLargeArea();
-    if (ringClient !== undefined) return getBlocking(ringClient.ring, { name, options, assertUsable: () => {} });
+    if (ringClient !== undefined) return getBlocking(ringClient.ring, { call, options, assertUsable: () => {} });
     const frame = this.take();
     if (frame !== undefined) return frame;
-    if (this.#server.broker.isDrained) throw new QueueShutDownError(name);
+    if (this.#server.broker.isDrained) throw new QueueShutDownError(call);
     // Only this thread could put the item, or receive it from another process.
-    throw isNonBlocking(options) ? new QueueEmptyError(name) : itemsNotInMemory(name);
+    throw isNonBlocking(options) ? new QueueEmptyError(call) : itemsNotInMemory(call);
   }
 
-  putSync(name: string, item: unknown, options: BlockSyncOptions): void {
+  putSync(call: string, item: unknown, options: BlockSyncOptions): void {
     const { frame, commit } = encodeMessage(item, "item");
     const ringClient = this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
     ringClient?.flush();
     if (ringClient?.isOpen === true) {
       if (ringClient.ring.needsLargeArea(frame)) this.#server.addLargeArea();
-      putBlocking(ringClient.ring, frame, item, this.maxSize, { name, options, assertUsable: () => {} });
-    } else if (this.#server.broker.isShutDown) throw new QueueShutDownError(name);
+      putBlocking(ringClient.ring, frame, item, this.maxSize, { call, options, assertUsable: () => {} });
+    } else if (this.#server.broker.isShutDown) throw new QueueShutDownError(call);
     else if (ringClient !== undefined || !this.#server.broker.tryPut(withOwnParts(frame)))
-      throw isNonBlocking(options) ? new QueueFullError(name, this.maxSize, item) : itemsNotInMemory(name);
+      throw isNonBlocking(options) ? new QueueFullError(call, this.maxSize, item) : itemsNotInMemory(call);
     commit(undefined);
   }
 
@@ -162,7 +163,7 @@ export class LocalBackend implements QueueBackend {
     return this.#ringClient?.isOpen === true ? "shared-memory" : "broker";
   }
 
-  /** Other processes can still use the queue: the server keeps running. */
+  /** Ends the waits of this process. The server keeps running for the other processes. */
   close(): void {
     this.#isClosed = true;
     for (const rejectWait of [...this.#rejectWaits]) rejectWait(closedInThisProcess());
@@ -251,7 +252,7 @@ export class LocalBackend implements QueueBackend {
     throw new QueueFullError(call, this.maxSize, item);
   }
 
-  /** Waits until another process acts, or `close()` ends the wait. */
+  /** Waits for `promise`, which another process may settle, until `close()` ends the wait. */
   async #wait<T>(call: string, promise: Promise<T>, options: WaitOptions): Promise<T | typeof TIMED_OUT> {
     let rejectWait!: (error: Error) => void;
     const closed = new Promise<never>((_, reject) => {
@@ -268,8 +269,8 @@ export class LocalBackend implements QueueBackend {
   }
 
   /**
-   * While this process waits, connections to clients keep the program alive: a client may end the
-   * wait.
+   * Counts the waiting calls. While a call waits, the connections to clients keep the program alive,
+   * because a client may end the wait.
    */
   #waitersChanged(change: 1 | -1): void {
     this.#waitCount += change;
@@ -279,25 +280,25 @@ export class LocalBackend implements QueueBackend {
 
   sentTo(scope: DeliveryScope | undefined): void {
     if (scope === undefined) return;
-    this.#pendingReceivers += 1;
+    this.#livingReceiverCount += 1;
     scope.onEnd(() => {
-      this.#pendingReceivers -= 1;
+      this.#livingReceiverCount -= 1;
       this.#keepAliveForReceivers();
     });
     this.#keepAliveForReceivers();
   }
 
   /**
-   * A child that has not connected yet has no channel that keeps the program alive, and a daemonic
-   * child is not waited for either.
+   * Keeps the program alive while a call waits and a receiver lives. A child that has not connected
+   * yet has no channel that does so, and the program does not wait for a daemonic child.
    */
   #keepAliveForReceivers(): void {
-    this.#receiverKeepAlive.active = this.#waitCount > 0 && this.#pendingReceivers > 0;
+    this.#receiverKeepAlive.active = this.#waitCount > 0 && this.#livingReceiverCount > 0;
   }
 
   /**
-   * Moves the items into a ring before the first client connects, if the system has one and they
-   * fit.
+   * Creates a ring before the first client connects, if the system has shared memory, and moves the
+   * items into it. If they do not all fit, the ring is closed again.
    */
   #openRing(): void {
     const server = this.#server;
@@ -329,7 +330,8 @@ export class LocalBackend implements QueueBackend {
 }
 
 /**
- * Copies the large parts: they are memory of the caller, which may change it while the item waits.
+ * Copies the large parts of an item. They are memory of the caller, which may change it while the
+ * item waits in the queue.
  */
 function withOwnParts(frame: Frame): Frame {
   if (frame.parts.length === 0) return frame;

@@ -1,4 +1,4 @@
-/** The class `Queue`: checks the arguments and decodes the items. Its backend does the rest. */
+/** The class `Queue`, which checks the arguments and decodes the items. Its backend does the rest. */
 import {
   type AtForkHooks,
   areLoaded,
@@ -21,20 +21,21 @@ import { RemoteBackend } from "./remote-backend.ts";
 /** The module that a receiver loads to rebuild a queue. */
 export const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/queue");
 
-/** The class that a receiver makes of a queue. */
+/** The class of the object that a receiver creates from the handle of a queue. */
 export type QueueKind = "Queue" | "JoinableQueue" | "SimpleQueue";
 
 const SYNC_OPTIONS = ["block", "timeout"];
 const OPTIONS = [...SYNC_OPTIONS, "signal"];
 /**
- * The default options of `put()` and `get()`. A call without options allocates and checks nothing.
+ * The default options of `put()` and `get()`. They are a constant, so that a call without options
+ * neither allocates nor checks any.
  */
 const NO_OPTIONS: BlockOptions = {};
 const NON_BLOCKING: BlockOptions = { block: false };
 
 /**
- * Asks the owner process, for the subclass. The class below sets it, because it uses private
- * members.
+ * Sends a question to the owner process, for `JoinableQueue`. The class below sets this function,
+ * because the function uses private members.
  */
 export let askBackend: <T>(
   queue: Queue<T>,
@@ -44,19 +45,19 @@ export let askBackend: <T>(
   options?: WaitOptions,
 ) => Promise<unknown>;
 /**
- * Returns the handle from which a receiver makes a queue of the class `kind`. Set by the class
- * below.
+ * Returns the handle from which a receiver creates a queue of the class `kind`. The class below sets
+ * this function.
  */
 export let toHandle: <T>(queue: Queue<T>, kind: QueueKind) => SharedHandle;
-/** Set by the class below. */
+/** The hooks that give a queue in a forked child its own backend. The class below sets them. */
 let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 
 /**
  * A first-in-first-out queue for any number of producers and consumers in any processes.
  *
- * The process that creates a queue owns it and keeps the items. Other processes get the queue as an
- * argument, or inside any value that is sent. `put()` encodes the item, and one consumer gets it. A
- * consumer that dies while it waits, or while an item is on its way to it, loses nothing. An item
+ * The process that creates a queue owns it, and the items end with that process. Other processes get the queue as an
+ * argument, or inside any value that is sent. `put()` encodes the item, and one consumer gets it. No
+ * item is lost if a consumer dies while it waits, or while an item is on its way to it. An item
  * belongs to the queue as soon as `put()` resolves, even if the producer dies right after. The
  * README of the package has the delivery guarantees in full.
  *
@@ -122,7 +123,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
 
   /**
    * Puts an item; waits while the queue is full. The item is encoded at once, except for binary
-   * parts of 64 KiB and more: do not change those before the promise settles.
+   * parts of 64 KiB and more. Do not change such parts before the promise settles.
    *
    * @throws {SendError} if the item cannot be sent
    * @throws {QueueFullError} if the queue is full and `block` is false or the timeout expired; the
@@ -168,7 +169,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * nothing else to do: while the thread is blocked, no timer fires and no message arrives.
    *
    * @throws {CapabilityError} if the call would wait and the items are not in shared memory (see
-   * {@link Queue.backend}); those of a `JoinableQueue` never are
+   * {@link Queue.backend}). The items of a `JoinableQueue` never are.
    * @throws {CapabilityError} if the item needs a module that is not loaded in this process; the
    * item stays in the queue
    * @throws as {@link Queue.get}
@@ -250,9 +251,9 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Shuts the queue down for every process. From now on `put()` rejects, also where it already
-   * waits. `get()` rejects once the queue is empty. The promise settles when no process puts any
-   * more. It therefore waits for a producer that is too busy to receive the news.
+   * Shuts the queue down for every process. Every later `put()` rejects, and so does every `put()`
+   * that waits. `get()` rejects once the queue is empty. The promise settles when no process can put
+   * an item any more. It may have to wait for a producer that computes and receives no messages.
    *
    * @param options `immediate` drops the remaining items; tasks among them count as done
    * @throws {QueueClosedError} as {@link Queue.get}
@@ -268,9 +269,9 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * as messages.
    *
    * The items move into shared memory when the queue is sent to another process, on Linux where the
-   * runtime may make system calls. Those of a `JoinableQueue` never do. They move to the broker for
-   * good when an item of more than 8 MiB is put, or when the reserved memory is full and no process
-   * takes any. Both backends behave alike.
+   * runtime may make system calls. The items of a `JoinableQueue` never do. Items move to the broker
+   * for good when, for example, an item of more than 8 MiB is put, or the reserved memory is full
+   * and no process takes items. Both backends behave alike.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */
@@ -279,7 +280,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     return this.#backend.backend();
   }
 
-  /** Settles when the system has every item that this process put. */
+  /** Settles when the operating system has every item that this process put. */
   async flush(): Promise<void> {
     await this.#backend.flush();
   }
@@ -313,7 +314,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     this.close();
   }
 
-  /** Releases the queue in this process, when the system has every item that this process put. */
+  /** Waits for {@link Queue.flush}, then releases the queue in this process. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#closed) await this.flush();
     this.close();

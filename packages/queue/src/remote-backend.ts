@@ -1,7 +1,7 @@
 /**
- * A queue in a process that does not own it: the channel to the owner process. While the items are
- * in shared memory, `RingClient` does the work; otherwise `BrokerClient` does it by the messages of
- * `broker/protocol.ts`. The channel is opened by the first call that needs it.
+ * The backend of a queue in a process that does not own it. It opens the channel to the owner
+ * process at the first call that needs one. While the items are in shared memory, `RingClient` puts
+ * and takes them. Otherwise `BrokerClient` does so, by the messages of `broker/protocol.ts`.
  */
 import { CapabilityError } from "@multiproc/core";
 import {
@@ -45,7 +45,7 @@ export interface QueueAddress {
   readonly endpoint: EndpointAddress;
   readonly ownerPid: number;
   readonly maxSize: number;
-  /** The ring's address, for calls that cannot wait until the owner process sends it. */
+  /** The ring's address, for synchronous calls, which cannot wait for HELLO. */
   readonly ringAddress?: RingAddress | undefined;
 }
 
@@ -58,7 +58,7 @@ export class RemoteBackend implements QueueBackend {
   /** Set once the channel is open and HELLO has arrived. */
   #channel: Channel | undefined;
   readonly #brokerClient: BrokerClient;
-  /** Set once the channel is open, if this process can map the ring. */
+  /** Set once the channel is open, if there is a ring and this process can map it. */
   #ringClient: RingClient | undefined;
   /** The same ring, mapped by a synchronous call before the channel was open. */
   #ringBeforeConnect: MpmcRing | undefined;
@@ -109,22 +109,22 @@ export class RemoteBackend implements QueueBackend {
     return this.#brokerClient.get(call, channel, withRemainingTimeout(options, startedAt));
   }
 
-  getSync(name: string, options: BlockSyncOptions): Frame {
+  getSync(call: string, options: BlockSyncOptions): Frame {
     const ring = this.#findRing();
-    if (ring === undefined) throw itemsNotInMemory(name);
-    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
-    return getBlocking(ring, { name, options, assertUsable });
+    if (ring === undefined) throw itemsNotInMemory(call);
+    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(call, checkLiveness);
+    return getBlocking(ring, { call, options, assertUsable });
   }
 
-  putSync(name: string, item: unknown, options: BlockSyncOptions): void {
+  putSync(call: string, item: unknown, options: BlockSyncOptions): void {
     const { frame, commit } = encodeMessage(item, "item");
     const ring = this.#findRing();
-    if (ring === undefined) throw itemsNotInMemory(name);
+    if (ring === undefined) throw itemsNotInMemory(call);
     if (this.#brokerClient.hasUnsentPuts || this.#ringClientInUse?.hasPendingPuts === true)
-      throw new CapabilityError(`${name} would overtake earlier puts that are unfinished: await those puts first`);
-    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(name, checkLiveness);
-    if (ring.needsLargeArea(frame) && !ring.hasLargeArea) this.#requestLargeArea(name);
-    putBlocking(ring, frame, item, this.maxSize, { name, options, assertUsable });
+      throw new CapabilityError(`${call} would overtake earlier puts that are unfinished: await those puts first`);
+    const assertUsable = (checkLiveness: boolean): void => this.#assertUsable(call, checkLiveness);
+    if (ring.needsLargeArea(frame) && !ring.hasLargeArea) this.#requestLargeArea(call);
+    putBlocking(ring, frame, item, this.maxSize, { call, options, assertUsable });
     commit(undefined);
   }
 
@@ -200,14 +200,15 @@ export class RemoteBackend implements QueueBackend {
     if (this.#brokerClient.waitingCount + this.#ringWaitCount + this.#requests.size === 0) this.#channel?.unref();
   }
 
-  /** Includes a closed ring while earlier puts still wait in its client: those come first. */
+  /** The ring client while puts go through it. That includes a closed ring with waiting puts. */
   get #ringClientInUse(): RingClient | undefined {
     return this.#ringClient?.isInUse === true ? this.#ringClient : undefined;
   }
 
   /**
-   * Returns the ring, also before the channel is open. The ring may be closed. Undefined if there
-   * is none.
+   * Returns the ring, which may be closed. It can be found before the channel is open.
+   *
+   * @returns undefined if there is no ring, or this process cannot map it
    */
   #findRing(): MpmcRing | undefined {
     if (this.#closeReason !== undefined) throw this.#closeReason;
@@ -223,18 +224,18 @@ export class RemoteBackend implements QueueBackend {
     return this.#ringBeforeConnect;
   }
 
-  #assertUsable(name: string, checkLiveness: boolean): void {
+  #assertUsable(call: string, checkLiveness: boolean): void {
     if (this.#closeReason !== undefined) throw this.#closeReason;
     // A blocked thread cannot receive the end of its channel.
     if (checkLiveness && this.#address.ringAddress !== undefined && hasExited(this.#address.ringAddress.ownerThreadId))
-      throw ownerGone(this.ownerPid, name);
+      throw ownerGone(this.ownerPid, call);
   }
 
   /** Asks the owner process to allocate the large-payload area, without a wait. */
-  #requestLargeArea(name: string): void {
+  #requestLargeArea(call: string): void {
     if (this.#channel === undefined)
       throw new CapabilityError(
-        `${name} cannot put an item with large parts before the queue is connected: await queue.backend() once before`,
+        `${call} cannot put an item with large parts before the queue is connected: await queue.backend() once before`,
       );
     this.#channel.send(kinds.ADD_LARGE_AREA, null);
     this.#channel.flush();
@@ -268,7 +269,7 @@ export class RemoteBackend implements QueueBackend {
     this.#brokerClient.connected(channel);
     if (address !== null) this.#attachRing(channel, address);
     const ringClient = this.#ringClientInUse;
-    // Now, before a later put can overtake them.
+    // Send the unsent puts to the ring now, before a later put can overtake them.
     if (ringClient !== undefined)
       this.#brokerClient.sendUnsentPuts((call, item, message, options) => ringClient.put(call, item, message, options));
     this.#flushAcksAtExit(channel);
