@@ -109,8 +109,8 @@ async function prepareServer(config: ServerConfig, nativeApi: Native, forkApi: F
   } catch (error) {
     return { failed: failureOf(error) };
   }
-  // The contexts of imports would cost each child time. Without them, `isImporting` of the server
-  // still refuses starts of its modules.
+  // The contexts of imports would cost each child time. Without them, `isImporting` still refuses
+  // starts by modules of the server, except while a warm-up call runs.
   dropImportContexts();
   await warmUpChild(WARM_UP_ROUNDS, config, nativeApi, forkApi);
   const busyRefusal = await forkApi.waitUntilIdle(ownSockets);
