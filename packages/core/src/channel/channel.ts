@@ -2,7 +2,7 @@
  * The channel: ordered messages between two processes.
  *
  * A message is a kind (a small number that the layer above gives a meaning to) and a body of
- * encoded bytes. Large binary parts travel beside the body and are not copied. A message names the
+ * encoded bytes. Large binary parts follow the body and are not copied into it. A message names the
  * modules that the receiver must load before it can decode the body. `stream-channel.ts` implements
  * the channel over a socket and over shared memory.
  */
@@ -27,8 +27,8 @@ export interface ChannelHandlers {
   /** Receives a message. An error that is thrown here closes the channel. */
   message(frame: Frame): void;
   /**
-   * The channel is closed for good: called once, and last. `reason` is undefined if the peer closed
-   * it in order.
+   * Reports that the channel is closed. This is the last call, and comes once. `reason` is
+   * undefined if the channel was closed in order.
    */
   closed(reason: Error | undefined): void;
 }
@@ -36,8 +36,8 @@ export interface ChannelHandlers {
 /**
  * One end of a channel, and the scope in which its messages are delivered.
  *
- * Flow control: sending only queues a message. A sender applies back-pressure itself, and waits for
- * {@link Channel.drained} while the channel is {@link Channel.full}.
+ * Flow control: `send()` never waits. While the channel is {@link Channel.full}, the sender should
+ * wait for {@link Channel.drained}.
  */
 export interface Channel extends DeliveryScope {
   /** Starts the delivery of messages. Messages that arrived earlier are kept until then. */
@@ -48,9 +48,10 @@ export interface Channel extends DeliveryScope {
    * options object would be allocated for each message.
    *
    * @param root the name of the value in errors, such as `"args"`
-   * @param scope ends when the only receiver of the message is gone, if that is known
+   * @param scope the scope that ends when the only receiver of the message is gone; undefined if
+   *   the receiver is not known
    * @param corked whether more messages follow at once, as with TCP_CORK: this one may wait until
-   *   {@link Channel.flush}, which the caller must call behind the last one
+   *   {@link Channel.flush}, which the caller must call after the last one
    * @returns whether there is room for more, see {@link Channel.full}
    * @throws {SendError} if the value cannot be sent; nothing of it was queued
    * @throws {ChannelClosedError} if the channel is closed
@@ -104,8 +105,8 @@ export interface SyncChannel extends Channel {
   /** Whether messages go through shared memory in both directions. */
   readonly isInMemory: boolean;
   /**
-   * Whether it works while the thread is blocked: it uses shared memory, and can wake the peer
-   * without the event loop.
+   * Whether the channel works while the thread is blocked: it uses shared memory, and can wake the
+   * peer without the event loop.
    */
   readonly canBlock: boolean;
   /** Moves the channel to shared memory; returns false if that is impossible or took too long. */

@@ -1,15 +1,15 @@
 /**
  * Coalesces an expensive action over a burst of messages: a flush to the operating system, or the
- * wake-up of a sleeping reader. One such action costs as much as about a hundred messages. The rules
- * for the size of a batch are in `frame-writer.ts`.
+ * wake-up of a sleeping reader. One such action costs as much as about a hundred messages. The
+ * limits for the size of a batch are in `frame-writer.ts`.
  *
  * - The first messages of a burst run the action soon: in the next microtask, before the code that
  *   awaits their `send()` continues.
- * - Later messages are batched: the action runs once at the end of the burst, which is when the
- *   event loop turns.
- * - The event loop may not turn for long, because the sender computes between two messages. Then a
- *   message that comes alone runs the action at once, and messages in quick succession run it once
- *   per interval of `flush-limiter.ts`.
+ * - Later messages are batched: the action runs once at the end of the burst. A burst ends with the
+ *   turn of the event loop.
+ * - A sender that computes between two messages keeps the turn from ending. Then a message that
+ *   comes alone runs the action at once. Messages in quick succession run it once per interval of
+ *   `flush-limiter.ts`.
  */
 import { host } from "../host/mod.ts";
 import { FlushLimiter } from "./flush-limiter.ts";
@@ -25,11 +25,11 @@ export class Coalescer {
   #isScheduled = false;
   /** Immediate runs of the action in this burst. */
   #immediateRuns = 0;
-  /** Limits the action after the immediate runs. It reads the clock for each message. */
+  /** Limits the action after the immediate runs. The 1 makes it read the clock for each message. */
   readonly #limiter = new FlushLimiter(1);
 
   /**
-   * @param action also runs when there may be nothing to do
+   * @param action must do nothing if there is nothing to flush or to wake
    * @param immediateLimit how often the action runs immediately in a burst
    */
   constructor(action: () => void, immediateLimit: number) {

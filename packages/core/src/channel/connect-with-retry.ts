@@ -10,14 +10,17 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum age of a new connection when this thread gets it, in milliseconds. If this thread was
-   * blocked for longer, the handshake timeout of the peer may have expired, so it connects again.
+   * blocked for longer, the handshake timeout of the peer may have expired. Then the call connects
+   * again.
    *
    * @default no limit
    */
   readonly maxAgeMs?: number;
 }
 
-/** Opens a stream to an address. While the backlog there is full, it waits and tries again. */
+/**
+ * Opens a stream to an address. While the backlog there is full, the call waits and tries again.
+ */
 export async function connectWithRetry(address: StreamAddress, options: ConnectOptions = {}): Promise<ByteStream> {
   const { signal, maxAgeMs = Number.POSITIVE_INFINITY } = options;
   while (true) {

@@ -1,8 +1,8 @@
 /**
  * Messages that are encoded without a channel: encoded now and sent later, or decoded later.
  *
- * An encoded message does not change when the value changes, apart from its large binary parts,
- * which stay the caller's.
+ * An encoded message does not change when the value changes. Its large binary parts are the
+ * exception: they are not copied, and share the caller's memory.
  */
 import { ByteWriter } from "../bytes/byte-writer.ts";
 import { Decoder } from "../codec/decode/decoder.ts";
@@ -11,7 +11,7 @@ import { Encoder } from "../codec/encode/encoder.ts";
 import type { DeliveryScope } from "../targets/shareable.ts";
 import { EMPTY_LIST, Frame } from "./frame.ts";
 
-/** Makes a message of a text, for a receiver that has not loaded the codec. */
+/** Makes a message from a text, for a receiver that has not loaded the codec. */
 export function textMessage(text: string): EncodedMessage {
   const bytes = new TextEncoder().encode(text);
   return toEncodedMessage.putBytes(bytes, 0, bytes.length);
@@ -63,7 +63,7 @@ export function encodeMessage(value: unknown, root?: string | readonly string[])
 
 /** Encodes a value as {@link encodeMessage} does, and returns what the sink makes of it. */
 export function encodeInto<T>(sink: EncodedSink<T>, value: unknown, root?: string | readonly string[]): T {
-  // A getter of the value may itself encode something.
+  // A getter of the value may itself encode something, while the shared encoder is busy.
   const { encoder, out } = shared.isBusy ? { encoder: new Encoder(), out: new ByteWriter(256) } : shared;
   const wasBusy = shared.isBusy;
   shared.isBusy = true;
@@ -87,9 +87,9 @@ export function encodeInto<T>(sink: EncodedSink<T>, value: unknown, root?: strin
 function commitOnce(commits: readonly Commit[]): (scope: DeliveryScope | undefined) => void {
   let pending = commits;
   return (scope) => {
-    const run = pending;
+    const due = pending;
     pending = [];
-    for (const commit of run) commit(scope);
+    for (const commit of due) commit(scope);
   };
 }
 

@@ -1,14 +1,14 @@
 /**
- * Rate limiter for flushes: decides for each message whether the batch before it has waited long
- * enough.
+ * Rate limiter for flushes: decides at each message whether to flush now.
  *
  * A message that comes alone is flushed at once. Messages in quick succession are flushed once per
- * 0.1 ms, the first of them at once. The clock is not read for each message: reading it takes as
- * long as a small message.
+ * 0.1 ms, the first of them at once. The limiter does not read the clock for each message, because
+ * reading it takes as long as sending a small message.
  */
 
 /**
- * A message comes alone if it follows the last by this much. A flush takes a fraction of that time.
+ * A message comes alone if the clock was last read at least this long ago. A flush takes a fraction
+ * of that time.
  */
 const IDLE_GAP_MS = 0.02;
 /** Time between two flushes of messages in quick succession. */
@@ -17,8 +17,9 @@ const MIN_FLUSH_INTERVAL_MS = 0.1;
 /** Limits the flushes of one stream of messages. */
 export class FlushLimiter {
   readonly #maxStride: number;
-  /** Messages between two reads of the clock, and how many of them are still to come. */
+  /** Messages from one read of the clock to the next. */
   #stride = 1;
+  /** Messages that are still to come before the next read. */
   #untilClockRead = 1;
   #lastClockRead = 0;
   #lastFlush = 0;

@@ -1,9 +1,9 @@
 /**
  * Cuts a stream of bytes into frames, see `frame.ts` for their format.
  *
- * Small frames that lie whole in one chunk take a fast path without copies. The rest is a small
- * state machine: it collects the header, then the *sections* of the frame one by one (the body, the
- * table of lengths, each part).
+ * Frames without parts that lie whole in one chunk take a fast path without copies. For the others,
+ * a small state machine collects the header, then the *sections* of the frame one by one: the body,
+ * the table of lengths, each part.
  */
 import { ProtocolError } from "../errors.ts";
 import { host } from "../host/mod.ts";
@@ -22,7 +22,7 @@ import {
 } from "./frame.ts";
 import { allocateReceiveBuffer } from "./receive-buffer.ts";
 
-/** Sections of this size are read straight into their own buffer. */
+/** A section of at least this size is read straight into its own buffer. */
 const DIRECT_READ_MIN_BYTES = 64 * 1024;
 
 /** Reads the frames of one stream and passes each to `emit`, in order. */
@@ -52,7 +52,7 @@ export class FrameReader {
     return this.#headerFill > 0 || this.#section !== undefined;
   }
 
-  /** The free rest of a large section: a stream can read its next bytes into it without a copy. */
+  /** The unfilled rest of a large section. A stream reads its next bytes into it without a copy. */
   get directBuffer(): Uint8Array | undefined {
     const section = this.#section;
     return section !== undefined && section.length - this.#sectionFill >= DIRECT_READ_MIN_BYTES
@@ -134,8 +134,8 @@ export class FrameReader {
       const view = new DataView(table.buffer);
       let total = this.#body.length;
       for (let i = 0; i < partCount; i++) {
-        const at = i * PART_LENGTH_BYTES;
-        const length = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+        const offset = i * PART_LENGTH_BYTES;
+        const length = view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
         total += length;
         this.#lengths.push(length);
       }

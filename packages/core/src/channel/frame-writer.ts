@@ -1,8 +1,8 @@
 /**
  * Writes the frames of a channel, and decides when they are flushed to the operating system.
  *
- * A message is encoded in place behind the previous one: into the ring buffer if the channel uses
- * shared memory and the ring has room, and otherwise into a buffer. The buffer is flushed
+ * A message is encoded in place after the previous one: into the ring if the channel uses shared
+ * memory and the ring has room, and otherwise into a buffer. The buffer is flushed
  *
  * - soon after the first message of a burst, and then coalesced (batched) until the burst ends, see
  *   `coalescer.ts`
@@ -42,13 +42,15 @@ const BUFFER_BYTES = 64 * 1024;
 const INITIAL_BUFFER_BYTES = 256;
 /** A buffer that is larger than this (one huge message has grown it) is not used again. */
 const MAX_SPARE_BUFFER_BYTES = 4 * BUFFER_BYTES;
-/** A flush of fewer bytes copies them: a copy is cheaper than a new buffer. */
+/** A flush of fewer bytes to a socket copies them: a copy is cheaper than a new buffer. */
 const COPY_BELOW_BYTES = 4 * 1024;
 /** Flushes of one burst that are not coalesced. */
 const IMMEDIATE_FLUSH_COUNT = 1;
 /** Back-pressure: the channel is full while more than this is queued. */
 const HIGH_WATER_BYTES = 1024 * 1024;
-/** Bytes of this length travel beside the frame instead of being copied into it. */
+/**
+ * `sendBytes()` sends at least this many bytes as a part, instead of copying them into the body.
+ */
 const PART_MIN_BYTES = 64 * 1024;
 /**
  * The size of a message is unknown before it is encoded. The ring reserves this much plus twice the
@@ -81,9 +83,10 @@ export class FrameWriter {
   /** The size of the last encoded message. */
   #lastSize = 0;
   /** Whether the message that is being sent is corked. */
-  #corked = false;
+  #isCorked = false;
   /**
-   * Calls that a getter of the value made while the value was encoded. They run behind its message.
+   * Calls that a getter of a value made while the value was encoded. They run after the message of
+   * the value.
    */
   readonly #deferred: Array<() => void> = [];
   #isClosed = false;
@@ -145,7 +148,7 @@ export class FrameWriter {
     try {
       encoder.encode(value, out, root);
       isEncoded = true;
-      this.#corked = corked;
+      this.#isCorked = corked;
       this.#lastSize = out.position - start;
       isInRing = this.#finishFrame(out, start, kind, encoder.parts, encoder.modules, root);
     } catch (error) {
@@ -193,7 +196,7 @@ export class FrameWriter {
     this.#flush();
   }
 
-  /** Ends the stream behind everything that was sent. */
+  /** Ends the stream after everything that was sent. */
   finish(): void {
     if (this.#encoder.isBusy) return void this.#deferred.push(() => this.finish());
     this.flush();
@@ -207,8 +210,8 @@ export class FrameWriter {
   }
 
   /**
-   * Returns where to write the next message: in the ring if it has `room`, or else behind the last
-   * one in the buffer.
+   * Returns the writer for the next message: the ring if it has `room` bytes free, or else the
+   * buffer.
    */
   #outputFor(room: number): ByteWriter {
     if (this.#ringStream === undefined || room > MAX_IN_PLACE_BYTES || this.#out.position > 0 || this.#encoder.isBusy)
@@ -235,7 +238,7 @@ export class FrameWriter {
     out.ensure(size);
     copyBytes(bytes, start, end, out.bytes, frameStart + HEADER_BYTES);
     out.position = frameStart + size;
-    this.#corked = false;
+    this.#isCorked = false;
     this.#finishFrame(out, frameStart, kind, parts, modules);
   }
 
@@ -274,15 +277,15 @@ export class FrameWriter {
   #enqueue(source: ByteWriter, start: number, parts: readonly Uint8Array[], total: number): void {
     const out = this.#out;
     if (source !== out) {
-      // The frame was begun in the ring, but it outgrew the reservation, or it has parts. Before
-      // parts, the ring may switch to its large area.
+      // The frame was begun in the ring, but it outgrew the reservation, or it has parts. A frame
+      // with parts is copied too, since the ring may switch to its large area for it.
       const size = source.position - start;
       out.ensure(size);
       copyBytes(source.bytes, start, source.position, out.bytes, out.position);
       out.position += size;
     }
     if (parts.length > 0) this.#writeParts(parts, total);
-    else if (this.#corked && out.position < CORK_BYTES) return;
+    else if (this.#isCorked && out.position < CORK_BYTES) return;
     else if (this.#ringStream?.tryWrite(out.bytes, out.position) === true) out.position = 0;
     else if (out.position > FLUSH_AT_BYTES) this.#flush();
     else this.#flushCoalescer.trigger();

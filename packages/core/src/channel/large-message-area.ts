@@ -8,7 +8,7 @@
 import { type SegmentAddress, SharedSegment } from "../shm/shared-memory-segment.ts";
 import { LARGE_AREA_BYTES, type SpscByteRing } from "./spsc-ring.ts";
 
-/** A message of this size is large. */
+/** A message of at least this size is large. */
 const LARGE_MESSAGE_BYTES = 512 * 1024;
 /** Large messages that are written before the area is offered. */
 const OFFER_AFTER_LARGE_MESSAGES = 3;
@@ -37,8 +37,8 @@ export class LargeMessageArea {
   }
 
   /**
-   * Prepares for a message of `size` bytes that is written next. A large message goes into the large
-   * area; after several of them, this side offers one to the peer.
+   * Prepares for a message of `size` bytes that is written next. A large message goes into the
+   * large area if there is one. After several large messages, this side creates the area.
    */
   announce(size: number): void {
     if (size < LARGE_MESSAGE_BYTES || this.#isClosed) return;

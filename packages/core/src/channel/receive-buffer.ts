@@ -3,15 +3,16 @@
  *
  * glibc allocates a large block by mmap() and returns it to the system as soon as it is freed. The
  * first access to a page of a fresh block takes several times as long as copying the data into it.
- * glibc stops this for a block size that the program has freed once ("dynamic mmap threshold" in
- * mallopt(3)), and then keeps up to twice as much freed memory. So after a few large buffers, this
- * file frees one untouched block of the largest size that raises the threshold. If the environment
- * configures malloc(), glibc disables the dynamic threshold, and nothing changes.
+ * When the program frees such a block, glibc raises the threshold for mmap() to its size ("dynamic
+ * mmap threshold" in mallopt(3)). It then keeps up to twice as much freed memory. So after a few
+ * large buffers, this file frees one untouched block of the largest size that raises the threshold.
+ * If the environment configures malloc(), glibc disables the dynamic threshold, and nothing
+ * changes.
  */
 import { host } from "../host/mod.ts";
 import { native } from "../native/mod.ts";
 
-/** A buffer of this size is large. */
+/** A buffer of at least this size is large. */
 const LARGE_BUFFER_BYTES = 1024 * 1024;
 /** Large buffers after which the program is expected to need more of them. */
 const RAISE_AFTER_COUNT = 3;
@@ -19,7 +20,11 @@ const RAISE_AFTER_COUNT = 3;
 const MAX_MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024 - 64 * 1024;
 let largeBufferCount = 0;
 
-/** Returns uninitialized memory. @throws {RangeError} if none is left */
+/**
+ * Returns uninitialized memory.
+ *
+ * @throws {RangeError} if none is left
+ */
 export function allocateReceiveBuffer(size: number): Uint8Array<ArrayBuffer> {
   if (size >= LARGE_BUFFER_BYTES && ++largeBufferCount === RAISE_AFTER_COUNT) raiseMmapThreshold();
   return host.allocUnsafe(size);

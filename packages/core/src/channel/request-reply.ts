@@ -2,8 +2,9 @@
  * Requests and replies over a channel: the client's half of a small RPC.
  *
  * A request carries a number, and its reply carries the same number. So replies may come in any
- * order. The channel keeps the program alive while a reply is due. Remote locks, events and barriers
- * use this, and so do queues in other processes.
+ * order. Each request makes the channel keep the program alive. The caller calls `channel.unref()`
+ * when no reply is due any more. Remote locks, events and barriers use this, and so do queues in
+ * other processes.
  */
 import type { Channel } from "./channel.ts";
 
@@ -23,11 +24,12 @@ export class PendingRequests {
   readonly #pending = new Map<number, PendingRequest>();
   #lastId = 0;
 
+  /** Requests whose replies are due. */
   get size(): number {
     return this.#pending.size;
   }
 
-  /** Registers the next request. The caller sends its number along. */
+  /** Registers the next request and refs the channel. The caller sends the number along. */
   add(channel: Channel): RequestHandle {
     const id = ++this.#lastId;
     channel.ref();

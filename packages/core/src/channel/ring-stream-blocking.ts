@@ -75,10 +75,10 @@ export class RingStreamBlocking {
   waitSync(deadline: number): boolean {
     const stream = this.#stream;
     const ring = this.#parts.in;
-    pollNextTurn(stream); // the event loop takes over when the thread is free again
+    pollNextTurn(stream); // the event loop polls the stream when the thread is free again
     let sleepMs = MIN_SLEEP_MS;
     while (!stream.pollNow() && !stream.isDestroyed) {
-      stream.wakeNow(); // a blocked thread never reaches the end of its burst of wake-ups
+      stream.wakeNow(); // coalesced wake-ups wait for the event loop, which a blocked thread never reaches
       if (ring.isEnded) stream.socketEnded(undefined);
       else if (!this.#spinForData()) {
         const remainingMs = deadline - performance.now();
@@ -108,8 +108,8 @@ export class RingStreamBlocking {
   }
 
   /**
-   * Ends the stream if the peer has exited during the longest sleep; returns the length of the next
-   * sleep.
+   * Ends the stream if the last sleep was the longest one and the peer has exited; returns the
+   * length of the next sleep.
    */
   #checkPeerAfter(sleepMs: number): number {
     if (sleepMs === MAX_SLEEP_MS && this.#hasPeerExited()) this.#stream.socketEnded(undefined);

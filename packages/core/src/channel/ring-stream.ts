@@ -32,11 +32,11 @@ const RINGS_WORD_OFFSET = 16;
 const DATA_OFFSET_BYTES = 4096;
 const RING_BYTES = 256 * 1024;
 /**
- * One turn reads one chunk of this size. The values made of it die young; of a longer one, the
- * garbage collector would move them all.
+ * One turn of the event loop reads one chunk of at most this size. From a longer chunk, more values
+ * are decoded before the program has used them, and the garbage collector has to move those.
  */
 const READ_CHUNK_BYTES = 64 * 1024;
-/** One turn reads this much into the buffers of large parts. */
+/** One turn reads about this much into the buffers of large parts. */
 const MAX_BYTES_PER_TURN = 1024 * 1024;
 /** Wake-ups in a burst that are not coalesced, for a reader that falls asleep again and again. */
 const IMMEDIATE_WAKE_COUNT = 8;
@@ -56,8 +56,8 @@ export interface PeerNotifier {
 }
 
 /**
- * The stream. The owner of the socket forwards the doorbell, the drain and the end of the socket to
- * it.
+ * A stream through shared memory. The channel forwards the doorbell, the drain and the end of the
+ * socket to it. Unlike other streams, it does not call `end` after `destroy()`.
  */
 export class RingStream implements ByteStream {
   readonly #socket: ByteStream;
@@ -72,7 +72,7 @@ export class RingStream implements ByteStream {
    * message and sleeps again: that must not happen for each message of a burst.
    */
   readonly #wakeCoalescer = new Coalescer(() => this.wakeNow(), IMMEDIATE_WAKE_COUNT);
-  /** Whether the buffer of a large part is filled in part. */
+  /** Whether the last read left the buffer of a large part incomplete. */
   #isMidSection = false;
   readonly #readCoalescer = new ReadCoalescer();
   #handlers: StreamHandlers | undefined;
@@ -87,7 +87,7 @@ export class RingStream implements ByteStream {
   /** Whether the socket is still writing what was sent before the upgrade. */
   #isSocketDraining: boolean;
   #hasEnded = false;
-  /** The peer reads nothing any more, but what it has sent may still be unread here. */
+  /** Whether the peer has stopped reading. Bytes that it sent may still be unread here. */
   #isPeerClosed = false;
   /** The calls that block the thread. */
   readonly blocking: RingStreamBlocking;
@@ -152,7 +152,7 @@ export class RingStream implements ByteStream {
     }
   }
 
-  /** Sends the reservation; returns false if the message outgrew it, or the stream is closed. */
+  /** Sends the reserved message; returns false if it outgrew its room, or the stream is closed. */
   commit(): boolean {
     if (this.#isDestroyed || !this.#out.commit()) return false;
     this.#wakeSoon();
@@ -175,14 +175,14 @@ export class RingStream implements ByteStream {
 
   write(chunk: Uint8Array): number {
     if (this.#socketEnd !== undefined) {
-      // Reads to the end of the stream, even if no reader waits: that finds the end of the peer.
+      // The stream reports its end after the last byte. So it reads all bytes, even if the reader
+      // has paused.
       this.#isPeerClosed = true;
       this.resume();
     }
     if (this.#isDestroyed || this.#socketEnd !== undefined) return 0;
     let written = 0;
-    // The peer may have made room, which the event loop cannot notice between two messages of one
-    // turn.
+    // The peer may have made room since this turn of the event loop began.
     if (this.#queuedBytes > 0) this.#endOnError(() => this.#writeQueued());
     if (this.#queuedBytes === 0) this.#endOnError(() => (written = this.#out.write(chunk)) > 0);
     if (this.#hasEnded) return 0;
@@ -252,8 +252,8 @@ export class RingStream implements ByteStream {
     if (this.#isDestroyed || this.#socketEnd !== undefined) return;
     this.#socketEnd = { error };
     this.#dropQueue();
-    // All at once: code that learns of the end of the peer in another way expects that its messages
-    // have arrived.
+    // Everything is delivered at once. Code that learns of the end of the peer in another way
+    // expects that its messages have arrived.
     while (this.pollNow() && !this.#hasEnded);
   }
 

@@ -16,17 +16,18 @@
  * **Cache lines.** The words are 64 bytes apart, so the writer and the reader do not share a cache
  * line by accident.
  *
- * **Two areas.** The bytes are in the small area, which stays in the CPU caches, or in the large
- * one, which has room for a whole large message: the writer does not wait until the reader has
- * allocated memory for it. The writer switches only after the reader has followed the last switch,
- * and switches back only when everything was read. The first byte after a switch is at the start of
- * the area.
+ * **Two areas.** The small area stays in the CPU caches. The large area has room for a whole large
+ * message, so the writer does not wait until the reader has allocated memory for that message. The
+ * writer switches to the large area once the reader has followed the last switch, or if it has
+ * written nothing since. It switches back when everything was read. The first byte after a switch
+ * is at the start of the area.
  *
  * **Crash safety.** A process that is killed during a copy has not advanced HEAD or TAIL yet, so
  * nothing of it is visible.
  *
- * **No lost wake-ups.** A sleeper sets its state, then checks again; the other side publishes, then
- * reads the state. All four accesses are sequentially consistent.
+ * **No lost wake-ups.** A side that goes to sleep sets its state, then checks the ring again. The
+ * other side advances HEAD or TAIL, then reads the state. All four accesses are sequentially
+ * consistent.
  */
 import { ByteWriter } from "../bytes/byte-writer.ts";
 import { copyBytes } from "../bytes/copy-bytes.ts";
@@ -48,19 +49,20 @@ export const LARGE_AREA_BYTES: number = 8 * 1024 * 1024;
 /** How to wake a sleeping thread; 0 if it does not sleep. */
 export type WakeMode = 0 | 1 | 2;
 const RUNNING: WakeMode = 0;
-/** It sleeps in its event loop: a message on the socket wakes it. */
+/** The thread sleeps in its event loop: a message on the socket wakes it. */
 export const WAKE_BY_DOORBELL = 1;
-/** Its thread is blocked on a futex. */
+/** The thread is blocked on a futex. */
 export const WAKE_BY_FUTEX = 2;
 
 /**
- * The reader sees a long write after each step of this size, so both sides copy at the same time.
+ * A long write advances HEAD after each step of this size. So the reader copies one step while the
+ * writer copies the next.
  */
 const COPY_STEP_BYTES = 32 * 1024;
 
 /** One side of the ring, either its writer or its reader. */
 export class SpscByteRing {
-  /** Length of the control words, in words of 4 bytes. */
+  /** Number of control words, of 4 bytes each. */
   static readonly CONTROL_WORDS = 128;
   readonly #memory: SharedSegment;
   readonly #words: Int32Array;
@@ -96,8 +98,9 @@ export class SpscByteRing {
   }
 
   /**
-   * Bytes that can be read at this moment. @throws {ProtocolError} if the peer has corrupted the
-   * memory
+   * Bytes that can be read at this moment.
+   *
+   * @throws {ProtocolError} if the peer has corrupted the memory
    */
   get available(): number {
     const words = this.#words;
@@ -107,7 +110,7 @@ export class SpscByteRing {
     return available;
   }
 
-  /** Whether half of the area in use is free, so that waking a waiting writer pays off. */
+  /** Whether at least half of the area in use is free, so that waking a waiting writer pays off. */
   get isHalfEmpty(): boolean {
     const switchCount = Atomics.load(this.#words, this.#wordOffset + SWITCH_COUNT);
     return this.available <= (isLargeArea(switchCount) ? LARGE_AREA_BYTES : this.#smallArea.length) / 2;
@@ -137,7 +140,7 @@ export class SpscByteRing {
       Atomics.load(this.#words, this.#wordOffset + HAS_LARGE_AREA) === 0
     )
       return;
-    this.#updateReaderArea();
+    this.#updateIsReaderBehind();
     if (!this.#isReaderBehind || this.#words[this.#wordOffset + HEAD] === this.#areaStart)
       this.#switchArea(this.#largeArea);
   }
@@ -164,8 +167,8 @@ export class SpscByteRing {
   }
 
   /**
-   * Publishes what was written into the reservation; returns false if that outgrew it and moved to
-   * other memory.
+   * Publishes the bytes in the reservation; returns false if they outgrew it, and the writer moved
+   * them to other memory.
    */
   commit(): boolean {
     const { bytes, position } = this.#reservation;
@@ -180,8 +183,9 @@ export class SpscByteRing {
   }
 
   /**
-   * Writes the first `size` bytes if there is room for all of them. @throws {ProtocolError} if the
-   * peer has corrupted the memory
+   * Writes the first `size` bytes if there is room for all of them.
+   *
+   * @throws {ProtocolError} if the peer has corrupted the memory
    */
   tryWrite(bytes: Uint8Array, size: number): boolean {
     if (isLargeArea(this.#switchCount) && this.available === 0) this.#switchArea(this.#smallArea);
@@ -227,8 +231,8 @@ export class SpscByteRing {
   }
 
   /**
-   * Announces that the reader sleeps; returns false, and takes it back, if there is something to
-   * read.
+   * Announces that the reader sleeps. If there is something to read, it withdraws this and returns
+   * false. A reader that would block also stays awake if the writer has ended.
    */
   prepareReaderSleep(mode: WakeMode): boolean {
     Atomics.store(this.#words, this.#wordOffset + READER_STATE, mode);
@@ -238,8 +242,8 @@ export class SpscByteRing {
   }
 
   /**
-   * Announces that the writer sleeps; returns false, and takes it back, if half of the area is
-   * free.
+   * Announces that the writer sleeps. If at least half of the area is free, it withdraws that and
+   * returns false.
    */
   prepareWriterSleep(mode: WakeMode): boolean {
     Atomics.store(this.#words, this.#wordOffset + WRITER_STATE, mode);
@@ -279,7 +283,7 @@ export class SpscByteRing {
 
   /** Blocks the reader's thread until it is woken, for `milliseconds` at most. */
   sleepReader(milliseconds: number): void {
-    // The reader has found HEAD equal to TAIL: any other value of HEAD means that there is data.
+    // The reader has found HEAD equal to TAIL, so another value of HEAD means that there is data.
     this.#memory.futexWait((this.#wordOffset + HEAD) * 4, this.#words[this.#wordOffset + TAIL] as number, milliseconds);
   }
 
@@ -289,7 +293,7 @@ export class SpscByteRing {
     if (!this.isHalfEmpty) this.#memory.futexWait((this.#wordOffset + TAIL) * 4, tail, milliseconds);
   }
 
-  /** Spins until there is data, for `iterations` at most; returns whether there is. */
+  /** Spins until there is data, for `iterations` at most; returns whether there is any. */
   spinForData(iterations: number): boolean {
     const words = this.#words;
     const tail = words[this.#wordOffset + TAIL];
@@ -298,8 +302,8 @@ export class SpscByteRing {
   }
 
   /**
-   * The free bytes of the area in use. Reads TAIL only if the cached one leaves less room than is
-   * wanted.
+   * Returns the free bytes of the area in use. It reads TAIL only if the cached TAIL leaves less
+   * room than `wantedBytes`.
    */
   #freeBytes(wantedBytes: number): number {
     const capacity = this.#area.length;
@@ -307,7 +311,7 @@ export class SpscByteRing {
     const cached = capacity - ((head - this.#cachedTail) >>> 0);
     if (cached >= wantedBytes) return cached;
     const { available } = this;
-    this.#updateReaderArea();
+    this.#updateIsReaderBehind();
     // Unread bytes in the other area take no room in this one.
     this.#cachedTail = this.#isReaderBehind ? this.#areaStart : (head - available) | 0;
     return capacity - ((head - this.#cachedTail) >>> 0);
@@ -340,17 +344,17 @@ export class SpscByteRing {
   }
 
   /**
-   * Notes whether the reader has followed the last switch: it has if it has read beyond its
-   * position.
+   * Updates `#isReaderBehind`. The reader has followed the last switch once TAIL is beyond the
+   * position of the switch.
    */
-  #updateReaderArea(): void {
+  #updateIsReaderBehind(): void {
     if (this.#isReaderBehind && ((Atomics.load(this.#words, this.#wordOffset + TAIL) - this.#areaStart) | 0) > 0)
       this.#isReaderBehind = false;
   }
 
   /**
-   * Returns how many bytes the reader may read before the writer's last switch. At its position,
-   * the reader follows it.
+   * Returns how many bytes the reader may read before it reaches the writer's last switch. At the
+   * position of the switch, the reader follows it.
    */
   #bytesUntilSwitch(): number {
     const switchCount = Atomics.load(this.#words, this.#wordOffset + SWITCH_COUNT);
@@ -378,11 +382,12 @@ export class SpscByteRing {
     Atomics.store(this.#words, index, ((this.#words[index] as number) + count) | 0);
   }
 
-  #wake(stateWord: number, word: number): boolean {
+  /** @param futexWord the word that a blocked thread waits on: HEAD or TAIL */
+  #wake(stateWord: number, futexWord: number): boolean {
     const index = this.#wordOffset + stateWord;
     const mode = Atomics.load(this.#words, index);
     if (mode === RUNNING || Atomics.compareExchange(this.#words, index, mode, RUNNING) !== mode) return false;
-    if (mode === WAKE_BY_FUTEX) this.#memory.futexWake((this.#wordOffset + word) * 4, 1);
+    if (mode === WAKE_BY_FUTEX) this.#memory.futexWake((this.#wordOffset + futexWord) * 4, 1);
     return mode === WAKE_BY_DOORBELL;
   }
 }

@@ -36,6 +36,7 @@ export class StreamChannel implements SyncChannel {
   #isPaused = false;
   #isEnding = false;
   #handlers: ChannelHandlers | undefined;
+  /** The error that closed the channel; undefined if it was closed in order. */
   #reason: Error | undefined;
   #drainWaiters: Array<() => void> = [];
   #flushWaiters: Array<() => void> = [];
@@ -75,8 +76,9 @@ export class StreamChannel implements SyncChannel {
   }
 
   /**
-   * Allows the upgrade to shared memory. @param isOffering whether this end offers it; the peer
-   * then accepts it
+   * Allows the upgrade to shared memory.
+   *
+   * @param isOffering whether this end offers the memory; the other end then accepts it
    */
   enableUpgrade(isOffering: boolean): Upgrade {
     const upgrade = new Upgrade(this.#socket, isOffering, this.#upgradeTarget());

@@ -2,7 +2,7 @@
  * The upgrade of a channel from its socket to shared memory, like an HTTP upgrade.
  *
  * Shared memory costs time and space, and most channels carry little. So the side that dialed
- * offers it after 256 messages. Each direction switches on its own, behind its last message on the
+ * offers it after 256 messages. Each direction switches on its own, after its last message on the
  * socket, so messages stay in order.
  *
  * ```text
@@ -10,12 +10,12 @@
  *     OFFER {memory} ──────────────────────>     attaches the memory, or answers DECLINED
  *     <───────────────────────────── SWITCHED    the last message on the socket; the rest is in memory
  *     SWITCHED ────────────────────────────>     likewise
- *     WAKE <───────────────────────────────>     the doorbell: there is something in memory for you
+ *     WAKE <───────────────────────────────>     the doorbell: wakes the peer
  *     OFFER_LARGE_AREA {memory} <──────────>     memory for large messages
  * ```
  *
- * A thread that dials and then blocks sets `hasSwitched` in the offer: both directions switch at
- * once, without SWITCHED.
+ * A thread that dials and then blocks sets `hasSwitched` in the offer. Then both directions switch
+ * at once, without SWITCHED.
  */
 import { ProtocolError } from "../errors.ts";
 import type { ByteStream } from "../host/host.ts";
@@ -35,7 +35,9 @@ const OFFER_LARGE_AREA = 4;
 const WAKE_FRAME = smallFrame(WAKE, IS_CONTROL);
 /** Messages, sent and received, after which memory is offered. */
 const UPGRADE_AFTER_MESSAGES = 256;
-/** A large message counts as one more message for each of these. */
+/**
+ * A message counts once, and once more for each of these bytes in its size: 9000 bytes count as 3.
+ */
 const BYTES_PER_MESSAGE = 4096;
 /** At most this many channels of a process use shared memory; the others stay on their sockets. */
 const MAX_UPGRADED_CHANNELS = 64;
@@ -52,7 +54,9 @@ interface Offer {
 
 /** The channel as the upgrade uses it. */
 export interface UpgradeTarget {
-  /** Whether nothing more is written: then writing does not switch any more, but reading may. */
+  /**
+   * Whether the channel is ending. Then writing stays on the socket, but reading may still switch.
+   */
   isEnding(): boolean;
   /** Flushes to the socket. */
   flush(): void;
@@ -67,7 +71,7 @@ export class Upgrade {
   readonly #socket: ByteStream;
   readonly #target: UpgradeTarget;
   #messagesUntilOffer = UPGRADE_AFTER_MESSAGES;
-  /** Whether it counts messages: the channel then calls {@link Upgrade.recordMessage} for each. */
+  /** Whether the channel must call {@link Upgrade.recordMessage} for each message. */
   isCounting: boolean;
   /** The memory that was offered and not accepted yet. */
   #pendingOffer: SharedSegment | undefined;
@@ -98,7 +102,7 @@ export class Upgrade {
     this.#socket.write(offerFrame(this.#pendingOffer, false));
   }
 
-  /** Upgrades while the thread is blocked; returns false if that is impossible or took too long. */
+  /** Blocks until the channel is upgraded; returns false if that is impossible or took too long. */
   upgradeSync(deadline: number): boolean {
     const { fd, pending } = this.#socket;
     if (fd === undefined || pending > 0) return false;
@@ -190,8 +194,8 @@ export class Upgrade {
     const socket = this.#socket;
     this.ringStream = new RingStream(socket, memory, side, {
       wake: () => {
-        // The host writes when its event loop turns, but this thread may block next: so the system
-        // call is made directly, unless the host still has bytes to write before.
+        // The host may write in the next turn of its event loop only, but this thread may block
+        // before. So it calls send() itself, unless the host still has earlier bytes to write.
         if (socket.fd === undefined || socket.pending > 0 || !trySend(socket.fd, WAKE_FRAME)) socket.write(WAKE_FRAME);
       },
       offerLargeArea: (address) => void socket.write(jsonFrame(OFFER_LARGE_AREA, address)),
