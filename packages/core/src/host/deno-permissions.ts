@@ -2,8 +2,8 @@
  * Permissions of a Deno child: never more than those of its parent, and fewer on request.
  *
  * Deno reports whether a permission is granted as a whole, and whether a given path or host is
- * allowed, but it does not list partial grants. So a child inherits the whole grants, and the
- * partial grants that its work is known to need.
+ * allowed, but it does not list partial grants. So a child inherits the whole grants. Of the
+ * partial grants, it gets only the paths and sockets that it is known to need.
  */
 import { CapabilityError } from "../errors.ts";
 import type { DenoApi } from "./deno-api.ts";
@@ -48,8 +48,8 @@ export function permissionFlags(
   else if (wanted !== "none")
     for (const [kind, value] of Object.entries(wanted)) addRequested(query, granted, kind, value);
 
-  // The child also reads what a module imports. If it got explicit permissions, it may read the
-  // folder of the module only.
+  // The child also reads the imports of a module. With explicit permissions, it may read only the
+  // folder of the module.
   const accessRoot = wanted === "inherit" ? (path: string): string => widestReadable(query, path) : folderOf;
   for (const path of requiredAccess.read) addRequired(query, granted, "read", accessRoot(path));
   if (wanted === "inherit")
@@ -71,8 +71,8 @@ function isPermissions(value: unknown): value is Permissions {
 }
 
 /**
- * The program and its folder: a child later loads targets from there, even if this library is
- * installed elsewhere.
+ * Returns the paths of the main module and the working directory. A child later loads targets from
+ * there, even if this library is installed elsewhere.
  */
 function programPaths({ mainModule, cwd }: DenoApi): string[] {
   const main = new URL(mainModule);
@@ -84,8 +84,8 @@ function programPaths({ mainModule, cwd }: DenoApi): string[] {
 }
 
 /**
- * Returns the widest folder around `path` that this process may read. The modules in it can then
- * import each other.
+ * Returns the widest folder around `path` that this process may read, or `path` if there is none.
+ * The modules in that folder can then import each other.
  */
 function widestReadable(query: Query, path: string): string {
   let widest = path;

@@ -2,11 +2,11 @@
 import type { DenoAddress, DenoApi, DenoConn, DenoListener } from "./deno-api.ts";
 import type { ByteSource, ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
+/** The first size of the read buffer. It is small, since most open streams carry little. */
+const INITIAL_READ_BYTES = 512;
 /**
- * The read buffer grows and shrinks between these sizes with what arrives, since most open streams
- * carry little.
+ * The read buffer grows up to this size. A read that fills a quarter to a half of it halves it.
  */
-const MIN_READ_BYTES = 512;
 const MAX_READ_BYTES = 256 * 1024;
 /** Queued chunks are coalesced into one write up to this size. */
 const MAX_WRITE_BYTES = 64 * 1024;
@@ -98,7 +98,7 @@ export class DenoStream implements ByteStream {
   #isFinishing = false;
   #isClosed = false;
   #hasEnded = false;
-  /** A write has failed: the peer is gone, but what it sent before may still be unread. */
+  /** Whether a write has failed. The peer is gone, but bytes that it sent may still be unread. */
   #isPeerClosed = false;
   #onResume: (() => void) | undefined;
   #pausePromise: Promise<void> | undefined;
@@ -164,12 +164,12 @@ export class DenoStream implements ByteStream {
   /**
    * Reads until the end of the stream.
    *
-   * A large part is read straight into its own buffer. Another read that fills a quarter of the
-   * buffer hands the buffer over, and a smaller one is copied out of it: so nothing writes to a
-   * delivered chunk again.
+   * A large part is read straight into its own buffer. Other bytes are read into the read buffer.
+   * If they fill a quarter of it, the handler gets the buffer itself, and otherwise a copy. So
+   * nothing writes to a delivered chunk again.
    */
   async #read(handlers: StreamHandlers): Promise<void> {
-    let buffer = new Uint8Array(MIN_READ_BYTES);
+    let buffer = new Uint8Array(INITIAL_READ_BYTES);
     while (true) {
       const directBuffer = handlers.directBuffer?.();
       const n = await this.#conn.read(directBuffer ?? buffer);
@@ -214,8 +214,8 @@ export class DenoStream implements ByteStream {
   }
 
   /**
-   * Drops the queue and reads to the end of the stream, even if the reader has paused: that finds
-   * the end of the peer.
+   * Drops the queue and reads to the end of the stream, even if the reader has paused. Deno reports
+   * the end only then.
    */
   #drainThenEnd(): void {
     this.#isPeerClosed = true;
@@ -237,10 +237,10 @@ export class DenoStream implements ByteStream {
     if (count === 0) return first;
     const all = new Uint8Array(size);
     all.set(first);
-    let at = first.length;
+    let offset = first.length;
     for (const chunk of queue.splice(0, count)) {
-      all.set(chunk, at);
-      at += chunk.length;
+      all.set(chunk, offset);
+      offset += chunk.length;
     }
     return all;
   }

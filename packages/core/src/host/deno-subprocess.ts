@@ -28,7 +28,7 @@ class DenoSubprocess implements Subprocess {
   readonly stderr: ByteSource | null;
   readonly #child: DenoChild;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array> | undefined;
-  #running = true;
+  #isRunning = true;
 
   constructor(child: DenoChild, options: SpawnOptions) {
     this.#child = child;
@@ -43,7 +43,7 @@ class DenoSubprocess implements Subprocess {
       (error: Error) => ({ code: null, signal: /Invalid signal: (\d+)/.exec(error.message)?.[1] ?? "SIGKILL" }),
     );
     this.exited.then(() => {
-      this.#running = false;
+      this.#isRunning = false;
     });
   }
 
@@ -64,7 +64,7 @@ class DenoSubprocess implements Subprocess {
   }
 
   #ifRunning(run: () => void): void {
-    if (!this.#running) return;
+    if (!this.#isRunning) return;
     try {
       run();
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * The adapter for Deno. It uses Deno's own API only where it can: a process that loads any `node:`
+ * The adapter for Deno. Where it can, it uses only Deno's own API. A process that loads any `node:`
  * module takes twice as long to start.
  */
 import type * as Crypto from "node:crypto";
@@ -41,8 +41,8 @@ interface NodeNet {
 }
 
 /**
- * Whether this Deno can adopt a descriptor (2.7.12 and newer). It tries an invalid one, which older
- * versions refuse with another error.
+ * Whether this Deno can adopt a descriptor (2.7.12 and newer). The check passes an invalid
+ * descriptor, for which only older versions fail with `ERR_NOT_IMPLEMENTED`.
  */
 function canAdoptFd(): boolean {
   try {
@@ -144,8 +144,8 @@ export class DenoHost implements Host {
   }
 
   /**
-   * The Web Crypto API lacks some of the hash functions. The name is computed, so that Deno does
-   * not load the module ahead.
+   * The Web Crypto API lacks some of the hash functions. The name of the module is computed, so
+   * that Deno does not load the module when the program starts.
    */
   async hmac(digest: Digest, key: Uint8Array, message: Uint8Array): Promise<Uint8Array> {
     const { createHmac } = (await import(`node:${"crypto"}`)) as typeof Crypto;
@@ -173,10 +173,10 @@ export class DenoHost implements Host {
   }
 
   utf16Write(text: string, bytes: Uint8Array, position: number): void {
-    for (let i = 0, at = position; i < text.length; i++, at += 2) {
+    for (let i = 0, offset = position; i < text.length; i++, offset += 2) {
       const code = text.charCodeAt(i);
-      bytes[at] = code;
-      bytes[at + 1] = code >> 8;
+      bytes[offset] = code;
+      bytes[offset + 1] = code >> 8;
     }
   }
 
@@ -201,8 +201,8 @@ export class DenoHost implements Host {
   }
 
   /**
-   * Only a socket of Node can watch a descriptor. Loading it takes about 20 ms, once. Older Denos
-   * cannot do it.
+   * Only a socket of Node can watch a descriptor. Loading `node:net` takes about 20 ms, once. Older
+   * versions of Deno cannot open a socket for a descriptor.
    */
   watchReadable(fd: number, onReadable: () => void): boolean {
     try {
@@ -282,7 +282,7 @@ export class DenoHost implements Host {
   onUncaughtError(run: (error: unknown) => void): void {
     const listen = (type: string, read: (event: never) => unknown): void =>
       addEventListener(type, (event) => {
-        // If the program has a handler of its own, that decides.
+        // If the program has a handler of its own, that handler decides.
         if (event.defaultPrevented) return;
         event.preventDefault();
         run(read(event as never));
@@ -364,7 +364,7 @@ export class DenoHost implements Host {
     return AsyncLocalStorage.bind(run);
   }
 
-  /** A timer of 0 takes 2 ms, in which input is served. */
+  /** A timer of 0 ms fires after 2 ms, in which Deno serves input. */
   afterIo(run: () => void): void {
     setTimeout(run, 0);
   }

@@ -35,7 +35,7 @@ export function refusal(reason: ForkReason, message: string): ForkRefusal {
   return { reason, message };
 }
 
-/** The platform that a process runs on, in Node's words. */
+/** The platform that a process runs on, by the names that Node uses. */
 export interface ForkPlatform {
   /** The runtime: `node`, `deno`. */
   readonly host: string;

@@ -24,7 +24,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
   /**
-   * With `"write"` the parent gets a pipe to the child's standard input. Otherwise that is empty.
+   * With `"write"` the parent gets a pipe to the child's standard input. Otherwise the input is
+   * empty.
    */
   readonly stdin?: "ignore" | "write";
   readonly stdout?: Stdio;
@@ -55,7 +56,7 @@ export interface Subprocess {
 
 /** Callbacks of a stream. */
 export interface StreamHandlers {
-  /** Receives bytes. The receiver may keep them: the stream does not write to them again. */
+  /** Receives bytes. The handler may keep them: the stream does not write to them again. */
   data(chunk: Uint8Array): void;
   /**
    * Returns the buffer for the next bytes while a large part is filled. The stream reads into it
@@ -64,9 +65,9 @@ export interface StreamHandlers {
   directBuffer?(): Uint8Array | undefined;
   /** Reports that `count` bytes were read into the last `directBuffer`. */
   filled?(count: number): void;
-  /** The peer sends nothing more, or the stream broke. Always called, once and last. */
+  /** Reports that the peer sends nothing more, or that the stream broke. Called once, and last. */
   end(error?: Error): void;
-  /** The operating system has everything that was written. */
+  /** Reports that the operating system has everything that was written. */
   drain(): void;
 }
 
@@ -132,7 +133,7 @@ export interface Thread {
   readonly stream: ByteStream;
   /** Settles when the thread has ended; never rejects. */
   readonly exited: Promise<ThreadExit>;
-  /** Ends the thread; even in an endless loop, if {@link Capabilities.threadKill} is true. */
+  /** Ends the thread. This ends an endless loop only if {@link Capabilities.threadKill} is true. */
   terminate(): void;
 }
 
@@ -146,26 +147,28 @@ export interface DiagnosticsChannel {
 export interface ServerHandlers {
   /** Receives the stream of a new client. */
   accept(stream: ByteStream): void;
-  /** The server listens at `address`, which holds the port that the system has chosen. */
+  /**
+   * Reports that the server listens at `address`, which holds the port that the system has chosen.
+   */
   listening(address: StreamAddress): void;
-  /** The server cannot listen, or does not listen any more. */
+  /** Reports that the server cannot listen, or does not listen any more. */
   failed(error: Error): void;
 }
 
 /** The hash functions of {@link Host.hmac}. */
 export type Digest = "md5" | "sha256" | "sha384" | "sha3-256" | "sha3-384";
 
-/** Capabilities of a host. A missing one causes an error, never a silent difference. */
+/** Capabilities of a host. A call that needs a missing one fails with an error. */
 export interface Capabilities {
-  /** Children can be stopped by signals other than SIGKILL. */
+  /** Whether children can be stopped by signals other than SIGKILL. */
   readonly signals: boolean;
-  /** Children can be given fewer permissions than their parent has. */
+  /** Whether children can be given fewer permissions than their parent has. */
   readonly permissions: boolean;
-  /** A process of this host can be forked. */
+  /** Whether a process of this host can be forked. */
   readonly fork: boolean;
-  /** A thread in an endless loop can be ended. */
+  /** Whether a thread in an endless loop can be ended. */
   readonly threadKill: boolean;
-  /** The host reports whether the program is being debugged. */
+  /** Whether the host reports that the program is being debugged. */
   readonly inspector: boolean;
 }
 
@@ -220,8 +223,8 @@ export interface Host {
   /** Returns the command line that starts a child of this host. */
   interpreter(options: InterpreterOptions): InterpreterCommand;
   /**
-   * Returns a command line that runs `source` as JavaScript; undefined if the host cannot. For
-   * systems without a shell.
+   * Returns a command line that runs `source` as JavaScript; undefined if the host has none. It
+   * replaces a shell script on systems without a shell.
    */
   evalCommand(source: string, args: readonly string[]): { file: string; args: string[] } | undefined;
   /**
@@ -230,7 +233,10 @@ export interface Host {
    */
   takeArgs(): readonly string[];
 
-  /** Listens on a Unix socket that only the user can open; calls `failed` if that is impossible. */
+  /**
+   * Listens on a Unix socket that only the user can open. Throws if that is impossible, and calls
+   * `failed` if the server stops listening later.
+   */
   listen(path: string, accept: (stream: ByteStream) => void, failed: (error: Error) => void): StreamServer;
   /**
    * Listens on a Unix socket that only the user can open, or on a port. Calls `listening` or
@@ -307,8 +313,8 @@ export interface Host {
   /** Calls `run` before the process exits. A crash or a signal skips it. */
   onExit(run: () => void): void;
   /**
-   * Calls `run` when the program has nothing left to do. If it returns true, it has started work,
-   * and is called again after that.
+   * Calls `run` when the program has nothing left to do. If `run` returns true, it has started
+   * work, and is called again when that is done.
    */
   onIdle(run: () => boolean): void;
   /** Calls `run` for an uncaught error, unless the program has a handler of its own. */
@@ -318,8 +324,8 @@ export interface Host {
    */
   onUnhandledRejection(claim: (reason: unknown) => boolean): void;
   /**
-   * Calls `run` at that signal instead of the default action, until the returned function is
-   * called.
+   * Calls `run` when the signal arrives, instead of the default action. The returned function ends
+   * this.
    */
   onSignal(signal: string, run: () => void): () => void;
   /** Ends this process at once. */
@@ -332,8 +338,8 @@ export interface Host {
   restoreStandardStreams(): void;
   writeError(text: string): void;
   /**
-   * Writes bytes to a standard stream of this process. Other writes do not split them. If nothing
-   * reads the stream, they are lost, as with `console.log()`.
+   * Writes bytes to a standard stream of this process. Other writes do not come between them. If
+   * nothing reads the stream, they are lost, as with `console.log()`.
    *
    * @returns a promise that settles when there is room for more; undefined if there is some now
    */
@@ -364,9 +370,11 @@ export interface Host {
    * not being debugged.
    */
   debugFlags(): string[] | undefined;
-  /** Returns the diagnostics channel of that name. */
+  /** Returns the diagnostics channel with this name. */
   diagnosticsChannel(name: string): DiagnosticsChannel;
-  /** Binds a function to the current async context: it runs in that, wherever it is called. */
+  /**
+   * Binds a function to the current async context. It runs in that context, wherever it is called.
+   */
   bindAsyncContext<A extends unknown[], R>(run: (...args: A) => R): (...args: A) => R;
   /** Calls `run` after a turn of the event loop in which input and timers are served. */
   afterIo(run: () => void): void;

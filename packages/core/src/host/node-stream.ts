@@ -8,8 +8,8 @@ import { builtin } from "./builtin-module.ts";
 import type { ByteStream, ServerHandlers, StreamAddress, StreamHandlers, StreamServer } from "./host.ts";
 
 /**
- * `readNow()` reads this much at most: more than the system buffers, so that only a peer that keeps
- * writing reaches it.
+ * `readNow()` reads about this much at most. That is more than the system buffers, so only a peer
+ * that keeps writing reaches the limit.
  */
 const READ_NOW_MAX_BYTES = 1024 * 1024;
 
@@ -43,8 +43,8 @@ export function serve(
     );
   });
   trackHandle(server);
-  // Without `exclusive`, a cluster worker would ask its primary later. With it, the file of the
-  // socket exists when this returns.
+  // Without `exclusive`, a cluster worker asks its primary process to listen, and waits. With
+  // `exclusive`, the file of the socket exists when this call returns.
   server.listen({ ...(typeof address === "string" ? { path: address } : address), exclusive: true });
   server.unref();
   if (typeof address === "string" && server.listening) builtin<typeof Fs>("fs").chmodSync(address, 0o600);
@@ -73,7 +73,7 @@ export function connect(address: StreamAddress, signal?: AbortSignal): Promise<B
   });
 }
 
-/** The methods in which a stream implements writing. The callback is their last argument. */
+/** The methods that implement writing in a stream of Node. Their last argument is the callback. */
 interface WritableHooks {
   _write(chunk: unknown, ...rest: unknown[]): void;
   _writev(chunks: unknown, ...rest: unknown[]): void;
@@ -86,7 +86,7 @@ export class NodeStream implements ByteStream {
   readonly #fd: number | undefined;
   #handlers: StreamHandlers | undefined;
   #error: Error | undefined;
-  /** A write has failed: the peer is gone, but what it sent before may still be unread. */
+  /** Whether a write has failed. The peer is gone, but bytes that it sent may still be unread. */
   #isPeerClosed = false;
 
   /** @param fd the descriptor, if the socket does not reveal it */
@@ -115,10 +115,10 @@ export class NodeStream implements ByteStream {
   start(handlers: StreamHandlers): void {
     this.#handlers = handlers;
     const socket = this.#socket;
-    let ended = false;
+    let hasEnded = false;
     const end = (): void => {
-      if (ended) return;
-      ended = true;
+      if (hasEnded) return;
+      hasEnded = true;
       handlers.end(this.#error);
     };
     // A plain Uint8Array: the methods of a Buffer differ, and its slice() shares the memory.
@@ -201,7 +201,7 @@ export class NodeStream implements ByteStream {
   }
 
   /**
-   * Reads to the end of the stream, even if the reader has paused: that finds the end of the peer.
+   * Reads to the end of the stream, even if the reader has paused. Node reports the end only then.
    */
   #drainThenEnd(): void {
     this.#isPeerClosed = true;

@@ -1,6 +1,6 @@
 /**
- * The adapter for Node. It loads each module of Node when that is first needed: so every host can
- * load this file, and a child pays only for what it uses.
+ * The adapter for Node. It loads each module of Node at its first use. So every host can load this
+ * file, and a child loads only the modules that it uses.
  */
 import type * as AsyncHooks from "node:async_hooks";
 import type * as ChildProcess from "node:child_process";
@@ -49,10 +49,12 @@ interface RawText {
 }
 
 /**
- * Flags that select the program or the debugger of the parent. A child with them would run
- * something else.
+ * Flags that select the program or the debugger of the parent. A child with them would run another
+ * program, or use the same debugger port.
  */
-const OWN_FLAGS = /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
+const NOT_INHERITED_FLAGS =
+  /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
+/** Those of these flags whose value is the next argument. */
 const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--input-type", "--watch-path"]);
 
 const forkRefusal = whyNoForkOn({ host: "node", platform: process.platform, arch: process.arch });
@@ -234,7 +236,7 @@ export class NodeHost implements Host {
 
   onUncaughtError(run: (error: unknown) => void): void {
     for (const event of ["uncaughtException", "unhandledRejection"] as const) {
-      // If the program has a handler of its own, that decides.
+      // If the program has a handler of its own, that handler decides.
       process.on(event, (error: unknown) => {
         if (process.listenerCount(event) === 1) run(error);
       });
@@ -243,7 +245,7 @@ export class NodeHost implements Host {
 
   onUnhandledRejection(claim: (reason: unknown) => boolean): void {
     process.on("unhandledRejection", (reason: unknown) => {
-      // If the program has a handler of its own, that decides.
+      // If the program has a handler of its own, that handler decides.
       if (!claim(reason) && process.listenerCount("unhandledRejection") === 1) throw reason;
     });
   }
@@ -365,8 +367,8 @@ export class NodeHost implements Host {
 }
 
 /**
- * Passes the compile cache on to children if this program has enabled one. It is never enabled
- * otherwise: only the program knows a folder that no other user can write to.
+ * Returns the variable that passes the compile cache on to children, if this program has enabled
+ * the cache. Only the program knows a folder that no other user can write to.
  */
 function compileCacheEnv(): Record<string, string> | undefined {
   const folder = (
@@ -385,13 +387,13 @@ interface HandleHolder {
 /** The getters that `flushOutputOnExit()` has installed. */
 const blockingGetters = new WeakSet<() => unknown>();
 
-/** Returns the flags of the parent, except {@link OWN_FLAGS}. */
+/** Returns the flags of the parent, except {@link NOT_INHERITED_FLAGS}. */
 function inheritedFlags(execArgv: readonly string[]): string[] {
   const flags: string[] = [];
   for (let i = 0; i < execArgv.length; i++) {
     const flag = execArgv[i] as string;
     if (FLAGS_WITH_VALUE.has(flag)) i++;
-    else if (!OWN_FLAGS.test(flag)) flags.push(flag);
+    else if (!NOT_INHERITED_FLAGS.test(flag)) flags.push(flag);
   }
   return flags;
 }

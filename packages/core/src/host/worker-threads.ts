@@ -42,7 +42,7 @@ const EXIT_MESSAGE = null;
  */
 export function startThread(module: URL, name: string, depth: number, runsExitHooks: boolean): Thread {
   const worker = new (workerThreads().Worker)(module, { name, workerData: depth });
-  // The thread receives what is written during its start once it listens.
+  // The port keeps bytes that are written while the thread starts, until the thread listens.
   const stream = new ThreadStream(worker, () => void worker.terminate());
   stream.unref();
   let error: unknown;
