@@ -119,16 +119,14 @@ function definitions(
 }
 
 /**
- * Converts the bigints that Deno returns for 64-bit results, and the strings that it does not
- * accept.
+ * Converts the bigints that Deno returns for 64-bit results to numbers, and strings, which Deno
+ * does not accept, to bytes.
  */
 function adapt(call: (...args: unknown[]) => unknown, [result, ...parameters]: Signature): unknown {
   const hasText = parameters.includes("text");
   if (!is64Bit(result) && !hasText) return call;
   return (...args: unknown[]) => {
-    const value = call(
-      ...args.map((value) => (typeof value === "string" ? new TextEncoder().encode(`${value}\0`) : value)),
-    );
+    const value = call(...args.map((arg) => (typeof arg === "string" ? new TextEncoder().encode(`${arg}\0`) : arg)));
     return is64Bit(result) ? Number(value) : value;
   };
 }

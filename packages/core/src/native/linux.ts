@@ -1,4 +1,6 @@
-/** Constants of the Linux ABI. Only numbers of old system calls differ between x64 and arm64. */
+/**
+ * Constants of the Linux ABI. Of these, only the numbers of old system calls differ by processor.
+ */
 
 // open()
 export const O_RDONLY = 0;

@@ -2,9 +2,9 @@
  * The port to libc: the system calls that the host does not offer, through a foreign function
  * interface (FFI).
  *
- * Calls are synchronous and never run in a thread pool of the host: four waiting calls there freeze
- * Node's `fs`, and one keeps `process.exit()` from ending. Code that waits without blocking the
- * thread waits in the event loop, for a pipe or a socket.
+ * Calls are synchronous and never run in the thread pool of the host. Four waiting calls in that
+ * pool would freeze Node's `fs`, and a single one would keep `process.exit()` from ending. Code
+ * that must not block the thread waits for a pipe or a socket in the event loop.
  */
 import { CapabilityError } from "../errors.ts";
 
@@ -39,8 +39,8 @@ export type Call<S extends Signature> = S extends readonly [infer R extends Kind
   : never;
 
 /**
- * The functions of libc that this library uses. A variadic function is listed with the arguments of
- * its only use, which Linux passes in the same way.
+ * The functions of libc that this library uses. A variadic function is listed with the arguments
+ * that this library passes. Linux passes them as it does for other functions.
  */
 export const LIBC = {
   _exit: ["void", "i32"],
@@ -119,8 +119,8 @@ export interface Native {
 }
 
 /**
- * Detaches a buffer from its memory: the buffer and all its views then have length 0, wherever they
- * are in use. Node 20 has no `transfer()`, but a byte stream detaches each buffer that is enqueued.
+ * Detaches a buffer from its memory: the buffer and all its views then have length 0. Node 20 has
+ * no `transfer()`, but a byte stream detaches each buffer that is enqueued.
  */
 export function detach(buffer: ArrayBuffer): void {
   const { transfer } = buffer as { transfer?: () => void };

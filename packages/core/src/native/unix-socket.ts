@@ -23,7 +23,11 @@ const PATH_OFFSET = 2;
 /** Time until the next attempt after the backlog was full. */
 const RETRY_INTERVAL_MS = 10;
 
-/** Creates a socket without a peer; returns its descriptor. @throws if the system refuses */
+/**
+ * Creates a socket that is not connected; returns its descriptor.
+ *
+ * @throws if the system refuses
+ */
 export function openSocket(native: Native, flags: number = 0): number {
   const fd = native.libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) throw socketFailure(native, undefined, "open a socket");
@@ -31,8 +35,9 @@ export function openSocket(native: Native, flags: number = 0): number {
 }
 
 /**
- * Connects to the socket at a path; returns a blocking descriptor. @throws if no process listens
- * there
+ * Connects to the socket at a path; returns a blocking descriptor.
+ *
+ * @throws if no process listens there
  */
 export function connectTo(native: Native, path: string): number {
   const fd = openSocket(native);
@@ -71,11 +76,11 @@ export function socketAddress(path: string): [Uint8Array, number] {
 
 /** Returns an error for the last call, and closes `fd`. */
 export function socketFailure(native: Native, fd: number | undefined, action: string): Error {
-  const error = native.errno();
+  const errno = native.errno();
   if (fd !== undefined) native.libc.close(fd);
-  return Object.assign(new Error(`Cannot ${action} (errno ${error})`), {
-    errno: error,
-    ...(error === EAGAIN ? { code: "EAGAIN" } : {}),
+  return Object.assign(new Error(`Cannot ${action} (errno ${errno})`), {
+    errno,
+    ...(errno === EAGAIN ? { code: "EAGAIN" } : {}),
   });
 }
 
