@@ -61,7 +61,7 @@ export type BackendKind = "shared-memory" | "broker";
  */
 export interface RingAddress {
   readonly memory: SegmentAddress;
-  /** The id of the owner's thread, by which others check that it lives; see `thread-id.ts` of core. */
+  /** The thread that owns the queue. Blocked threads check whether it lives. */
   readonly ownerThreadId: number;
 }
 

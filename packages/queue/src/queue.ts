@@ -1,4 +1,4 @@
-/** The class `Queue`, which checks the arguments and decodes the items. Its backend does the rest. */
+/** The class `Queue`. It checks the arguments and decodes the items; its backend does the rest. */
 import {
   type AtForkHooks,
   areLoaded,
@@ -49,7 +49,7 @@ export let askBackend: <T>(
  * this function.
  */
 export let toHandle: <T>(queue: Queue<T>, kind: QueueKind) => SharedHandle;
-/** The hooks that give a queue in a forked child its own backend. The class below sets them. */
+/** The hooks that give a queue in a forked child a new backend. The class below sets them. */
 let AT_FORK_HOOKS: AtForkHooks<Queue<never>>;
 
 /**
@@ -264,14 +264,14 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /**
-   * Reports where the items are at this moment: in `"shared-memory"` of all processes of the queue,
-   * which is by far the fastest, or with the `"broker"` in the owner process, which forwards them
-   * as messages.
+   * Reports where the items are at this moment: in `"shared-memory"` or in the `"broker"`. All
+   * processes of the queue map the shared memory, which is by far the fastest. The broker is in the
+   * owner process, and forwards the items as messages.
    *
    * The items move into shared memory when the queue is sent to another process, on Linux where the
-   * runtime may make system calls. The items of a `JoinableQueue` never do. Items move to the broker
-   * for good when, for example, an item of more than 8 MiB is put, or the reserved memory is full
-   * and no process takes items. Both backends behave alike.
+   * runtime may make system calls. The items of a `JoinableQueue` never do. An item of more than 8 MiB
+   * moves them to the broker for good. So does a full memory from which no process takes items. The
+   * README of the package lists all such cases. Both backends behave alike.
    *
    * @throws {QueueClosedError} as {@link Queue.get}
    */

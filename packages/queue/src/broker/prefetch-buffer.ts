@@ -38,7 +38,7 @@ export class PrefetchBuffer {
   readonly #waiters = new Set<Waiter>();
   /** Items that ever arrived. */
   #receivedCount = 0;
-  /** The content of the next ACK: items taken since the last ACK, and whether it returns the others. */
+  /** The content of the next ACK: items taken since the last one, and whether the others return. */
   #takenCount = 0;
   #isReturning = false;
   /** Whether arriving items are dropped, because the broker requeues them. True until RETURNED. */

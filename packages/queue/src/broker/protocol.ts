@@ -13,8 +13,8 @@
  * **Putting.** An unbounded queue accepts every item, so PUT has no reply. A put is done when the
  * system has its bytes. They reach the broker even if the producer is SIGKILLed then. A bounded
  * queue replies ACCEPTED as soon as it has space, which gives producers back-pressure. It replies
- * FULL to a PUT_NOW if it has none, WITHDRAWN to a WITHDRAW that arrived before the item was
- * accepted, and REFUSED after a shutdown. Both ends of a channel count the PUTs and PUT_NOWs. A
+ * FULL to a PUT_NOW if it has none, and REFUSED after a shutdown. It replies WITHDRAWN to a WITHDRAW
+ * that arrived before the item was accepted. Both ends of a channel count the PUTs and PUT_NOWs. A
  * reply carries the number of its put.
  *
  * **Getting** uses credit-based flow control. ACK carries the state of a consumer: how many more

@@ -147,6 +147,7 @@ export class RingClient {
       else message.commit(undefined);
       return true;
     };
+    // A non-blocking put must not wait behind earlier puts, and must not overtake them.
     if (this.#putOrder.length > 0 && isNonBlocking(options)) throw fullError();
     if (this.#putOrder.length > 0 || !attempt()) {
       // If the ring lacks memory, even a non-blocking put waits, because the queue is not full. The
