@@ -4,8 +4,8 @@ import {
   type ByteStream,
   type Channel,
   checkOptions,
-  checkTimeout,
   checkWaitOptions,
+  describeValue,
   host,
   MAX_TIMER_MS,
   registerAtFork,
@@ -123,6 +123,8 @@ export class Listener implements AsyncIterable<Connection> {
   #lastAccepted: Address | undefined;
   /** The error of `accept()` once the listener has ended. */
   #closeReason: ConnectionError | undefined;
+  /** Whether `close()` ended the listener. Otherwise a failure or a fork did. */
+  #isClosedHere = false;
   readonly #handshakes = new Set<HandshakeStream>();
   #accepted: AcceptedConnection[] = [];
   readonly #waiters = new Set<(accepted: AcceptedConnection | undefined) => void>();
@@ -139,8 +141,11 @@ export class Listener implements AsyncIterable<Connection> {
     checkOptions("new Listener()", options, OPTIONS, SYNONYMS);
     const { backlog = DEFAULT_BACKLOG, handshakeTimeout = DEFAULT_HANDSHAKE_TIMEOUT_MS } = options;
     if (!(Number.isInteger(backlog) && backlog > 0))
-      throw new RangeError(`new Listener() takes a backlog of 1 or more, not ${backlog}`);
-    checkTimeout("new Listener()", handshakeTimeout);
+      throw new RangeError(`new Listener() takes a backlog of 1 or more, not ${describeValue(backlog)}`);
+    if (!(typeof handshakeTimeout === "number" && handshakeTimeout >= 0))
+      throw new RangeError(
+        `new Listener() takes a handshakeTimeout of 0 or more milliseconds, not ${describeValue(handshakeTimeout)}`,
+      );
     this.#key = checkKey("new Listener()", options.authKey);
     this.#backlog = backlog;
     this.#handshakeTimeoutMs = handshakeTimeout;
@@ -225,6 +230,7 @@ export class Listener implements AsyncIterable<Connection> {
   /** Stops listening and removes the socket. Closes connections that wait for `accept()`, and no others. */
   close(): void {
     if (this.#closeReason !== undefined) return;
+    this.#isClosedHere = true;
     const at = formatAddress(this.#address);
     this.#end(new ConnectionError(`accept() was cancelled by close() of the listener at ${at}`, "ERR_LISTENER_CLOSED"));
   }
@@ -353,7 +359,7 @@ export class Listener implements AsyncIterable<Connection> {
 
   #assertOpen(call: string): void {
     if (this.#closeReason === undefined) return;
-    if (this.#closeReason.code !== "ERR_LISTENER_CLOSED") throw this.#closeReason;
+    if (!this.#isClosedHere) throw this.#closeReason;
     throw new ConnectionError(`${call} was called on a listener after close(): make a new one`, "ERR_LISTENER_CLOSED");
   }
 }
@@ -373,7 +379,7 @@ function openListeners(): Set<Listener> {
 
 function addressFor({ address, family }: ListenerOptions): Address {
   if (family !== undefined && family !== "unix" && family !== "inet")
-    throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${JSON.stringify(family)}`);
+    throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${describeValue(family)}`);
   if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : reserveSocketPath();
   const checked = checkAddress("new Listener()", address);
   const actualFamily = typeof checked === "string" ? "unix" : "inet";

@@ -250,7 +250,7 @@ describe("Listener and connect()", () => {
     expect(() => new Listener({ backLog: 5 } as never)).toThrow('Did you mean "backlog"?');
     expect(() => new Listener({ authkey: authKey } as never)).toThrow('Did you mean "authKey"?');
     expect(() => new Listener("/path" as never)).toThrow("takes its options as one object");
-    expect(() => new Listener({ handshakeTimeout: -1 })).toThrow(RangeError);
+    expect(() => new Listener({ handshakeTimeout: -1 })).toThrow("takes a handshakeTimeout of 0 or more milliseconds");
     const listener = closeAfterTest(new Listener());
     const [a] = pipe();
     await expect(a.send(listener)).rejects.toThrow(SendError);

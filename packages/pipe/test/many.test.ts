@@ -38,7 +38,9 @@ describe.skipIf(!existsSync("/proc/self/fd"))("many pipes", { timeout: 120_000 }
       a.close();
     };
     // As many at a time as below, because Deno opens descriptors for itself when it is busy.
-    const openAndCloseMany = (): Promise<void[]> => Promise.all(Array.from({ length: 50 }, openAndClose));
+    const openAndCloseMany = async (): Promise<void> => {
+      await Promise.all(Array.from({ length: 50 }, openAndClose));
+    };
     await openAndCloseMany();
     const before = openFdCount();
     for (let i = 0; i < PIPE_COUNT; i += 50) await openAndCloseMany();
