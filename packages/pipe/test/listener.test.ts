@@ -288,6 +288,16 @@ describe("Listener and connect()", () => {
     await second.join();
   });
 
+  test.skipIf(!port.capabilities.fork)(
+    "accept() in a forked child reports that the parent has the listener",
+    async () => {
+      await using program = runProgram(fixture(import.meta.url, "forks-listener.js"));
+      expect(await program.exited).toEqual({ code: 0, signal: null });
+      expect(program.stdout).toContain("accept() was called on a listener of the parent process");
+      expect(program.stdout).toContain("accept() was called on a listener after close()");
+    },
+  );
+
   const hosts: Host[] = port.name === "deno" ? ["deno", "node"] : ["node", "deno"];
   for (const other of hosts) {
     test(`a program on ${other} sends values and ends of pipes`, { timeout: 60_000 }, async () => {
