@@ -186,7 +186,7 @@ export class DenoStream implements ByteStream {
       const full = buffer;
       const { length } = full;
       const next = n === length ? length * 4 : n < length / 2 ? length / 2 : length;
-      buffer = new Uint8Array(Math.min(next, MAX_READ_BYTES));
+      buffer = new Uint8Array(Math.max(INITIAL_READ_BYTES, Math.min(next, MAX_READ_BYTES)));
       handlers.data(full.subarray(0, n));
     }
   }
