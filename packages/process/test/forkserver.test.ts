@@ -10,6 +10,7 @@ import {
   forkserverKind,
   getStartMethod,
   StartMethodError,
+  setExecutable,
   setForkserverPreload,
   setStartMethod,
 } from "@multiproc/start-methods";
@@ -140,6 +141,19 @@ describe("forkserver", () => {
     }
     expect(await childReport()).toMatchObject({ value: null, cwd, interrupts: 0 });
     await expect(childReport({ cwd: "/no/such/folder" })).rejects.toThrow(StartError);
+  });
+
+  test("setExecutable() applies to children after the server has started", async () => {
+    await childReport();
+    const wrapper = path.join(folder, "interpreter.sh");
+    fs.writeFileSync(wrapper, `#!/bin/sh\nMARK=wrapped exec '${process.execPath}' "$@"\n`, { mode: 0o755 });
+    setExecutable(wrapper);
+    try {
+      expect((await childReport()).mark).toBe("wrapped");
+    } finally {
+      setExecutable(undefined);
+    }
+    expect((await childReport()).mark).toBe(undefined);
   });
 
   test("a grandchild is started by the same method and the same server", async () => {

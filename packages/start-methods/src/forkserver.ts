@@ -137,8 +137,10 @@ export async function forkserverChild(options: StartOptions, args: readonly stri
   // permission to read them: if it has `permissions`, or if this process cannot read the entry.
   if (permissions !== "inherit" || !filePath(entry.href).every((path) => host.canRead(path)))
     return spawnChild(options, args);
-  const executable = state.shared?.executable ?? getExecutable();
-  if (execArgv !== undefined || getExecutable() !== executable)
+  const { shared } = state;
+  // The source keeps the interpreter that it was started with. `undefined` is the default one.
+  const isOtherInterpreter = shared !== undefined && shared.executable !== getExecutable();
+  if (execArgv !== undefined || isOtherInterpreter)
     return new SparePool(modulesToLoad()).launchDedicated(options, args);
   for (let attempt = 0; ; attempt++) {
     const childSource = await currentSource(signal);
