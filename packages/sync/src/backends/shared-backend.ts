@@ -19,6 +19,7 @@ export const SEGMENT_BYTES = 8192;
 export const STATE_WORD: number = RobustMutex.wordCount(0);
 const WAITER_SLOT_COUNT = 64;
 
+/** The base class of the shared backends. The mutex, queue and table are in the memory. */
 export abstract class SharedBackend {
   protected readonly mutex: RobustMutex;
   protected readonly words: Int32Array;
