@@ -31,7 +31,7 @@ import {
   nextFrame,
   pollQueue,
 } from "./ends/receive.ts";
-import { RemoteEnd } from "./ends/remote-end.ts";
+import { type HandleData, RemoteEnd, remoteEndFor } from "./ends/remote-end.ts";
 import { sendEach } from "./ends/send-many.ts";
 import { bytesOnlyError, ConnectionError, closedError, directionError } from "./errors.ts";
 import type { RecvBytesIntoOptions, RecvBytesOptions, RecvManyOptions, SendBytesOptions } from "./options.ts";
@@ -382,20 +382,6 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
 
 /** The module that a receiver loads before it can decode a connection. */
 const MODULE: string = registerLibraryModule(import.meta.url, "@multiproc/pipe");
-
-/** A connection as it travels in a message. */
-type HandleData = [
-  socketPath: string,
-  token: string,
-  claim: string,
-  readable: boolean,
-  writable: boolean,
-  carriesValues: boolean,
-];
-
-function remoteEndFor([socketPath, token, claim]: HandleData): RemoteEnd {
-  return new RemoteEnd({ endpoint: { socketPath, token }, claim });
-}
 
 registerReviver("pipe.Connection", (data) => {
   const [, , , ...flags] = data as HandleData;

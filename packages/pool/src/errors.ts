@@ -105,3 +105,18 @@ export class PoolClosedError extends ProcessError {
 }
 
 registerErrors({ WorkerLostError, PoolClosedError });
+
+/** The error of a call on a pool after `close()`. */
+export function closedError(call: string): PoolClosedError {
+  return new PoolClosedError(`${call} was called on a pool after close(): create a new pool, or close this one later`);
+}
+
+/** The error of a call on a pool after `terminate()`. */
+export function terminatedError(call: string): PoolClosedError {
+  return new PoolClosedError(`${call} was called on a pool after terminate(): create a new pool`);
+}
+
+/** The error of `join()` on a pool that is open. */
+export function openError(): PoolClosedError {
+  return new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
+}

@@ -7,16 +7,15 @@ import {
   KeepAlive,
   withTimeoutOrThrow,
 } from "@multiproc/core/internal";
-import { captureContext } from "./async-context.ts";
 import { ProcessWorker, type WorkerFactory } from "./dispatch/worker-backend.ts";
 import { WorkerManager } from "./dispatch/worker-manager.ts";
-import { PoolClosedError } from "./errors.ts";
+import { closedError, openError, PoolClosedError, terminatedError } from "./errors.ts";
 import { FunctionTable, type KnownFunction } from "./functions/function-table.ts";
 import { ActiveJobs } from "./jobs/active-jobs.ts";
 import { ApplyJob } from "./jobs/apply-job.ts";
 import { ImapJob, RefusedImap } from "./jobs/imap-job.ts";
 import { checkArgumentLists, checkArguments, checkInputs, readAll } from "./jobs/inputs.ts";
-import type { WorkTraits } from "./jobs/job.ts";
+import { traitsOf } from "./jobs/job.ts";
 import { chunkSizeFor, MapJob } from "./jobs/map-job.ts";
 import { type AsyncResult, refusedResult } from "./jobs/result.ts";
 import { type CallName, checkCallOptions, checkPoolOptions } from "./option-checks.ts";
@@ -95,8 +94,7 @@ export class Pool<I extends unknown[] = unknown[]> {
     const output = typeof settings.output === "function" ? host.bindAsyncContext(settings.output) : settings.output;
     const { initializer, initArgs = [], finalizer, maxMemoryPerChild: maxMemoryBytes } = settings;
     const init = { initializer, initArgs, finalizer, maxMemoryBytes };
-    // Checks that the arguments can be sent. The encoded message is dropped: each worker gets its
-    // own.
+    // Checks that the arguments can be sent. Each worker gets a message of its own.
     encodeMessage(init, "Pool");
     this.#workerCount = processes;
     this.#traceContext = settings.traceContext;
@@ -124,8 +122,7 @@ export class Pool<I extends unknown[] = unknown[]> {
    * @returns a promise of the result. It rejects with the error of the task, with `WorkerLostError`
    * if its worker dies, with `TargetError` if workers cannot find the function, with `SendError` if
    * an argument cannot be sent, and with {@link PoolClosedError} after `close()` or `terminate()`.
-   * A module that is being imported by a worker may not start a pool: it rejects with
-   * `ProcessError`.
+   * In a module that a worker is importing, it rejects with `ProcessError`.
    */
   apply<A extends unknown[] | [], R>(fn: (...args: A) => R, ...rest: CallArguments<A>): AsyncResult<Awaited<R>>;
   // biome-ignore lint/suspicious/noExplicitAny: the overload has the types
@@ -135,7 +132,7 @@ export class Pool<I extends unknown[] = unknown[]> {
       checkArguments(args);
       const job = new ApplyJob(known);
       known.encode(job, args);
-      const traits = this.#traits(options);
+      const traits = traitsOf(options, this.#traceContext);
       const { signal } = options;
       if (signal?.aborted) job.cancel(signal.reason);
       else {
@@ -277,9 +274,7 @@ export class Pool<I extends unknown[] = unknown[]> {
    */
   async join(options: WaitOptions = NO_OPTIONS): Promise<void> {
     checkWaitOptions("join()", options);
-    if (this.#state === "open") {
-      throw new PoolClosedError("join() was called on a pool that is open: call close() or terminate() first");
-    }
+    if (this.#state === "open") throw openError();
     if (this.#workers.size === 0 && this.#jobs.count === 0) return;
     let joined = (): void => {};
     const ended = new Promise<void>((resolve) => {
@@ -326,12 +321,10 @@ export class Pool<I extends unknown[] = unknown[]> {
       checkInputs(call, inputs);
       const isStar = call === "starmap()";
       const { signal, settle = false, onProgress } = options;
-      const job: MapJob = new MapJob(
-        call,
-        this.#jobs.servicesOfListed(() => job),
-        { isSettling: settle, onProgress: onProgress && host.bindAsyncContext(onProgress) },
-      );
-      const traits = this.#traits(options);
+      const services = this.#jobs.servicesOfListed(() => job);
+      const settings = { isSettling: settle, onProgress: onProgress && host.bindAsyncContext(onProgress) };
+      const job: MapJob = new MapJob(call, services, settings);
+      const traits = traitsOf(options, this.#traceContext);
       const list = readAll(inputs, () => job.isPending);
       this.#jobs.list(job, signal);
       job.beginWith(list, (inputs) => {
@@ -356,26 +349,17 @@ export class Pool<I extends unknown[] = unknown[]> {
       const known = this.#checkCall(call, fn, options);
       checkInputs(call, inputs);
       const { chunkSize, bufferSize, signal } = options;
-      const traits = this.#traits(options);
+      const traits = traitsOf(options, this.#traceContext);
       const [isOrdered, workers] = [call === "imap()", this.#workerCount];
       const spec = { call, fn: known, inputs, isOrdered, workers, chunkSize, bufferSize, traits };
-      const job: ImapJob<R> = new ImapJob<R>(
-        spec,
-        this.#jobs.servicesOfListed(() => job),
-      );
+      const services = this.#jobs.servicesOfListed(() => job);
+      const job: ImapJob<R> = new ImapJob<R>(spec, services);
       this.#jobs.list(job, signal);
       job.begin();
       return job;
     } catch (error) {
       return new RefusedImap(error);
     }
-  }
-
-  /** Returns the options of a task, with the trace and the async context of the caller. */
-  #traits(options: TaskOptions): WorkTraits {
-    const trace = options.traceContext ?? this.#traceContext?.();
-    const context = captureContext(trace);
-    return context === undefined ? options : { ...options, context, trace };
   }
 
   /**
@@ -385,18 +369,14 @@ export class Pool<I extends unknown[] = unknown[]> {
   #checkCall(call: CallName, fn: AnyFunction, options: TaskOptions): KnownFunction {
     this.#assertUsable(call);
     if (this.#workers.size === 0) assertMayStart();
-    if (this.#state === "closed")
-      throw new PoolClosedError(
-        `${call} was called on a pool after close(): create a new pool, or close this one later`,
-      );
+    if (this.#state === "closed") throw closedError(call);
     if (options !== NO_OPTIONS) checkCallOptions(call, options);
     return this.#functions.getOrAdd(fn, call);
   }
 
   #assertUsable(call: string): void {
     if (this.#state === "broken") throw this.#brokenReason;
-    if (this.#state === "terminated")
-      throw new PoolClosedError(`${call} was called on a pool after terminate(): create a new pool`);
+    if (this.#state === "terminated") throw terminatedError(call);
   }
 
   /** Fails all work, now and later, because no worker can start. */

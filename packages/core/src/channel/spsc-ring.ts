@@ -392,9 +392,7 @@ export class SpscByteRing {
   }
 }
 
-function isLargeArea(switchCount: number): boolean {
-  return (switchCount & 1) !== 0;
-}
+const isLargeArea = (switchCount: number): boolean => (switchCount & 1) !== 0;
 
 function corruptRingError(): ProtocolError {
   return new ProtocolError("The peer has corrupted the shared memory of this channel");

@@ -31,6 +31,7 @@ import type {
   Subprocess,
   Thread,
 } from "./host.ts";
+import { inheritedFlags } from "./node-flags.ts";
 import { connect, FD_SOCKET_OPTIONS, NodeStream, openHandles, serve, trackHandle } from "./node-stream.ts";
 import { NodeSubprocess } from "./node-subprocess.ts";
 import { startThread, threadDepth, threadStream } from "./worker-threads.ts";
@@ -47,15 +48,6 @@ interface RawText {
   ucs2Write(this: Uint8Array, text: string, position: number): number;
   ucs2Slice(this: Uint8Array, start: number, end: number): string;
 }
-
-/**
- * Flags that select the program or the debugger of the parent. A child with them would run another
- * program, or use the same debugger port.
- */
-const NOT_INHERITED_FLAGS =
-  /^(--inspect|--eval|--print|--test|--watch|--check|--interactive|--input-type|-e$|-p$|-pe$|-c$|-i$)/;
-/** Those of these flags whose value is the next argument. */
-const FLAGS_WITH_VALUE = new Set(["-e", "--eval", "-p", "--print", "-pe", "--input-type", "--watch-path"]);
 
 const forkRefusal = whyNoForkOn({ host: "node", platform: process.platform, arch: process.arch });
 
@@ -386,16 +378,5 @@ interface HandleHolder {
 
 /** The getters that `flushOutputOnExit()` has installed. */
 const blockingGetters = new WeakSet<() => unknown>();
-
-/** Returns the flags of the parent, except {@link NOT_INHERITED_FLAGS}. */
-function inheritedFlags(execArgv: readonly string[]): string[] {
-  const flags: string[] = [];
-  for (let i = 0; i < execArgv.length; i++) {
-    const flag = execArgv[i] as string;
-    if (FLAGS_WITH_VALUE.has(flag)) i++;
-    else if (!NOT_INHERITED_FLAGS.test(flag)) flags.push(flag);
-  }
-  return flags;
-}
 
 function ignore(): void {}

@@ -16,17 +16,6 @@
  * `wait()` sleeps in the event loop and is woken by a doorbell, see `doorbell.ts`. `waitSync()`
  * blocks its thread on a futex.
  *
- * ```text
- *   word  0 signal          the futex of `waitSync()`; a wake-up adds 1 if threads may be asleep
- *         1 announced sync  a thread that is about to sleep adds 1
- *         2 served sync     `announced sync` at the last wake-up that left no thread asleep. If both are equal, a
- *                           wake-up has nothing to do
- *         3 announced slots, 4 served slots: the same for threads that wait in their event loop
- *         5 turn            the highest turn so far; the waiting thread with the lowest turn is woken first
- *         8 slots of 8 words each: thread id, doorbell fd, doorbell inode, turn (0 while the slot is being
- *           filled), rung (1 from a ring until the thread checks its conditions)
- * ```
- *
  * A thread has one slot for all of its waits. If all slots are taken, the thread is not woken and
  * only checks by timer.
  */
@@ -38,19 +27,7 @@ import { checkTimeoutAndSignal, MAX_TIMER_MS, type WaitOptions } from "../runtim
 import { onRing, ownDoorbell, ringDoorbell } from "./doorbell.ts";
 import type { SharedSegment } from "./shared-memory-segment.ts";
 import { currentThreadId, hasExited } from "./thread-id.ts";
-
-const SIGNAL = 0;
-const ANNOUNCED_SYNC = 1;
-const SERVED_SYNC = 2;
-const ANNOUNCED_SLOTS = 3;
-const SERVED_SLOTS = 4;
-const TURN = 5;
-const HEADER_WORDS = 8;
-const SLOT_WORDS = 8;
-const SLOT_FD = 1;
-const SLOT_INODE = 2;
-const SLOT_TURN = 3;
-const SLOT_RUNG = 4;
+import * as layout from "./wait-queue-layout.ts";
 
 const FIRST_RECHECK_MS = 2;
 const MAX_RECHECK_MS = 20;
@@ -129,7 +106,7 @@ export class WaitQueue {
 
   /** Returns how many words a queue takes. */
   static wordCount(slotCount: number): number {
-    return HEADER_WORDS + slotCount * SLOT_WORDS;
+    return layout.HEADER_WORDS + slotCount * layout.SLOT_WORDS;
   }
 
   /** Whether this thread waits in its event loop. */
@@ -184,14 +161,14 @@ export class WaitQueue {
     const deadline = performance.now() + timeout;
     let recheckMs = FIRST_RECHECK_MS / 2;
     for (let checkLiveness = false; ; checkLiveness = true) {
-      const signal = Atomics.load(words, this.#wordOffset + SIGNAL);
+      const signal = Atomics.load(words, this.#wordOffset + layout.SIGNAL);
       // Announcing before checking makes sure that no change is missed: a thread that makes its
       // change after the check sees the announcement and wakes this thread.
-      Atomics.add(words, this.#wordOffset + ANNOUNCED_SYNC, 1);
+      Atomics.add(words, this.#wordOffset + layout.ANNOUNCED_SYNC, 1);
       if (condition(checkLiveness)) return true;
       const remainingMs = deadline - performance.now();
       if (remainingMs <= 0) return false;
-      this.#memory.futexWait((this.#wordOffset + SIGNAL) * 4, signal, Math.min(recheckMs, remainingMs));
+      this.#memory.futexWait((this.#wordOffset + layout.SIGNAL) * 4, signal, Math.min(recheckMs, remainingMs));
       recheckMs = Math.min(recheckMs * 2, this.#maxRecheckMs);
     }
   }
@@ -208,19 +185,19 @@ export class WaitQueue {
   #wakeSleepers(count: number): void {
     const words = this.#words;
     const wordOffset = this.#wordOffset;
-    const announced = Atomics.load(words, wordOffset + ANNOUNCED_SYNC);
-    const served = Atomics.load(words, wordOffset + SERVED_SYNC);
+    const announced = Atomics.load(words, wordOffset + layout.ANNOUNCED_SYNC);
+    const served = Atomics.load(words, wordOffset + layout.SERVED_SYNC);
     if (announced === served) return;
-    Atomics.add(words, wordOffset + SIGNAL, 1);
+    Atomics.add(words, wordOffset + layout.SIGNAL, 1);
     const maxCount = Math.min(count, ALL_THREADS);
-    if (this.#memory.futexWake((wordOffset + SIGNAL) * 4, maxCount) < maxCount)
-      Atomics.compareExchange(words, wordOffset + SERVED_SYNC, served, announced);
+    if (this.#memory.futexWake((wordOffset + layout.SIGNAL) * 4, maxCount) < maxCount)
+      Atomics.compareExchange(words, wordOffset + layout.SERVED_SYNC, served, announced);
   }
 
   #ringSlots(count: number): void {
     const words = this.#words;
-    const announced = Atomics.load(words, this.#wordOffset + ANNOUNCED_SLOTS);
-    const served = Atomics.load(words, this.#wordOffset + SERVED_SLOTS);
+    const announced = Atomics.load(words, this.#wordOffset + layout.ANNOUNCED_SLOTS);
+    const served = Atomics.load(words, this.#wordOffset + layout.SERVED_SLOTS);
     if (announced === served) return;
     let isEmpty = false;
     for (let remaining = count; remaining > 0; remaining--) {
@@ -231,7 +208,7 @@ export class WaitQueue {
       }
       if (!this.#ringSlot(slot)) remaining++; // its thread has exited
     }
-    if (isEmpty) Atomics.compareExchange(words, this.#wordOffset + SERVED_SLOTS, served, announced);
+    if (isEmpty) Atomics.compareExchange(words, this.#wordOffset + layout.SERVED_SLOTS, served, announced);
   }
 
   /**
@@ -245,8 +222,8 @@ export class WaitQueue {
     for (let i = 0; i < this.#slotCount; i++) {
       const slot = this.#slotOffset(i);
       if (Atomics.load(words, slot) === 0) continue;
-      const turn = Atomics.load(words, slot + SLOT_TURN);
-      if (turn === 0 || Atomics.load(words, slot + SLOT_RUNG) !== 0) {
+      const turn = Atomics.load(words, slot + layout.SLOT_TURN);
+      if (turn === 0 || Atomics.load(words, slot + layout.SLOT_RUNG) !== 0) {
         if (oldest === NO_SLOT) oldest = ALL_RUNG;
       } else if (oldest < 0 || ((turn - oldestTurn) | 0) < 0) {
         oldest = slot;
@@ -260,13 +237,16 @@ export class WaitQueue {
   #ringSlot(slot: number): boolean {
     const words = this.#words;
     const threadId = Atomics.load(words, slot);
-    const turn = Atomics.load(words, slot + SLOT_TURN);
-    if (Atomics.compareExchange(words, slot + SLOT_RUNG, 0, 1) !== 0 || threadId === 0) return true;
+    const turn = Atomics.load(words, slot + layout.SLOT_TURN);
+    if (Atomics.compareExchange(words, slot + layout.SLOT_RUNG, 0, 1) !== 0 || threadId === 0) return true;
     if (threadId === currentThreadId().id) {
       this.recheckSoon();
       return true;
     }
-    const doorbell = { fd: Atomics.load(words, slot + SLOT_FD), inode: Atomics.load(words, slot + SLOT_INODE) };
+    const doorbell = {
+      fd: Atomics.load(words, slot + layout.SLOT_FD),
+      inode: Atomics.load(words, slot + layout.SLOT_INODE),
+    };
     if (ringDoorbell(threadId, doorbell)) return true;
     this.#freeSlot(slot, threadId, turn);
     return false;
@@ -274,7 +254,7 @@ export class WaitQueue {
 
   /** Frees the slot of a thread that has exited, unless another thread has taken it. */
   #freeSlot(slot: number, threadId: number, turn: number): void {
-    Atomics.compareExchange(this.#words, slot + SLOT_TURN, turn, 0);
+    Atomics.compareExchange(this.#words, slot + layout.SLOT_TURN, turn, 0);
     Atomics.compareExchange(this.#words, slot, threadId, 0);
   }
 
@@ -294,7 +274,7 @@ export class WaitQueue {
   #removeWaiter(waiter: Waiter, isDone: boolean): void {
     this.#waiters.delete(waiter);
     if (this.#memory.closed) return;
-    const wasRung = this.#slot >= 0 && Atomics.load(this.#words, this.#slot + SLOT_RUNG) !== 0;
+    const wasRung = this.#slot >= 0 && Atomics.load(this.#words, this.#slot + layout.SLOT_RUNG) !== 0;
     if (this.#waiters.size === 0) this.#releaseSlot();
     else if (waiter.keepAlive && ![...this.#waiters].some(({ keepAlive }) => keepAlive))
       this.#scheduleRecheck(this.#recheckMs);
@@ -314,9 +294,9 @@ export class WaitQueue {
         const slot = this.#slotOffset(i);
         if (freesDeadFirst) this.#freeSlotIfExited(slot);
         if (Atomics.load(words, slot) !== 0 || Atomics.compareExchange(words, slot, 0, id) !== 0) continue;
-        Atomics.store(words, slot + SLOT_FD, doorbell.fd);
-        Atomics.store(words, slot + SLOT_INODE, doorbell.inode);
-        Atomics.store(words, slot + SLOT_RUNG, 0);
+        Atomics.store(words, slot + layout.SLOT_FD, doorbell.fd);
+        Atomics.store(words, slot + layout.SLOT_INODE, doorbell.inode);
+        Atomics.store(words, slot + layout.SLOT_RUNG, 0);
         this.#slot = slot;
         return this.#requeue();
       }
@@ -325,15 +305,15 @@ export class WaitQueue {
 
   #freeSlotIfExited(slot: number): void {
     const threadId = Atomics.load(this.#words, slot);
-    const turn = Atomics.load(this.#words, slot + SLOT_TURN);
+    const turn = Atomics.load(this.#words, slot + layout.SLOT_TURN);
     if (threadId !== 0 && hasExited(threadId)) this.#freeSlot(slot, threadId, turn);
   }
 
   /** Moves this thread behind all threads that wait now. */
   #requeue(): void {
-    const turn = (Atomics.add(this.#words, this.#wordOffset + TURN, 1) + 1) | 0 || 1;
-    Atomics.store(this.#words, this.#slot + SLOT_TURN, turn);
-    Atomics.add(this.#words, this.#wordOffset + ANNOUNCED_SLOTS, 1);
+    const turn = (Atomics.add(this.#words, this.#wordOffset + layout.TURN, 1) + 1) | 0 || 1;
+    Atomics.store(this.#words, this.#slot + layout.SLOT_TURN, turn);
+    Atomics.add(this.#words, this.#wordOffset + layout.ANNOUNCED_SLOTS, 1);
   }
 
   #releaseSlot(): void {
@@ -342,7 +322,7 @@ export class WaitQueue {
     this.#cancelListening?.();
     this.#cancelListening = undefined;
     if (this.#slot < 0) return;
-    Atomics.store(this.#words, this.#slot + SLOT_TURN, 0);
+    Atomics.store(this.#words, this.#slot + layout.SLOT_TURN, 0);
     Atomics.store(this.#words, this.#slot, 0);
     this.#slot = NO_SLOT;
   }
@@ -365,7 +345,7 @@ export class WaitQueue {
   #recheckAll(checkLiveness: boolean): void {
     this.#isRecheckQueued = false;
     if (this.#waiters.size === 0) return;
-    if (this.#slot >= 0) Atomics.store(this.#words, this.#slot + SLOT_RUNG, 0);
+    if (this.#slot >= 0) Atomics.store(this.#words, this.#slot + layout.SLOT_RUNG, 0);
     let livenessCheckPending = checkLiveness;
     let anyDone = false;
     for (const waiter of [...this.#waiters]) {
@@ -405,7 +385,7 @@ export class WaitQueue {
   }
 
   #slotOffset(index: number): number {
-    return this.#wordOffset + HEADER_WORDS + index * SLOT_WORDS;
+    return this.#wordOffset + layout.HEADER_WORDS + index * layout.SLOT_WORDS;
   }
 
   /** Resets the queue in a forked child, because the waits and the slot belong to the parent. */

@@ -252,3 +252,18 @@ export class RemoteEnd implements PipeEnd {
     else if (!this.#channel.closed) run(this.#channel);
   }
 }
+
+/** A connection as it travels in a message. */
+export type HandleData = [
+  socketPath: string,
+  token: string,
+  claim: string,
+  readable: boolean,
+  writable: boolean,
+  carriesValues: boolean,
+];
+
+/** Returns the end that a received connection uses. */
+export function remoteEndFor([socketPath, token, claim]: HandleData): RemoteEnd {
+  return new RemoteEnd({ endpoint: { socketPath, token }, claim });
+}

@@ -5,8 +5,10 @@
  * and it receives their results. A *dispatcher* (the worker manager) gets the tasks to workers.
  */
 
+import { captureContext } from "../async-context.ts";
 import { type EncodedPayload, toPayload } from "../functions/encoded-payload.ts";
 import type { KnownFunction } from "../functions/function-table.ts";
+import type { TaskOptions } from "../options.ts";
 import { CALL, CHUNK, STAR_CHUNK } from "../protocol.ts";
 import { type LazyTask, Task, type TaskSource, type TaskTraits } from "../scheduler/task.ts";
 
@@ -61,6 +63,18 @@ export interface Dispatcher {
 export interface WorkTraits extends TaskTraits {
   readonly context?: EncodedPayload | undefined;
   readonly trace?: string | undefined;
+}
+
+/**
+ * Returns the traits of a task from the options of its call, with the caller's async context.
+ *
+ * @param traceContext the option of the pool, which applies if the call has none
+ * @throws {SendError} if a propagated store cannot be sent
+ */
+export function traitsOf(options: TaskOptions, traceContext: (() => string | undefined) | undefined): WorkTraits {
+  const trace = options.traceContext ?? traceContext?.();
+  const context = captureContext(trace);
+  return context === undefined ? options : { ...options, context, trace };
 }
 
 /**

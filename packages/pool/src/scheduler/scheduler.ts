@@ -34,13 +34,10 @@ import { TaskQueue } from "./task-queue.ts";
 import { MIN_SPLIT_MS, WorkerSet } from "./worker-set.ts";
 import type { WorkerSlot } from "./worker-slot.ts";
 
-/**
- * How often a task whose worker was lost before it began is requeued without using up `retries`.
- */
+/** A task whose worker was lost before it began is requeued this often without using up `retries`. */
 const MAX_NOT_STARTED_COUNT = 3;
 /** How long prefetched tasks wait behind a slow one before they are recalled, in milliseconds. */
 const STALL_MS = 5;
-
 /** Dispatches tasks to workers; see the head of this file. */
 export class Scheduler<T extends Task, L> {
   /** Tasks that are queued or in flight, without cancelled ones. */
