@@ -4,6 +4,10 @@ import { beginWait } from "./ends/receive.ts";
 import { BufferTooShortError } from "./errors.ts";
 import type { RecvBytesIntoOptions, RecvBytesOptions, SendBytesOptions } from "./options.ts";
 
+const SEND_BYTES_OPTIONS: readonly string[] = ["offset", "size"];
+const RECV_BYTES_OPTIONS: readonly string[] = ["maxLength", "timeout", "signal"];
+const RECV_BYTES_INTO_OPTIONS: readonly string[] = ["offset", "timeout", "signal"];
+
 /** A buffer to write into: an `ArrayBuffer`, a `SharedArrayBuffer`, a typed array or a `DataView`. */
 export type WritableBuffer = ArrayBufferLike | ArrayBufferView<ArrayBufferLike>;
 
@@ -21,7 +25,7 @@ export function bytesToSend(bytes: Uint8Array, options: SendBytesOptions | undef
         : `sendBytes() takes a Uint8Array, not ${describeValue(bytes)}`,
     );
   if (options === undefined) return bytes;
-  checkOptions("sendBytes()", options, ["offset", "size"]);
+  checkOptions("sendBytes()", options, SEND_BYTES_OPTIONS);
   const { offset = 0, size = bytes.length - offset } = options;
   if (!(isCount(offset) && isCount(size) && offset + size <= bytes.length))
     throw new RangeError(`sendBytes() got offset ${offset} and size ${size} for ${bytes.length} bytes`);
@@ -30,7 +34,7 @@ export function bytesToSend(bytes: Uint8Array, options: SendBytesOptions | undef
 
 /** Checks the options of `recvBytes()`, and returns its limit. */
 export function checkRecvBytes(options: RecvBytesOptions): number {
-  beginWait("recvBytes()", options, ["maxLength", "timeout", "signal"]);
+  beginWait("recvBytes()", options, RECV_BYTES_OPTIONS);
   const { maxLength = Number.POSITIVE_INFINITY } = options;
   if (!(typeof maxLength === "number" && maxLength >= 0))
     throw new RangeError(`recvBytes() takes a maxLength of 0 or more bytes, not ${String(maxLength)}`);
@@ -45,7 +49,7 @@ export function limitLength(message: Uint8Array, maxLength: number): Uint8Array 
 
 /** Checks the buffer and the options of `recvBytesInto()` before it takes a message, and returns its offset. */
 export function checkRecvBytesInto(buffer: WritableBuffer, options: RecvBytesIntoOptions): number {
-  beginWait("recvBytesInto()", options, ["offset", "timeout", "signal"]);
+  beginWait("recvBytesInto()", options, RECV_BYTES_INTO_OPTIONS);
   const { offset = 0 } = options;
   if (!ArrayBuffer.isView(buffer) && !isArrayBuffer(buffer))
     throw new TypeError(`recvBytesInto() takes a typed array or an ArrayBuffer, not ${describeValue(buffer)}`);

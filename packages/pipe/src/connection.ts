@@ -28,6 +28,7 @@ import {
   EMPTY,
   MessageIterator,
   messageBytes,
+  NO_OPTIONS,
   nextFrame,
   pollQueue,
 } from "./ends/receive.ts";
@@ -39,7 +40,6 @@ import { makeWaitable } from "./waitable.ts";
 import { toReadable, toWritable } from "./web-streams.ts";
 
 const SENT: Promise<void> = Promise.resolve();
-const NO_OPTIONS: WaitOptions = {};
 /** Set in a static block of the class, because the hooks use private members. */
 let AT_FORK_HOOKS: AtForkHooks<Connection>;
 
@@ -193,7 +193,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
    */
   recv(options: WaitOptions = NO_OPTIONS): Promise<Receives> {
     try {
-      if (options !== NO_OPTIONS) beginWait("recv()", options);
+      beginWait("recv()", options);
       // A message that has arrived is returned without a wait, which costs several turns of the microtask queue.
       const value = this.#takeReady("recv()");
       return value === EMPTY ? this.#recvLater("recv()", options) : Promise.resolve(value);

@@ -17,15 +17,20 @@ import type { ReceiveQueue } from "./receive-queue.ts";
 /** Returned where no message can be taken at once. */
 export const EMPTY: unique symbol = Symbol("empty");
 
+/** The options of a call without options. They need no check, which would cost a part of each small message. */
+export const NO_OPTIONS: WaitOptions = {};
+const RECV_MANY_OPTIONS: readonly string[] = ["max", "timeout", "signal"];
+
 /** Checks the options of a receiving call; see `checkWaitOptions()`. Throws the reason of a signal that is aborted. */
 export function beginWait(call: string, options: WaitOptions, known?: readonly string[]): void {
+  if (options === NO_OPTIONS) return;
   checkWaitOptions(call, options, known);
   options.signal?.throwIfAborted();
 }
 
 /** Checks the options of `recvMany()`, and returns its limit. */
 export function checkRecvMany(options: RecvManyOptions): number {
-  beginWait("recvMany()", options, ["max", "timeout", "signal"]);
+  beginWait("recvMany()", options, RECV_MANY_OPTIONS);
   const { max = Number.POSITIVE_INFINITY } = options;
   if (!(typeof max === "number" && max >= 1))
     throw new RangeError(`recvMany() takes a max of 1 or more messages, not ${String(max)}`);
