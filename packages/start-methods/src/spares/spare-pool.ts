@@ -21,7 +21,6 @@ import {
   cleanup,
   closeEndpoint,
   decodeMessage,
-  type EndpointAddress,
   exposeEndpoint,
   host,
   reserveSocketPath,
@@ -44,6 +43,8 @@ const ENTRY = new URL(import.meta.url.endsWith(".ts") ? "../spare-entry.ts" : ".
  * just started.
  */
 const REFILL_DELAY_MS = 20;
+/** How long the owner waits for the last message of a spare that has exited. */
+const LAST_MESSAGE_MS = 500;
 
 /** The spares of one process. */
 export class SparePool {
@@ -158,6 +159,7 @@ class Spare {
   isGone = false;
   readonly #ready: Deferred<Channel> = deferred();
   readonly #assigned: Deferred<void> = deferred();
+  readonly #channelClosed: Deferred<void> = deferred();
   readonly #launched: Promise<Child>;
   #child: Child | undefined;
   /** Resolves when the watchdog knows the spare: it can no longer outlive this process. */
@@ -239,8 +241,12 @@ class Spare {
       if (!this.#isAwaited) child.unref();
       helperPids.add(child.pid);
       this.#watched = cleanup.watchChild(child.pid);
-      void child.exited.then((status) => {
-        this.#cleanUp(child, endpoint, socketPath);
+      void child.exited.then(async (status) => {
+        cleanup.forgetChild(child.pid);
+        helperPids.delete(child.pid);
+        host.remove(socketPath);
+        await this.#lastMessageRead();
+        closeEndpoint(endpoint);
         this.#fail(earlyExitError(this.#name, child.pid, status));
       });
       return child;
@@ -261,15 +267,17 @@ class Spare {
       closed: () => {
         this.isReady = false; // the reason is known when the process has ended
         this.isGone = true;
+        this.#channelClosed.resolve();
       },
     });
   }
 
-  #cleanUp(child: Child, endpoint: EndpointAddress, socketPath: string): void {
-    closeEndpoint(endpoint);
-    cleanup.forgetChild(child.pid);
-    helperPids.delete(child.pid);
-    host.remove(socketPath);
+  /**
+   * Waits for the last message of a spare that has exited: the error of a module, for example. The
+   * exit is often known before its connection is accepted, or before the message is read.
+   */
+  #lastMessageRead(): Promise<unknown> {
+    return withTimeout(this.#channelClosed.promise, "start()", { timeout: LAST_MESSAGE_MS });
   }
 
   /** Ends the use of the spare. The process that it has become reports its own end. */
