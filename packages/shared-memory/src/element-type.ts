@@ -51,7 +51,7 @@ export type ElementOf<T extends ElementType> = T extends "int64" | "uint64" ? bi
 /** The element types with atomic operations. */
 export type AtomicType = Exclude<ElementType, "float32" | "float64">;
 
-/** Returns the bytes of one element. */
+/** Returns the size of an element in bytes. */
 export function elementSize(type: ElementType): number {
   return arrayType(type).BYTES_PER_ELEMENT;
 }
@@ -61,7 +61,7 @@ export function createView<T extends ElementType>(type: T, buffer: ArrayBuffer, 
   return new (arrayType(type))(buffer, 0, length);
 }
 
-/** Checks the value of an element. @throws {TypeError} if it is not a number, or not a bigint */
+/** Checks the value of an element. @throws {TypeError} if it is not of the JavaScript type that `type` needs */
 export function checkElement(call: string, type: ElementType, value: unknown): void {
   const expected = type === "int64" || type === "uint64" ? "bigint" : "number";
   if (typeof value !== expected)

@@ -2,8 +2,8 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * Shared memory could not be created or opened by its name, holds something else, or is closed in this
- * process. `code` says which.
+ * Shared memory could not be created or opened by its name, does not hold a valid `ShareableList`, or
+ * is closed in this process. `code` names the case.
  *
  * @example A name that does not exist
  * ```ts

@@ -1,13 +1,13 @@
 /**
- * The memory of a `ShareableList`: items, each with space of its own.
+ * The layout of a `ShareableList` in memory. Each item has an entry of fixed size, and a space of its own.
  *
  * ```text
  *   0  magic        4  count
- *   8  per item: offset of its space, capacity, type, bytes in use; 4 bytes each
+ *   8  the entries: offset of the space, its capacity, type, bytes in use; 4 bytes each
  *   …  the spaces, each at a multiple of 8
  * ```
  *
- * Any process that can open the memory can write to it, so each entry is checked before it is used.
+ * Any process that can open the memory can write to it, so this class checks each entry before it uses it.
  */
 import { describeValue } from "@multiproc/core/internal";
 import { SharedMemoryError } from "./errors.ts";
@@ -46,7 +46,7 @@ export class ItemTable {
     return items.reduce<number>((size, item) => size + ENTRY_BYTES + capacityFor(item), HEADER_BYTES);
   }
 
-  /** Writes all items into new memory. The magic comes last: it makes the list valid. */
+  /** Writes all items into new memory. The magic is written last, because it marks the list as valid. */
   static writeAll(bytes: Uint8Array, items: readonly ShareableItem[]): void {
     const table = new ItemTable(bytes);
     let offset = HEADER_BYTES + items.length * ENTRY_BYTES;
@@ -121,7 +121,7 @@ export class ItemTable {
   }
 }
 
-/** Returns the space of an item: a multiple of 8, at least 8 bytes. */
+/** Returns the bytes that an item reserves: a multiple of 8, and at least 8. */
 function capacityFor(item: ShareableItem): number {
   typeName(item);
   const length = typeof item === "string" ? encoder.encode(item).length : item instanceof Uint8Array ? item.length : 8;

@@ -1,6 +1,6 @@
 /**
- * A handle in the place of a constructor's options: a reviver passes it to attach the new object to
- * existing memory. Users cannot create one, so no option of theirs can mean a handle.
+ * A handle that a reviver passes to a constructor instead of options. The new object then attaches to
+ * existing memory. The package does not export this class, so users' options are never taken for a handle.
  */
 export class Received<T> {
   readonly handle: T;

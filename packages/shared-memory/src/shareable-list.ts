@@ -37,8 +37,8 @@ const OPTIONS = ["name"];
  * A list of fixed length that processes share. Its items are numbers, bigints, booleans, strings,
  * bytes and null.
  *
- * An item can be replaced by any item that fits into the space of the first one: strings and bytes
- * have a multiple of 8 bytes, all others have 8. Writes are not atomic. Hold a `Lock` if several
+ * The first item at an index reserves its space: its bytes rounded up to a multiple of 8 for strings
+ * and bytes, 8 for all others. Any item that fits can replace it. Writes are not atomic. Hold a `Lock` if several
  * processes write, or if an item takes more than 8 bytes.
  *
  * @example

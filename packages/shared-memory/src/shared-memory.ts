@@ -39,7 +39,7 @@ export interface SharedMemoryOptions {
   readonly size?: number | undefined;
 }
 
-/** Named memory as it travels in a message. */
+/** Named memory in encoded form, as part of a message. */
 interface NamedHandle {
   readonly name: string;
   readonly address: SegmentAddress;
@@ -47,7 +47,7 @@ interface NamedHandle {
 
 /** Set in a static block of the class, because the hooks use private members. */
 let AT_FORK_HOOKS: AtForkHooks<SharedMemory>;
-/** Removes the file with the name when an object is garbage-collected. */
+/** Deletes the file with which this process holds the name, when an object is garbage-collected. */
 const finalization = new FinalizationRegistry((finalizer: () => void) => finalizer());
 
 const OPTIONS = ["name", "create", "size"];
@@ -183,7 +183,7 @@ function checkSharedMemoryOptions(options: SharedMemoryOptions): void {
     return;
   }
   if (name === undefined) throw new TypeError(`${call} takes a name to open memory, or create: true to create it`);
-  // A shared call such as { name, create: isFirst, size } is not a mistake.
+  // A size with create: false is allowed, so that all processes can pass { name, create: isFirst, size }.
   if (size !== undefined && create === undefined)
     throw new TypeError(`${call} takes a size only to create memory: add create: true, or leave out size`);
 }
@@ -215,7 +215,7 @@ function checkName(call: string, name: string): void {
     throw new TypeError(`${call} takes a name without "/", not ${JSON.stringify(name)}`);
 }
 
-/** Returns a name in the format of Python. */
+/** Returns a random name in Python's format. */
 function randomName(): string {
   return `psm_${randomToken(8)}`;
 }

@@ -1,4 +1,7 @@
-/** Elements of one type in shared memory, with a lock. `SharedValue` and `SharedArray` are built on them. */
+/**
+ * *Cells* are elements of one type in shared memory, with an optional lock. `SharedValue` has one cell,
+ * `SharedArray` has any number.
+ */
 import { CapabilityError } from "@multiproc/core";
 import {
   checkOptions,
@@ -41,7 +44,7 @@ export interface LockOptions {
   readonly lock?: boolean | RLock | undefined;
 }
 
-/** Cells as they travel in a message. */
+/** Cells in encoded form, as part of a message. */
 export interface CellsHandle {
   readonly type: ElementType;
   readonly length: number;
@@ -49,7 +52,7 @@ export interface CellsHandle {
   readonly lock: RLock | undefined;
 }
 
-/** The used part of `Atomics`, with types that accept arrays over any memory. */
+/** The part of `Atomics` that this package uses. Its types accept arrays over any memory. */
 interface AtomicOperations<T extends ElementType> {
   load(array: ArrayOf<T>, index: number): ElementOf<T>;
   store(array: ArrayOf<T>, index: number, value: ElementOf<T>): ElementOf<T>;
