@@ -80,7 +80,7 @@ function isCount(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) >= 0;
 }
 
-/** Whether an object is an `ArrayBuffer` or a `SharedArrayBuffer`, also of another realm. */
+/** Whether an object is an `ArrayBuffer` or a `SharedArrayBuffer`, also one of another realm. */
 function isArrayBuffer(value: unknown): boolean {
   return /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value));
 }

@@ -47,7 +47,8 @@ let AT_FORK_HOOKS: AtForkHooks<Connection>;
  * One end of a pipe.
  *
  * It can be given to another process: as an argument, through another connection or through a queue.
- * That process then holds the end. The giver holds it again as soon as it uses it.
+ * That process then holds the end. The process that handed it over holds the end again when it next
+ * uses this connection.
  *
  * @typeParam Receives the type of the messages that are received
  * @typeParam Sends the type of the values that are sent; the same type if it is left out
@@ -108,7 +109,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
     });
   }
 
-  /** A forked child dials at the first use, so that a copy which nothing uses does not hold the end. */
+  /** A forked child dials at the first use. A copy that it does not use must not keep the end open. */
   get #end(): PipeEnd {
     if (this.#ownEnd !== undefined) return this.#ownEnd;
     if (this.#endpoint === undefined)
@@ -194,7 +195,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
   recv(options: WaitOptions = NO_OPTIONS): Promise<Receives> {
     try {
       beginWait("recv()", options);
-      // A message that has arrived is returned without a wait, which costs several turns of the microtask queue.
+      // Waiting takes several microtasks, even if the message has arrived. So an arrived message skips the wait.
       const value = this.#takeReady("recv()");
       return value === EMPTY ? this.#recvLater("recv()", options) : Promise.resolve(value);
     } catch (error) {
@@ -235,7 +236,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
   }
 
   /**
-   * Receives the next message, which was sent by `sendBytes()`.
+   * Receives the next message. It must have been sent by `sendBytes()`.
    *
    * @throws {BufferTooShortError} if it is longer than `maxLength`; the error holds the message
    * @throws {ConnectionError} if the next message was sent by `send()`; it stays, and `recv()` takes it
@@ -247,7 +248,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
   }
 
   /**
-   * Receives the next message, which was sent by `sendBytes()`, into a buffer.
+   * Receives the next message into a buffer. It must have been sent by `sendBytes()`.
    *
    * @param buffer a typed array, a `DataView` or an `ArrayBuffer`; the bytes of the message are written
    * to its memory as they are
@@ -274,8 +275,8 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
 
   /**
    * Returns a stream of the bytes that are received from now on: one chunk per message, without empty
-   * ones. It is read only as fast as chunks are taken. It ends with the pipe, and then closes this
-   * connection. Cancelling the stream also closes the connection.
+   * ones. The stream receives a message only when its reader requests a chunk. At the end of the pipe
+   * the stream ends, and closes this connection. Cancelling the stream also closes the connection.
    */
   toReadableStream(): ReadableStream<Uint8Array<ArrayBuffer>> {
     this.#endForReceiving("toReadableStream()");
@@ -291,7 +292,7 @@ export class Connection<Receives = unknown, Sends = Receives> implements AsyncIt
     return toWritable(this);
   }
 
-  /** Closes this end in this process. Messages that were sent still arrive. Other holders keep the end. */
+  /** Closes this end in this process. Messages that were sent still arrive. Other processes keep the end open. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

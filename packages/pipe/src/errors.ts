@@ -88,7 +88,8 @@ export class ConnectionError extends ProcessError {
 }
 
 /**
- * The two sides of a connection have different keys. The connection is closed.
+ * The two sides of a connection could not authenticate each other: their keys differ, only one side
+ * has a key, or the handshake failed. The connection is closed.
  *
  * @example The key differs from the listener's
  * ```ts
@@ -133,7 +134,7 @@ export class BufferTooShortError extends ProcessError {
   /**
    * Creates the error.
    *
-   * @param call the call as the user wrote it
+   * @param call name of the call, such as `recvBytes()`
    * @param bytes the whole message
    * @param maxBytes the longest message that the call allows
    */

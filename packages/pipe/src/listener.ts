@@ -25,13 +25,13 @@ import { answerChallenge, checkKey, deliverChallenge } from "./wire/auth.ts";
 import { HandshakeStream } from "./wire/handshake-stream.ts";
 import { authenticatedChannel, WireChannel } from "./wire/wire-channel.ts";
 
-/** Handshakes at a time. The oldest one is dropped for a new one, so that silent peers cannot block the listener. */
+/** Concurrent handshakes. A new one replaces the oldest, so that silent peers cannot block the listener. */
 const MAX_HANDSHAKE_COUNT = 1000;
-const LOOPBACK = "127.0.0.1";
+const LOOPBACK_HOST = "127.0.0.1";
 const DEFAULT_BACKLOG = 128;
 const DEFAULT_HANDSHAKE_TIMEOUT_MS = 10_000;
 const OPTIONS = ["address", "family", "backlog", "authKey", "handshakeTimeout"];
-/** Names of Python's options. */
+/** Python's names for these options. */
 const SYNONYMS = { authkey: "authKey" };
 
 /**
@@ -55,7 +55,7 @@ export interface ListenerOptions {
    * @default a Unix socket in a folder of this user; with family "inet", a free port on the loopback interface
    */
   readonly address?: Address | undefined;
-  /** The kind of address. @default that of `address`, or "unix" */
+  /** The kind of address. @default the kind of `address`, or "unix" */
   readonly family?: "unix" | "inet" | undefined;
   /** Connections that may wait for `accept()`. Further ones are closed. @default 128 */
   readonly backlog?: number | undefined;
@@ -113,7 +113,7 @@ let AT_FORK_HOOKS: AtForkHooks<Listener>;
  * ```
  */
 export class Listener implements AsyncIterable<Connection> {
-  /** Settles with this listener when it listens. The number of a free port is known from then on. */
+  /** Resolves with this listener when it listens. From then on, `address` holds the number of the port. */
   readonly ready: Promise<this>;
   readonly #key: Uint8Array | undefined;
   readonly #backlog: number;
@@ -200,12 +200,12 @@ export class Listener implements AsyncIterable<Connection> {
     return this.#address;
   }
 
-  /** The address of the peer of the last accepted connection; an empty path for a Unix socket. */
+  /** The address of the peer of the last accepted connection; an empty string for a Unix socket. */
   get lastAccepted(): Address | undefined {
     return this.#lastAccepted;
   }
 
-  /** Whether the listener is closed, by `close()` or because it could not listen. */
+  /** Whether the listener is closed: by `close()`, because it could not listen, or because this process was forked. */
   get closed(): boolean {
     return this.#closeReason !== undefined;
   }
@@ -296,7 +296,7 @@ export class Listener implements AsyncIterable<Connection> {
       const isMultiproc = await answerChallenge(handshake, this.#key);
       this.#enqueue(stream, authenticatedChannel(handshake.release(), isMultiproc, peer), isMultiproc);
     } catch {
-      handshake.finish(); // deliverChallenge() has sent all that the peer may know
+      handshake.finish(); // sends what deliverChallenge() has written; the peer learns no other reason
     } finally {
       cancel();
       this.#handshakes.delete(handshake);
@@ -380,7 +380,7 @@ function openListeners(): Set<Listener> {
 function addressFor({ address, family }: ListenerOptions): Address {
   if (family !== undefined && family !== "unix" && family !== "inet")
     throw new TypeError(`new Listener() takes "unix" or "inet" as family, not ${describeValue(family)}`);
-  if (address === undefined) return family === "inet" ? { host: LOOPBACK, port: 0 } : reserveSocketPath();
+  if (address === undefined) return family === "inet" ? { host: LOOPBACK_HOST, port: 0 } : reserveSocketPath();
   const checked = checkAddress("new Listener()", address);
   const actualFamily = typeof checked === "string" ? "unix" : "inet";
   if (family !== undefined && family !== actualFamily)

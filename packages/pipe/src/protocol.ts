@@ -13,17 +13,18 @@
  *                     └───────────────────────────────┘
  * ```
  *
- * **One holder.** The owner pushes messages to the only holder of an end as they come.
+ * **One holder.** The owner pushes each message to the only holder of an end at once.
  *
  * **Several holders.** The end is *shared*: its messages stay in the owner's receive queue until a
  * holder requests one (GET), so that each message goes to one holder. When a second holder
- * attaches, the owner sends SHARE to the first. The first returns its unread messages (RETURN plus
- * their kind), and then sends RETURNED. The owner delivers nothing in between, which keeps order.
+ * attaches, the owner sends SHARE to both. The first returns its unread messages (RETURN plus their
+ * kind), and then sends RETURNED. The owner delivers nothing until then, which keeps the order. A
+ * shared end stays shared, even if only one holder is left.
  *
  * **Handing over.** A holder that gives its end to another process returns its unread messages and
  * sends HAND_OVER with a *claim*, a name for the new holder. The new holder sends ATTACH with the
- * same claim. An unused claim counts as a holder, until CANCEL_HAND_OVER reports that the process
- * it was sent to has ended.
+ * same claim. An unused claim counts as a holder. If the receiving process ends first, the sender of
+ * the claim reports CANCEL_HAND_OVER, and the owner drops the claim after a grace period.
  *
  * **The end of a pipe.** When an end has lost its last holder, the holders of the other end get
  * BROKEN, and END after the last message. The owner's own connection does not count after it was
@@ -36,7 +37,7 @@
 /** Kinds of frames. The two kinds of messages are the first, because most frames are messages. */
 export const VALUE = 0;
 export const BYTES = 1;
-/** Base of a returned message: the kind of the message is added. */
+/** Added to the kind of a message that is returned: `RETURN + VALUE` or `RETURN + BYTES`. */
 export const RETURN = 4;
 export const GET = 6;
 export const SHARE = 7;
@@ -48,7 +49,7 @@ export const END = 12;
 export const BROKEN = 13;
 export const REOPENED = 14;
 
-/** Body of a frame whose kind says everything. */
+/** Body of a frame that consists of its kind only. */
 export const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** Bytes in a receive queue above which senders have to wait. */

@@ -11,7 +11,7 @@ import { nextTurn } from "./ends/receive.ts";
 import type { Listener } from "./listener.ts";
 import { makeWaitable, type WaitHooks, waitHooksOf } from "./waitable.ts";
 
-/** An object that {@link wait} can wait for. A process is waited for by its `sentinel`, which is a {@link Completion}. */
+/** An object that {@link wait} can wait for. For a process, pass its `sentinel`, a {@link Completion}. */
 export type Waitable = Connection | Listener | Completion;
 
 /**
@@ -34,7 +34,7 @@ export interface Completion {
  * Waits until at least one of several objects is ready.
  *
  * A connection is ready when a message, or the end of the pipe, can be received. A listener is ready
- * when it has a connection to accept. A process, named by its `sentinel`, is ready when it has ended.
+ * when it has a connection to accept. The `sentinel` of a process is ready when the process has ended.
  *
  * @param objects connections, listeners and sentinels
  * @param options how long to wait; a `timeout` of 0 returns what is ready now
@@ -70,7 +70,7 @@ export async function wait<W extends Waitable>(objects: Iterable<W>, options: Wa
     const ready = all.filter((_, i) => isReady(sources[i] as object));
     if (ready.length > 0 || isTimedOut) return ready;
     const remainingMs = Math.max(0, deadline - performance.now());
-    // The loop looks again: another receiver may have taken the message that made an object ready.
+    // Another receiver may have taken the message that made an object ready, so the loop checks again.
     isTimedOut =
       (await waitForChange(sources, timeout === undefined ? { signal } : { timeout: remainingMs, signal })) ===
       TIMED_OUT;
@@ -91,7 +91,7 @@ async function waitForChange(sources: readonly object[], options: WaitOptions): 
   }
 }
 
-/** Returns the object whose class has the hooks. */
+/** Returns the object itself if its class has hooks, or the source for its `ended` promise. */
 function toSource(object: Waitable): object {
   if (typeof object === "object" && object !== null) {
     if (waitHooksOf(object) !== undefined) return object;
@@ -109,6 +109,7 @@ function isReady(source: object): boolean {
   return hooksOf(source).isReady(source);
 }
 
+/** Makes a promise waitable: it is ready when the promise has settled. */
 class CompletionSource {
   #isComplete = false;
   readonly #watchers = new Set<() => void>();
@@ -142,7 +143,7 @@ class CompletionSource {
   }
 }
 
-/** One source per promise: handlers of a promise cannot be removed, so each wait would leave one behind. */
+/** One source per promise. A promise's handlers cannot be removed, so a handler for each wait would be a leak. */
 const completionSources = new WeakMap<Promise<unknown>, CompletionSource>();
 
 function completionSourceFor(ended: Promise<unknown>): CompletionSource {

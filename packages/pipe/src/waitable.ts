@@ -1,9 +1,9 @@
 /**
- * How `wait()` reads the state of an object. A class registers its hooks in a static block. They are
- * stored under a symbol, so that they do not appear in completion lists.
+ * The hooks with which `wait()` reads the state of an object. A class registers them in a static
+ * block. They are stored under a symbol, so that an editor does not suggest them to users.
  */
 
-/** The state of a waitable object of class `T`. */
+/** Functions that read the state of a waitable object of class `T`. */
 export interface WaitHooks<T> {
   /** Throws if `call` cannot wait for the object, for example after `close()`. */
   check(object: T, call: string): void;
@@ -13,7 +13,7 @@ export interface WaitHooks<T> {
   watch(object: T, run: () => void): () => void;
 }
 
-/** A registered symbol: two copies of this package in one process know each other's objects. */
+/** Registered globally, so that `wait()` accepts objects of another copy of this package in the same process. */
 const WAIT_HOOKS: unique symbol = Symbol.for("multiproc.waitHooks") as never;
 
 /** Makes the instances of a class waitable. */

@@ -8,7 +8,7 @@ interface ByteConnection {
   close(): void;
 }
 
-/** Returns a stream with one chunk per message. A stream of bytes has no empty chunks, so empty messages are left out. */
+/** Returns a stream with one chunk per message. A byte stream has no empty chunks, so empty messages are left out. */
 export function toReadable(connection: ByteConnection): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream<Uint8Array<ArrayBuffer>>(
     {

@@ -1,8 +1,8 @@
 /**
  * Receiving and sending while the thread is blocked (`recvSync()`, `sendSync()`).
  *
- * The event loop does not run then, so these functions drive the channel themselves. This
- * works only for a channel in shared memory.
+ * The event loop does not run during these calls, so they read and write the channel themselves.
+ * Only a channel in shared memory allows this.
  */
 import { CapabilityError, TimeoutError } from "@multiproc/core";
 import { areLoaded, checkOptions, checkTimeout, type Frame, type WaitOptions } from "@multiproc/core/internal";
@@ -32,7 +32,7 @@ function takeBlocking(end: PipeEnd, call: string, timeout: number): Frame | unde
   const deadline = performance.now() + timeout;
   while (!receiveQueue.isReady) {
     const channel = end.blockingChannel(call, deadline);
-    // Opening the channel may have delivered something.
+    // Opening the channel may have delivered a message or the end.
     if (!receiveQueue.isReady && channel?.waitSync(deadline) !== true) throw new TimeoutError(call, timeout);
   }
   const frame = receiveQueue.take();
@@ -57,7 +57,7 @@ export function sendBlocking(end: PipeEnd, value: unknown): void {
   if (end.brokenError !== undefined) throw end.brokenError;
 }
 
-/** Returns the error for a call that would block on something that only the event loop can bring. */
+/** Returns the error of a blocking call that needs the event loop, which does not run during the call. */
 export function cannotBlock(call: string, reason: string): CapabilityError {
   return new CapabilityError(`${call} cannot block here: ${reason}. Use await connection.${call.replace("Sync", "")}`);
 }

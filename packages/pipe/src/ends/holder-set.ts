@@ -1,20 +1,20 @@
 /**
- * The holders of a pipe end in other processes, and the claims of holders that are still to come;
- * `protocol.ts` defines both. Used by `LocalEnd`, which adds the owner's own connection.
+ * The holders of a pipe end in other processes, and the claims of expected holders. `protocol.ts`
+ * defines both terms. `LocalEnd` uses this set, and adds the owner's own connection.
  *
- * The end is open as long as a holder counts or a claim is left.
+ * The end is open while a holder counts as open, or a claim is unused.
  */
 import { type Channel, host, KeepAlive } from "@multiproc/core/internal";
 import { END, NO_BYTES } from "../protocol.ts";
 import type { ReceiveQueue } from "./receive-queue.ts";
 
-/** Lifetime of a claim after its process has ended, which may have dialed just before. */
+/** Lifetime of a claim after its process has ended. The process may have dialed just before. */
 const CLAIM_GRACE_MS = 1000;
 
 /** A channel to another process that holds the end. */
 export interface Holder {
   readonly channel: Channel;
-  /** Whether the peer came through a `Listener`: it is the only holder, for good, and may send messages only. */
+  /** Whether the peer came through `Listener` or `connect()`. It stays the only holder, and sends messages only. */
   readonly isExternal: boolean;
   /** False after the holder handed the end over, until it uses the end again. */
   countsAsOpen: boolean;
@@ -30,7 +30,7 @@ export function notifyHolder(holder: Holder, kind: number): void {
 export class HolderSet {
   readonly #holders = new Set<Holder>();
   readonly #claims = new Set<string>();
-  /** Claims that were used before their HAND_OVER arrived, which came on another channel. */
+  /** Claims whose ATTACH arrived before their HAND_OVER, because the two use different channels. */
   readonly #earlyClaims = new Set<string>();
   readonly #claimKeepAlive = new KeepAlive();
   #isKeptAlive = false;
@@ -85,7 +85,7 @@ export class HolderSet {
     host.timer(expire, CLAIM_GRACE_MS, isAwaited);
   }
 
-  /** Keeps the program alive while this process waits for messages of these holders. */
+  /** Sets whether the holders keep the program alive: they do while this process waits for their messages. */
   keepAlive(isWaiting: boolean): void {
     this.#isKeptAlive = isWaiting;
     for (const { channel } of this.#holders) isWaiting ? channel.ref() : channel.unref();
@@ -97,7 +97,7 @@ export class HolderSet {
     for (const { channel } of this.#holders) channel.resume();
   }
 
-  /** Sends queued messages to the holders that requested some, in turn; then END, if the queue has ended. */
+  /** Sends queued messages to the holders that requested some, in turn. After the last message, sends END. */
   deliverRequested(queue: ReceiveQueue): void {
     for (let hasDelivered = true; hasDelivered && queue.size > 0; ) {
       hasDelivered = false;
@@ -114,7 +114,7 @@ export class HolderSet {
     for (const holder of this.#holders) if (holder.requestedCount > 0) notifyHolder(holder, END);
   }
 
-  /** A holder that is still to come has no socket yet, so a timer keeps the program alive for it. */
+  /** An expected holder has no socket yet, so a timer keeps the program alive for it. */
   #updateKeepAlive(): void {
     this.#claimKeepAlive.active = this.#isKeptAlive && this.#claims.size > 0;
   }

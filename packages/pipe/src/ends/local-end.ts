@@ -1,8 +1,8 @@
 /**
- * A pipe end in its owner process, which carries the messages of all holders; see `protocol.ts`.
+ * A pipe end in its owner process. It carries the messages of all its holders; see `protocol.ts`.
  *
- * The end receives what is sent to it: `deliver()` pushes a message to the only holder, or queues
- * it until a holder requests it. It is also the `PipeEnd` of the owner's own connection.
+ * `deliver()` gets each message that was sent to this end. It pushes the message to the only holder,
+ * or queues it until a holder requests it. The owner's own connection uses this class as its `PipeEnd`.
  */
 import { ProtocolError } from "@multiproc/core";
 import {
@@ -65,10 +65,11 @@ export class LocalEnd implements PipeEnd {
   #reportedOpen = true;
   readonly #holders = new HolderSet();
   #endpoint: EndpointAddress | undefined;
-  /** The only holder, which messages are pushed to; undefined while the end is shared. */
+  /** The only holder: messages are pushed to it. Undefined if the end has no remote holder, or is shared. */
   #pushTarget: Holder | undefined;
+  /** Whether the end has ever had a second receiver, or was handed over by a holder. It is never reset. */
   #isShared = false;
-  /** The former push target, until it has returned its unread messages. Nothing is delivered before. */
+  /** The former push target, until it has returned its unread messages. Until then, nothing is delivered. */
   #pendingRecall: { readonly holder: Holder; readonly frames: Frame[] } | undefined;
   #drainWaiters: Array<() => void> = [];
 
@@ -76,7 +77,7 @@ export class LocalEnd implements PipeEnd {
     this.#other = other;
   }
 
-  /** Makes the peer of `channel` the only holder, for good. */
+  /** Makes the peer of `channel` the only holder of this end. No other holder can attach. */
   handToPeer(channel: Channel): void {
     this.#isOpenHere = false;
     this.#pushTarget = { channel, isExternal: true, countsAsOpen: true, requestedCount: 0 };
@@ -85,7 +86,7 @@ export class LocalEnd implements PipeEnd {
   }
 
   get brokenError(): Error | undefined {
-    // Read for each message, so the last reported state comes first.
+    // Each send reads this, so the stored state is checked before the computed one.
     return this.#other.#reportedOpen || this.#other.isOpen ? undefined : noHolderError();
   }
 
@@ -105,7 +106,7 @@ export class LocalEnd implements PipeEnd {
       return target.channel.send(VALUE, value, "value", target.channel, corked);
     }
     const { frame, commit } = encodeMessage(value, "value");
-    // Large parts are the caller's memory. They are copied because the frame waits here.
+    // Large parts are the caller's memory. They are copied, because the caller may reuse it while the frame is queued.
     const parts = frame.parts.map((part) => part.slice());
     this.#other.deliver(new Frame(VALUE, frame.bytes, frame.start, frame.end, parts, frame.modules));
     commit(undefined);
@@ -190,13 +191,13 @@ export class LocalEnd implements PipeEnd {
     this.#deliverRequested();
   }
 
-  /** Resumes everything that sends through this end: the other end has room again. */
+  /** Resumes the senders of this end, because the other end has room again. */
   resumeSenders(): void {
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
     this.#holders.resume();
   }
 
-  /** The other end has lost its last holder. Messages that arrived before can still be received. */
+  /** Handles that the other end lost its last holder. Messages that arrived before can still be received. */
   otherClosed(cause: Error | undefined): void {
     this.receiveQueue.end(cause);
     for (const holder of this.#holders.all) {
@@ -208,7 +209,7 @@ export class LocalEnd implements PipeEnd {
     for (const resolve of this.#drainWaiters.splice(0)) resolve();
   }
 
-  /** The other end has a holder again. */
+  /** Handles that the other end has a holder again. */
   otherReopened(): void {
     this.receiveQueue.reopen();
     for (const holder of this.#holders.all) notifyHolder(holder, REOPENED);
@@ -285,7 +286,7 @@ export class LocalEnd implements PipeEnd {
     this.#updateOpenState();
   }
 
-  /** Stops pushing: there is a second receiver, here or in another process. */
+  /** Stops pushing, because there is a second receiver, in this process or another. */
   #makeShared(): void {
     if (this.#holders.all.size === 0) return;
     this.#isShared = true;
@@ -301,7 +302,7 @@ export class LocalEnd implements PipeEnd {
     notifyHolder(holder, SHARE);
   }
 
-  /** Puts returned messages back before all others, and delivers again. */
+  /** Puts returned messages back in front of all others, and resumes delivery. */
   #restoreReturned(holder: Holder): void {
     if (this.#pendingRecall?.holder !== holder) return;
     const { frames } = this.#pendingRecall;

@@ -1,4 +1,4 @@
-/** The interface of a pipe end, which a connection uses: a `LocalEnd` in the owner process, a `RemoteEnd` elsewhere. */
+/** The interface of a pipe end for its connection: a `LocalEnd` in the owner process, a `RemoteEnd` elsewhere. */
 import type { DeliveryScope, EndpointAddress, Frame, SyncChannel } from "@multiproc/core/internal";
 import type { ReceiveQueue } from "./receive-queue.ts";
 
@@ -9,7 +9,7 @@ export interface PipeEndAddress {
   readonly claim: string;
 }
 
-/** A prepared hand-over: `commit` makes it happen once the message that carries `address` is encoded. */
+/** A prepared hand-over. The sender calls `commit` once the message that carries `address` is encoded. */
 export interface HandOver {
   readonly address: PipeEndAddress;
   readonly commit: (scope: DeliveryScope | undefined) => void;
@@ -20,14 +20,14 @@ export interface PipeEnd {
   readonly receiveQueue: ReceiveQueue;
   /** The error of `send()`, once the other end has no holder. */
   readonly brokenError: Error | undefined;
-  /** Whether a sender should wait: back-pressure. */
+  /** Whether senders should wait (back-pressure). */
   readonly isFull: boolean;
   /** Settles when there is room again, or the pipe has ended. */
   drained(): Promise<void>;
   /**
    * Sends a value.
    *
-   * @param corked whether the caller sends more and then calls {@link PipeEnd.flush}: the value may wait until then
+   * @param corked whether the value may stay in a buffer until the caller calls {@link PipeEnd.flush}
    * @returns whether there is room for more
    */
   send(value: unknown, corked?: boolean): boolean;

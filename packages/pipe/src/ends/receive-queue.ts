@@ -7,13 +7,13 @@
 import { Fifo, type Frame } from "@multiproc/core/internal";
 import { MAX_RECEIVE_QUEUE_BYTES } from "../protocol.ts";
 
-/** Gets the next frame, or undefined at the end of the pipe. */
+/** Called with the next frame, or with undefined at the end of the pipe. */
 type Waiter = (frame: Frame | undefined) => void;
 
 export interface ReceiveQueueHandlers {
   /** A waiter or watcher was added. */
   waiterAdded(): void;
-  /** The first waiter or watcher was added, or the last was removed. */
+  /** The first waiter or any watcher was added (true), or the last of all was removed (false). */
   waitersChanged(isWaiting: boolean): void;
   /** The queue was full and is at most half full now. */
   drained(): void;
@@ -98,7 +98,7 @@ export class ReceiveQueue {
     return frames;
   }
 
-  /** Waits for the next message; `cancel` leaves the line. */
+  /** Adds a waiter for the next message. `cancel` removes it. */
   next(): { promise: Promise<Frame | undefined>; cancel: () => void } {
     let waiter: Waiter = () => {};
     const promise = new Promise<Frame | undefined>((resolve) => {
@@ -128,7 +128,7 @@ export class ReceiveQueue {
     this.#notifyWatchers();
   }
 
-  /** Takes the end back: the other end has a holder again. */
+  /** Clears the end, because the other end has a holder again. */
   reopen(): void {
     this.hasEnded = false;
     this.cause = undefined;

@@ -1,4 +1,4 @@
-/** The receiving calls of a connection: what they do with the messages of its `ReceiveQueue`. */
+/** The steps of a connection's receiving calls: check options, wait for a message, decode it. */
 import {
   checkWaitOptions,
   type Frame,
@@ -17,11 +17,11 @@ import type { ReceiveQueue } from "./receive-queue.ts";
 /** Returned where no message can be taken at once. */
 export const EMPTY: unique symbol = Symbol("empty");
 
-/** The options of a call without options. They need no check, which would cost a part of each small message. */
+/** Default options of a call. `beginWait()` skips their check, which would slow down each small message. */
 export const NO_OPTIONS: WaitOptions = {};
 const RECV_MANY_OPTIONS: readonly string[] = ["max", "timeout", "signal"];
 
-/** Checks the options of a receiving call; see `checkWaitOptions()`. Throws the reason of a signal that is aborted. */
+/** Checks the options of a receiving call; see `checkWaitOptions()`. If the signal is aborted, throws its reason. */
 export function beginWait(call: string, options: WaitOptions, known?: readonly string[]): void {
   if (options === NO_OPTIONS) return;
   checkWaitOptions(call, options, known);
@@ -117,7 +117,7 @@ export async function pollQueue(queue: ReceiveQueue, options: WaitOptions): Prom
   }
 }
 
-/** Settles after the event loop has read what has arrived. */
+/** Resolves after the event loop has read the data that has arrived. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => host.afterIo(resolve));
 }
@@ -132,7 +132,7 @@ export function endOfPipe(end: PipeEnd, call: string): EOFError {
   );
 }
 
-/** Whether an error is the orderly end of a pipe. */
+/** Whether an error reports the end of a pipe that was closed, and not a failure of its channel. */
 export function isEndOfPipe(error: unknown): boolean {
   return error instanceof EOFError && error.cause === undefined;
 }

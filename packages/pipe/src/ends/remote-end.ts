@@ -1,6 +1,6 @@
 /**
- * A pipe end whose owner is another process; see `protocol.ts`. A connection that was handed to
- * this process uses it.
+ * A pipe end whose owner is another process; see `protocol.ts`. A connection uses it if it was
+ * handed to this process, or if this process was forked.
  *
  * The channel to the owner opens in the background. Sends before that are deferred, in order.
  */
@@ -66,7 +66,7 @@ export class RemoteEnd implements PipeEnd {
   #isClosed = false;
   #requestedCount = 0;
   #claimCount = 0;
-  /** Called when all messages that were pushed to this process have been returned. */
+  /** Called when this process has returned all messages that the owner pushed to it. */
   readonly #returnWaiters: Array<() => void> = [];
 
   constructor(address: PipeEndAddress) {
@@ -110,7 +110,7 @@ export class RemoteEnd implements PipeEnd {
     return decodeMessage(frame);
   }
 
-  /** Sends nothing: the next message or request shows the owner that the end is in use. */
+  /** Sends nothing, because the next message or GET shows the owner that the end is in use. */
   markUsed(): void {
     this.#isHandedOver = false;
   }
@@ -124,7 +124,7 @@ export class RemoteEnd implements PipeEnd {
         this.#returnFrames(channel, this.receiveQueue.takeAll());
         channel.send(HAND_OVER, claim);
       });
-      // Messages on their way to this process must go back before it may end.
+      // The owner may have pushed more messages. This process must return them before it may end.
       pendingWork.add(new Promise<void>((resolve) => this.#returnWaiters.push(resolve)));
       scope?.onEnd(() => this.#whenOpen((channel) => channel.send(CANCEL_HAND_OVER, claim)));
     };
@@ -137,7 +137,7 @@ export class RemoteEnd implements PipeEnd {
     // Deferred sends of other ends must leave too: a peer may wait for them, and the event loop does not run.
     for (const end of unopenedEnds) if (end === this || end.#deferredSends.length > 0) end.#openSync(deadline);
     const channel = this.#channel;
-    // A closed channel does not block: the receive queue has the end.
+    // A closed channel does not block, because the receive queue holds the end.
     if (channel !== undefined && !channel.upgradeSync(deadline) && !channel.closed) {
       if (performance.now() >= deadline) return undefined;
       throw cannotBlock(
@@ -253,7 +253,7 @@ export class RemoteEnd implements PipeEnd {
   }
 }
 
-/** A connection as it travels in a message. */
+/** A connection in encoded form, as part of a message. */
 export type HandleData = [
   socketPath: string,
   token: string,

@@ -1,10 +1,10 @@
 /** `sendMany()`: sends values in order, and coalesces values that are available at once into few writes. */
 import { describeValue, FlushLimiter, host } from "@multiproc/core/internal";
 
-/** Values sent before the event loop gets a turn, so that a fast receiver does not starve the rest of this process. */
+/** Values sent before the event loop runs once, so that a fast receiver does not starve this process. */
 const MAX_SENDS_PER_TURN = 1000;
 
-/** Values sent without reading the clock. */
+/** Values sent between two reads of the clock. */
 const MAX_SENDS_PER_CLOCK_CHECK = 64;
 
 export interface Sender {

@@ -5,7 +5,7 @@ export type Address = string | { readonly host: string; readonly port: number };
 const MAX_SOCKET_PATH_BYTES = 103;
 
 /**
- * Returns a valid address as it is.
+ * Checks an address and returns it.
  *
  * @throws {TypeError} if it is not an address
  * @throws {RangeError} if the path is too long

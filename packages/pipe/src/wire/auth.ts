@@ -9,14 +9,14 @@
  *     #WELCOME# (or #FAILURE#, and the end) ──────>
  * ```
  *
- * Python 3.11 and older send challenges of 20 bytes without a digest. The answer to those is an
- * HMAC-MD5 without a digest; older Pythons answer challenges of this library the same way.
+ * Python 3.11 and older send challenges of 20 random bytes, without the name of a digest. They
+ * give and expect an answer that is an HMAC-MD5, also without the name.
  *
- * A challenge of this library starts with a prefix, which Python takes for random bytes. Both
- * HMACs cover it, so after the handshake both sides know whether values can cross.
+ * In a challenge of this library, a prefix follows the name; Python takes it for random bytes. The
+ * HMAC covers the prefix, so no third party can alter it. Each side learns whether values can cross.
  *
- * A recorded challenge is useless to an attacker. A relay in between is not detected: the key
- * protects against processes without the key, not against a man in the middle.
+ * Challenges are random, so a recorded answer cannot be replayed. The handshake does not detect a
+ * man in the middle that relays it. The key only keeps out processes that do not have it.
  */
 import { ProtocolError } from "@multiproc/core";
 import { type Digest, describeValue, host, PROTOCOL } from "@multiproc/core/internal";
@@ -28,7 +28,7 @@ const WELCOME = encodeText("#WELCOME#");
 const FAILURE = encodeText("#FAILURE#");
 /** Start of a challenge of this library: the name of the digest, and the prefix. */
 const MULTIPROC_PREFIX = encodeText(`{sha256}multiproc:${PROTOCOL}:`);
-const RANDOM_BYTES = 40;
+const CHALLENGE_RANDOM_BYTES = 40;
 /** Length of a challenge of Python 3.11 and older. */
 const LEGACY_CHALLENGE_BYTES = 20;
 const LEGACY_ANSWER_BYTES = 16;
@@ -59,10 +59,10 @@ export function checkKey(call: string, key: unknown): Uint8Array | undefined {
 /**
  * Makes the peer prove that it has the key.
  *
- * @throws {AuthenticationError} if the peer does not; the peer learns nothing but that
+ * @throws {AuthenticationError} if the peer does not; it learns only that it failed
  */
 export async function deliverChallenge(handshake: HandshakeStream, key: Uint8Array): Promise<void> {
-  const challenge = concat(MULTIPROC_PREFIX, crypto.getRandomValues(new Uint8Array(RANDOM_BYTES)));
+  const challenge = concat(MULTIPROC_PREFIX, crypto.getRandomValues(new Uint8Array(CHALLENGE_RANDOM_BYTES)));
   handshake.write(concat(CHALLENGE, challenge));
   if (await isValidAnswer(key, challenge, await handshake.read())) return handshake.write(WELCOME);
   handshake.write(FAILURE);

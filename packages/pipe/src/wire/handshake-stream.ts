@@ -1,15 +1,15 @@
 /**
- * Exchanges the messages of the handshake, before a stream becomes a channel. The peer is not
- * authenticated yet, so the memory that it can use up is limited.
+ * Exchanges the messages of the handshake, before a channel takes over the stream. The peer is not
+ * authenticated yet, so the memory that its messages take is limited.
  */
 import { ProtocolError } from "@multiproc/core";
 import type { ByteStream } from "@multiproc/core/internal";
 
-/** The longest message of a handshake. An announcement of a longer one is refused before memory is allocated. */
+/** The longest message of a handshake. The reader refuses a longer one as soon as its header arrives. */
 export const MAX_HANDSHAKE_MESSAGE_BYTES = 256;
 const HEADER_BYTES = 4;
 
-/** Reads and writes single messages. Bytes behind the last message go to the channel that takes over the stream. */
+/** Reads and writes single messages. Bytes after the last message go to the channel that takes over the stream. */
 export class HandshakeStream {
   readonly #stream: ByteStream;
   #received: Uint8Array = new Uint8Array(0);

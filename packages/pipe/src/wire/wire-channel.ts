@@ -20,12 +20,12 @@ const WRITE_BUFFER_BYTES = 64 * 1024;
 const MIN_DIRECT_WRITE_BYTES = 16 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-/** Returns the channel for a peer that has proved its key: for values if the peer uses this library, else for bytes. */
+/** Returns a channel to an authenticated peer: for values if the peer uses this library, otherwise for bytes. */
 export function authenticatedChannel(stream: ByteStream, isMultiproc: boolean, peer: string): Channel {
   return isMultiproc ? new StreamChannel(stream, { peer }) : new WireChannel(stream, peer);
 }
 
-/** Coalesces the small messages of one turn of the event loop into one write. */
+/** A channel of messages without kinds. Coalesces small messages into one write, at the next microtask. */
 export class WireChannel implements Channel {
   closed = false;
   readonly #stream: ByteStream;

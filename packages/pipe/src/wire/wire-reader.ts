@@ -5,8 +5,8 @@
  * | n: int32 | n bytes |      | -1: int32 | n: uint64 | n bytes |
  * ```
  *
- * Numbers are big-endian. The long form is for messages longer than an int32 can count. A length is
- * checked against the limit before memory is allocated.
+ * Numbers are big-endian. The long form is for lengths that do not fit into an int32. The reader
+ * checks a length against the limit before it allocates memory.
  */
 import { ProtocolError } from "@multiproc/core";
 import { Frame } from "@multiproc/core/internal";
@@ -17,9 +17,9 @@ export const LONG_HEADER_BYTES = 12;
 /** The longest message with a short header. */
 export const MAX_SHORT_MESSAGE_BYTES: number = 0x7fffffff;
 
-/** If this many bytes of a message are missing, the stream reads into the message directly. */
+/** If at least this many bytes of a message are missing, the stream reads them into the message without a copy. */
 const MIN_DIRECT_READ_BYTES = 64 * 1024;
-const NONE: readonly never[] = Object.freeze([]) as never;
+const EMPTY_LIST: readonly never[] = Object.freeze([]) as never;
 
 /** Emits the messages of a stream, in order. */
 export class WireReader {
@@ -61,7 +61,7 @@ export class WireReader {
   }
 
   /**
-   * Parses the next bytes of the stream. Messages keep views of them.
+   * Parses the next bytes of the stream. Messages are views of the chunk, so it must not change afterwards.
    *
    * @throws {ProtocolError} if the bytes are not messages
    */
@@ -84,7 +84,7 @@ export class WireReader {
       this.#filledBytes = 0;
       return bodyStart;
     }
-    this.#emit(new Frame(BYTES, chunk, bodyStart, bodyStart + length, NONE, NONE));
+    this.#emit(new Frame(BYTES, chunk, bodyStart, bodyStart + length, EMPTY_LIST, EMPTY_LIST));
     return bodyStart + length;
   }
 
@@ -116,7 +116,7 @@ export class WireReader {
 
   #finish(body: Uint8Array): void {
     this.#body = undefined;
-    this.#emit(new Frame(BYTES, new Uint8Array(0), 0, 0, [body], NONE));
+    this.#emit(new Frame(BYTES, new Uint8Array(0), 0, 0, [body], EMPTY_LIST));
   }
 }
 
