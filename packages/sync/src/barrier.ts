@@ -48,11 +48,11 @@ import {
  */
 export interface BarrierOptions {
   /**
-   * Runs each time when all parties have arrived and before any continues, in the process of the
-   * last party. If the barrier is sent to other processes, the action must be a target.
+   * Runs in the process of the last party, after all parties have arrived and before any of them
+   * continues. If the barrier is sent to other processes, the action must be a target.
    */
   readonly action?: Target<() => unknown> | undefined;
-  /** The timeout of waits that do not give one, in milliseconds. @default forever */
+  /** The timeout of waits without a `timeout` option, in milliseconds. @default forever */
   readonly timeout?: number | undefined;
 }
 
@@ -70,9 +70,9 @@ const BREAK_REASONS: Readonly<Record<number, string>> = {
  * A point where a fixed number of async flows, in any processes, wait for each other. The last
  * arrival releases all of them, and the barrier can be used again.
  *
- * The barrier breaks if a wait times out, if a waiting process dies, if its action fails, and by
- * `abort()`. All current and later waits then reject with a `BrokenBarrierError`, until `reset()`.
- * A wait that ends by its signal takes its arrival back, and does not break the barrier.
+ * The barrier breaks if a wait times out, a waiting process dies, the action fails, or `abort()` is
+ * called. All current and later waits then reject with a `BrokenBarrierError`, until `reset()`. A
+ * signal only undoes the arrival of its wait: the barrier does not break.
  *
  * @example
  * ```ts
@@ -140,7 +140,7 @@ export class Barrier extends Primitive {
   /**
    * Waits in the event loop until all parties have arrived.
    *
-   * @returns a number from 0 to one less than the parties, another for each party
+   * @returns a number from 0 to one less than the parties, different for each party
    * @throws {BrokenBarrierError} if the barrier is broken, or breaks during the wait
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    * @throws the error of the action, if this was the last party
@@ -166,7 +166,7 @@ export class Barrier extends Primitive {
   /**
    * Blocks this thread until all parties have arrived.
    *
-   * @returns a number from 0 to one less than the parties, another for each party
+   * @returns a number from 0 to one less than the parties, different for each party
    * @throws {BrokenBarrierError} if the barrier is broken, or breaks during the wait
    * @throws {CapabilityError} if there is no shared memory
    * @throws the error of the action, if this was the last party
@@ -235,7 +235,7 @@ export class Barrier extends Primitive {
       throw error;
     }
     await backend.end(call, WAIT_TIMED_OUT, generation);
-    // If all parties had arrived, the action is running, and the generation ends after it.
+    // If all parties have arrived, end() has no effect. The generation ends after the action.
     await backend.wait(call, generation, {});
   }
 

@@ -25,8 +25,8 @@ import {
 const SYNC_OPTIONS = ["timeout"];
 
 /**
- * A lock whose holder can wait for a notification: until another process, or another async flow,
- * reports a change.
+ * A lock whose holder can wait until another process, or another async flow, notifies it of a
+ * change.
  *
  * `wait()` frees the lock, however often it was acquired, and reacquires it before it returns. If a
  * process is killed while it waits, its notification goes to another waiter.
@@ -120,8 +120,8 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Frees the lock, waits for a notification, and reacquires the lock, also if the wait ends by its
-   * timeout or its signal.
+   * Frees the lock, waits for a notification, and reacquires the lock. It also reacquires the lock
+   * if the wait ends by its timeout or its signal.
    *
    * @returns false if the timeout expired
    * @throws {NotHeldError} if this flow does not hold the lock
@@ -142,7 +142,7 @@ export class Condition extends Primitive {
       isNotified = await backend.wait(call, waitId, options);
     } catch (error) {
       await ownership.reacquire(call, state);
-      // A notification that this wait got and does not use goes to another waiter.
+      // This wait rejects, so a notification that it has received goes to another waiter.
       if (await backend.withdraw(call, waitId)) await backend.notify(call, 1);
       throw error;
     }
@@ -172,8 +172,8 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Waits until `predicate` returns something truthy. It is called while the lock is held: at once,
-   * and after each notification.
+   * Waits until `predicate` returns a truthy value. The predicate is called while the lock is held:
+   * at once, after each notification, and when the timeout expires.
    *
    * @returns the last result of `predicate`, which is falsy if the timeout expired
    * @throws as {@link Condition.wait}
@@ -213,9 +213,8 @@ export class Condition extends Primitive {
   }
 
   /**
-   * Notifies up to `count` waiters. They continue one by one, as they reacquire the lock. The
-   * promise settles when the waiters are notified; in shared memory, they are when the call
-   * returns.
+   * Notifies up to `count` waiters. They continue one by one, as they reacquire the lock. In shared
+   * memory, the waiters are notified when the call returns; otherwise when the promise settles.
    *
    * @default count 1
    * @throws {NotHeldError} if this flow does not hold the lock

@@ -2,8 +2,8 @@ import { ProcessError } from "@multiproc/core";
 import { registerErrors } from "@multiproc/core/internal";
 
 /**
- * The previous owner of a lock died without releasing it, and the call asked for an error in that
- * case.
+ * The previous owner of a lock died without releasing it, and the call has the option
+ * `onOwnerDeath: "throw"`.
  *
  * @example Leave the lock of a killed process to others
  * ```ts
@@ -63,8 +63,8 @@ export class BrokenBarrierError extends ProcessError {
 }
 
 /**
- * A call needs a lock that its caller does not hold: to release it, or to wait for or notify its
- * condition.
+ * The caller does not hold the lock that the call needs. Such calls release the lock, wait for its
+ * condition, or notify the waiters.
  *
  * @example Release a lock that is not held
  * ```ts
@@ -90,7 +90,7 @@ export class NotHeldError extends ProcessError {
 }
 
 /**
- * A call that blocks this thread would wait for a lock that only this thread can release.
+ * A call would block this thread forever, because another async flow of the thread holds the lock.
  *
  * @example A thread that would wait for itself
  * ```ts

@@ -10,7 +10,7 @@ import { MODULE } from "./module-id.ts";
 import { addressOf, attachAt, backendOf, Primitive, type PrimitiveAddress, RESOLVED } from "./primitive.ts";
 
 const SYNC_OPTIONS = ["timeout"];
-/** The default options. A call without options checks nothing. */
+/** The default options. A call with this object does not need to check them. */
 const NO_OPTIONS: WaitOptions = {};
 
 /**
@@ -80,8 +80,8 @@ export class Event extends Primitive {
   }
 
   /**
-   * Resets the event, so that later calls of `wait()` wait again. It takes effect like
-   * {@link Event.set}.
+   * Clears the event, so that later calls of `wait()` wait for the next `set()`. In shared memory,
+   * the event is cleared when the call returns; otherwise when the promise settles.
    *
    * @throws {SyncClosedError} as {@link Event.state}
    */

@@ -24,7 +24,7 @@ import {
 
 const LOCK_KIND: PrimitiveKind<LockBackend> = lockKind("Lock");
 const RLOCK_KIND: PrimitiveKind<LockBackend> = lockKind("RLock");
-/** The default options. A call without options checks nothing. */
+/** The default options. A call with this object does not need to check them. */
 const NO_OPTIONS: AcquireOptions = {};
 
 /** The ownership of each backend in this process. All objects of one lock share it. */
@@ -46,8 +46,8 @@ let forgetOwnership: (lock: BaseLock) => void;
 export abstract class BaseLock extends Primitive {
   readonly #createOwnership: (backend: LockBackend) => LockOwnership;
   /**
-   * A cache of the entry in `ownerships`: acquiring a free lock takes about 20 ns, and a look-up
-   * would add to it.
+   * The entry in `ownerships`, cached. Acquiring a free lock takes about 20 ns, so a look-up would
+   * be noticeable.
    */
   #ownership: LockOwnership | undefined;
 
@@ -116,9 +116,9 @@ export abstract class BaseLock extends Primitive {
   }
 
   /**
-   * Releases the lock. Any process may release a `Lock`, even if it did not acquire it. Only
-   * the flow that holds an `RLock` may release it; the lock is free when it was released as often
-   * as it was acquired.
+   * Releases the lock. Any process may release a `Lock`, even if it did not acquire it. Only the
+   * flow that holds an `RLock` may release it. An `RLock` is free after as many releases as
+   * acquisitions.
    *
    * In shared memory, the lock is free when the call returns, so code that blocks its thread need
    * not await the promise. Otherwise it is free when the promise settles.
@@ -174,8 +174,8 @@ export abstract class BaseLock extends Primitive {
 /**
  * A lock for any number of processes: one holder at a time (mutual exclusion).
  *
- * Its holder is a process, not an async flow in it. A flow that acquires it twice waits for itself.
- * Any process may release it.
+ * Its holder is a process, not an async flow in it. An async flow that acquires the lock twice
+ * waits for itself. Any process may release the lock.
  *
  * @example A section that one process runs at a time
  * ```ts
@@ -209,9 +209,8 @@ export class Lock extends BaseLock {
  * A reentrant lock: its holder can acquire it again, and must release it as often. The holder is
  * one async flow in one process. Other flows of that process wait like those of other processes.
  *
- * A flow is known from the moment in which it acquires the lock by
- * `using held = await lock.acquire()`, or by a call on the lock right after the wait. The flow
- * extends to everything that it calls from then on.
+ * The lock recognizes its flow by `using held = await lock.acquire()`, or by a call on the lock
+ * right after the wait. From then on, everything that the flow calls is part of the flow.
  *
  * @example
  * ```ts

@@ -7,11 +7,11 @@
  * `signal`. The methods that end in `Sync` block the thread instead.
  *
  * If the process that holds a lock dies, the next waiter gets the lock, with
- * `held.previousOwnerDied` set. The units of a semaphore return, a barrier breaks, and no
- * notification of a condition is lost.
+ * `held.previousOwnerDied` set. The semaphore units of a dead process become available, the
+ * barrier at which it waited breaks, and its condition notifications go to other waiters.
  *
  * A primitive lives in shared memory if that is available. Otherwise its owner process serves it
- * over a channel. The property `backend` shows which of the two it is.
+ * over a channel. The property `backend` says which.
  *
  * Differences from Python: durations are in milliseconds; `acquire()` resolves to a guard or null;
  * a process that dies releases what it holds; a primitive can be sent at any time, not only at a

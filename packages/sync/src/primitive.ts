@@ -1,8 +1,8 @@
 /**
- * The base of all primitives: where a primitive lives, and how it reaches other processes.
+ * The base of all primitives: where a primitive is stored, and how other processes reach it.
  *
- * A primitive lives in shared memory if that is available, and each process that maps the memory
- * works on it directly. A process that cannot map it (no access to libc, or no permission) sends
+ * A primitive is in shared memory if that is available, and each process that maps the memory works
+ * on it directly. A process that cannot map it (no access to libc, or no permission) sends
  * requests to the process that sent the primitive. If the process that created the primitive has no
  * shared memory, it serves all others.
  *
@@ -36,12 +36,12 @@ import { PrimitiveServer, type RequestHandler } from "./remote/primitive-server.
 export type MaybePromise<T> = T | Promise<T>;
 
 /**
- * The result of a change that is in effect already. All such calls return this one promise, so none
- * allocates.
+ * The result of a change in shared memory, which is in effect when the call returns. All such calls
+ * return this promise, which avoids an allocation.
  */
 export const RESOLVED: Promise<void> = Promise.resolve();
 
-/** How to create primitives of one kind, whose backend is a `B`. */
+/** A kind of primitive, such as locks: creates the backends, of type `B`. */
 export interface PrimitiveKind<B extends object> {
   readonly name: string;
   /** The size of its memory, in bytes. */
@@ -54,7 +54,7 @@ export interface PrimitiveKind<B extends object> {
   init?(backend: B): void;
 }
 
-/** How other processes reach a primitive. It is plain data. */
+/** The address of a primitive for other processes: plain data. */
 export interface PrimitiveAddress {
   readonly memory: SegmentAddress | undefined;
   readonly endpoint: EndpointAddress | undefined;
@@ -67,7 +67,7 @@ interface Attachment<B> {
   readonly client?: PrimitiveClient;
 }
 
-/** The address of the primitive that is being received. The constructor of its object takes it. */
+/** The address of a received primitive, while its constructor runs. */
 let attachingAt: PrimitiveAddress | undefined;
 
 /** Creates an object for an existing primitive. */
@@ -80,7 +80,7 @@ export function attachAt<T>(address: PrimitiveAddress, make: () => T): T {
   }
 }
 
-// The class sets these four, because they use its private members.
+// The class sets these three, because they use its private members.
 let AT_FORK_HOOKS: AtForkHooks<Primitive>;
 let attachmentOf: (primitive: Primitive) => Attachment<object>;
 let openBackendOf: (primitive: Primitive) => object | undefined;
@@ -100,7 +100,7 @@ export abstract class Primitive {
    */
   #backend: object | undefined;
   /**
-   * The endpoint that a forked child dials if it cannot see the memory. It is exposed before the
+   * The endpoint that a forked child dials if the memory is not shared. It is exposed before the
    * fork.
    */
   #endpoint: EndpointAddress | undefined;
@@ -140,8 +140,8 @@ export abstract class Primitive {
   }
 
   /**
-   * Where this process reaches the primitive: in `"shared-memory"`, or at the `"server"`, which is
-   * its owner process. The owner process itself also reports `"server"` if it has no shared memory.
+   * Where this process reaches the primitive: in `"shared-memory"`, or at a `"server"`, which is its
+   * owner process. The owner process itself also reports `"server"` if it has no shared memory.
    * Calls that block the thread need shared memory.
    */
   get backend(): "shared-memory" | "server" {
@@ -149,9 +149,9 @@ export abstract class Primitive {
   }
 
   /**
-   * Releases the primitive in this process. Its waits in this process reject; other processes are
-   * not affected. A primitive that is not closed is released when it is garbage-collected, unless
-   * it was sent to another process.
+   * Releases the primitive in this process. Its waits reject once all objects of the primitive in
+   * this process are closed. Other processes are not affected. Shared memory that is not closed is
+   * released by garbage collection, unless the primitive was sent to another process.
    */
   close(): void {
     if (this.#backend === undefined) return;
@@ -191,17 +191,19 @@ export function addressOf(primitive: Primitive): PrimitiveAddress {
 }
 
 /**
- * Refuses a call that blocks the thread if this process does not have the primitive in shared
- * memory.
+ * Checks that this process has the primitive in shared memory, which calls that block need.
+ *
+ * @throws {CapabilityError} if it does not
  */
 export function assertSharedMemory(primitive: Primitive, call: string): void {
   if (primitive.backend === "server") requireSharedMemory(call);
 }
 
 /**
- * Refuses a call that needs shared memory.
+ * Throws the error of a call that needs shared memory.
  *
  * @param alternative the code to write instead; by default the asynchronous method of the same name
+ * @throws {CapabilityError} always
  */
 export function requireSharedMemory(call: string, alternative: string = `await ${call.replace("Sync", "")}`): never {
   const reason = whyNoSharedMemory() ?? "this process cannot open the memory";
@@ -209,8 +211,8 @@ export function requireSharedMemory(call: string, alternative: string = `await $
 }
 
 /**
- * Exposes the endpoint of a server. Without the permission to listen, the memory alone must do, if
- * there is any.
+ * Exposes the endpoint of a server. If this process is not permitted to listen, other processes
+ * can only use the shared memory. Without shared memory, that is an error.
  */
 function endpointIfPossible(server: PrimitiveServer | undefined, hasMemory: boolean): EndpointAddress | undefined {
   try {

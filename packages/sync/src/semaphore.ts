@@ -20,7 +20,7 @@ import {
 } from "./primitive.ts";
 
 const SYNC_OPTIONS = ["timeout"];
-/** The default options. A call without options checks nothing. */
+/** The default options. A call with this object does not need to check them. */
 const NO_OPTIONS: WaitOptions = {};
 
 /**
@@ -72,7 +72,7 @@ export class Semaphore extends Primitive {
   async acquire(options: WaitOptions = NO_OPTIONS): Promise<Guard | null> {
     if (options !== NO_OPTIONS) checkWaitOptions("acquire()", options);
     const backend = backendOf<SemaphoreBackend>(this, "acquire()");
-    return this.#guard(await backend.acquire("acquire()", options));
+    return this.#createGuard(await backend.acquire("acquire()", options));
   }
 
   /**
@@ -83,7 +83,7 @@ export class Semaphore extends Primitive {
    */
   acquireSync(options: Pick<WaitOptions, "timeout"> = NO_OPTIONS): Guard | null {
     if (options !== NO_OPTIONS) checkWaitOptions("acquireSync()", options, SYNC_OPTIONS);
-    return this.#guard(
+    return this.#createGuard(
       backendOf<SemaphoreBackend>(this, "acquireSync()").acquireSync("acquireSync()", options.timeout),
     );
   }
@@ -96,7 +96,7 @@ export class Semaphore extends Primitive {
    * use `acquire({ timeout: 0 })`
    */
   tryAcquire(): Guard | null {
-    return this.#guard(backendOf<SemaphoreBackend>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
+    return this.#createGuard(backendOf<SemaphoreBackend>(this, "tryAcquire()").tryAcquire("tryAcquire()"));
   }
 
   /**
@@ -106,8 +106,8 @@ export class Semaphore extends Primitive {
    *
    * @param units the number of units
    * @default units 1
-   * @throws {RangeError} if `units` is not a whole number, 1 or more, and if there would be too
-   * many
+   * @throws {RangeError} if `units` is not a whole number, 1 or more, or if too many units would be
+   * left
    * @throws {SyncClosedError} after `close()`, or if the owner process is gone
    */
   release(units: number = 1): Promise<void> {
@@ -167,7 +167,7 @@ export class Semaphore extends Primitive {
     return backendOf<SemaphoreBackend>(this, "release()").release("release()", units, this.#maxUnits);
   }
 
-  #guard(isTaken: boolean): Guard | null {
+  #createGuard(isTaken: boolean): Guard | null {
     if (!isTaken) return null;
     const thread = currentThreadId();
     // In a forked child, the unit of the guard belongs to the parent.
@@ -176,7 +176,8 @@ export class Semaphore extends Primitive {
 }
 
 /**
- * A semaphore that never has more units than at the beginning: a release too many is an error.
+ * A semaphore that never has more units left than at the beginning. A release beyond that is an
+ * error.
  *
  * @example
  * ```ts

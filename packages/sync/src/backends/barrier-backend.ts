@@ -1,10 +1,10 @@
 /**
  * The backend of barriers.
  *
- * A *generation* of a barrier collects parties. It ends when the last party arrives, or when the
- * barrier breaks; then the next generation begins. A waiter learns afterwards how its own
- * generation ended. While the last party runs the barrier's action, the barrier is *tripping*, and
- * new parties must wait for the action.
+ * A *generation* is one round of the barrier: it begins without parties, and ends when the last
+ * party has arrived and run the action, or when the barrier breaks or is reset. Its outcome is kept
+ * for its waiters. While the last party runs the action, the barrier is *tripping*, and new parties
+ * wait for the end of the action.
  *
  * ```text
  *   open ── last arrival ──> tripping ── action done ──> open, next generation
@@ -24,8 +24,8 @@ import type { PrimitiveClient } from "../remote/primitive-client.ts";
 import type { Client, RequestHandler } from "../remote/primitive-server.ts";
 import { addTo, ClientSets, SEGMENT_BYTES, SharedBackend, STATE_WORD } from "./shared-backend.ts";
 
-// The outcomes of a generation. PROCESS_DIED is combined with the pid of the dead process, shifted
-// by 8 bits.
+// The outcomes of a generation. The low 8 bits hold the outcome. After PROCESS_DIED, the bits above
+// hold the pid of the dead process.
 export const PASSED = 0;
 export const WAIT_TIMED_OUT = 1;
 export const ABORTED = 2;
@@ -40,8 +40,8 @@ export const PROCESS_DIED = 5;
 export type Arrival = { generation: number; isLast: boolean } | { brokenReason: number } | { isTripping: true };
 
 /**
- * The result of a departure: an index among the parties, or why the barrier broke; undefined if the
- * generation has not ended.
+ * The result of a departure: the index of the party, or the reason why the barrier broke. It is
+ * undefined if the generation has not ended.
  */
 export type Departure = { index: number } | { brokenReason: number } | undefined;
 
@@ -70,27 +70,30 @@ export interface BarrierState {
 /** The operations of a barrier between processes. */
 export interface BarrierBackend {
   arrive(call: string): MaybePromise<Arrival>;
-  /** Waits until no party runs the action. */
+  /** Waits until no party runs the action; false if the timeout expired. */
   waitForAction(call: string, options: WaitOptions): Promise<boolean>;
   /** Waits until the generation has ended; false if the timeout expired. */
   wait(call: string, generation: number, options: WaitOptions): Promise<boolean>;
-  /** Blocks until the generation has ended, or without one until no party runs the action. */
+  /**
+   * Blocks until the generation has ended; false if the timeout expired. If `generation` is
+   * undefined, it blocks until no party runs the action.
+   */
   waitSync(call: string, generation: number | undefined, timeout: number | undefined): boolean;
   /** Returns how the generation ended. Each waiter calls it once. */
   depart(call: string, generation: number): MaybePromise<Departure>;
   /**
-   * Ends the generation with an outcome, unless it has ended before. Without a generation, it ends
-   * the current one.
+   * Ends the generation with an outcome, unless it has ended before. If `generation` is undefined,
+   * it ends the current one. A timeout has no effect once all parties have arrived.
    */
   end(call: string, outcome: number, generation?: number): MaybePromise<void>;
-  /** Takes back an arrival, without breaking the barrier. */
+  /** Undoes an arrival without breaking the barrier, unless all parties have arrived. */
   withdraw(call: string, generation: number): MaybePromise<void>;
   /** Reads the state at once. @throws {CapabilityError} if only the owner process can read it */
   stateNow(call: string): BarrierState;
   state(call: string): MaybePromise<BarrierState>;
 }
 
-/** The number of past generations whose outcomes are kept for waiters that have not looked yet. */
+/** The number of past generations whose outcomes are kept. It is a power of two. */
 const KEPT_OUTCOME_COUNT = 64;
 const PARTIES_WORD = STATE_WORD;
 const GENERATION_WORD = STATE_WORD + 1;
@@ -98,10 +101,10 @@ const ARRIVED_COUNT_WORD = STATE_WORD + 2;
 const PHASE_WORD = STATE_WORD + 3;
 const BREAK_REASON_WORD = STATE_WORD + 4;
 const OUTCOMES_WORD = STATE_WORD + 8;
-/** For each kept outcome, how many parties have departed. It gives each party another index. */
+/** The number of departed parties of each kept generation. It is the index of the next party. */
 const DEPARTED_COUNTS_WORD = OUTCOMES_WORD + KEPT_OUTCOME_COUNT;
 const STATE_WORD_COUNT = 8 + 2 * KEPT_OUTCOME_COUNT;
-/** How many flows of a thread have arrived in the current generation. */
+/** The number of flows of the row's thread that have arrived in the current generation. */
 const ROW_WAITING = 1;
 const ROW_WORDS = 2;
 // Phases.
@@ -164,7 +167,7 @@ class SharedBarrier extends SharedBackend implements BarrierBackend, RequestHand
     const isChanged = this.mutex.withLock(() => {
       const phase = words[PHASE_WORD];
       if (generation !== undefined && generation !== words[GENERATION_WORD]) return false;
-      // A wait that times out while the action runs is about to pass.
+      // All parties have arrived, so the wait ends with the action and not by its timeout.
       if (outcome === WAIT_TIMED_OUT && phase !== OPEN) return false;
       if ((words[ARRIVED_COUNT_WORD] as number) > 0 || outcome !== RESET) this.#endGeneration(outcome);
       if (outcome !== PASSED && outcome !== RESET) words[BREAK_REASON_WORD] = outcome;
@@ -232,16 +235,16 @@ class SharedBarrier extends SharedBackend implements BarrierBackend, RequestHand
   }
 
   #hasEnded(generation: number, checkLiveness: boolean): boolean {
-    if (checkLiveness) this.#breakIfDied();
+    if (checkLiveness) this.#breakIfPartyDied();
     return Atomics.load(this.words, GENERATION_WORD) !== generation;
   }
 
   #isActionOver(checkLiveness: boolean): boolean {
-    if (checkLiveness) this.#breakIfDied();
+    if (checkLiveness) this.#breakIfPartyDied();
     return Atomics.load(this.words, PHASE_WORD) !== TRIPPING;
   }
 
-  #breakIfDied(): void {
+  #breakIfPartyDied(): void {
     const { words } = this;
     const dead = this.mutex.withLock(() => {
       const [row] = this.threads.deadRows((row) => words[row + ROW_WAITING] !== 0);

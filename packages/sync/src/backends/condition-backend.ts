@@ -1,10 +1,10 @@
 /**
- * The backend of conditions: which threads wait, and which of their flows may continue.
+ * The backend of conditions: counts the waits of each thread, and the notifications for them.
  *
- * Each thread has a row with the number of its flows that wait, and the number of *grants*: flows
- * among them that were notified and have not continued yet. `notify()` grants in turn, first to the
- * thread whose last turn is longest ago. A waiter consumes a grant of its thread's row. The grants
- * of a dead thread go to other threads; each waiter checks for dead threads.
+ * Each thread has a row with two numbers: its waits, and its *grants*. A grant is a notification
+ * that no wait has consumed yet. `notify()` gives one grant after the other to the thread that has
+ * not had a turn for the longest time. Any wait of the thread may consume the grant. Waiters check
+ * for dead threads by timer, and pass the grants of dead threads on to other threads.
  */
 import { ProcessError } from "@multiproc/core";
 import type { SharedSegment, WaitOptions, WaitQueueOptions } from "@multiproc/core/internal";
@@ -15,24 +15,27 @@ import { addTo, ClientSets, SEGMENT_BYTES, SharedBackend, STATE_WORD } from "./s
 
 /** The operations of a condition between processes, without its lock. */
 export interface ConditionBackend {
-  /** Registers a wait: from now on it can be notified. Returns the id of the wait. */
+  /** Registers a wait, which can be notified from then on. Returns the id of the wait. */
   enroll(call: string): MaybePromise<number>;
-  /** Waits until the wait is granted; false if the timeout expired. */
+  /** Waits for a grant, and consumes it; false if the timeout expired. */
   wait(call: string, waitId: number, options: WaitOptions): Promise<boolean>;
   waitSync(call: string, timeout: number | undefined): boolean;
   /**
-   * Ends a wait without a grant. Returns true if it was granted before: then the caller has
-   * consumed that grant.
+   * Removes a wait that ended by its timeout or signal. Returns true if a grant for it has arrived
+   * since; this call then consumes the grant.
    */
   withdraw(call: string, waitId: number): MaybePromise<boolean>;
-  /** Grants up to `count` waits. */
+  /** Gives grants to up to `count` waits. */
   notify(call: string, count: number): MaybePromise<void>;
 }
 
 const LAST_TURN_WORD = STATE_WORD;
 const STATE_WORD_COUNT = 8;
+/** The number of registered waits of the row's thread. */
 const ROW_WAITING = 1;
+/** The number of grants for the row's thread, at most its waits. */
 const ROW_GRANTED = 2;
+/** When the thread had its last turn. The lowest number is next. */
 const ROW_TURN = 3;
 const ROW_WORDS = 4;
 
@@ -77,7 +80,7 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
 
   notify(_call: string, count: number): void {
     this.mutex.withLock(() => this.#grant(count));
-    // All waiters wake, because each thread can only see the grants in its own row.
+    // This wakes all threads, because a wake-up cannot be sent to the thread of one row.
     this.waitQueue.wake(Number.POSITIVE_INFINITY);
   }
 
@@ -92,13 +95,13 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
       }
       case "wait":
         return this.wait(call, waitIdOrCount, options).then((isGranted) => {
-          // If the client has gone, its waits were withdrawn, so this grant belongs to another
-          // wait.
+          // If the client has disconnected, clientGone() has withdrawn this wait. The grant then
+          // belongs to another wait.
           if (isGranted && !waitIds.delete(waitIdOrCount)) this.notify("notify()", 1);
           return isGranted;
         });
       case "withdraw":
-        // A wait that is not registered any more was granted, and the reply is on its way.
+        // A wait that is no longer registered has consumed a grant. Its reply crossed this request.
         return waitIds.delete(waitIdOrCount) ? this.withdraw() : true;
       default:
         return this.notify(call, waitIdOrCount);
@@ -112,7 +115,7 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
   /** Consumes a grant of this thread, if there is one. */
   #tryConsume(checkLiveness: boolean): boolean {
     return this.mutex.withLock(() => {
-      if (checkLiveness) this.#removeDead();
+      if (checkLiveness) this.#passOnGrantsOfDead();
       const row = this.threads.ownRow();
       if (row === undefined || this.words[row + ROW_GRANTED] === 0) return false;
       addTo(this.words, row + ROW_GRANTED, -1);
@@ -131,8 +134,8 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
   }
 
   /**
-   * Returns the row whose last turn is longest ago, among those with flows that wait without a
-   * grant.
+   * Returns the row whose last turn is the longest time ago, among the rows with more waits than
+   * grants.
    */
   #nextRow(): number | undefined {
     const { words } = this;
@@ -148,8 +151,8 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
     return nextRow;
   }
 
-  /** Frees the rows of dead threads, and passes their grants on. */
-  #removeDead(): void {
+  /** Frees the rows of dead threads that have grants, and passes the grants on. */
+  #passOnGrantsOfDead(): void {
     const { words } = this;
     let orphanedCount = 0;
     for (const row of this.threads.deadRows((row) => words[row + ROW_GRANTED] !== 0)) {
@@ -166,6 +169,7 @@ class SharedCondition extends SharedBackend implements ConditionBackend, Request
     return this.threads.ownRow();
   }
 
+  /** Records that the thread of a row has its turn now, so that all other threads come first. */
   #requeue(row: number): void {
     addTo(this.words, LAST_TURN_WORD, 1);
     this.words[row + ROW_TURN] = this.words[LAST_TURN_WORD] as number;

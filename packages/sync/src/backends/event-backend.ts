@@ -1,7 +1,8 @@
 /**
  * The backend of events: a flag, and a counter of the calls of `set()`.
  *
- * The counter lets a waiter see an event that was set and cleared again before the waiter looked.
+ * A waiter may check the event only after it was set and cleared again. The changed counter then
+ * ends the wait.
  */
 import {
   type SharedSegment,

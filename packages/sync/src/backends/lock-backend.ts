@@ -1,6 +1,6 @@
 /**
- * The backend of locks: one holder at a time among all processes. It does not know the async flows
- * of a process; the ownership (`ownership/lock-ownership.ts`) does.
+ * The backend of locks: one holder at a time among all processes. It does not distinguish the async
+ * flows of a process. That is the task of `ownership/lock-ownership.ts`.
  */
 import {
   type AcquireResult,
@@ -40,13 +40,13 @@ export interface LockBackend {
   acquire(call: string, options: WaitOptions): Promise<AcquireResult>;
   acquireSync(call: string, timeout: number | undefined): AcquireResult;
   tryAcquire(call: string): AcquireResult;
-  /** Acquires a free lock whose previous owner did not die. This is the fast path. */
+  /** The fast path: acquires the lock if it is free and its previous owner did not die. */
   tryLockFast(): boolean;
   /** Frees the lock, whichever process holds it. @throws {NotHeldError} if it is free */
   release(call: string): MaybePromise<void>;
-  /** Frees a lock whose previous owner died. The next holder also learns of the death. */
+  /** Frees the lock. The next acquisition results in `OWNER_DIED`. */
   passOnOwnerDied(): void;
-  /** Whether a flow of this process holds the lock. */
+  /** Whether this thread holds the lock, and not on behalf of a client. */
   readonly isHeldHere: boolean;
   /** Reads the lock at once. @throws {CapabilityError} if only the owner process can read it */
   locked(call: string): boolean;
@@ -55,17 +55,17 @@ export interface LockBackend {
 
 const WAITER_SLOT_COUNT = 64;
 /**
- * Whether the last owner died in a way that the mutex does not show: it was a client of this
- * process, or a later holder passed its death on.
+ * 1 if the next holder must learn of a death that the mutex does not detect: the dead owner was a
+ * client of this process, or a later holder passed the death on.
  */
-const OWNER_DIED_FLAG = RobustMutex.wordCount(WAITER_SLOT_COUNT);
+const OWNER_DIED_WORD = RobustMutex.wordCount(WAITER_SLOT_COUNT);
 const SEGMENT_BYTES = 4096;
 
 class SharedLock implements LockBackend, RequestHandler {
   readonly #mutex: RobustMutex;
   readonly #words: Int32Array;
   readonly #isShared: boolean;
-  /** The client for which this process holds the mutex. */
+  /** The client on whose behalf this process holds the mutex. */
   #holdingClient: Client | undefined;
 
   constructor(memory: SharedSegment) {
@@ -114,7 +114,7 @@ class SharedLock implements LockBackend, RequestHandler {
   }
 
   passOnOwnerDied(): void {
-    this.#words[OWNER_DIED_FLAG] = 1;
+    this.#words[OWNER_DIED_WORD] = 1;
     this.#holdingClient = undefined;
     this.#mutex.release(true);
   }
@@ -153,12 +153,12 @@ class SharedLock implements LockBackend, RequestHandler {
     return result;
   }
 
-  /** Adds the death that `OWNER_DIED_FLAG` reports to the result of the mutex. */
+  /** Returns the result of the mutex, or `OWNER_DIED` if `OWNER_DIED_WORD` is set. */
   #withOwnerDeath(result: AcquireResult): AcquireResult {
     if (result === WOULD_BLOCK) return WOULD_BLOCK;
     this.#holdingClient = undefined;
-    if (this.#words[OWNER_DIED_FLAG] === 0) return result;
-    this.#words[OWNER_DIED_FLAG] = 0;
+    if (this.#words[OWNER_DIED_WORD] === 0) return result;
+    this.#words[OWNER_DIED_WORD] = 0;
     return OWNER_DIED;
   }
 }

@@ -1,12 +1,13 @@
 /**
  * The backend of semaphores.
  *
- * The truth is the total number of units, and the number that each thread has. The value (the units
- * that are left) is derived from them, and counted again if a process died while it wrote. A waiter
- * removes the rows of dead threads, which makes their units available again.
+ * The memory holds the total number of units, and how many of them each thread has taken. The
+ * *value* is the difference: the number of units that are left. It is stored too, and computed
+ * again if a thread died while it changed the semaphore. A waiter removes the rows of dead threads,
+ * which makes their units available again.
  *
- * A thread without units may release one: it is taken from a thread that has some. If no thread has
- * any, the total grows.
+ * A thread that has taken no unit may release one. The unit then counts as released by another
+ * thread that has taken one. If no thread has taken a unit, the total grows by one.
  */
 import {
   currentThreadId,
@@ -48,7 +49,7 @@ export interface SemaphoreBackend {
   acquire(call: string, options: WaitOptions): Promise<boolean>;
   acquireSync(call: string, timeout: number | undefined): boolean;
   tryAcquire(call: string): boolean;
-  /** Releases units. @throws {RangeError} if there would be more than `limit` */
+  /** Releases units. @throws {RangeError} if more than `limit` units would be left */
   release(call: string, units: number, limit: number): MaybePromise<void>;
   /** Reads the value at once. @throws {CapabilityError} if only the owner process can read it */
   value(call: string, property: keyof SemaphoreState): number;
@@ -56,10 +57,11 @@ export interface SemaphoreBackend {
 }
 
 const TOTAL_WORD = STATE_WORD;
-/** The id of a thread that has waited for long. The last unit is reserved for it. */
+/** The id of a thread that has waited for `PRIORITY_AFTER_MS`. The last unit is reserved for it. */
 const PRIORITY_WORD = STATE_WORD + 1;
 const VALUE_WORD = STATE_WORD + 2;
 const STATE_WORD_COUNT = 8;
+/** The number of units that the row's thread has taken. */
 const ROW_UNITS = 1;
 const ROW_WORDS = 2;
 const PRIORITY_AFTER_MS = 5;
@@ -167,14 +169,14 @@ class SharedSemaphore extends SharedBackend implements SemaphoreBackend, Request
       if (checkLiveness && this.#value === 0) this.#removeDead();
       const available = this.#value;
       const priority = words[PRIORITY_WORD] as number;
-      const hasPriority = priority === 0 || priority === id || (checkLiveness && hasExited(priority));
-      if (available === 0 || (available === 1 && !hasPriority)) {
+      const mayTakeLast = priority === 0 || priority === id || (checkLiveness && hasExited(priority));
+      if (available === 0 || (available === 1 && !mayTakeLast)) {
         if (waitedMs > PRIORITY_AFTER_MS && priority === 0) words[PRIORITY_WORD] = id;
         return false;
       }
-      if (hasPriority) words[PRIORITY_WORD] = 0;
+      if (mayTakeLast) words[PRIORITY_WORD] = 0;
       const ownRow = this.threads.ownRow();
-      // If the table is full, the units of this thread cannot be recovered when it dies.
+      // If the table is full, the unit leaves the total. It is lost if this thread dies.
       if (ownRow === undefined) addTo(words, TOTAL_WORD, -1);
       else addTo(words, ownRow + ROW_UNITS, 1);
       addTo(words, VALUE_WORD, -1);
@@ -212,7 +214,7 @@ class SharedSemaphore extends SharedBackend implements SemaphoreBackend, Request
     this.#recount();
   }
 
-  /** Gives the priority of this thread to others, unless another wait of this thread needs it. */
+  /** Cancels the priority of this thread after a failed wait, unless the thread has other waits. */
   #endWait(isTaken: boolean): boolean {
     if (isTaken || this.waitQueue.isWaiting) return isTaken;
     if (Atomics.compareExchange(this.words, PRIORITY_WORD, currentThreadId().id, 0) === currentThreadId().id)

@@ -1,9 +1,9 @@
 /**
- * The parts that the shared backends of barriers, conditions and semaphores have in common.
+ * The common base of the backends of barriers, conditions and semaphores in shared memory.
  *
  * ```text
- *   word 0               mutex, which every change holds
- *        STATE_WORD      the primitive's own words
+ *   word 0               mutex, held during every change
+ *        STATE_WORD      state of the primitive
  *        …               wait queue
  *        …               thread table, up to the end of the segment
  * ```
@@ -13,13 +13,13 @@ import { requireSharedMemory } from "../primitive.ts";
 import type { Client } from "../remote/primitive-server.ts";
 import { ThreadTable } from "./thread-table.ts";
 
-/** Size of the memory of these primitives. */
+/** The size of the memory of each of these primitives. */
 export const SEGMENT_BYTES = 8192;
-/** The first word of a primitive's own. */
+/** The index of the first word of the primitive's state. */
 export const STATE_WORD: number = RobustMutex.wordCount(0);
 const WAITER_SLOT_COUNT = 64;
 
-/** The base class of the shared backends. The mutex, queue and table are in the memory. */
+/** The base class; see the header of this file. */
 export abstract class SharedBackend {
   protected readonly mutex: RobustMutex;
   protected readonly words: Int32Array;
@@ -28,7 +28,7 @@ export abstract class SharedBackend {
   readonly #isShared: boolean;
 
   /**
-   * @param stateWords the number of words of the primitive's own
+   * @param stateWords the number of words of the primitive's state
    * @param rowWords the number of words of a row in the thread table
    */
   constructor(memory: SharedSegment, stateWords: number, rowWords: number) {
@@ -57,7 +57,7 @@ export function addTo(words: Int32Array, index: number, change: number): void {
   words[index] = (words[index] as number) + change;
 }
 
-/** The numbers that each client of a primitive has, such as its waits. */
+/** A set of numbers for each client of a primitive, such as the ids of its waits. */
 export class ClientSets {
   readonly #sets = new Map<Client, Set<number>>();
 
@@ -74,7 +74,7 @@ export class ClientSets {
   remove(client: Client): number[] {
     const set = this.of(client);
     const numbers = [...set];
-    set.clear(); // a request of the client that has not ended yet may still use the set
+    set.clear(); // a pending request of the client may still have a reference to the set
     this.#sets.delete(client);
     return numbers;
   }

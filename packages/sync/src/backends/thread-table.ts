@@ -2,14 +2,14 @@
  * A table in shared memory with one row for each thread that takes part, such as the threads that
  * hold units of a semaphore.
  *
- * A row survives its thread, so that other processes find out what a dead thread held. The caller
- * holds a mutex for every access, and frees the rows of dead threads.
+ * The row of a thread that dies stays, so other threads can find out what the dead thread held. The
+ * caller holds a mutex during every access, and frees the rows of dead threads.
  */
 import { currentThreadId, hasExited } from "@multiproc/core/internal";
 
 /**
  * The table. The first word of a row is the id of its thread, or 0 if the row is free. The other
- * words are the caller's.
+ * words belong to the caller. A row is identified by the index of its first word.
  */
 export class ThreadTable {
   readonly #words: Int32Array;
@@ -54,8 +54,7 @@ export class ThreadTable {
   }
 
   /**
-   * Returns the rows of dead threads among the relevant rows. Each relevant row costs a system
-   * call.
+   * Returns the relevant rows whose threads have exited. Each relevant row costs system calls.
    */
   deadRows(isRelevant: (row: number) => boolean): number[] {
     const { id } = currentThreadId();

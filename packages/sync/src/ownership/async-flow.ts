@@ -1,32 +1,25 @@
 /**
- * Async flows: which piece of work in a process holds a reentrant lock.
+ * Async flows: distinguish the concurrent work of a process, for reentrant locks.
  *
- * Many pieces of work of one process take turns at each `await`. An *async flow* is one of them,
- * from the moment in which it acquired a lock until it released the lock. A reentrant lock must
- * know whether a call comes from the flow that holds it.
+ * An *async flow* is the work between the acquisition and the release of a lock, with everything
+ * that it calls. `AsyncLocalStorage` passes the flow on along calls and promises. `acquire()` cannot
+ * store the flow, because the caller of the flow would inherit it if it does not await the flow.
+ * The flow is stored at the moments when its own code certainly runs:
  *
- * `AsyncLocalStorage` carries a mark along calls and promises. The flow must set the mark inside
- * itself, after it acquired the lock. A mark set by the call of `acquire()` would also reach the
- * code that called the flow without waiting for it. There are three moments in which code of the
- * flow itself certainly runs:
- *
- * - `using held = await lock.acquire()` reads the guard's disposal, right after the wait;
- * - the code right after the wait, until its next `await`: a call on a lock in it comes from the
- *   flow;
- * - `acquireSync()` returns into the flow.
- *
- * Each of them sets the mark, which then follows the flow into everything that it calls.
+ * - `using held = await lock.acquire()` reads the guard's disposal right after the wait.
+ * - The code right after the wait, until its next `await`, calls a method of a lock.
+ * - `acquireSync()` or `tryAcquire()` returns into the flow.
  */
 import { type AsyncStorage, afterForkInChild, host } from "@multiproc/core/internal";
 
-/** A flow, and the flow that it is part of. */
+/** An async flow. Its parent is the flow in which it began. */
 export interface AsyncFlow {
   readonly parent: AsyncFlow | undefined;
   isEnded: boolean;
 }
 
 let storage: AsyncStorage | undefined;
-/** The flow whose wait has just ended, while the code right after the wait runs. */
+/** The flow whose code right after the wait runs at this moment. */
 let resumedFlow: AsyncFlow | undefined;
 
 afterForkInChild(() => {
@@ -47,7 +40,7 @@ export function newFlow(): AsyncFlow {
   return { parent: currentFlow(), isEnded: false };
 }
 
-/** Makes the running code part of a flow, unless it already is. */
+/** Makes the running code part of a flow, unless it is part of the flow already. */
 export function enterFlow(flow: AsyncFlow): void {
   storage ??= host.asyncLocalStorage();
   if (!isWithin(flow, storage.getStore() as AsyncFlow | undefined)) storage.enterWith(flow);
@@ -66,11 +59,11 @@ export function isWithin(outer: AsyncFlow, flow: AsyncFlow | undefined): boolean
   return false;
 }
 
-/** Settles a wait, so that the code right after the wait counts as part of `flow`. */
+/** Settles the wait of a flow, and sets `resumedFlow` while the code right after the wait runs. */
 export function resumeInFlow(flow: AsyncFlow, settle: () => void): void {
   queueMicrotask(() => {
-    // These run in order: the first before the code right after the wait, which settle() queues,
-    // and the last after it.
+    // Microtasks run in the order of their queue: the first one below, then the code right after
+    // the wait, which settle() queues, then the last one.
     queueMicrotask(() => {
       resumedFlow = flow;
     });

@@ -30,8 +30,7 @@ export interface Releaser {
 export class Guard {
   /**
    * Whether the previous holder of the lock died without releasing it. The data that the lock
-   * guards may be inconsistent then. It is always false for a semaphore, which gets back the units
-   * of a dead process.
+   * guards may then be inconsistent. It is always false for a semaphore.
    */
   readonly previousOwnerDied: boolean;
   #releaser: Releaser | undefined;
@@ -53,7 +52,8 @@ export class Guard {
    * the call returns, so code that blocks its thread need not await the promise. Otherwise it is
    * free when the promise settles.
    *
-   * @throws {NotHeldError} if the lock was released by another call
+   * @throws {NotHeldError} if nothing holds the `Lock`, because another call released it
+   * @throws {SyncClosedError} if the owner process is gone
    */
   release(): Promise<void> {
     try {
@@ -66,8 +66,8 @@ export class Guard {
   /**
    * Releases the lock or unit.
    *
-   * `using` reads this property right after the wait, in the flow that waited. That is how the flow
-   * of an `RLock` is known.
+   * `using` reads this property right after the wait, in the flow that waited. An `RLock` thereby
+   * recognizes its flow.
    */
   get [Symbol.dispose](): () => void {
     this.#releaser?.enterFlow?.();
@@ -88,7 +88,8 @@ export class Guard {
   }
 
   #dispose(): void {
-    // A release by the owner process fails only if that is gone. Then nothing is left to release.
+    // `using` cannot await the reply of the owner process, so an error in it is ignored. If the
+    // owner process is gone, nothing is left to release.
     this.#release()?.catch(() => {});
   }
 }

@@ -3,8 +3,8 @@
  * `Lock`) knows only that the process holds the lock. A {@link FlowOwnership} (for `RLock`) also
  * knows which async flow holds it, and how often.
  *
- * In a forked child, the guards from before the fork belong to the parent's holder: their release
- * does nothing.
+ * In a forked child, the guards from before the fork belong to the parent, so their release does
+ * nothing.
  */
 import {
   type AcquireResult,
@@ -37,9 +37,9 @@ import { Guard, type Releaser } from "./lock-guard.ts";
  */
 export interface AcquireOptions extends WaitOptions {
   /**
-   * What to do if the previous owner of the lock died without releasing it: `"report"` the death by
-   * {@link Guard.previousOwnerDied}, or `"throw"` an {@link OwnerDiedError} and leave the lock to
-   * others.
+   * The reaction if the previous owner of the lock died without releasing it. `"report"` acquires
+   * the lock and sets {@link Guard.previousOwnerDied}. `"throw"` leaves the lock to others and
+   * throws an {@link OwnerDiedError}.
    *
    * @default "report"
    */
@@ -70,7 +70,7 @@ export interface LockOwnership {
   acquireSync(call: string, options: AcquireSyncOptions): Guard | null;
   tryAcquire(call: string, options: AcquireSyncOptions): Guard | null;
   release(call: string): MaybePromise<void>;
-  /** Refuses a call from code that does not hold the lock. @throws {NotHeldError} */
+  /** Checks that the caller holds the lock. @throws {NotHeldError} if it does not */
   assertHeld(call: string): void;
   /** Frees the lock, however often it was acquired. `reacquire()` restores the returned state. */
   releaseAll(call: string): MaybePromise<unknown>;
@@ -142,7 +142,7 @@ export class ProcessOwnership implements LockOwnership {
   }
 }
 
-/** All guards of a lock in one process share this object. */
+/** Releases a `Lock` for its guards. All guards of the lock in one process share this object. */
 class ProcessReleaser implements Releaser {
   readonly #backend: LockBackend;
   /** Whether the guards were created before this process was forked. */
@@ -162,10 +162,10 @@ interface FlowLock {
   readonly flow: AsyncFlow;
   readonly thread: unknown;
   /**
-   * Whether code of the flow was seen since it acquired the lock. From then on, other flows can be
-   * distinguished from it.
+   * Whether the flow has been stored since it acquired the lock (see `async-flow.ts`). From then on,
+   * other flows can be distinguished from it.
    */
-  isFlowSeen: boolean;
+  isFlowStored: boolean;
   count: number;
 }
 
@@ -235,7 +235,7 @@ export class FlowOwnership implements LockOwnership {
     const flow = currentFlow();
     const flowLock = this.#currentFlowLock();
     if (flowLock === undefined || !isWithin(flowLock.flow, flow)) return undefined;
-    flowLock.isFlowSeen = true;
+    flowLock.isFlowStored = true;
     flowLock.count += 1;
     return this.#createGuard(flowLock, false);
   }
@@ -246,13 +246,13 @@ export class FlowOwnership implements LockOwnership {
     if (result === WOULD_BLOCK) return null;
     const guard = this.#becomeOwner(call, result, options, flow);
     enterFlow(flow);
-    (this.#flowLock as FlowLock).isFlowSeen = true;
+    (this.#flowLock as FlowLock).isFlowStored = true;
     return guard;
   }
 
   #becomeOwner(call: string, result: AcquireResult, options: AcquireSyncOptions, flow: AsyncFlow): Guard {
     throwOnOwnerDeath(this.#backend, call, result, options);
-    this.#flowLock = { flow, thread: currentThreadId(), isFlowSeen: false, count: 1 };
+    this.#flowLock = { flow, thread: currentThreadId(), isFlowStored: false, count: 1 };
     return this.#createGuard(this.#flowLock, result === OWNER_DIED);
   }
 
@@ -262,7 +262,7 @@ export class FlowOwnership implements LockOwnership {
         return this.#releaseOnce("release()", flowLock);
     };
     const enterOwnFlow = (): void => {
-      flowLock.isFlowSeen = true;
+      flowLock.isFlowStored = true;
       enterFlow(flowLock.flow);
     };
     return new Guard(previousOwnerDied, { release, enterFlow: enterOwnFlow });
@@ -277,19 +277,19 @@ export class FlowOwnership implements LockOwnership {
   }
 
   /**
-   * Returns the lock that the running flow holds. If no code of the holding flow was seen since its
-   * wait, the caller is taken for that flow.
+   * Returns the lock that the running flow holds. If the holding flow has not been stored yet, the
+   * caller counts as that flow.
    */
   #requireHeld(call: string): FlowLock {
     const flow = currentFlow();
     const flowLock = this.#currentFlowLock();
-    if (flowLock === undefined || (flowLock.isFlowSeen && !isWithin(flowLock.flow, flow))) throw notHeldError(call);
+    if (flowLock === undefined || (flowLock.isFlowStored && !isWithin(flowLock.flow, flow))) throw notHeldError(call);
     return flowLock;
   }
 
   /**
-   * Returns the lock that a flow of this process holds. After a fork, the thread differs: the
-   * parent holds the lock.
+   * Returns the lock that a flow of this process holds. In a forked child, a lock from before the
+   * fork has the thread of the parent, so it is not returned.
    */
   #currentFlowLock(): FlowLock | undefined {
     return this.#flowLock?.thread === currentThreadId() ? this.#flowLock : undefined;

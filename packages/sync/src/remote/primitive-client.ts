@@ -4,13 +4,14 @@
  * ```text
  *   client ── REQUEST [id, operation, arguments] ──────────────> server
  *          <── REPLY [id, value] or ERROR_REPLY [id, error] ────
- *          ── CANCEL_REQUEST id ──>     the wait ended in the client
+ *          ── CANCEL_REQUEST id ──>     the wait has ended in the client
  * ```
  *
- * If a reply is already on its way when its request is cancelled, the client undoes its effect.
+ * A reply may cross the cancellation of its request. The client then undoes the effect of the
+ * reply, for example by releasing the lock.
  *
- * A channel keeps the order of its messages, so a lock that was released is free before the next
- * request arrives. When the channel closes, the server releases everything that the client held,
+ * A channel keeps the order of its messages, so a released lock is free before the server handles
+ * the next request. When the channel closes, the server releases everything that the client held,
  * and the client's requests reject.
  */
 import {
@@ -92,7 +93,7 @@ export class PrimitiveClient {
     options.signal?.throwIfAborted();
     const channel = await this.#open(call);
     const { id, reply } = this.#pendingRequests.add(channel);
-    reply.catch(() => {}); // the wait may end before the reply is a rejection
+    reply.catch(() => {}); // avoids an unhandled rejection after the wait has ended
     channel.send(REQUEST, [id, operation, args], "argument");
     let isSettled = false;
     try {
@@ -110,7 +111,7 @@ export class PrimitiveClient {
     }
   }
 
-  /** Sends a request whose reply does not matter. It does nothing if the server is gone. */
+  /** Sends a request, and ignores its reply and its errors. */
   notify(operation: string, args: readonly unknown[] = []): void {
     this.request(operation, operation, args).catch(() => {});
   }

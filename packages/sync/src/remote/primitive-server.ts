@@ -1,6 +1,6 @@
 /**
- * The server of a primitive: it runs the operations of client processes, which cannot map the
- * primitive's memory. The protocol is explained in `primitive-client.ts`.
+ * The server of a primitive: runs the operations of client processes, which cannot map the
+ * primitive's memory. See `primitive-client.ts` for the protocol.
  */
 import {
   type Channel,
@@ -16,13 +16,13 @@ import { CANCEL_REQUEST, ERROR_REPLY, REPLY, REQUEST } from "./primitive-client.
 /** A client process. */
 export interface Client {
   readonly pid: number;
-  /** Whether the client has disconnected. Whatever it is granted now must be released again. */
+  /** Whether the client has disconnected. A lock or unit that it still gets must be released. */
   readonly isGone: boolean;
 }
 
 /** The backend of a primitive, as its server uses it. */
 export interface RequestHandler {
-  /** Runs an operation for a client. Its result may be a promise. A wait ends by the signal. */
+  /** Runs an operation for a client. The result may be a promise. The signal ends a wait. */
   handle(client: Client, operation: string, args: readonly unknown[], options: WaitQueueOptions): unknown;
   /** Releases everything that a client held, because it has disconnected. */
   clientGone(client: Client): void;
@@ -47,7 +47,7 @@ export class PrimitiveServer {
 
   constructor(handler: RequestHandler) {
     this.#handler = handler;
-    // A forked child has no clients, and exposes an endpoint of its own.
+    // The clients and the endpoint belong to the parent. The child exposes its own endpoint.
     registerAtFork<PrimitiveServer>(this, {
       prepare() {},
       inChild(server) {
@@ -97,7 +97,7 @@ export class PrimitiveServer {
     let kind = REPLY;
     let value: unknown;
     try {
-      // The client's wait keeps the client alive. It does not keep this process alive.
+      // A wait of a client keeps the client process alive, but not this process.
       value = await this.#handler.handle(session, operation, args, { signal: controller.signal, keepAlive: false });
     } catch (error) {
       [kind, value] = [ERROR_REPLY, error];
