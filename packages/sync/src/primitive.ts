@@ -140,9 +140,9 @@ export abstract class Primitive {
   }
 
   /**
-   * Where this process reaches the primitive: in `"shared-memory"`, or at a `"server"`, which is its
-   * owner process. The owner process itself also reports `"server"` if it has no shared memory.
-   * Calls that block the thread need shared memory.
+   * Where this process reaches the primitive: in `"shared-memory"`, or at a `"server"`. The server is
+   * the owner process, or the process that sent the primitive if it has shared memory. Without
+   * shared memory, the owner process also reports `"server"`. Calls that block need shared memory.
    */
   get backend(): "shared-memory" | "server" {
     return this.#attachment.memory?.isShared === true ? "shared-memory" : "server";
