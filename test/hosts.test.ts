@@ -32,16 +32,16 @@ describe.skipIf(reason)(`the packed packages${reason}`, () => {
     rows = JSON.parse(readFileSync(".cache/test/hosts.json", "utf8")) as Row[];
   }, LIMIT);
 
-  test.each([...NODES, "deno-2.5", "deno"])("work on %s", (id) => {
+  test.each([...NODES, "deno-2.5", "deno"])("the parts of the library work on %s", (id) => {
     const row = rows.find((each) => each.id === id);
     expect(Object.keys(row?.checks ?? {})).toEqual(
       expect.arrayContaining(["Pool", "ThreadPool", "Lock", "SharedArray"]),
     );
     for (const outcome of Object.values(row?.checks ?? {})) expect(outcome).toBe("works");
-    if (process.platform === "linux") expect(row?.capabilities.locks).toBe("memory");
+    if (process.platform === "linux") expect(row?.capabilities.locks).toBe("shared-memory");
   });
 
-  test.each(NODES)("have every start method on %s where there is one", (id) => {
+  test.each(NODES)("%s has every start method that it supports", (id) => {
     const expected = process.platform === "linux" ? "spawn, forkserver, fork" : "spawn, forkserver";
     expect(rows.find((each) => each.id === id)?.capabilities.startMethods).toBe(expected);
   });
