@@ -32,6 +32,20 @@ describe("wait()", () => {
     expect(await wait([b], { timeout: 0 })).toEqual([b]);
   });
 
+  test("two processes that share an end are both woken from poll(), though neither has called recv()", async () => {
+    const [sender, shared] = pipe<number>();
+    const [ready, readySender] = pipe<boolean>();
+    const [results, resultSender] = pipe<boolean>();
+    const children = [1, 2].map(
+      () => new Process({ target: tasks.pollFirst, args: [shared, readySender, resultSender] }),
+    );
+    for (const child of children) await child.start();
+    for (const _ of children) await ready.recv();
+    for (const _ of children) await sender.send(1);
+    expect([await results.recv(), await results.recv()]).toEqual([true, true]);
+    for (const child of children) expect(await child.join()).toBe(0);
+  });
+
   test("wait() takes no message, and does not end for a message that another call took", async () => {
     const [a, b] = pipe<number>();
     const taken = b.recv();

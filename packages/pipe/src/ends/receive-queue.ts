@@ -48,6 +48,11 @@ export class ReceiveQueue {
     return this.#byteCount > MAX_RECEIVE_QUEUE_BYTES;
   }
 
+  /** Whether a waiter or a watcher waits. */
+  get isAwaited(): boolean {
+    return this.#waiters.size > 0 || this.#watchers.size > 0;
+  }
+
   get waiterCount(): number {
     return this.#waiters.size;
   }
