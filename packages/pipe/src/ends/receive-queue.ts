@@ -48,9 +48,9 @@ export class ReceiveQueue {
     return this.#byteCount > MAX_RECEIVE_QUEUE_BYTES;
   }
 
-  /** Whether a waiter or a watcher waits. */
-  get isAwaited(): boolean {
-    return this.#waiters.size > 0 || this.#watchers.size > 0;
+  /** The messages that are awaited: one for each waiter, and one for watchers if only these wait. */
+  get awaitedCount(): number {
+    return this.#waiters.size || Math.min(this.#watchers.size, 1);
   }
 
   get waiterCount(): number {

@@ -191,7 +191,7 @@ export class RemoteEnd implements PipeEnd {
     });
     this.#channel = channel;
     unopenedEnds.delete(this);
-    if (this.receiveQueue.isAwaited) channel.ref();
+    if (this.receiveQueue.awaitedCount > 0) channel.ref();
     for (const run of this.#deferredSends.splice(0)) run(channel);
   }
 
@@ -211,9 +211,7 @@ export class RemoteEnd implements PipeEnd {
         channel.sendBytes(RETURNED, NO_BYTES);
         for (const resolve of this.#returnWaiters.splice(0)) resolve();
         this.#requestedCount = 0;
-        // A watcher requests one message, too.
-        for (let i = Math.max(this.receiveQueue.waiterCount, this.receiveQueue.isAwaited ? 1 : 0); i > 0; i--)
-          this.#requestMessage();
+        for (let i = this.receiveQueue.awaitedCount; i > 0; i--) this.#requestMessage();
         return;
       }
       case END:
